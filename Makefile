@@ -1,0 +1,77 @@
+# Needs python3 (3.11 or newer) and make; everything else comes by hash into .venv. `make PYTHON=python3.12` picks another one.
+# A second call costs nothing: what is installed is stamped, and the stamp is older than what it was made from.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+JOBS ?= 2
+SEEDS ?= 20
+
+# A keyholder installs base.txt, a miner with its own model torch.txt, a researcher sims.txt or notebooks.txt.
+LOCKS := base torch sims notebooks gossip fast dev
+
+.PHONY: help
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(UV): requirements/uv.txt
+	@command -v $(PYTHON) >/dev/null || { echo "davy needs Python 3.11 or newer: no $(PYTHON) on the PATH (choose one with PYTHON=…)"; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "davy needs Python 3.11 or newer: $(PYTHON) is $$($(PYTHON) -V 2>&1) (choose another one with PYTHON=…)"; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/uv.txt
+	@touch $@
+
+# What a contributor and CI need: base, torch, sims and the tools; davy itself is installed in place.
+$(VENV)/dev.stamp: requirements/dev.txt pyproject.toml | $(UV)
+	$(UV) pip install --quiet --python $(BIN)/python --require-hashes --requirement requirements/dev.txt
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/demo.stamp: requirements/torch.txt pyproject.toml | $(UV)
+	$(UV) pip install --quiet --python $(BIN)/python --require-hashes --requirement requirements/torch.txt
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+.PHONY: install
+install: $(VENV)/dev.stamp ## the environment of a contributor, in .venv
+
+.PHONY: demo
+demo: $(VENV)/demo.stamp ## the whole market in one minute: miners, cheats, validators, a ledger, and the claims checked
+	$(BIN)/davy demo
+
+.PHONY: demo-seeds
+demo-seeds: $(VENV)/demo.stamp ## the demo under SEEDS (20) seeds with the roles permuted; prints the weakest margin
+	$(BIN)/davy demo --seeds $(SEEDS)
+
+.PHONY: test
+test: $(VENV)/dev.stamp ## all tests, on JOBS (2) processes
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal
+
+.PHONY: check
+check: $(VENV)/dev.stamp ## lint, format, types, import contracts, rules of the repository
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest --quiet tests/repository
+
+.PHONY: bench
+bench: $(VENV)/dev.stamp ## measured figures beside their goals
+	$(BIN)/davy bench
+
+.PHONY: lock
+lock: $(UV) ## compile requirements/*.txt anew from pyproject.toml
+	UV=$(UV) requirements/lock $(LOCKS)
+
+.PHONY: clean
+clean: ## everything that was made here, .venv too
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage htmlcov
+	find davy tests -name __pycache__ -type d -prune -exec rm -rf {} +
