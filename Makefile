@@ -73,5 +73,5 @@ lock: $(UV) ## compile requirements/*.txt anew from pyproject.toml
 
 .PHONY: clean
 clean: ## everything that was made here, .venv too
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage htmlcov
+	rm -rf $(VENV) dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage htmlcov
 	find davy tests -name __pycache__ -type d -prune -exec rm -rf {} +

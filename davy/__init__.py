@@ -5,9 +5,9 @@ Imports run one way, and import-linter keeps it so (the contracts stand in pypro
     cli → sims → gateway | miners | validators | keyholders → tasks → ledger.driver, ledger.client → network
         → ledger.rules → incentive | killswitch → protocol
 
-`host` (the real clock, entropy and store) is imported by `cli` and the tests only. Data runs one way too: prompt → miner →
-response and receipt → score → weight commit → reveal → consensus → emission. A halt enters at `killswitch` and stops that
-flow at every edge through one object, the guard.
+`host` (the real clock, entropy and store) is imported by `cli` and the tests only. Data runs one way too: prompt →
+miner → response and receipt → score → weight commit → reveal → consensus → emission. A halt enters at `killswitch` and
+stops that flow at every edge through one object, the guard.
 
 This file imports nothing, so that `davy` costs nothing to import and a keyholder never pays for a miner's torch.
 """

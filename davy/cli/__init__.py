@@ -1,6 +1,7 @@
 """The command `davy`. Subcommands are imported when they are called, so that none pays for another one's packages.
 
-May import: every room. It is the only one that imports host: real clocks, entropy and stores are made here and handed in.
+May import: every room. It is the only one that imports host: real clocks, entropy and stores are made here and handed
+in.
 """
 
 import click

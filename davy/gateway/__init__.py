@@ -2,6 +2,6 @@
 
 May import: tasks and everything below it; never miners, validators or keyholders.
 
-Flows through: a user's request in, a ticket spent, one miner asked; its response is passed on unchanged with its receipt. A halted model
-answers 451 with the signed order.
+Flows through: a user's request in, a ticket spent, one miner asked; its response is passed on unchanged with its
+receipt. A halted model answers 451 with the signed order.
 """

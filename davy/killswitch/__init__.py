@@ -1,12 +1,14 @@
 """The brake: t of n keyholders halt a model, a miner, a subnet or everything, on every node.
 
-frost, dkg, refresh and repair make and mend the keyholders' shares of the HALT and the LIFT key; brake is the state, a join over the
-set of valid orders; guard is its shell, the one object that every edge asks before it serves, scores, mints or loads.
+frost, dkg, refresh and repair make and mend the keyholders' shares of the HALT and the LIFT key; brake is the state,
+a join over the set of valid orders; guard is its shell, the one object that every edge asks before it serves, scores,
+mints or loads.
 
-May import: protocol. Only guard may touch a clock, a store or an event loop, and nothing else in this room imports guard: the rules
-stay functions over values.
+May import: protocol. Only guard may touch a clock, a store or an event loop, and nothing else in this room imports
+guard: the rules stay functions over values.
 
-Flows through: signed orders in, from any route, in any order, any number of times; out come verdicts, and ModelHalted where one says no.
+Flows through: signed orders in, from any route, in any order, any number of times; out come verdicts, and ModelHalted
+where one says no.
 """
 
 if not __name__.startswith("davy."):

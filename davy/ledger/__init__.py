@@ -1,5 +1,5 @@
 """The ledger: who holds what, who serves what, and which orders stand, as a function of the blocks.
 
-rules is the state machine, pure; driver runs it, embedded in one process or under CometBFT; client is what every other node sees.
-This file imports none of the three, so that a client's machine never loads the rules.
+rules is the state machine, pure; driver runs it, embedded in one process or under CometBFT; client is what every
+other node sees. This file imports none of the three, so that a client's machine never loads the rules.
 """

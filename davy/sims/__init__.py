@@ -2,8 +2,8 @@
 
 May import: every room but cli and host; runs stand on axis 0 of the arrays.
 
-Flows through: a Scenario (population, strategies, mechanism, parameters, runs, epochs, seed) in; arrays and a tidy table out: attacker's
-return, cost to attack, emission share, honest loss and griefing factor, with the seed.
+Flows through: a Scenario (population, strategies, mechanism, parameters, runs, epochs, seed) in; arrays and a tidy
+table out: attacker's return, cost to attack, emission share, honest loss and griefing factor, with the seed.
 """
 
 if not __name__.startswith("davy."):
