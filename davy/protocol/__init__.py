@@ -1,0 +1,22 @@
+"""The words everyone speaks: what goes over a wire, onto a ledger or under a signature, and the seams between rooms.
+
+Everything here is a value or a signature: no input or output, no clock, no entropy (they enter through `ports`).
+May import: nothing of davy; msgspec, PyNaCl and the pure part of the standard library.
+
+Flows through: bytes from outside become typed values in `encoding` and nowhere else; a value becomes a
+promise when `signing` signs its exact bytes.
+
+======================  ==============================================================================
+`words`                 identifiers, amounts, heights, moments, and how a key looks as text
+`encoding`              one canonical encoding, strict decoding
+`limits`                every bound and parameter: unit, default, range, who may change it
+`errors`                the error tree
+`signing`               domains, digests, signatures
+`genesis`               what a chain starts from; its digest is the chain id
+`transaction`           what may be asked of the ledger
+`chain`                 blocks, headers, results, the metagraph: what the ledger answers
+`manifest`              what a model is, and its id
+`receipt`               what a miner signs about each answer
+`ports`                 the seams: clock, entropy, store, keys, ledger, transport
+======================  ==============================================================================
+"""

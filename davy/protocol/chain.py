@@ -1,0 +1,211 @@
+"""What the ledger answers: headers, results, neurons, the metagraph, a proof."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from davy.protocol.encoding import Wire
+from davy.protocol.limits import MAX_NAME_CHARS, MAX_UIDS, Hyperparameters
+from davy.protocol.manifest import Identity, Manifest
+from davy.protocol.signing import Domain, digest
+from davy.protocol.transaction import Endpoint
+from davy.protocol.words import (
+    Amount,
+    ChainId,
+    Coldkey,
+    Digest,
+    Height,
+    Hotkey,
+    Netuid,
+    PublicKey,
+    Signature,
+    Uid,
+    UnixMillis,
+)
+
+
+class Header(Wire):
+    """What a producer signs. `app_hash` is the state's after the block before: app_hash(H) stands in header H+1."""
+
+    version: Annotated[int, Meta(ge=1, le=1)]
+    chain: ChainId
+    height: Height
+    time: UnixMillis
+    previous: Digest
+    """Hash of the header before; zeros at height 1."""
+    app_hash: Digest
+    txs: Digest
+    """Digest over the hashes of the block's transactions, in order."""
+    producer: PublicKey
+
+
+class SignedHeader(Wire):
+    """A header's exact bytes and its producer's signature in the domain HEADER."""
+
+    version: Annotated[int, Meta(ge=1, le=1)]
+    header: Annotated[bytes, Meta(max_length=1024)]
+    signature: Signature
+
+
+def header_hash(header: bytes) -> Digest:
+    """SHA-256 of a header's bytes in the domain HEADER: the block's hash, and what an anchor names."""
+    return digest(Domain.HEADER, header)
+
+
+def txs_digest(hashes: list[bytes]) -> Digest:
+    """SHA-256 over the concatenated transaction hashes in the domain TXS."""
+    return digest(Domain.TXS, b"".join(hashes))
+
+
+class Head(Wire):
+    """The newest block a client has verified."""
+
+    height: Height
+    time: UnixMillis
+    hash: Digest
+    app_hash: Digest
+    """Of the state after the block before this one."""
+
+
+class TxResult(Wire):
+    """What became of a transaction. `code` 0 is success; `log` is for people and not part of consensus."""
+
+    height: Height
+    index: Annotated[int, Meta(ge=0, le=1_000_000)]
+    code: Annotated[int, Meta(ge=0, le=1_000)]
+    log: Annotated[str, Meta(max_length=1_000)]
+
+
+class SubnetInfo(Wire):
+    """A subnet as the ledger knows it. `epoch` counts its epochs; the next one runs at height `next_epoch_at`."""
+
+    netuid: Netuid
+    owner: Coldkey
+    task: Annotated[str, Meta(max_length=MAX_NAME_CHARS)]
+    mechanism: Annotated[str, Meta(max_length=MAX_NAME_CHARS)]
+    hyperparameters: Hyperparameters
+    share: int
+    epoch: Height
+    next_epoch_at: Height
+    registration_price: Amount
+    pending: Amount
+
+
+class Neuron(Wire):
+    """One UID of a subnet. Proportions are of 65535, for reading; payments were made from exact integers."""
+
+    uid: Uid
+    hotkey: Hotkey
+    coldkey: Coldkey
+    registered_at: Height
+    last_update: Height
+    stake: Amount
+    """All stake on the hotkey now; what votes is the least held over the tempo before."""
+    permit: bool
+    active: bool
+    consensus: int
+    incentive: int
+    dividends: int
+    trust: int
+    validator_trust: int
+    emission: Amount
+    """Paid at the last epoch, to miner and validator side together."""
+    earned: Amount
+    """Paid since registration."""
+    endpoint: Annotated[tuple[Endpoint, ...], Meta(max_length=1)]
+    model: Annotated[tuple[ServedModel, ...], Meta(max_length=1)]
+
+
+class ServedModel(Wire):
+    """What a neuron serves on this subnet, and since which height."""
+
+    model_id: Digest
+    identity: Identity
+    since: Height
+
+
+class Metagraph(Wire):
+    """All neurons of a subnet at a height, ordered by UID."""
+
+    height: Height
+    subnet: SubnetInfo
+    neurons: Annotated[tuple[Neuron, ...], Meta(max_length=MAX_UIDS)]
+
+
+class EpochRecord(Wire):
+    """What an epoch paid: kept per subnet for the last epochs, so that everybody can check who earned what and why."""
+
+    netuid: Netuid
+    epoch: Height
+    height: Height
+    minted: Amount
+    owner: Amount
+    miners: tuple[Amount, ...]
+    """By UID, to the last unit."""
+    validators: tuple[Amount, ...]
+    """By UID: what its dividends paid, before it was split among its delegators."""
+    weights: tuple[RevealedRow, ...]
+    """The rows that voted."""
+
+
+class RevealedRow(Wire):
+    """One validator's weights as they entered an epoch: (uid, value) pairs."""
+
+    uid: Uid
+    values: tuple[tuple[Uid, int], ...]
+
+
+class ModelRecord(Wire):
+    """A registered model."""
+
+    manifest: Manifest
+    registrant: Coldkey
+    registered_at: Height
+    permitted_from: Height
+
+
+class Account(Wire):
+    """A key's nonce and, for a coldkey, its free and unbonding balance."""
+
+    nonce: Height
+    free: Amount
+    unbonding: Amount
+    stakes: tuple[tuple[Hotkey, Amount], ...]
+
+
+class Issuance(Wire):
+    """Where every issued unit is. issued = the sum of the others, checked every block."""
+
+    height: Height
+    issued: Amount
+    balances: Amount
+    stakes: Amount
+    unbonding: Amount
+    escrows: Amount
+    deposits: Amount
+    pending: Amount
+    burned: Amount
+
+
+class ProofStep(Wire):
+    """One inner node on the way from a leaf to the root: the critical bit it splits at, and the other side's hash."""
+
+    bit: Annotated[int, Meta(ge=0, le=65_535)]
+    sibling: Digest
+
+
+class Proof(Wire):
+    """Presence or absence of `key` under an app hash (davy.protocol.proof verifies it).
+
+    `leaf_key` equal to the key asked for proves presence of `leaf_value`; another key that the search for it ends at
+    proves absence. An empty map has no leaf: `leaf_key` is empty and there are no steps.
+    """
+
+    version: Annotated[int, Meta(ge=1, le=1)]
+    leaf_key: Annotated[bytes, Meta(max_length=256)]
+    leaf_value: Digest
+    """SHA-256 of the value's bytes in the domain STATE_LEAF."""
+    steps: Annotated[tuple[ProofStep, ...], Meta(max_length=2_048)]
+    """From the leaf to the root; bits strictly fall."""

@@ -1,0 +1,160 @@
+"""Every bound and parameter of davy in one place: unit, default, range, and who may change it.
+
+Three kinds:
+
+- constants below: bounds on bytes, items and work that are part of the protocol's version;
+- `ChainParameters`: set at genesis (their digest is in it), changed by governance only;
+- `Hyperparameters`: a subnet's, changed by its owner within the ranges here.
+
+A field's `Meta` carries its range, so a value out of range cannot even be decoded.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, NamedTuple, get_type_hints
+
+import msgspec
+from msgspec import Meta
+
+from davy.protocol.encoding import Wire, encode
+from davy.protocol.signing import Domain, digest
+from davy.protocol.words import INT63, MAX_SUPPLY, TOKEN, U16
+
+MAX_TX_BYTES: Final = 64 * 1024
+MAX_BLOCK_BYTES: Final = 1024 * 1024
+MAX_BLOCK_TXS: Final = 5_000
+MAX_GENESIS_BYTES: Final = 1024 * 1024
+MAX_QUERY_BYTES: Final = 4 * 1024
+MAX_RESULT_BYTES: Final = 4 * 1024 * 1024
+MAX_RPC_BODY_BYTES: Final = 256 * 1024
+MAX_PENDING_TXS: Final = 10_000
+MAX_REQUEST_BYTES: Final = 64 * 1024
+"""The body of a request to a miner or a gateway."""
+MAX_RESPONSE_BYTES: Final = 1024 * 1024
+MAX_EVENT_BYTES: Final = 64 * 1024
+"""One server-sent event of a stream."""
+MAX_RECEIPT_BYTES: Final = 1024
+MAX_HEADER_BYTES: Final = 8 * 1024
+MAX_HOST_CHARS: Final = 253
+MAX_NAME_CHARS: Final = 64
+MAX_MODEL_FILES: Final = 64
+MAX_MANIFEST_BYTES: Final = 16 * 1024
+MAX_SERVED_MODELS: Final = 16
+MAX_PROMPT_TOKENS: Final = 2_048
+MAX_COMPLETION_TOKENS: Final = 1_024
+MAX_LOGPROBS: Final = 64
+MAX_UIDS: Final = 4_096
+MAX_SUBNETS: Final = 1_024
+EMISSION_PARTS: Final = 1_000_000
+"""Subnets' emission shares are counted in millionths."""
+REQUEST_WINDOW_MS: Final = 10_000
+"""A signed request is fresh when |created − now| does not exceed it."""
+NONCE_BYTES: Final = 16
+MAX_NONCES: Final = 200_000
+"""Nonces a server remembers; when they are used up within one window it refuses (`retry_fresh`), never forgets."""
+
+
+class Range(NamedTuple):
+    """One row of the table: what `describe` lists."""
+
+    name: str
+    unit: str
+    default: int
+    low: int
+    high: int
+    changed_by: str
+
+
+def _range(unit: str, default: int, low: int, high: int) -> Meta:
+    return Meta(ge=low, le=high, extra={"unit": unit, "default": default})
+
+
+class ChainParameters(Wire):
+    """What governance may change; part of the genesis."""
+
+    version: Annotated[int, _range("", 1, 1, 1)]
+    block_reward: Annotated[int, _range("base units a block", TOKEN, 0, 1_000 * TOKEN)]
+    halving_interval: Annotated[int, _range("blocks", 10_500_000, 1, INT63)]
+    owner_cut: Annotated[int, _range("of 65535", 11_796, 0, U16)]
+    default_take: Annotated[int, _range("of 65535", 11_796, 0, 11_796)]
+    unbonding: Annotated[int, _range("blocks", 50_400, 0, 10_000_000)]
+    burn_low: Annotated[int, _range("base units", TOKEN // 10, 0, MAX_SUPPLY)]
+    burn_high: Annotated[int, _range("base units", 100 * TOKEN, 0, MAX_SUPPLY)]
+    subnet_price: Annotated[int, _range("base units, burned", 100 * TOKEN, 0, MAX_SUPPLY)]
+    model_bond: Annotated[int, _range("base units, held while registered", TOKEN, 0, MAX_SUPPLY)]
+    model_review: Annotated[int, _range("blocks before a model may be served", 0, 0, 1_000_000)]
+    minimum_stake: Annotated[int, _range("base units an add_stake moves at least", TOKEN // 1_000, 0, MAX_SUPPLY)]
+    anchor_slack: Annotated[int, _range("blocks an anchor may be ahead", 1, 0, 100)]
+
+
+class Hyperparameters(Wire):
+    """A subnet's rules, changed by its owner within these ranges."""
+
+    version: Annotated[int, _range("", 1, 1, 1)]
+    tempo: Annotated[int, _range("blocks an epoch", 360, 2, 100_000)]
+    immunity: Annotated[int, _range("blocks after registration", 4_096, 0, 1_000_000)]
+    activity_cutoff: Annotated[int, _range("blocks", 5_000, 1, 1_000_000)]
+    max_uids: Annotated[int, _range("neurons", 256, 2, MAX_UIDS)]
+    max_validators: Annotated[int, _range("neurons", 128, 1, MAX_UIDS)]
+    stake_threshold: Annotated[int, _range("base units below which stake counts zero", 0, 0, MAX_SUPPLY)]
+    kappa: Annotated[int, _range("of 65535", 32_767, 0, U16)]
+    bonds_penalty: Annotated[int, _range("of 65535", 65_535, 0, U16)]
+    bonds_moving_average: Annotated[int, _range("of 1000000", 900_000, 0, 1_000_000)]
+    liquid_alpha: Annotated[int, _range("0 off, 1 on", 0, 0, 1)]
+    alpha_low: Annotated[int, _range("of 65535", 45_875, 0, U16)]
+    alpha_high: Annotated[int, _range("of 65535", 58_982, 0, U16)]
+    alpha_steepness: Annotated[int, _range("thousandths", 10_000, 0, 1_000_000)]
+    bonds_format: Annotated[int, _range("bits a stored bond", 32, 16, 32)]
+    commit_reveal: Annotated[int, _range("0 open set_weights, 1 commit then reveal", 1, 0, 1)]
+    reveal_epochs: Annotated[int, _range("epochs after the commit's", 1, 1, 100)]
+    unrevealed_penalty: Annotated[int, _range("of 65535, of the next dividends", 65_535, 0, U16)]
+    registrations_an_epoch: Annotated[int, _range("neurons", 64, 1, MAX_UIDS)]
+
+
+def describe(kind: type[Wire]) -> list[Range]:
+    """List the rows of `ChainParameters` or `Hyperparameters`: the table the docs print."""
+    who = "governance" if kind is ChainParameters else "subnet owner"
+    rows: list[Range] = []
+    for name, hint in get_type_hints(kind, include_extras=True).items():
+        meta: Any = hint.__metadata__[0]
+        rows.append(Range(name, meta.extra["unit"], meta.extra["default"], meta.ge, meta.le, who))
+    return rows
+
+
+def chain_parameters(**changes: int) -> ChainParameters:
+    """Return the defaults with some changed.
+
+    Raises
+    ------
+    Misconfigured
+        An unknown name, or a value out of its range.
+    """
+    return _build(ChainParameters, changes)
+
+
+def hyperparameters(**changes: int) -> Hyperparameters:
+    """Return the defaults with some changed.
+
+    Raises
+    ------
+    Misconfigured
+        An unknown name, or a value out of its range.
+    """
+    return _build(Hyperparameters, changes)
+
+
+def parameters_digest(p: ChainParameters) -> bytes:
+    """The digest that stands in a genesis."""
+    return digest(Domain.PARAMETERS, encode(p))
+
+
+def _build(kind: type[Any], changes: dict[str, int]) -> Any:
+    from davy.protocol.errors import Misconfigured
+
+    rows = {r.name: r for r in describe(kind)}
+    for name, value in changes.items():
+        if name not in rows:
+            raise Misconfigured(f"there is no parameter '{name}'; the names are: {', '.join(rows)}")
+        if not rows[name].low <= value <= rows[name].high:
+            raise Misconfigured(f"{name} must lie between {rows[name].low} and {rows[name].high}, not {value}")
+    return msgspec.convert([changes.get(n, r.default) for n, r in rows.items()], kind)

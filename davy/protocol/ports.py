@@ -1,0 +1,176 @@
+"""The seams: time, entropy, storage, keys, the ledger and transport are handed in, never imported.
+
+So a rule is tested by calling it, a whole network runs in virtual time, and the same function serves a live node and
+a thousand simulated ones. Each has an in-memory twin in tests/twins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import NamedTuple, Protocol
+
+from davy.protocol.chain import EpochRecord, Head, Metagraph, TxResult
+from davy.protocol.signing import Domain
+from davy.protocol.transaction import Endpoint
+from davy.protocol.words import Height, Hotkey, KeyRole, Netuid, PublicKey, Signature, TxHash, UnixMillis
+
+
+class Clock(Protocol):
+    """Wall time for nodes. Rules take a Height or a Moment instead."""
+
+    def now(self) -> UnixMillis: ...
+
+    async def sleep_until(self, t: UnixMillis) -> None: ...
+
+
+class Entropy(Protocol):
+    """Where randomness comes from; a seeded twin makes a history repeatable."""
+
+    def bytes(self, n: int) -> bytes: ...
+
+
+class Store(Protocol):
+    """Small durable state of a node: what `put` returned from is still there after kill -9 and power loss."""
+
+    async def put(self, key: bytes, value: bytes) -> None:
+        """Store a value; durable on return.
+
+        Raises
+        ------
+        StoreFailed
+            The disk did not take it; the old value still stands.
+        """
+        ...
+
+    async def get(self, key: bytes) -> bytes | None: ...
+
+
+class KeyStore(Protocol):
+    """Signs, and never hands a secret out."""
+
+    def public(self, role: KeyRole) -> PublicKey:
+        """Return the public key of a role.
+
+        Raises
+        ------
+        NoSuchKey
+        """
+        ...
+
+    def sign(self, role: KeyRole, domain: Domain, body: bytes) -> Signature: ...
+
+    def sign_raw(self, role: KeyRole, message: bytes) -> Signature:
+        """Sign bytes that carry their domain in themselves: RFC 9421's signature base, from ``"@method"`` on."""
+        ...
+
+
+class LedgerClient(Protocol):
+    """The ledger as nodes see it, the same for every driver."""
+
+    async def head(self) -> Head: ...
+
+    async def submit(self, raw: bytes) -> TxHash:
+        """Hand in a signed transaction.
+
+        Raises
+        ------
+        TxFailed
+            Turned down at the door, with its deterministic code.
+        Unreachable
+        """
+        ...
+
+    async def outcome(self, h: TxHash, *, until: Height) -> TxResult:
+        """Wait until the transaction stands in a committed block: only then is it acknowledged.
+
+        Raises
+        ------
+        Expired
+            Height `until` was committed without it.
+        """
+        ...
+
+    async def nonce(self, key: PublicKey) -> int: ...
+
+    async def metagraph(self, netuid: Netuid, at: Height | None = None) -> Metagraph: ...
+
+    async def epoch(self, netuid: Netuid, epoch: Height) -> EpochRecord | None: ...
+
+    def blocks(self, after: Height) -> AbstractAsyncContextManager[AsyncIterator[Head]]:
+        """Every head after a height, in order, none left out; survives a restart of the ledger."""
+        ...
+
+
+class PeerDirectory(Protocol):
+    """Who listens where, from the ledger's `serve` records."""
+
+    def find(self, hotkey: Hotkey) -> Endpoint | None: ...
+
+
+class SignedRequest(NamedTuple):
+    """A request as it crosses the network, already signed (davy.network.signed). Header names are lower case."""
+
+    method: str
+    path: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+class Response(NamedTuple):
+    """A whole answer."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+Frame = bytes
+"""One server-sent event block without its final blank line: ``data: …``, or a comment ``: receipt …``."""
+
+SendFrame = Callable[[Frame], Awaitable[None]]
+
+
+class StreamReply(NamedTuple):
+    """An answer in pieces. The server calls `pump` in the task of the connection and ends the response when it returns.
+
+    What guards the stream (cancellation, the brake) lives inside `pump`, never around a `yield` (PEP 789).
+    """
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    pump: Callable[[SendFrame], Awaitable[None]]
+
+
+class Handler(Protocol):
+    """What a node does with a request; knows nothing of HTTP, so memory and HTTP transports serve the same object."""
+
+    async def handle(self, request: SignedRequest) -> Response | StreamReply: ...
+
+
+class IncomingStream(NamedTuple):
+    """The head of a streamed answer and its frames, in order."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    frames: AsyncIterator[Frame]
+
+
+class Transport(Protocol):
+    """Carries signed requests to an endpoint whose TLS key is pinned."""
+
+    async def call(self, to: Endpoint, r: SignedRequest, *, deadline: UnixMillis) -> Response:
+        """Send a request and read the whole answer.
+
+        Raises
+        ------
+        Unreachable
+            No connection, wrong fingerprint, or no whole answer by the deadline.
+        TooLarge
+            The answer exceeds MAX_RESPONSE_BYTES.
+        """
+        ...
+
+    def stream(
+        self, to: Endpoint, r: SignedRequest, *, deadline: UnixMillis
+    ) -> AbstractAsyncContextManager[IncomingStream]: ...

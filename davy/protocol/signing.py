@@ -1,0 +1,87 @@
+"""Domains, digests, signatures: SHA-256 and Ed25519 with a prefix for every use, so that no bytes mean two things.
+
+One verifier only, libsodium through PyNaCl: it refuses small-order keys, non-canonical points and s ≥ L, where
+others do not, and two verifiers that disagree fork a network.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from enum import StrEnum
+
+from nacl import bindings
+from nacl.exceptions import CryptoError
+
+from davy.protocol.errors import BadSignature
+
+
+class Domain(StrEnum):
+    """Every use of a digest or a signature; the strings are frozen."""
+
+    GENESIS = "genesis"
+    TX = "tx"
+    HEADER = "header"
+    TXS = "txs"
+    STATE_LEAF = "state-leaf"
+    STATE_NODE = "state-node"
+    MANIFEST = "manifest"
+    FILE = "file"
+    CONSENT = "register-consent"
+    COMMIT = "weights-commit"
+    SUBJECT = "weights-subject"
+    REQUEST_BODY = "request-body"
+    RESPONSE_BODY = "response-body"
+    RECEIPT = "receipt"
+    PARAMETERS = "parameters"
+    ORDER = "brake-order"
+    BRAKE_HEAD = "brake-head"
+    ATTESTATION = "stop-attestation"
+    TICKET = "ticket"
+
+
+def prefix(domain: Domain) -> bytes:
+    """Return what stands before the bytes of this domain: ``davy/<domain>`` and one zero byte."""
+    return b"davy/" + domain.value.encode() + b"\0"
+
+
+def digest(domain: Domain, data: bytes) -> bytes:
+    """SHA-256(prefix(domain) ‖ data), 32 bytes."""
+    return hashlib.sha256(prefix(domain) + data).digest()
+
+
+def sign(secret: bytes, domain: Domain, body: bytes) -> bytes:
+    """Ed25519 over prefix(domain) ‖ body.
+
+    Parameters
+    ----------
+    secret
+        libsodium's 64-byte secret key (seed ‖ public key).
+    """
+    return bindings.crypto_sign(prefix(domain) + body, secret)[:64]
+
+
+def verify(public: bytes, domain: Domain, body: bytes, signature: bytes) -> None:
+    """Check an Ed25519 signature over prefix(domain) ‖ body.
+
+    Raises
+    ------
+    BadSignature
+        Empty, of a wrong length, by another key, over other bytes, or in a non-canonical form.
+    """
+    verify_raw(public, prefix(domain) + body, signature)
+
+
+def verify_raw(public: bytes, message: bytes, signature: bytes) -> None:
+    """Check an Ed25519 signature over bytes that carry their domain in themselves (RFC 9421's signature base).
+
+    Raises
+    ------
+    BadSignature
+        See `verify`.
+    """
+    if len(signature) != 64 or len(public) != 32:
+        raise BadSignature("a signature of 64 bytes by a key of 32 bytes is needed; sign the request")
+    try:
+        bindings.crypto_sign_open(signature + message, public)
+    except (CryptoError, ValueError):
+        raise BadSignature("the signature does not belong to these bytes and this key; sign again") from None

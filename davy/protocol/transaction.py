@@ -1,0 +1,260 @@
+"""What may be asked of the ledger: a tagged union of actions, and the envelope that signs one.
+
+The envelope's signature covers the exact bytes of the body. The body names the chain and a nonce, so it is worth
+nothing on another chain and cannot be applied twice. A transaction's hash is the plain SHA-256 of its bytes, without a
+domain: it is also the consensus engine's own key for it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, TypeAlias
+
+from msgspec import Meta
+
+from davy.protocol.encoding import Wire, decode, encode
+from davy.protocol.limits import (
+    MAX_HOST_CHARS,
+    MAX_NAME_CHARS,
+    MAX_SERVED_MODELS,
+    MAX_TX_BYTES,
+    MAX_UIDS,
+    Hyperparameters,
+)
+from davy.protocol.manifest import Identity, Manifest
+from davy.protocol.signing import Domain, digest, verify
+from davy.protocol.words import (
+    Amount,
+    ChainId,
+    Coldkey,
+    Digest,
+    Height,
+    Hotkey,
+    ModelId,
+    Netuid,
+    Nonce,
+    Port,
+    Proportion,
+    PublicKey,
+    Signature,
+    TxHash,
+    Uid,
+)
+
+
+class Transfer(Wire, tag="transfer"):
+    """By a coldkey: move free balance."""
+
+    to: Coldkey
+    amount: Amount
+
+
+class CreateSubnet(Wire, tag="create_subnet"):
+    """By a coldkey: burn `subnet_price`; the subnet starts with an emission share of zero."""
+
+    task: Annotated[str, Meta(min_length=1, max_length=MAX_NAME_CHARS)]
+    mechanism: Annotated[str, Meta(min_length=1, max_length=MAX_NAME_CHARS)]
+    hyperparameters: Hyperparameters
+
+
+class Register(Wire, tag="register"):
+    """By a coldkey: burn the registration price and receive a UID for `hotkey`.
+
+    `consent` is the hotkey's signature over (chain, coldkey, hotkey): nobody registers another's hotkey.
+    """
+
+    netuid: Netuid
+    hotkey: Hotkey
+    consent: Signature
+    price_limit: Amount
+    """Refused when the price has risen above it."""
+
+
+class Endpoint(Wire):
+    """Where a node listens: `fingerprint` is the SHA-256 of its TLS certificate (DER).
+
+    `next` is the fingerprint it will change to; empty while no change is planned.
+    """
+
+    host: Annotated[str, Meta(min_length=1, max_length=MAX_HOST_CHARS, pattern=r"^[A-Za-z0-9.:_-]+$")]
+    port: Port
+    fingerprint: Digest
+    next: Annotated[bytes, Meta(max_length=32)]
+
+
+class Served(Wire):
+    """One model a hotkey serves on one subnet."""
+
+    netuid: Netuid
+    model_id: ModelId
+    identity: Identity
+
+
+class Serve(Wire, tag="serve"):
+    """By a hotkey: where it listens and what it serves; replaces what it said before. One model a subnet."""
+
+    endpoint: Endpoint
+    models: Annotated[tuple[Served, ...], Meta(max_length=MAX_SERVED_MODELS)]
+
+
+class AddStake(Wire, tag="add_stake"):
+    """By a coldkey: free balance becomes stake on `hotkey`."""
+
+    hotkey: Hotkey
+    amount: Amount
+
+
+class RemoveStake(Wire, tag="remove_stake"):
+    """By a coldkey: stake begins to unbond: it votes no more, can be slashed, and is free after `unbonding` blocks."""
+
+    hotkey: Hotkey
+    amount: Amount
+
+
+class Weight(Wire):
+    """One validator's opinion of one neuron; `subject` binds it to what was scored (`weight_subject`)."""
+
+    uid: Uid
+    subject: Annotated[bytes, Meta(min_length=8, max_length=8)]
+    value: Proportion
+
+
+class CommitWeights(Wire, tag="commit_weights"):
+    """By a hotkey with a permit: `weights_commitment`, to be revealed `reveal_epochs` later."""
+
+    netuid: Netuid
+    epoch: Height
+    commitment: Digest
+
+
+class RevealWeights(Wire, tag="reveal_weights"):
+    """By the hotkey that committed: what the commitment of `epoch` hides."""
+
+    netuid: Netuid
+    epoch: Height
+    weights: Annotated[tuple[Weight, ...], Meta(max_length=MAX_UIDS)]
+    salt: Digest
+
+
+class SetWeights(Wire, tag="set_weights"):
+    """By a hotkey with a permit, only where the subnet switched commit–reveal off."""
+
+    netuid: Netuid
+    weights: Annotated[tuple[Weight, ...], Meta(max_length=MAX_UIDS)]
+
+
+class RegisterModel(Wire, tag="register_model"):
+    """By a coldkey: `model_bond` is held while it is registered; it may be served after `model_review` blocks."""
+
+    manifest: Manifest
+
+
+Action: TypeAlias = (
+    Transfer
+    | CreateSubnet
+    | Register
+    | Serve
+    | AddStake
+    | RemoveStake
+    | CommitWeights
+    | RevealWeights
+    | SetWeights
+    | RegisterModel
+)
+
+
+class TxBody(Wire):
+    """What is signed. `nonce` is the number of transactions the sender has had included before."""
+
+    version: Annotated[int, Meta(ge=1, le=1)]
+    chain: ChainId
+    sender: PublicKey
+    nonce: Nonce
+    action: Action
+
+
+class SignedTx(Wire):
+    """What goes over the wire: the body's exact bytes and the sender's signature in the domain TX."""
+
+    version: Annotated[int, Meta(ge=1, le=1)]
+    body: Annotated[bytes, Meta(max_length=MAX_TX_BYTES)]
+    signature: Signature
+
+
+def tx_hash(raw: bytes) -> TxHash:
+    """Plain SHA-256 of the signed transaction's bytes."""
+    return hashlib.sha256(raw).digest()
+
+
+def open_tx(raw: bytes) -> tuple[SignedTx, TxBody]:
+    """Decode an envelope and its body; the signature is not checked.
+
+    Raises
+    ------
+    TooLarge, Malformed
+        See `davy.protocol.encoding.decode`.
+    """
+    signed = decode(raw, SignedTx, limit=MAX_TX_BYTES)
+    return signed, decode(signed.body, TxBody, limit=MAX_TX_BYTES)
+
+
+def verify_tx(signed: SignedTx, body: TxBody) -> None:
+    """Check the sender's signature.
+
+    Raises
+    ------
+    BadSignature
+    """
+    verify(body.sender, Domain.TX, signed.body, signed.signature)
+
+
+class _Consent(Wire):
+    version: int
+    chain: ChainId
+    coldkey: Coldkey
+    hotkey: Hotkey
+
+
+def consent_bytes(chain: ChainId, coldkey: Coldkey, hotkey: Hotkey) -> bytes:
+    """What a hotkey signs, in the domain CONSENT, to be registered by a coldkey."""
+    return encode(_Consent(1, chain, coldkey, hotkey))
+
+
+class _Subject(Wire):
+    version: int
+    hotkey: Hotkey
+    registered_at: Height
+    model_id: Annotated[bytes, Meta(max_length=32)]
+
+
+def weight_subject(hotkey: Hotkey, registered_at: Height, model_id: bytes) -> bytes:
+    """First 8 bytes of SHA-256 over (hotkey, registration height, model id; empty while nothing is served).
+
+    A weight whose subject is not the neuron's at the epoch counts zero: a sniped UID, a swapped model inherit nothing.
+    """
+    return digest(Domain.SUBJECT, encode(_Subject(1, hotkey, registered_at, model_id)))[:8]
+
+
+class _Commitment(Wire):
+    version: int
+    chain: ChainId
+    netuid: Netuid
+    hotkey: Hotkey
+    registered_at: Height
+    epoch: Height
+    weights: tuple[Weight, ...]
+    salt: Digest
+
+
+def weights_commitment(
+    chain: ChainId,
+    netuid: Netuid,
+    hotkey: Hotkey,
+    registered_at: Height,
+    epoch: Height,
+    weights: tuple[Weight, ...],
+    salt: Digest,
+) -> Digest:
+    """SHA-256 over all that a commitment is bound to, so that nobody can reveal, or profit from, another's."""
+    c = _Commitment(1, chain, netuid, hotkey, registered_at, epoch, weights, salt)
+    return digest(Domain.COMMIT, encode(c))
