@@ -7,7 +7,7 @@ each ``data:`` payload followed by LF, in order, comments and ``[DONE]`` left ou
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
 from msgspec import Meta
 
@@ -16,6 +16,9 @@ from davy.protocol.limits import MAX_RECEIPT_BYTES
 from davy.protocol.manifest import Identity
 from davy.protocol.signing import Domain, verify
 from davy.protocol.words import ChainId, Digest, Height, Hotkey, ModelId, Signature, UnixMillis
+
+EMPTY_BRAKE_HEAD: Final = bytes(32)
+"""The head of a brake that has seen no order."""
 
 
 class Anchor(Wire):
