@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 from davy.protocol.chain import EpochRecord, Head, Metagraph, TxResult
 from davy.protocol.signing import Domain
 from davy.protocol.transaction import Endpoint
-from davy.protocol.words import Height, Hotkey, KeyRole, Netuid, PublicKey, Signature, TxHash, UnixMillis
+from davy.protocol.words import ChainId, Height, Hotkey, KeyRole, Netuid, PublicKey, Signature, TxHash, UnixMillis
 
 
 class Clock(Protocol):
@@ -67,6 +67,9 @@ class KeyStore(Protocol):
 
 class LedgerClient(Protocol):
     """The ledger as nodes see it, the same for every driver."""
+
+    @property
+    def chain(self) -> ChainId: ...
 
     async def head(self) -> Head: ...
 
