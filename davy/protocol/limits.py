@@ -33,8 +33,12 @@ MAX_REQUEST_BYTES: Final = 64 * 1024
 MAX_RESPONSE_BYTES: Final = 1024 * 1024
 MAX_EVENT_BYTES: Final = 64 * 1024
 """One server-sent event of a stream."""
+MAX_STREAM_BYTES: Final = 16 * MAX_RESPONSE_BYTES
+"""All events of one stream together."""
 MAX_RECEIPT_BYTES: Final = 1024
 MAX_HEADER_BYTES: Final = 8 * 1024
+"""All header fields of a request or a response together."""
+MAX_HEADERS: Final = 64
 MAX_HOST_CHARS: Final = 253
 MAX_NAME_CHARS: Final = 64
 MAX_MODEL_FILES: Final = 64

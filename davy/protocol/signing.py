@@ -37,6 +37,7 @@ class Domain(StrEnum):
     BRAKE_HEAD = "brake-head"
     ATTESTATION = "stop-attestation"
     TICKET = "ticket"
+    REQUEST = "request"
 
 
 def prefix(domain: Domain) -> bytes:
