@@ -14,9 +14,6 @@ UV := $(BIN)/uv
 JOBS ?= 2
 SEEDS ?= 20
 
-# A keyholder installs base.txt, a miner with its own model torch.txt, a researcher sims.txt or notebooks.txt.
-LOCKS := base torch sims notebooks gossip fast dev
-
 .PHONY: help
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -35,9 +32,10 @@ $(VENV)/dev.stamp: requirements/dev.txt pyproject.toml | $(UV)
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(VENV)/demo.stamp: requirements/torch.txt pyproject.toml | $(UV)
-	$(UV) pip install --quiet --python $(BIN)/python --require-hashes --requirement requirements/torch.txt
-	$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
+# What the demo needs: base and torch, and the backend that installs davy in place.
+$(VENV)/demo.stamp: requirements/torch.txt requirements/build.txt pyproject.toml | $(UV)
+	$(UV) pip install --quiet --python $(BIN)/python --require-hashes --requirement requirements/torch.txt --requirement requirements/build.txt
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .PHONY: install
@@ -56,12 +54,12 @@ test: $(VENV)/dev.stamp ## all tests, on JOBS (2) processes
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal
 
 .PHONY: check
-check: $(VENV)/dev.stamp ## lint, format, types, import contracts, rules of the repository
+check: $(VENV)/dev.stamp ## lint, format, types, import contracts, documentation, standards
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest --quiet tests/repository
+	$(BIN)/python -m pytest --quiet tests/repository/test_docs.py tests/repository/test_standards.py
 
 .PHONY: bench
 bench: $(VENV)/dev.stamp ## measured figures beside their goals
@@ -69,7 +67,7 @@ bench: $(VENV)/dev.stamp ## measured figures beside their goals
 
 .PHONY: lock
 lock: $(UV) ## compile requirements/*.txt anew from pyproject.toml
-	UV=$(UV) requirements/lock $(LOCKS)
+	UV=$(UV) requirements/lock
 
 .PHONY: clean
 clean: ## everything that was made here, .venv too
