@@ -17,8 +17,9 @@ import yaml
 
 INSTRUCTIONS = set("ARG CMD COPY ENTRYPOINT ENV EXPOSE FROM HEALTHCHECK LABEL RUN SHELL USER VOLUME WORKDIR".split())
 SERVICE_KEYS = set(
-    "build cap_drop command depends_on environment healthcheck image ports read_only restart security_opt tmpfs".split()
-) | {"volumes"}
+    "build cap_drop command depends_on environment healthcheck image ports "
+    "read_only restart security_opt tmpfs volumes".split()
+)
 
 
 class Step(NamedTuple):
