@@ -1,0 +1,63 @@
+"""What a challenge wears: everything a miner sees of it but the text is taken from a request somebody really sent.
+
+A validator that also relays users' requests lets `Shapes` observe them; a challenge then copies one of the last, drawn at
+random: every field, and its prompt's size. Only a request at temperature 0 can lend its shape, since only there can the
+emitted tokens be checked against the reported distribution.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final, NamedTuple
+
+import msgspec
+import numpy as np
+
+from davy.network.openai import CompletionRequest
+
+LISTED: Final = 20
+"""Log-probabilities asked for at every position, of every request: a gateway adds them to its users' requests and strips them."""
+KEPT: Final = 4_096
+
+
+class Shape(NamedTuple):
+    """A request without its prompt, and the size its prompt had."""
+
+    prompt_bytes: int
+    worn: CompletionRequest
+
+
+class Shapes:
+    """The last `KEPT` organic requests that can lend their shape; nothing of their text is kept."""
+
+    def __init__(self) -> None:
+        self._seen: deque[Shape] = deque(maxlen=KEPT)
+
+    def __len__(self) -> int:
+        return len(self._seen)
+
+    def observe(self, r: CompletionRequest) -> bool:
+        """Remember a user's request as it goes out to a miner; False if it cannot lend its shape."""
+        if r.temperature != 0 or r.logprobs != LISTED or not r.return_tokens_as_token_ids:
+            return False
+        bare = msgspec.structs.replace(r, prompt="-", model="-")
+        self._seen.append(Shape(len(r.prompt.encode()), bare))
+        return True
+
+    def draw(self, rng: np.random.Generator) -> Shape:
+        """One of the requests observed; before there is any, a made-up one of ordinary size."""
+        if self._seen:
+            return self._seen[int(rng.integers(len(self._seen)))]
+        size = int(np.clip(rng.lognormal(mean=6.0, sigma=0.45), 120, 900))
+        tokens = int(rng.choice([4, 8, 16], p=[0.25, 0.5, 0.25]))
+        return Shape(size, outgoing(CompletionRequest(model="-", prompt="-", max_tokens=tokens, temperature=0.0)))
+
+
+def outgoing(r: CompletionRequest) -> CompletionRequest:
+    """A user's request as it goes out to a miner: log-probabilities by token id are always asked for, and no user is named."""
+    return msgspec.structs.replace(r, logprobs=LISTED, return_tokens_as_token_ids=True, user=None)
+
+
+def dress(shape: Shape, *, model: str, prompt: str) -> CompletionRequest:
+    """Put a prompt and a model into a shape."""
+    return msgspec.structs.replace(shape.worn, model=model, prompt=prompt)

@@ -1,0 +1,106 @@
+"""The task `text`: predict the next token of documentation nobody has seen, in the subnet's pinned tokenizer.
+
+A challenge is a prompt and a private true next token. A miner sees an ordinary completion request. What is scored is the
+distribution it reports for the first token, by the rule of davy.tasks.rule. Later tokens are checked (each the reported most
+likely one, the text theirs) but not scored: they follow the miner's own first token, not the truth, so there is
+no truth for them. Asking for log-probabilities of the prompt itself (`echo`) would hand the truths out with the request.
+
+An answer that failed, was late or never came scores the base's score − `ABSENT`. A miner can always answer with the base itself,
+which is public, so not answering never pays; the truth does not enter, so nothing is learnt from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from davy.network.openai import CompletionRequest, CompletionResponse
+from davy.protocol.errors import Misconfigured
+from davy.tasks import rule
+from davy.tasks.answer import Answer, read_tokens
+from davy.tasks.base import Base
+from davy.tasks.rule import IntArray
+from davy.tasks.shape import Shape, dress
+from davy.tasks.task import ANY_MODEL, Corpus, FloatArray, Generator, Setting
+from davy.tasks.vocabulary import Vocabulary
+
+ABSENT: Final = 1.0
+"""Nats below the base that an absent answer scores."""
+SPREAD: Final = 0.15
+"""A prompt's size lies within this share of the size it imitates."""
+ATTEMPTS: Final = 200
+
+
+class TextChallenge(NamedTuple):
+    """What is asked, and the token that really follows: `truth` never leaves the validator."""
+
+    asked: CompletionRequest
+    truth: int
+
+
+class Text:
+    """Pinned: every miner of the subnet speaks the same vocabulary."""
+
+    def __init__(self, setting: Setting) -> None:
+        self.vocabulary = Vocabulary(setting.tokenizer)
+        self.base = Base.of_public_text(setting.models, self.vocabulary)
+        self.shapes = setting.shapes
+        self._base_after = lru_cache(maxsize=1024)(
+            lambda prompt: self.base.distribution(self.vocabulary.encode(prompt))
+        )
+
+    def challenge(self, rng: Generator, corpus: Corpus) -> TextChallenge:
+        """Draw a text and a place in it.
+
+        Raises
+        ------
+        Misconfigured
+            `ATTEMPTS` texts held no place where a prompt's tokens are the beginning of the text's tokens.
+        """
+        shape = self.shapes.draw(rng)
+        for _ in range(ATTEMPTS):
+            text = corpus.text(rng, int(shape.prompt_bytes * (1 + SPREAD)) + 64)
+            ids = self.vocabulary.encode(text)
+            cut = self._cut(ids, shape, rng)
+            if cut is not None:
+                prompt = self.vocabulary.bytes_of(ids[:cut]).decode()
+                return TextChallenge(dress(shape, model=ANY_MODEL, prompt=prompt), int(ids[cut]))
+        raise Misconfigured(
+            f"no text of the corpus gives a prompt of {shape.prompt_bytes} bytes; give it longer documents"
+        )
+
+    def _cut(self, ids: IntArray, shape: Shape, rng: Generator) -> int | None:
+        """A random place, of fitting size, whose prompt is a text with exactly these tokens."""
+        ends = np.cumsum([len(self.vocabulary.token_bytes[i]) for i in ids])
+        size = shape.prompt_bytes
+        places = 1 + np.flatnonzero((ends >= size * (1 - SPREAD)) & (ends <= size * (1 + SPREAD)))
+        for cut in rng.permutation(places[places < len(ids)]):
+            raw = self.vocabulary.bytes_of(ids[:cut])
+            prompt = raw.decode("utf-8", "replace")
+            if prompt.encode() == raw and np.array_equal(self.vocabulary.encode(prompt), ids[:cut]):
+                return int(cut)
+        return None
+
+    def request(self, c: TextChallenge) -> CompletionRequest:
+        return c.asked
+
+    def parse(self, c: TextChallenge, r: CompletionResponse) -> Answer:
+        return read_tokens(r, c.asked, self.vocabulary)
+
+    def score(self, c: TextChallenge, answers: Sequence[Answer | None]) -> FloatArray:
+        """Nats; see the head of this file."""
+        base = self._base_after(c.asked.prompt)
+        absent = self.baseline(c) - ABSENT
+        return np.array([absent if a is None else self._score(c, a, base) for a in answers])
+
+    def baseline(self, c: TextChallenge) -> float:
+        base = self._base_after(c.asked.prompt)
+        return rule.score(base, c.truth, base)
+
+    @staticmethod
+    def _score(c: TextChallenge, a: Answer, base: FloatArray) -> float:
+        first = a.positions[0]
+        return rule.score(rule.spread(first.listed, np.exp(first.logprobs), base), c.truth, base)
