@@ -61,6 +61,11 @@ check: $(VENV)/dev.stamp ## lint, format, types, import contracts, documentation
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest --quiet tests/repository/test_docs.py tests/repository/test_standards.py
 
+.PHONY: mutants
+mutants: $(VENV)/dev.stamp ## change the pure rooms a line at a time, and list what no test noticed (long)
+	$(BIN)/mutmut run --max-children $(JOBS) > mutants.log
+	$(BIN)/mutmut results
+
 .PHONY: bench
 bench: $(VENV)/dev.stamp ## measured figures beside their goals
 	$(BIN)/davy bench
@@ -71,5 +76,5 @@ lock: $(UV) ## compile requirements/*.txt anew from pyproject.toml
 
 .PHONY: clean
 clean: ## everything that was made here, .venv too
-	rm -rf $(VENV) dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage htmlcov
+	rm -rf $(VENV) dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage htmlcov mutants mutants.log
 	find davy tests -name __pycache__ -type d -prune -exec rm -rf {} +
