@@ -1,16 +1,31 @@
 """The incentive: from stake and weights to shares of an epoch's emission, in exact integers.
 
-What flows through: `EpochInputs` of one subnet (or a batch of runs in front of every axis) and the mechanism's own state go in; the next
-state and an `EpochResult` come out; `emission.emit` turns the result and an amount into base units, to the last one.
+What flows through: the `EpochInputs` of a subnet (or of a batch of runs, in front of every axis) and the mechanism's
+own state go in; the next state and an `EpochResult` come out; `emission.emit` makes base units of the result.
 
-May import: numpy, the standard library without clocks, entropy, sockets and files, and `davy.protocol`. Nothing here reads a clock, draws
-a random number or sees a float, so a live ledger and a thousand simulated ones compute the same bits.
+May import: numpy, the standard library without clocks, entropy, sockets and files, and `davy.protocol`. Nothing here
+reads a clock, draws a random number or holds a float, so a live ledger and a thousand simulated ones compute the same
+bits.
 
-Read `yuma3.py` first: one function a step. The steps' number formats are declared in `fixed_point.py`, the walk through an epoch with
-numbers is docs/incentive.md.
+Read `agreement.py`, then `yuma3.py`: one rule a line, each rule a function of its own file. The number formats are
+declared in `fixed_point.py`; docs/incentive.md numbers the steps and walks through an epoch.
+
+======================  ==============================================================================
+`fixed_point`           number formats, their bounds, rounding, the integer sigmoid
+`masks`, `permits`      which stake and which weights count
+`consensus`             the stake-weighted median, clipping, rank
+`bonds`, `dividends`    what agreeing early buys, and what it pays
+`agreement`             the steps both Yumas share
+`yuma3`, `yuma2`        the mechanisms; `registry` finds them by name
+`settlement`            what halts withhold
+`emission`              shares to base units, cuts, takes, halvings
+`mechanism`, `door`     the seam: inputs, parameters, results, and their checks
+`conformance`           a command that holds the mechanisms against reference vectors
+======================  ==============================================================================
 """
 
 if not __name__.startswith("davy."):
     raise ImportError(
-        f"this room was imported as {__name__!r}; the link at the repository's root is for reading: import davy.incentive instead"
+        f"this room was imported as {__name__!r}; the link at the repository's root is for reading: "
+        "import davy.incentive instead"
     )

@@ -1,4 +1,5 @@
-"""What an epoch's voters agree on: steps 1 to 9 of DESIGN §5, which Yuma 2 and Yuma 3 share."""
+"""What an epoch's voters agree on: the steps 1 to 9, which Yuma 2 and Yuma 3 share."""
+# ruff: noqa: N806 - the letters of the mathematics
 
 from __future__ import annotations
 
@@ -6,18 +7,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from davy.incentive import consensus, dividends, masks
-from davy.incentive.fixed_point import GUARD_BITS, ONE, Bool, Int64, apportion, multiply_divide, row_normalise
+from davy.incentive import masks
+from davy.incentive.consensus import clip, minority, penalise, rank, weighted_median
+from davy.incentive.dividends import incentive
+from davy.incentive.fixed_point import Bool, Int64, normalise, row_normalise
 from davy.incentive.mechanism import EpochInputs, Params
 from davy.incentive.permits import permits
 
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Letters as in the mathematics; shares in Q30, R in Q60.
+    """All shares in Q30, R in Q60.
 
-    permits [..., V] handed out; stake [..., V] base units after the threshold; S [..., V] active stake; W, W_clipped, W_bonds
-    [..., V, M]; C, R, trust, I [..., M].
+    `permits` [..., V] handed out, `stake` [..., V] that counts, in base units; active stake S [..., V]; W, W̄ and W_b
+    [..., V, M]; consensus C, rank R and incentive I [..., M].
     """
 
     permits: Bool
@@ -27,41 +30,27 @@ class Agreement:
     C: Int64
     W_clipped: Int64
     R: Int64
-    trust: Int64
-    I: Int64  # noqa: E741 - incentive's letter
+    I: Int64  # noqa: E741
     W_bonds: Int64
 
 
-def forbidden_weights(x: EpochInputs) -> Bool:
-    """Step 5: True where row i may not weigh column j, [..., V, M]."""
-    return (
-        masks.unpermitted(x.permits)
-        | masks.self_weight(x.self_column, x.owner_row, x.weights.shape[-1])
-        | masks.outdated(x.last_update, x.registered_at)
-        | masks.uncommitted(x.earliest_commit, x.registered_at)
-    )
+def counted_weights(x: EpochInputs) -> Int64:
+    """Step 5, before normalising: weights [..., V, M] with 0 where any mask forbids them."""
+    newest = masks.newest_meant(x.last_update, x.earliest_commit, x.permits)
+    own = masks.self_weight(x.self_column, x.owner_row, x.weights.shape[-1])
+    return np.where(masks.newer(x.registered_at, newest) | own, 0, x.weights)
 
 
 def agree(x: EpochInputs, p: Params) -> Agreement:
-    """Steps 1 to 9, in their order."""
-    idle = masks.inactive(x.last_update, p.activity_cutoff, x.now)
-    stake = masks.below_threshold(x.stake, p.stake_threshold)
-    handed_out = permits(stake, p.max_validators, permit_zero_stake=p.permit_zero_stake)
-    voting = np.where(idle | ~x.permits, 0, stake)
-    S = apportion(ONE, voting)
-    W = row_normalise(np.where(forbidden_weights(x), 0, x.weights))
-    C = consensus.weighted_median(W, voting, consensus.minority(voting.sum(axis=-1), p.kappa))
-    W_clipped = consensus.clip(W, C)
-    R = consensus.rank(S, W_clipped)
-    return Agreement(
-        permits=handed_out,
-        stake=stake,
-        S=S,
-        W=W,
-        C=C,
-        W_clipped=W_clipped,
-        R=R,
-        trust=multiply_divide(R >> GUARD_BITS, ONE, consensus.rank(S, W) >> GUARD_BITS)[0],
-        I=dividends.incentive(R),
-        W_bonds=consensus.penalise(W, W_clipped, p.bond_penalty),
-    )
+    """From inputs to incentive; the numbers are the steps of docs/incentive.md."""
+    idle = masks.inactive(x.last_update, p.activity_cutoff, x.now)  # 1
+    stake = masks.above_threshold(x.stake, p.stake_threshold)  # 2
+    handed_out = permits(stake, p.max_validators, permit_zero_stake=p.permit_zero_stake)  # 3
+    voting = masks.active_stake(stake, idle, x.permits)  # 4
+    S = normalise(voting)
+    W = row_normalise(counted_weights(x))  # 5
+    C = weighted_median(W, voting, minority(voting.sum(axis=-1), p.kappa))  # 6
+    W_clipped = clip(W, C)  # 7
+    R = rank(S, W_clipped)  # 8
+    W_bonds = penalise(W, W_clipped, p.bond_penalty)  # 9
+    return Agreement(handed_out, stake, S, W, C, W_clipped, R, incentive(R), W_bonds)

@@ -1,96 +1,66 @@
-"""The seam between a subnet and what pays it: a mechanism turns the inputs of an epoch and its own state into shares.
+"""The seam between a subnet and what pays it: a mechanism turns an epoch's inputs and its own state into shares.
 
-A new mechanism is one file with a class that has `initial` and `epoch`, and a line in `registry.py`. Inputs are checked once, here, at
-the door (`EpochInputs` and `Params` check themselves); no rule behind it checks again.
+A new mechanism is one file with a class that has `initial` and `epoch`, and a line in `registry.py`. `EpochInputs` and
+`Params` check themselves when they are made; no rule behind them checks again.
 
-Shapes: V rows (validators), M columns (miners), and any number of batch axes in front, written `...`. On a ledger every neuron of a
-subnet is both, so V = M = n, row u is column u, and `self_column` is 0..n−1. A simulation keeps validators and miners apart: V×M,
-`self_column` −1. All numbers are int64 and all masks bool; nothing else is accepted, above all no float and no unsigned.
+Shapes: V rows (validators), M columns (miners) and any number of batch axes in front, written `...`. On a ledger every
+neuron of a subnet is both: V = M = n, row u and column u are UID u, and `self_column` is 0 to n − 1. A simulation may
+keep validators and miners apart: V x M, with `self_column` −1. Numbers are int64 and masks bool, and nothing else.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Protocol, Self, TypeVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from davy.incentive.bonds import BondFormat
-from davy.incentive.fixed_point import MAX_N, MAX_TOTAL_STAKE, ONE, PPM, U16, Bool, Int64
+from davy.incentive.door import BadInput, flags, integers, of_shape, whole
+from davy.incentive.fixed_point import MAX_N, MAX_TOTAL_STAKE, PPM, U16, BondFormat, Bool, Int64
 from davy.incentive.masks import NO_COMMIT
 
 MAX_BLOCK = 1 << 53
-MAX_WEIGHT = (1 << 32) - 1
+MAX_ROW_WEIGHT = (1 << 32) - 1
 
 State = TypeVar("State")
 
 
-class BadInput(ValueError):
-    """An input of an epoch has the wrong shape, type or range; the message names the field and what it must be."""
-
-
-def _integers(name: str, value: ArrayLike, *, low: int, high: int) -> Int64:
-    """`value` as an int64 array within [low, high]; a list of Python integers is taken, a float or unsigned array is not."""
-    array = np.asarray(value)
-    if array.size == 0 and array.dtype == np.float64:  # an empty list
-        array = array.astype(np.int64)
-    if array.dtype != np.int64:
-        raise BadInput(f"{name} is {array.dtype}; it must be int64: convert it yourself, so that no rounding is hidden")
-    if array.size and (int(array.min()) < low or int(array.max()) > high):
-        raise BadInput(f"{name} holds {int(array.min())} to {int(array.max())}; it must lie within {low} to {high}")
-    return array
-
-
-def _flags(name: str, value: ArrayLike) -> Bool:
-    array = np.asarray(value)
-    if array.dtype != np.bool_:
-        raise BadInput(f"{name} is {array.dtype}; it must be bool")
-    return array
-
-
-def _shape(name: str, array: NDArray[np.generic], ending: tuple[int, ...], batch: tuple[int, ...]) -> None:
-    """The last axes must be `ending`, the ones in front must be absent or those of the batch."""
-    split = array.ndim - len(ending)
-    if split < 0 or array.shape[split:] != ending or array.shape[:split] not in ((), batch):
-        raise BadInput(f"{name} has shape {array.shape}; it must be {(*batch, *ending)}, or {ending} for all of the batch")
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochInputs:
-    """What one epoch of one subnet depends on. Every array may carry the batch axes of `weights` in front, or none of them.
+    """What one epoch depends on, besides the mechanism's state. Arrays have the batch axes of `weights`, or none.
 
     Attributes
     ----------
     weights : int64 [..., V, M]
-        Row i's weights as revealed; u16 on a ledger, up to 2^32 − 1 here. Rows need no normalisation, zeros mean none.
+        As revealed, u16 on a ledger; any integers here whose rows sum to 2^32 − 1 at most. Rows need not be normalised.
     stake : int64 [..., V]
-        Base units that count for this epoch, own and delegated; ≤ 2.1·10^16 in total.
+        Base units that count this epoch, own and delegated; 2.1·10^16 in total at most.
     permits : bool [..., V]
         Validator permits that the epoch before handed out.
     last_update : int64 [..., V]
-        Block at which row i's weights were set.
+        Block at which the row's weights were set.
     registered_at : int64 [..., M]
-        Block at which the present holder of column j registered.
+        Block at which the column's present holder registered.
     earliest_commit : int64 [..., V]
-        Block of row i's earliest commit that is neither revealed nor expired; `masks.NO_COMMIT` where there is none.
+        Block of the row's earliest commit neither revealed nor expired; `masks.NO_COMMIT` where there is none.
     self_column : int64 [..., V]
-        The column that is row i's own, or −1.
+        The row's own column, or −1.
     halted : bool [..., M]
-        Columns under a halt: they earn nothing, as miner and as validator, and their share is not minted.
+        Columns under a halt: they earn nothing, and what they would have earned is not minted.
     now : int64 [...]
-        This epoch's block.
+        Block of this epoch.
     previous_epoch : int64 [...]
-        Block of the epoch before, in which bonds were stored; bonds of columns registered at or after it are forgotten.
+        Block of the epoch before, at which bonds were stored; UIDs that registered at it or later hold none.
     owner_row : int64 [...]
         Row of the subnet's owner, whose weight on itself counts, or −1.
     bonds_at : int64 [..., V] or None
-        The block that row i's bonds are of, where rows differ; None takes `previous_epoch` for all.
+        Block at which each row's bonds were stored, where rows differ; None: `previous_epoch`.
 
     Raises
     ------
     BadInput
-        Any array that is not of its dtype, shape or range.
+        A field of the wrong type, shape or range.
     """
 
     weights: Int64
@@ -107,42 +77,42 @@ class EpochInputs:
     bonds_at: Int64 | None = None
 
     def __post_init__(self) -> None:
-        weights = _integers("weights", self.weights, low=0, high=MAX_WEIGHT)
-        if weights.ndim < 2 or not (0 < weights.shape[-2] <= MAX_N and 0 < weights.shape[-1] <= MAX_N):
-            raise BadInput(f"weights has shape {weights.shape}; it must be [..., V, M] with V and M within 1 to {MAX_N}")
-        *front, rows, columns = weights.shape
-        batch = tuple(front)
+        weights = integers("weights", self.weights, 0, MAX_ROW_WEIGHT)
+        if weights.ndim < 2 or max(weights.shape[-2:]) > MAX_N:
+            raise BadInput(f"weights has shape {weights.shape}; it must be [..., V, M], neither above {MAX_N}")
+        batch, (rows, columns) = weights.shape[:-2], weights.shape[-2:]
 
-        def check(name: str, array: NDArray[np.generic], ending: tuple[int, ...]) -> None:
-            _shape(name, array, ending, batch)
+        def admit(name: str, array: NDArray[np.generic], *ending: int) -> None:
+            of_shape(name, array, batch, ending)
             object.__setattr__(self, name, array)
 
-        check("weights", weights, (rows, columns))
-        check("stake", _integers("stake", self.stake, low=0, high=MAX_TOTAL_STAKE), (rows,))
-        check("permits", _flags("permits", self.permits), (rows,))
-        check("last_update", _integers("last_update", self.last_update, low=0, high=MAX_BLOCK), (rows,))
-        check("registered_at", _integers("registered_at", self.registered_at, low=0, high=MAX_BLOCK), (columns,))
-        check("earliest_commit", _integers("earliest_commit", self.earliest_commit, low=0, high=NO_COMMIT), (rows,))
-        check("self_column", _integers("self_column", self.self_column, low=-1, high=columns - 1), (rows,))
-        check("halted", _flags("halted", self.halted), (columns,))
-        check("now", _integers("now", self.now, low=0, high=MAX_BLOCK), ())
-        check("previous_epoch", _integers("previous_epoch", self.previous_epoch, low=0, high=MAX_BLOCK), ())
-        check("owner_row", _integers("owner_row", self.owner_row, low=-1, high=rows - 1), ())
+        admit("weights", weights, rows, columns)
+        admit("stake", integers("stake", self.stake, 0, MAX_TOTAL_STAKE), rows)
+        admit("permits", flags("permits", self.permits), rows)
+        admit("last_update", integers("last_update", self.last_update, 0, MAX_BLOCK), rows)
+        admit("registered_at", integers("registered_at", self.registered_at, 0, MAX_BLOCK), columns)
+        admit("earliest_commit", integers("earliest_commit", self.earliest_commit, 0, NO_COMMIT), rows)
+        admit("self_column", integers("self_column", self.self_column, -1, columns - 1), rows)
+        admit("halted", flags("halted", self.halted), columns)
+        admit("now", integers("now", self.now, 0, MAX_BLOCK))
+        admit("previous_epoch", integers("previous_epoch", self.previous_epoch, 0, MAX_BLOCK))
+        admit("owner_row", integers("owner_row", self.owner_row, -1, rows - 1))
         if self.bonds_at is not None:
-            check("bonds_at", _integers("bonds_at", self.bonds_at, low=0, high=MAX_BLOCK), (rows,))
-        total = int(self.stake.sum(axis=-1).max())
-        if total > MAX_TOTAL_STAKE:
-            raise BadInput(f"stake sums to {total} base units; there are at most {MAX_TOTAL_STAKE}")
+            admit("bonds_at", integers("bonds_at", self.bonds_at, 0, MAX_BLOCK), rows)
+        self._check_totals()
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """[..., V, M], the shape of a mechanism's state."""
-        return self.weights.shape
+    def _check_totals(self) -> None:
+        """The sums that the number formats rely on. 4096 stakes might overflow int64; without 12 bits they cannot."""
+        coarse = int((self.stake >> 12).sum(axis=-1).max())
+        if coarse > MAX_TOTAL_STAKE >> 12 or int(self.stake.sum(axis=-1).max()) > MAX_TOTAL_STAKE:
+            raise BadInput(f"stake sums to more than {MAX_TOTAL_STAKE} base units, which is all there can be")
+        if (most := int(self.weights.sum(axis=-1).max())) > MAX_ROW_WEIGHT:
+            raise BadInput(f"a row of weights sums to {most}; it must not exceed {MAX_ROW_WEIGHT}")
 
     @classmethod
     def unmasked(cls, weights: Int64, stake: Int64) -> Self:
-        """Inputs in which no mask bites: all rows permitted and active, no own columns, no halts. What a simulation starts from."""
-        *_, rows, columns = weights.shape
+        """Inputs on which no mask bites: all rows permitted and active, no own columns, nothing halted."""
+        rows, columns = int(weights.shape[-2]), int(weights.shape[-1])
         return cls(
             weights=weights,
             stake=stake,
@@ -152,37 +122,33 @@ class EpochInputs:
             earliest_commit=np.full(rows, NO_COMMIT, dtype=np.int64),
             self_column=np.full(rows, -1, dtype=np.int64),
             halted=np.zeros(columns, dtype=np.bool_),
-            now=np.array(2, dtype=np.int64),
-            previous_epoch=np.array(1, dtype=np.int64),
-            owner_row=np.array(-1, dtype=np.int64),
+            now=np.asarray(2, dtype=np.int64),
+            previous_epoch=np.asarray(1, dtype=np.int64),
+            owner_row=np.asarray(-1, dtype=np.int64),
         )
-
-    def with_(self, **changes: ArrayLike) -> Self:
-        """These inputs with some fields changed, checked again."""
-        return replace(self, **changes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Params:
-    """A subnet's hyperparameters that a mechanism reads. Defaults are subtensor's, but for `bond_format`.
+    """A subnet's hyperparameters that a mechanism reads; defaults are subtensor's, but for `bond_format`.
 
     Attributes
     ----------
-    kappa : u16, 1 to 65535
-        κ, the majority of stake that consensus needs.
+    kappa : u16, at least 1
+        κ: the share of stake that makes a weight consensus.
     bond_penalty : u16
-        β: how much of what stands above consensus is lost for bonds.
+        β: how much of what stands above consensus is lost to bonds.
     moving_average : ppm
-        m: the part of the old bonds kept in an epoch; α = 1 − m.
-    liquid_alpha, alpha_low, alpha_high, alpha_steepness : bool, u16, u16, 1 to 100
-        α per pair between lo and hi (Yuma 3 only).
+        m: what is kept of the old bonds in an epoch; α = 1 − m.
+    liquid_alpha : bool
+        Yuma 3: α per pair, from `alpha_low` to `alpha_high` (u16) with a steepness k of 1 to 100.
     activity_cutoff : blocks
-    max_validators : permits handed out.
+    max_validators : permits handed out
     stake_threshold : base units
-        Stake below it counts 0.
     permit_zero_stake : bool
-        False: no permit without stake. True is the older `is_topk`, which conformance traces need.
+        Whether rows without stake may hold a permit, as under subtensor's older `is_topk`.
     bond_format : BondFormat
+        Of the bonds in the state; it may not change while a state lives.
 
     Raises
     ------
@@ -204,43 +170,38 @@ class Params:
     bond_format: BondFormat = BondFormat.U32
 
     def __post_init__(self) -> None:
-        for name, low, high in (
-            ("kappa", 1, U16),
-            ("bond_penalty", 0, U16),
-            ("moving_average", 0, PPM),
-            ("alpha_low", 0, U16),
-            ("alpha_high", self.alpha_low, U16),
-            ("alpha_steepness", 1, 100),
-            ("activity_cutoff", 0, MAX_BLOCK),
-            ("max_validators", 1, MAX_N),
-            ("stake_threshold", 0, MAX_TOTAL_STAKE),
-        ):
-            value = getattr(self, name)
-            if type(value) is not int or not low <= value <= high:
-                raise BadInput(f"{name} is {value!r}; it must be an integer within {low} to {high}")
+        whole("kappa", self.kappa, 1, U16)
+        whole("bond_penalty", self.bond_penalty, 0, U16)
+        whole("moving_average", self.moving_average, 0, PPM)
+        whole("alpha_low", self.alpha_low, 0, U16)
+        whole("alpha_high", self.alpha_high, self.alpha_low, U16)
+        whole("alpha_steepness", self.alpha_steepness, 1, 100)
+        whole("activity_cutoff", self.activity_cutoff, 0, MAX_BLOCK)
+        whole("max_validators", self.max_validators, 1, MAX_N)
+        whole("stake_threshold", self.stake_threshold, 0, MAX_TOTAL_STAKE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochResult:
-    """What an epoch decided. Shares are Q30 (`fixed_point.ONE` is 1).
+    """What an epoch decided. Shares are Q30: `fixed_point.ONE` is 1.
 
     Attributes
     ----------
     incentive : int64 [..., M]
-        Miners' shares; with `incentive_withheld` they sum to ONE, or all are 0 where no column has a rank.
+        Miners' shares. With `incentive_withheld` they sum to ONE exactly, or all are 0 where no column has a rank.
     dividends : int64 [..., V]
-        Validators' shares; with `dividends_withheld` they sum to ONE, or all are 0.
+        Validators' shares. With `dividends_withheld` they sum to ONE exactly, or all are 0.
     fallback : int64 [..., V]
-        Shares by active stake, by stake where none is active: what a half without shares of its own is paid by. With
-        `fallback_withheld` they sum to ONE, or all are 0 where there is no stake.
+        What a half of the emission without shares of its own is paid by: active stake, or stake where none is active.
+        With `fallback_withheld` it sums to ONE exactly, or is 0 where there is no stake.
     incentive_withheld, dividends_withheld, fallback_withheld : int64 [...]
-        The sum of what halted UIDs would have had. It is not minted.
-    consensus, rank, trust : int64 [..., M]
-        C; R = SᵀW̄; and R divided by what it was before clipping.
+        Shares of halted UIDs, which are not minted.
+    consensus, rank : int64 [..., M]
+        C, and R = SᵀW̄.
     validator_trust : int64 [..., V]
         Row sums of W̄.
     active_stake : int64 [..., V]
-        Normalised stake that voted; sums to ONE exactly, or is all 0.
+        Shares of the stake that voted; sums to ONE exactly, or is 0.
     permits : bool [..., V]
         Handed out for the next epoch.
     """
@@ -253,38 +214,43 @@ class EpochResult:
     fallback_withheld: Int64
     consensus: Int64
     rank: Int64
-    trust: Int64
     validator_trust: Int64
     active_stake: Int64
     permits: Bool
 
 
 class Mechanism(Protocol[State]):
-    """A plug, chosen by name per subnet. Pure: same state, inputs and parameters, same bits."""
+    """A plug that a subnet chooses by name. Pure: the same state, inputs and parameters give the same bits."""
 
     def initial(self, shape: tuple[int, ...]) -> State:
-        """The state before the first epoch of inputs of this shape [..., V, M]."""
+        """The state before the first epoch, for weights of this shape."""
         ...
 
     def epoch(self, s: State, x: EpochInputs, p: Params) -> tuple[State, EpochResult]:
-        """One epoch. The arrays of `s` and `x` are not written to."""
+        """One epoch. Writes to no array of `s` or `x`."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class BondState:
-    """The state of both Yumas: bonds int64 [..., V, M] in the stored format of the subnet's `Params`."""
+    """The state of both Yumas: bonds int64 [..., V, M], in the format that the subnet's `Params` name."""
 
-    bonds: Int64 = field()
+    bonds: Int64
 
     def resized(self, rows: int, columns: int) -> BondState:
-        """Room for UIDs that registered since; new bonds are 0. A subnet never shrinks."""
+        """Room for UIDs that registered since, without bonds yet. A subnet never shrinks.
+
+        Raises
+        ------
+        BadInput
+            Fewer rows or columns than there are.
+        """
         *front, had_rows, had_columns = self.bonds.shape
         if rows < had_rows or columns < had_columns:
-            raise BadInput(f"bonds of {had_rows}x{had_columns} do not fit {rows}x{columns}")
+            raise BadInput(f"bonds of {had_rows} x {had_columns} do not fit in {rows} x {columns}")
         grown = np.zeros((*front, rows, columns), dtype=np.int64)
         grown[..., :had_rows, :had_columns] = self.bonds
         return BondState(grown)
 
 
-__all__ = ["ONE", "BadInput", "BondState", "EpochInputs", "EpochResult", "Mechanism", "Params"]
+__all__ = ["BadInput", "BondState", "EpochInputs", "EpochResult", "Mechanism", "Params"]

@@ -1,4 +1,4 @@
-"""Validator permits: the k largest stakes. DESIGN §5 step 3, subtensor's `is_topk_nonzero`."""
+"""Validator permits: the k largest stakes (subtensor's `is_topk_nonzero`)."""
 
 from __future__ import annotations
 
@@ -8,17 +8,15 @@ from davy.incentive.fixed_point import Bool, Int64
 
 
 def top_k(values: Int64, k: int) -> Bool:
-    """The k largest of `values` along the last axis; of equal ones the lower index, which is the older seat, comes first.
+    """The k largest of `values` along the last axis; among equals the lower index, the older seat, comes first.
 
-    subtensor's `is_topk` sorts upwards and so prefers the higher index among equals; only ties at the k-th place differ.
+    subtensor sorts upwards and keeps the higher index among equals, which differs only in a tie at the k-th place.
     """
-    order = np.argsort(-values, axis=-1, kind="stable")
-    chosen = np.zeros(values.shape, dtype=np.bool_)
-    np.put_along_axis(chosen, order[..., :k], True, axis=-1)
-    return chosen
+    place = np.argsort(np.argsort(-values, axis=-1, kind="stable"), axis=-1, kind="stable")
+    return place < k
 
 
 def permits(stake: Int64, max_validators: int, *, permit_zero_stake: bool) -> Bool:
-    """The permits this epoch hands out: top-k by stake [..., V] after the threshold; a zero stake only if `permit_zero_stake`."""
+    """Permits that this epoch hands out: `top_k` of the stake [..., V] that counts; none without stake by default."""
     chosen = top_k(stake, max_validators)
     return chosen if permit_zero_stake else chosen & (stake > 0)

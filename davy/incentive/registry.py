@@ -1,11 +1,12 @@
-"""Mechanisms by the name a subnet chooses. A new one: its own file, and a line here."""
+"""Mechanisms, by the name a subnet chooses. A new one needs its own file, and a line here."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from davy.incentive.mechanism import BadInput, BondState, Mechanism
+from davy.incentive.door import BadInput
+from davy.incentive.mechanism import BondState, Mechanism
 from davy.incentive.yuma2 import Yuma2
 from davy.incentive.yuma3 import Yuma3
 
@@ -21,5 +22,5 @@ def mechanism(name: str) -> Mechanism[BondState]:
         There is none; the message lists those there are.
     """
     if name not in MECHANISMS:
-        raise BadInput(f"there is no mechanism {name!r}; choose one of {', '.join(sorted(MECHANISMS))}")
+        raise BadInput(f"there is no mechanism {name!r}: choose one of {', '.join(sorted(MECHANISMS))}")
     return MECHANISMS[name]

@@ -1,7 +1,8 @@
-"""Yuma 2: a column's bonds are shares of it, bought with weight and stake; stored relative to the column's largest.
+"""Yuma 2: the bonds of a column are shares of it, bought with weight and stake and stored relative to the largest.
 
 Liquid alpha is a matter of Yuma 3 only, as in run_epoch.rs.
 """
+# ruff: noqa: N806 - the letters of the mathematics
 
 from __future__ import annotations
 
@@ -9,25 +10,25 @@ import numpy as np
 
 from davy.incentive import bonds
 from davy.incentive.agreement import agree
-from davy.incentive.dividends import bond_income, dividends_yuma2
-from davy.incentive.fixed_point import GUARD_BITS, ONE, column_normalise, column_normalise_wide, from_ppm
+from davy.incentive.dividends import bond_dividends
+from davy.incentive.fixed_point import ONE, column_normalise, column_normalise_products, from_ppm
 from davy.incentive.mechanism import BondState, EpochInputs, EpochResult, Params
-from davy.incentive.settlement import settle, standing_bonds
+from davy.incentive.settlement import settle
 
 
 class Yuma2:
-    """DESIGN §5, Yuma 2."""
+    """Steps 10 to 13 of docs/incentive.md, after `agree`; subtensor's run_epoch.rs without Yuma3On."""
 
     def initial(self, shape: tuple[int, ...]) -> BondState:
-        """No bonds."""
+        """No bonds, of inputs with weights of this shape."""
         return BondState(np.zeros(shape, dtype=np.int64))
 
     def epoch(self, s: BondState, x: EpochInputs, p: Params) -> tuple[BondState, EpochResult]:
         """ΔB = colnorm(W_b∘S); B = colnorm((1 − m)ΔB + m·colnorm(B)); D = B·I, normalised."""
         a = agree(x, p)
-        B = column_normalise(standing_bonds(s, x))
-        delta = column_normalise_wide((a.W_bonds * a.S[..., :, None]) >> GUARD_BITS)
-        B = column_normalise(bonds.moving_average(B, delta, ONE - from_ppm(p.moving_average)))
-        D = dividends_yuma2(bond_income(B, a.I))
-        kept = bonds.clear_rows(bonds.upscale(B, p.bond_format.one), a.permits)
-        return BondState(kept), settle(a, D, x)
+        held = column_normalise(bonds.standing(s, x))  # 10
+        bought = column_normalise_products(a.W_bonds * a.S[..., :, None])
+        B = column_normalise(bonds.moving_average(held, bought, ONE - from_ppm(p.moving_average)))  # 11
+        D = bond_dividends(B, a.I)  # 12
+        stored = bonds.clear(bonds.upscale(B, p.bond_format), a.permits)  # 13
+        return BondState(stored), settle(a, D, x)
