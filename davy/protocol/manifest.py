@@ -30,7 +30,7 @@ class Identity(StrEnum):
 class ModelFile(Wire):
     """One file: `digest` is the plain SHA-256 of its bytes, as every tool prints it."""
 
-    name: Annotated[str, Meta(min_length=1, max_length=MAX_NAME_CHARS, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
+    name: Annotated[str, Meta(min_length=1, max_length=MAX_NAME_CHARS, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*\Z")]
     size: Annotated[int, Meta(ge=0, le=INT63)]
     digest: Digest
 
@@ -39,7 +39,7 @@ class Manifest(Wire):
     """A model's description; files sorted by name, each once."""
 
     version: Annotated[int, Meta(ge=1, le=1)]
-    name: Annotated[str, Meta(min_length=1, max_length=MAX_NAME_CHARS, pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._/-]*$")]
+    name: Annotated[str, Meta(min_length=1, max_length=MAX_NAME_CHARS, pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._/-]*\Z")]
     files: Annotated[tuple[ModelFile, ...], Meta(max_length=MAX_MODEL_FILES)]
     format: Annotated[str, Meta(min_length=1, max_length=MAX_NAME_CHARS)]
     """``safetensors`` for files that can be re-executed; ``opaque`` for a claimed model."""

@@ -76,7 +76,7 @@ class Endpoint(Wire):
     `next` is the fingerprint it will change to; empty while no change is planned.
     """
 
-    host: Annotated[str, Meta(min_length=1, max_length=MAX_HOST_CHARS, pattern=r"^[A-Za-z0-9.:_-]+$")]
+    host: Annotated[str, Meta(min_length=1, max_length=MAX_HOST_CHARS, pattern=r"^[A-Za-z0-9.:_-]+\Z")]
     port: Port
     fingerprint: Digest
     next: Annotated[bytes, Meta(max_length=32)]

@@ -79,7 +79,7 @@ def key_from_text(role: KeyRole, text: str) -> bytes:
     if prefix != role.value:
         raise Malformed(f"expected a key that begins with '{role.value}_', got '{text[:12]}…'")
     try:
-        raw = base64.b32decode(body.upper())
+        raw = base64.b32decode(body, casefold=True)
     except ValueError:
         raise Malformed(f"'{text[:12]}…' is no key: a letter is missing or wrong; copy it again") from None
     key, check = raw[:32], raw[32:]
