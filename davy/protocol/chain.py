@@ -7,7 +7,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from davy.protocol.encoding import Wire
-from davy.protocol.limits import MAX_NAME_CHARS, MAX_UIDS, Hyperparameters
+from davy.protocol.limits import MAX_NAME_CHARS, MAX_SUBNETS, MAX_UIDS, Hyperparameters
 from davy.protocol.manifest import Identity, Manifest
 from davy.protocol.signing import Domain, digest
 from davy.protocol.transaction import Endpoint
@@ -91,6 +91,12 @@ class SubnetInfo(Wire):
     next_epoch_at: Height
     registration_price: Amount
     pending: Amount
+
+
+class SubnetList(Wire):
+    """All subnets, by netuid."""
+
+    subnets: Annotated[tuple[SubnetInfo, ...], Meta(max_length=MAX_SUBNETS)]
 
 
 class Neuron(Wire):
