@@ -1,0 +1,49 @@
+"""What is minted: a block's reward, each subnet's part of it, and the whole schedule as one function of the genesis."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from davy.ledger.rules.records import RUNNING, SUBNETS, SUPPLY, SupplyRecord, subnet_key
+from davy.ledger.rules.state import State
+from davy.protocol.genesis import Genesis
+from davy.protocol.limits import EMISSION_PARTS, ChainParameters
+from davy.protocol.words import MAX_SUPPLY, Moment
+
+
+def block_reward(height: int, p: ChainParameters) -> int:
+    """Base units a block may mint: `block_reward`, halved (rounded down) after each `halving_interval` blocks; heights from 1."""
+    halvings = (height - 1) // p.halving_interval
+    return p.block_reward >> min(halvings, 64)
+
+
+def subnet_reward(reward: int, share: int) -> int:
+    """A subnet's part of a block's reward, rounded down. What no share takes is not minted."""
+    return reward * share // EMISSION_PARTS
+
+
+def accrue(s: State, at: Moment, netuid: int) -> None:
+    """Mint a block's part of a subnet into what its next epoch pays; never beyond MAX_SUPPLY."""
+    key = subnet_key(netuid)
+    subnet = s.need(SUBNETS, key, "no such subnet")
+    supply = s.need(SUPPLY, b"", "the chain has no supply")
+    minted = min(subnet_reward(block_reward(at.height, s.parameters), subnet.share), MAX_SUPPLY - supply.issued)
+    if minted:
+        s.put(SUPPLY, b"", SupplyRecord(supply.issued + minted, supply.burned))
+        running = s.need(RUNNING, key, "a subnet without epochs")
+        s.put(RUNNING, key, replace(running, pending=running.pending + minted))
+
+
+def scheduled_issuance(g: Genesis, height: int) -> int:
+    """What must have been issued at a height while the genesis' shares stand: compare with `Issuance.issued`.
+
+    Allocations + Σ over blocks Σ over subnets floor(reward · share / 10^6), at most MAX_SUPPLY. Burning changes nothing in it.
+    """
+    p = g.parameters
+    issued, first = sum(a.amount for a in g.allocations), 1
+    while first <= height and block_reward(first, p):
+        last = min(height, (first - 1) // p.halving_interval * p.halving_interval + p.halving_interval)
+        a_block = sum(subnet_reward(block_reward(first, p), x.share) for x in g.subnets)
+        issued += (last - first + 1) * a_block
+        first = last + 1
+    return min(issued, MAX_SUPPLY)

@@ -1,0 +1,181 @@
+"""The ledger's state machine: blocks in, results and app hash out; the same blocks give the same bytes everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from davy.ledger.rules.block import begin_block, end_block
+from davy.ledger.rules.conservation import issuance, places
+from davy.ledger.rules.genesis import genesis_state
+from davy.ledger.rules.queries import Queries
+from davy.ledger.rules.records import CHAIN, ISSUANCE, TABLES
+from davy.ledger.rules.state import Changes, State
+from davy.ledger.rules.transactions import NONCE_WINDOW, Signatures, apply_transaction, known_sender, open_checked
+from davy.ledger.rules.trie import Trie
+from davy.protocol.chain import Proof, TxResult
+from davy.protocol.encoding import Wire, decode, encode
+from davy.protocol.errors import Malformed, Refused, TxCode, TxFailed
+from davy.protocol.genesis import Genesis, chain_id
+from davy.protocol.limits import MAX_BLOCK_TXS, MAX_PENDING_TXS
+from davy.protocol.proof import value_hash
+from davy.protocol.transaction import tx_hash
+from davy.protocol.words import Moment
+
+MAX_RECORD_BYTES = 1 << 26
+
+
+class Verdict(NamedTuple):
+    """What the door says of a transaction. Below a signature that is right, `sender` is empty and `nonce` 0."""
+
+    code: TxCode
+    message: str
+    sender: bytes
+    nonce: int
+    hash: bytes
+
+
+class BlockResult(NamedTuple):
+    """What a block did. `faults` are internal errors that were rolled back, for the operator's log, not part of consensus."""
+
+    results: tuple[TxResult, ...]
+    app_hash: bytes
+    producer_updates: tuple[()]
+    changes: Changes
+    faults: tuple[str, ...]
+
+
+class Machine:
+    """The state after the last applied block. Not for two threads at once."""
+
+    height: int
+    time: int
+    app_hash: bytes
+
+    def __init__(self, g: Genesis, state: State, height: int, time: int) -> None:
+        self.genesis = g
+        self.height, self.time = height, time
+        self._state = state
+        self._known = Signatures(2 * MAX_PENDING_TXS)
+        rows = sorted((key, encode(record)) for key, record in state.records.items())
+        self._trie = Trie((key, value_hash(value)) for key, value in rows)
+        self._queries = Queries(g, state)
+        self.app_hash = self._trie.root()
+
+    @classmethod
+    def from_genesis(cls, g: Genesis) -> Machine:
+        """The machine before the first block.
+
+        Raises
+        ------
+        Malformed
+            See `genesis.genesis_state`.
+        """
+        s = genesis_state(g)
+        s.journal.clear()
+        return cls(g, s, 0, g.time)
+
+    @classmethod
+    def restore(cls, g: Genesis, rows: Iterable[tuple[bytes, bytes]], height: int, time: int) -> Machine:
+        """The machine after block `height`, from all rows that `Changes` ever put and did not delete again.
+
+        Raises
+        ------
+        Malformed
+            A row that is no record; rows of another chain or height; rows whose base units do not add up. The app hash is for
+            the caller to compare with the block's.
+        """
+        records: dict[bytes, Wire] = {}
+        for key, value in rows:
+            table = TABLES.get(key[:1])
+            if table is None or len(key) != 1 + table.width:
+                raise Malformed(f"the stored key {key.hex()} belongs to no table; restore a backup")
+            records[key] = decode(value, table.kind, limit=MAX_RECORD_BYTES)
+        s = State(records)
+        chain, counted = s.get(CHAIN), s.get(ISSUANCE)
+        if chain is None or counted is None or chain.chain != chain_id(g):
+            raise Malformed("the stored state is of another chain; use the home that belongs to this genesis")
+        if counted != _issuance_of(s, height):
+            raise Malformed(f"the stored state is not whole at height {height}; restore a backup")
+        return cls(g, s, height, time)
+
+    def rows(self) -> Iterable[tuple[bytes, bytes]]:
+        """The whole state as `restore` takes it, in key order."""
+        return ((key, encode(record)) for key, record in sorted(self._state.records.items()))
+
+    def check_tx(self, raw: bytes) -> Verdict:
+        """Whether a block would take this transaction, by the state after the last block; its rule is not run.
+
+        Its nonce may be up to NONCE_WINDOW ahead, so that a sender can hand in several for one block.
+        """
+        sender, nonce = b"", 0
+        try:
+            opened = open_checked(self._state, raw, self._known)
+            self._known.remember(opened.hash)
+            sender, nonce = opened.body.sender, opened.body.nonce
+            expected = known_sender(self._state, sender)
+            if not expected <= nonce < expected + NONCE_WINDOW:
+                raise TxFailed(TxCode.WRONG_NONCE, f"the sender's next nonce is {expected}, not {nonce}; sign again")
+        except TxFailed as e:
+            return Verdict(e.code, str(e), sender, nonce, tx_hash(raw))
+        return Verdict(TxCode.OK, "", sender, nonce, opened.hash)
+
+    def apply_block(self, height: int, time: int, txs: Sequence[bytes]) -> BlockResult:
+        """Apply the next block. Nothing that stands in `txs` can make it raise.
+
+        Raises
+        ------
+        Refused
+            `height` is not the next one: the caller lost or repeated a block. Nothing was changed.
+        """
+        if height != self.height + 1:
+            raise Refused(f"block {height} was handed in after block {self.height}; hand in {self.height + 1}")
+        s = self._state
+        at = Moment(height, max(time, self.time))
+        faults: list[str] = []
+        begin_block(s, at, faults)
+        results = tuple(self._deliver(at, index, raw, faults) for index, raw in enumerate(txs))
+        end_block(s, at, faults)
+        s.put(ISSUANCE, b"", issuance(s, height))
+        changes = s.settle()
+        for key in sorted(changes.deletes):
+            self._trie.delete(key)
+        for key, value in changes.puts.items():
+            self._trie.put(key, value_hash(value))
+        self.height, self.time, self.app_hash = height, at.time, self._trie.root()
+        self._queries.follow(changes)
+        return BlockResult(results, self.app_hash, (), changes, tuple(faults))
+
+    def query(self, path: str, data: bytes) -> bytes:
+        """Answer from the state after the last block; the paths are `queries.Queries`'.
+
+        Raises
+        ------
+        TxFailed
+            NOT_FOUND: no such path, or nothing there.
+        Malformed
+            `data` is not what the path takes.
+        """
+        return encode(self._queries.answer(path, data, self.height))
+
+    def prove(self, key: bytes) -> tuple[bytes | None, Proof]:
+        """The bytes at a key, None if there are none, and the proof against `app_hash`; keys are made as in `records`."""
+        record = self._state.records.get(key)
+        return (None if record is None else encode(record)), self._trie.prove(key)
+
+    def _deliver(self, at: Moment, index: int, raw: bytes, faults: list[str]) -> TxResult:
+        try:
+            if index >= MAX_BLOCK_TXS:
+                raise TxFailed(TxCode.TOO_EXPENSIVE, "the block holds more transactions than it may; hand it in again")
+            apply_transaction(self._state, at, open_checked(self._state, raw, self._known).body)
+        except TxFailed as e:
+            if e.code is TxCode.INTERNAL:
+                faults.append(str(e))
+            return TxResult(at.height, index, int(e.code), str(e)[:1_000])
+        return TxResult(at.height, index, int(TxCode.OK), "")
+
+
+def _issuance_of(s: State, height: int) -> Wire:
+    from davy.protocol.chain import Issuance
+
+    return Issuance(**{**places(s.records.values()), "height": height})

@@ -1,0 +1,249 @@
+"""The typed records of the state, and the table that says where each kind stands and how its keys are made.
+
+A key is one tag byte and fields of fixed width, big-endian, so no key is the beginning of another and key order is the
+order of the fields. Numbers that go with every UID of a subnet are packed, big-endian, into one record: an epoch then writes
+a few records instead of one a neuron.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Generic, NamedTuple, TypeVar
+
+from msgspec import Meta
+
+from davy.protocol.chain import Issuance, ModelRecord, ServedModel
+from davy.protocol.encoding import Wire
+from davy.protocol.limits import MAX_NAME_CHARS, ChainParameters, Hyperparameters
+from davy.protocol.transaction import Endpoint
+from davy.protocol.words import Amount, ChainId, Coldkey, Digest, Height, Hotkey, Netuid, Proportion, Uid
+
+R = TypeVar("R", bound=Wire)
+
+
+class Table(NamedTuple, Generic[R]):
+    """Where records of one kind stand: keys are `tag` and `width` more bytes."""
+
+    tag: bytes
+    width: int
+    kind: type[R]
+
+
+class AccountRecord(Wire):
+    """A key's nonce; a coldkey's free balance and what is on its way back from stake."""
+
+    nonce: Height
+    free: Amount
+    unbonding: Amount
+
+
+class SupplyRecord(Wire):
+    """What was ever issued and what was burned; everything else is held in other records."""
+
+    issued: Amount
+    burned: Amount
+
+
+class QueueRecord(Wire):
+    """The line of unbonding stake: the sequence numbers of the first and of the next to come."""
+
+    first: Height
+    next: Height
+
+
+class UnbondingRecord(Wire):
+    """Stake that left `hotkey` and becomes free balance at height `due`."""
+
+    coldkey: Coldkey
+    hotkey: Hotkey
+    amount: Amount
+    due: Height
+
+
+class Low(Wire):
+    """The least a position held in the running epoch of a subnet, kept from its first change in it."""
+
+    netuid: Netuid
+    epoch: Height
+    least: Amount
+
+
+class StakeRecord(Wire):
+    """What one coldkey holds on one hotkey."""
+
+    amount: Amount
+    lows: tuple[Low, ...]
+
+
+class HotkeyRecord(Wire):
+    """Whom a hotkey belongs to, where it is registered, who has stake on it, and where it listens."""
+
+    owner: Coldkey
+    take: Proportion
+    netuids: tuple[Netuid, ...]
+    delegators: tuple[Coldkey, ...]
+    """Coldkeys with stake on it, sorted."""
+    endpoint: Annotated[tuple[Endpoint, ...], Meta(max_length=1)]
+
+
+class ChainRecord(Wire):
+    """Which chain this is and which subnets it has, sorted."""
+
+    chain: ChainId
+    netuids: tuple[Netuid, ...]
+    faults: Annotated[int, Meta(ge=0)]
+    """Parts of blocks that an internal error rolled back, ever; 0 on a chain without bugs."""
+
+
+class SubnetRecord(Wire):
+    """What a subnet's owner chose, and its emission share in millionths."""
+
+    owner: Coldkey
+    task: Annotated[str, Meta(max_length=MAX_NAME_CHARS)]
+    mechanism: Annotated[str, Meta(max_length=MAX_NAME_CHARS)]
+    hyperparameters: Hyperparameters
+    share: Annotated[int, Meta(ge=0)]
+
+
+class RunningRecord(Wire):
+    """What changes while a subnet runs. The epoch `epoch` began after block `began` and ends with block `ends`."""
+
+    epoch: Height
+    began: Height
+    ends: Height
+    pending: Amount
+    neurons: Annotated[int, Meta(ge=0)]
+    price: Amount
+    """What a registration burns in this epoch."""
+    registrations: Annotated[int, Meta(ge=0)]
+    """In this epoch."""
+    skipped: Annotated[int, Meta(ge=0)]
+    """Epochs that an internal error made void, ever."""
+
+
+class NeuronRecord(Wire):
+    """Who holds a UID, since when, and what it serves; `subject` is what weights must name (`weight_subject`)."""
+
+    hotkey: Hotkey
+    coldkey: Coldkey
+    registered_at: Height
+    model: Annotated[tuple[ServedModel, ...], Meta(max_length=1)]
+    subject: Annotated[bytes, Meta(min_length=8, max_length=8)]
+    unrevealed: Annotated[int, Meta(ge=0, le=1)]
+    """1 while its next dividends are to pay for a commit it did not reveal."""
+
+
+class RegisteredModel(Wire):
+    """A model and the bond that is held for it."""
+
+    model: ModelRecord
+    bond: Amount
+
+
+class UidRecord(Wire):
+    """Which UID a hotkey has on a subnet."""
+
+    uid: Uid
+
+
+class Commit(Wire):
+    """A commitment made in `epoch` at `height`, to be revealed in epoch `due`."""
+
+    epoch: Height
+    due: Height
+    height: Height
+    commitment: Digest
+
+
+class CommitsRecord(Wire):
+    """A neuron's commits that are neither revealed nor expired, by epoch."""
+
+    commits: tuple[Commit, ...]
+
+
+class WeightsRecord(Wire):
+    """A validator's row: 12 bytes a weight (uid, subject, value), and the block it was revealed or set in."""
+
+    height: Height
+    row: bytes
+
+
+class OutcomeRecord(Wire):
+    """What the last epoch, at `height`, found for each UID: u16 arrays, but `stake`, `emission` and `earned` of 64 bits."""
+
+    height: Height
+    stake: bytes
+    """The least held over the epoch."""
+    permits: bytes
+    """One byte a UID, 0 or 1."""
+    consensus: bytes
+    incentive: bytes
+    dividends: bytes
+    trust: bytes
+    validator_trust: bytes
+    emission: bytes
+    earned: bytes
+
+
+class BondsRecord(Wire):
+    """Bonds as the mechanism stores them: 32 bits a bond, one row for each UID in `rows`, `columns` wide."""
+
+    height: Height
+    rows: bytes
+    columns: Annotated[int, Meta(ge=0)]
+    bonds: bytes
+
+
+class PaidRecord(Wire):
+    """What an epoch paid (`EpochRecord` is made of it): 64 bits a UID; the voting rows packed (uid, value)."""
+
+    height: Height
+    minted: Amount
+    owner: Amount
+    miners: bytes
+    validators: bytes
+    voters: tuple[Uid, ...]
+    weights: tuple[bytes, ...]
+
+
+CHAIN: Final = Table(b"\x00", 0, ChainRecord)
+PARAMETERS: Final = Table(b"\x01", 0, ChainParameters)
+SUPPLY: Final = Table(b"\x02", 0, SupplyRecord)
+ISSUANCE: Final = Table(b"\x03", 0, Issuance)
+QUEUE: Final = Table(b"\x04", 0, QueueRecord)
+ACCOUNTS: Final = Table(b"a", 32, AccountRecord)
+BONDS: Final = Table(b"b", 2, BondsRecord)
+COMMITS: Final = Table(b"c", 4, CommitsRecord)
+PAID: Final = Table(b"e", 10, PaidRecord)
+HOTKEYS: Final = Table(b"h", 32, HotkeyRecord)
+MODELS: Final = Table(b"m", 32, RegisteredModel)
+NEURONS: Final = Table(b"n", 4, NeuronRecord)
+OUTCOMES: Final = Table(b"o", 2, OutcomeRecord)
+RUNNING: Final = Table(b"r", 2, RunningRecord)
+STAKES: Final = Table(b"s", 64, StakeRecord)
+SUBNETS: Final = Table(b"S", 2, SubnetRecord)
+UIDS: Final = Table(b"u", 34, UidRecord)
+UNBONDINGS: Final = Table(b"q", 8, UnbondingRecord)
+WEIGHTS: Final = Table(b"w", 4, WeightsRecord)
+
+TABLES: Final = {
+    t.tag: t
+    for t in (
+        CHAIN, PARAMETERS, SUPPLY, ISSUANCE, QUEUE, ACCOUNTS, BONDS, COMMITS, PAID, HOTKEYS, MODELS, NEURONS, OUTCOMES,
+        RUNNING, STAKES, SUBNETS, UIDS, UNBONDINGS, WEIGHTS,
+    )
+}  # fmt: skip
+
+
+def subnet_key(netuid: int) -> bytes:
+    """Key of a subnet's records."""
+    return netuid.to_bytes(2, "big")
+
+
+def neuron_key(netuid: int, uid: int) -> bytes:
+    """Key of one UID's records."""
+    return ((netuid << 16) | uid).to_bytes(4, "big")
+
+
+def epoch_key(netuid: int, epoch: int) -> bytes:
+    """Key of one epoch of a subnet."""
+    return netuid.to_bytes(2, "big") + epoch.to_bytes(8, "big")

@@ -1,0 +1,185 @@
+"""Stake: what coldkeys hold on hotkeys, the least of it held over an epoch, and its way back to free balance.
+
+What votes and earns in an epoch of a subnet is the least that was held from the end of the epoch before to its own end, position by
+position, so what was borrowed for a block, or moved in the middle, counts nothing. A position keeps that minimum (`Low`) for
+each subnet of its hotkey from its first change in the running epoch; without a change it is what is held.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from typing import Final
+
+from msgspec.structs import replace
+
+from davy.ledger.rules.accounts import account, credit, debit, positive
+from davy.ledger.rules.records import (
+    ACCOUNTS,
+    HOTKEYS,
+    QUEUE,
+    RUNNING,
+    STAKES,
+    UNBONDINGS,
+    AccountRecord,
+    HotkeyRecord,
+    Low,
+    NeuronRecord,
+    QueueRecord,
+    RunningRecord,
+    StakeRecord,
+    UnbondingRecord,
+    subnet_key,
+)
+from davy.ledger.rules.state import State
+from davy.protocol.errors import TxCode, TxFailed
+from davy.protocol.transaction import AddStake, RemoveStake
+from davy.protocol.words import Moment
+
+MAX_DELEGATORS: Final = 128
+"""Coldkeys with stake on one hotkey, its owner apart: what an epoch has to pay is bounded."""
+MAX_PAYOUTS_A_BLOCK: Final = 1_000
+"""Unbondings that become free in one block; what is due beyond it waits for the next one."""
+
+_NO_STAKE: Final = StakeRecord(0, ())
+
+
+def least_held(position: StakeRecord, netuid: int, epoch: int) -> int:
+    """The least a position held in the running epoch of a subnet so far."""
+    for low in position.lows:
+        if low.netuid == netuid and low.epoch == epoch:
+            return low.least
+    return position.amount
+
+
+def counted_stake(s: State, netuid: int, neuron: NeuronRecord, running: RunningRecord) -> tuple[tuple[bytes, int], ...]:
+    """What each coldkey's position on a neuron counts in the epoch that ends, by coldkey.
+
+    Empty for a neuron registered after the epoch began: nothing on it was held over the whole of it.
+    """
+    if neuron.registered_at > running.began:
+        return ()
+    hotkey = s.need(HOTKEYS, neuron.hotkey, "the neuron's hotkey is unknown")
+    counted: list[tuple[bytes, int]] = []
+    for coldkey in hotkey.delegators:
+        position = s.get(STAKES, neuron.hotkey + coldkey)
+        if position is not None:
+            counted.append((coldkey, least_held(position, netuid, running.epoch)))
+    return tuple(counted)
+
+
+def stake_of(s: State, hotkey: bytes, coldkey: bytes) -> int:
+    """What a coldkey holds on a hotkey now."""
+    return (s.get(STAKES, hotkey + coldkey) or _NO_STAKE).amount
+
+
+def move_stake(s: State, hotkey: bytes, coldkey: bytes, change: int) -> None:
+    """Add to a position, or take from it (`change` < 0), and keep the least it held in each running epoch."""
+    h = s.need(HOTKEYS, hotkey, "the ledger does not know this hotkey; register it first")
+    before = s.get(STAKES, hotkey + coldkey) or _NO_STAKE
+    amount = before.amount + change
+    if amount < 0:
+        raise TxFailed(
+            TxCode.INSUFFICIENT, f"{-change} base units are to leave and {before.amount} are staked; take less"
+        )
+    if amount == 0:
+        s.delete(STAKES, hotkey + coldkey)
+        s.put(HOTKEYS, hotkey, replace(h, delegators=tuple(c for c in h.delegators if c != coldkey)))
+        return
+    epochs = [(n, s.need(RUNNING, subnet_key(n), "a subnet without epochs").epoch) for n in h.netuids]
+    lows = tuple(Low(n, e, min(amount, least_held(before, n, e))) for n, e in epochs)
+    s.put(STAKES, hotkey + coldkey, StakeRecord(amount, lows))
+    if before.amount == 0:
+        delegators = list(h.delegators)
+        insort(delegators, coldkey)
+        s.put(HOTKEYS, hotkey, replace(h, delegators=tuple(delegators)))
+
+
+def add_stake(s: State, at: Moment, sender: bytes, x: AddStake) -> None:
+    """Free balance becomes stake on a known hotkey. It votes and earns from the first epoch that it is held all over.
+
+    On a hotkey with MAX_DELEGATORS a larger position sends the smallest one (of equal ones the lowest coldkey) into unbonding, so
+    nobody can shut a validator by filling it with dust.
+
+    Raises
+    ------
+    TxFailed
+        OUT_OF_RANGE below minimum_stake; NOT_FOUND for a hotkey that never registered; INSUFFICIENT; FULL where no smaller
+        position is left.
+    """
+    positive(x.amount)
+    if x.amount < s.parameters.minimum_stake:
+        raise TxFailed(
+            TxCode.OUT_OF_RANGE, f"at least {s.parameters.minimum_stake} base units are staked at once; stake more"
+        )
+    h = s.need(HOTKEYS, x.hotkey, "the ledger does not know this hotkey; register it first")
+    debit(s, sender, x.amount)
+    others = [c for c in h.delegators if c != h.owner]
+    if sender not in h.delegators and sender != h.owner and len(others) >= MAX_DELEGATORS:
+        amount, smallest = min((stake_of(s, x.hotkey, c), c) for c in others)
+        if x.amount <= amount:
+            raise TxFailed(
+                TxCode.FULL, f"the hotkey's delegators each hold {amount} base units or more; stake above that"
+            )
+        unbond(s, at, x.hotkey, smallest, amount)
+    move_stake(s, x.hotkey, sender, x.amount)
+
+
+def remove_stake(s: State, at: Moment, sender: bytes, x: RemoveStake) -> None:
+    """Stake leaves at once, is in no vote and no dividend any more, and is free after `unbonding` blocks.
+
+    Raises
+    ------
+    TxFailed
+        OUT_OF_RANGE for zero, or where less than minimum_stake would stay (take all); INSUFFICIENT; NOT_FOUND.
+    """
+    positive(x.amount)
+    stays = stake_of(s, x.hotkey, sender) - x.amount
+    if 0 < stays < s.parameters.minimum_stake:
+        raise TxFailed(TxCode.OUT_OF_RANGE, f"{stays} base units would stay, less than may be staked; take all of it")
+    unbond(s, at, x.hotkey, sender, x.amount)
+
+
+def unbond(s: State, at: Moment, hotkey: bytes, coldkey: bytes, amount: int) -> None:
+    """Take stake off a position and put it in the line of unbondings."""
+    move_stake(s, hotkey, coldkey, -amount)
+    a = account(s, coldkey)
+    s.put(ACCOUNTS, coldkey, AccountRecord(a.nonce, a.free, a.unbonding + amount))
+    line = s.need(QUEUE, b"", "the chain has no line of unbondings")
+    due = at.height + s.parameters.unbonding
+    s.put(UNBONDINGS, line.next.to_bytes(8, "big"), UnbondingRecord(coldkey, hotkey, amount, due))
+    s.put(QUEUE, b"", QueueRecord(line.first, line.next + 1))
+
+
+def pay_unbonded(s: State, at: Moment) -> None:
+    """What is due becomes free balance, in the order it left, MAX_PAYOUTS_A_BLOCK at most."""
+    line = s.need(QUEUE, b"", "the chain has no line of unbondings")
+    first = line.first
+    while first < line.next and first - line.first < MAX_PAYOUTS_A_BLOCK:
+        key = first.to_bytes(8, "big")
+        u = s.need(UNBONDINGS, key, "a gap in the line of unbondings")
+        if u.due > at.height:
+            break
+        s.delete(UNBONDINGS, key)
+        a = account(s, u.coldkey)
+        s.put(ACCOUNTS, u.coldkey, AccountRecord(a.nonce, a.free, a.unbonding - u.amount))
+        credit(s, u.coldkey, u.amount)
+        first += 1
+    if first != line.first:
+        s.put(QUEUE, b"", QueueRecord(first, line.next))
+
+
+def new_hotkey(s: State, hotkey: bytes, owner: bytes) -> HotkeyRecord:
+    """A hotkey's record, written at its first registration; it belongs to that coldkey from then on.
+
+    Raises
+    ------
+    TxFailed
+        NOT_OWNER: it is another coldkey's.
+    """
+    h = s.get(HOTKEYS, hotkey)
+    if h is None:
+        h = HotkeyRecord(owner, s.parameters.default_take, (), (), ())
+        s.put(HOTKEYS, hotkey, h)
+    if h.owner != owner:
+        raise TxFailed(TxCode.NOT_OWNER, "this hotkey belongs to another coldkey; make a new one")
+    return h

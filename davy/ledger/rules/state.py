@@ -1,0 +1,96 @@
+"""The records in memory, and what a block changes in them: one journal, savepoints in it, dirty records at the end."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from davy.ledger.rules.records import CHAIN, PARAMETERS, R, Table
+from davy.protocol.encoding import Wire, encode
+from davy.protocol.errors import TxCode, TxFailed
+from davy.protocol.limits import ChainParameters
+
+
+class Changes(NamedTuple):
+    """What a block changed in the persisted rows; keys are disjoint."""
+
+    puts: dict[bytes, bytes]
+    deletes: set[bytes]
+
+
+class State:
+    """Records by key. Every write is journalled with what stood there before, so that any part can be undone.
+
+    Reads see all writes at once. A savepoint is a position in the journal.
+    """
+
+    def __init__(self, records: dict[bytes, Wire]) -> None:
+        self.records = records
+        self.journal: list[tuple[bytes, Wire | None]] = []
+
+    def get(self, table: Table[R], key: bytes = b"") -> R | None:
+        return self.records.get(table.tag + key)  # type: ignore[return-value]  # a tag holds one kind
+
+    def need(self, table: Table[R], key: bytes, missing: str) -> R:
+        """Return a record.
+
+        Raises
+        ------
+        TxFailed
+            NOT_FOUND with the sentence `missing`.
+        """
+        found = self.get(table, key)
+        if found is None:
+            raise TxFailed(TxCode.NOT_FOUND, missing)
+        return found
+
+    def put(self, table: Table[R], key: bytes, record: R) -> None:
+        full = table.tag + key
+        self.journal.append((full, self.records.get(full)))
+        self.records[full] = record
+
+    def delete(self, table: Table[R], key: bytes) -> None:
+        full = table.tag + key
+        if full in self.records:
+            self.journal.append((full, self.records.pop(full)))
+
+    @property
+    def parameters(self) -> ChainParameters:
+        return self.need(PARAMETERS, b"", "the chain has no parameters")
+
+    @property
+    def chain(self) -> bytes:
+        return self.need(CHAIN, b"", "the chain has no id").chain
+
+    def savepoint(self) -> int:
+        """Return a mark that `rollback` returns to."""
+        return len(self.journal)
+
+    def rollback(self, mark: int) -> None:
+        """Undo every write since `mark`."""
+        for key, before in reversed(self.journal[mark:]):
+            if before is None:
+                self.records.pop(key, None)
+            else:
+                self.records[key] = before
+        del self.journal[mark:]
+
+    def touched(self, mark: int) -> dict[bytes, Wire | None]:
+        """Keys written since `mark` and what each held at `mark`."""
+        before: dict[bytes, Wire | None] = {}
+        for key, old in self.journal[mark:]:
+            before.setdefault(key, old)
+        return before
+
+    def settle(self) -> Changes:
+        """End the block: what differs from its beginning, encoded, in key order; the journal is empty afterwards."""
+        puts: dict[bytes, bytes] = {}
+        deletes: set[bytes] = set()
+        for key, before in sorted(self.touched(0).items(), key=lambda item: item[0]):
+            now = self.records.get(key)
+            if now is None:
+                if before is not None:
+                    deletes.add(key)
+            elif now is not before and now != before:
+                puts[key] = encode(now)
+        self.journal.clear()
+        return Changes(puts, deletes)

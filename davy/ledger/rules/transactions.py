@@ -1,0 +1,127 @@
+"""From raw bytes to an effect on the state: opened, checked at the door, then applied in a savepoint.
+
+A transaction that may not be included at all (not decodable, another chain, a wrong signature or nonce, an unknown sender) has no
+effect. One that may be included advances its sender's nonce; if its rule then refuses it, or anything goes wrong in it, the nonce is
+all that stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple
+
+from davy.ledger.rules.accounts import advance_nonce, transfer
+from davy.ledger.rules.conservation import conserved
+from davy.ledger.rules.records import ACCOUNTS, HOTKEYS
+from davy.ledger.rules.state import State
+from davy.protocol.errors import BadSignature, Refused, TxCode, TxFailed
+from davy.protocol.transaction import Transfer, TxBody, open_tx, tx_hash, verify_tx
+from davy.protocol.words import Moment
+
+NONCE_WINDOW: Final = 256
+"""How far ahead of its sender's nonce a transaction may be when it is handed in; in a block it must be exact."""
+
+Rule = Callable[[State, Moment, bytes, Any], None]
+
+RULES: Final[Mapping[type, Rule]] = {
+    Transfer: transfer,
+}
+"""Each action's rule: (state, moment, sender, action); it raises TxFailed or has happened."""
+
+
+class Opened(NamedTuple):
+    """A transaction whose bytes, chain and signature are right."""
+
+    body: TxBody
+    hash: bytes
+
+
+class Signatures:
+    """Hashes of transactions whose signature was found right, so that a block does not verify again what the door did.
+
+    A hash covers the signature's bytes too, and a verdict depends on nothing else, so a node that remembers and one that does not agree.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._known: dict[bytes, None] = {}
+
+    def remember(self, h: bytes) -> None:
+        """Keep a hash; the oldest is forgotten beyond the limit."""
+        self._known[h] = None
+        if len(self._known) > self._limit:
+            del self._known[next(iter(self._known))]
+
+    def take(self, h: bytes) -> bool:
+        """Whether the hash is known; it is forgotten."""
+        return self._known.pop(h, False) is None
+
+
+def open_checked(s: State, raw: bytes, known: Signatures) -> Opened:
+    """Decode a transaction and check its chain and signature.
+
+    Raises
+    ------
+    TxFailed
+        MALFORMED, WRONG_CHAIN, BAD_SIGNATURE.
+    """
+    h = tx_hash(raw)
+    try:
+        signed, body = open_tx(raw)
+        if body.chain != s.chain:
+            raise TxFailed(TxCode.WRONG_CHAIN, "signed for another chain; sign it for this one")
+        if not known.take(h):
+            verify_tx(signed, body)
+    except BadSignature as e:
+        raise TxFailed(TxCode.BAD_SIGNATURE, str(e)) from None
+    except Refused as e:
+        raise TxFailed(TxCode.MALFORMED, str(e)) from None
+    return Opened(body, h)
+
+
+def known_sender(s: State, key: bytes) -> int:
+    """Return a sender's nonce. A key that never received anything is unknown: else free keys would fill the state.
+
+    Raises
+    ------
+    TxFailed
+        NOT_FOUND.
+    """
+    a = s.get(ACCOUNTS, key)
+    if a is None and s.get(HOTKEYS, key) is None:
+        raise TxFailed(
+            TxCode.NOT_FOUND, "the ledger does not know this sender; fund it, or register it as a hotkey, first"
+        )
+    return a.nonce if a else 0
+
+
+def apply_transaction(s: State, at: Moment, body: TxBody) -> None:
+    """Apply one opened transaction.
+
+    Raises
+    ------
+    TxFailed
+        With the reason; INTERNAL for any exception of a rule. The state then holds nothing of it but the nonce, and not even
+        that for NOT_FOUND of its sender and WRONG_NONCE.
+    """
+    nonce = known_sender(s, body.sender)
+    if body.nonce != nonce:
+        raise TxFailed(TxCode.WRONG_NONCE, f"the sender's next nonce is {nonce}, not {body.nonce}; sign again")
+    advance_nonce(s, body.sender)
+    mark = s.savepoint()
+    try:
+        rule = RULES.get(type(body.action))
+        if rule is None:
+            raise TxFailed(TxCode.NOT_ENABLED, "this ledger does not take this action yet")
+        rule(s, at, body.sender, body.action)
+        conserved(s, mark)
+    except TxFailed:
+        s.rollback(mark)
+        raise
+    except MemoryError:  # this machine's, not the transaction's: to go on would fork from the others
+        raise
+    except Exception as e:
+        s.rollback(mark)
+        raise TxFailed(
+            TxCode.INTERNAL, f"internal error in {type(body.action).__name__}: {type(e).__name__}: {e}"
+        ) from e
