@@ -84,15 +84,17 @@ def test_roles_have_their_own_files_and_passwords(folder: Path, entropy: Entropy
         keys.unlock(COLD, "open sesame")
 
 
-def test_a_key_is_refused_in_place_of_another_role_s(folder: Path) -> None:
+def test_a_key_is_refused_in_place_of_another_role_s(folder: Path, entropy: Entropy, cheap: Cost) -> None:
     key_path(folder, COLD).write_bytes(key_path(folder, HOT).read_bytes())
     with pytest.raises(Misconfigured, match="holds a hotkey"):
         FileKeyStore(folder).public(COLD)
-    forged = key_path(folder, HOT).read_text().replace('"hot"', '"cold"')
-    public = FileKeyStore(folder).public(HOT)
-    key_path(folder, COLD).write_text(forged.replace(key_text(HOT, public), key_text(COLD, public)))
-    with pytest.raises(Misconfigured, match="another role"):
-        FileKeyStore(folder).unlock(COLD, "open sesame")
+    public = write_key(folder, KeyRole.PRODUCER, SEED, "p", entropy=entropy, cost=cheap)
+    for role, password in [(HOT, "open sesame"), (KeyRole.PRODUCER, "p")]:
+        whole = key_path(folder, role).read_text().replace(f'"role": "{role.value}"', '"role": "cold"')
+        key_path(folder, COLD).write_text(whole.replace(key_text(role, public), key_text(COLD, public)))
+        assert FileKeyStore(folder).public(COLD) == public
+        with pytest.raises(Misconfigured, match="another role"):
+            FileKeyStore(folder).unlock(COLD, password)
 
 
 def test_a_wrong_password_and_a_missing_key_say_what_to_do(folder: Path) -> None:

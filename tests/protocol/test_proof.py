@@ -99,3 +99,18 @@ def test_an_inner_node_cannot_pose_as_a_leaf() -> None:
         for key in (step.sibling, b"\1" + step.sibling):
             with pytest.raises(Refused):
                 verify_presence(root(m), key, b"", Proof(1, key, value_hash(b""), ()))
+
+
+def test_a_map_of_a_wrong_shape_proves_nothing() -> None:
+    """Its producer may have signed any root: only a key's own path counts, and bits fall from leaf to root."""
+    leaf, other = leaf_hash(b"b", value_hash(b"2")), bytes(32)
+    astray = key_bit(b"a", 7) == 1  # b stands where the search for a ends, though a bit on its way is not b's
+    top = node_hash(7, other, leaf) if astray else node_hash(7, leaf, other)
+    with pytest.raises(Refused, match="does not follow the key"):
+        verify_absence(top, b"a", Proof(1, b"b", value_hash(b"2"), (ProofStep(7, other),)))
+    low = node_hash(0, leaf, other)
+    for bit in (0, 1):  # bits 0 and 1 of both keys are equal, so only their order is wrong
+        side = key_bit(b"a", bit)
+        top = node_hash(bit, other, low) if side else node_hash(bit, low, other)
+        with pytest.raises(Refused, match="does not follow the key"):
+            verify_absence(top, b"a", Proof(1, b"b", value_hash(b"2"), (ProofStep(0, other), ProofStep(bit, other))))
