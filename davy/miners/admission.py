@@ -1,0 +1,139 @@
+"""Who is answered, and how much: the door of a miner.
+
+By default only callers with stake in the metagraph are answered (validators, and gateways under their hotkeys), so
+that a relay has nothing to pass on. Budgets will be the second way in. Whoever is let in has a rate of its own, and all
+share a bounded number of places and a bounded queue before them.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import anyio
+
+from davy.protocol.chain import Metagraph
+from davy.protocol.errors import Busy, Unauthorised
+from davy.protocol.ports import Clock
+from davy.protocol.words import TOKEN, Amount, Hotkey, UnixMillis
+
+NOBODY: Final = bytes(32)
+"""The caller of an unsigned request, which only a miner started with --insecure-local answers."""
+MAX_CALLERS: Final = 8_192
+"""Rates kept; beyond it the one that was idle longest is forgotten."""
+
+
+class Crowded(Busy):
+    """Come back after `retry_after_ms`."""
+
+    def __init__(self, message: str, retry_after_ms: int) -> None:
+        super().__init__(message)
+        self.retry_after_ms = retry_after_ms
+
+
+class Rules(NamedTuple):
+    """What an operator may set."""
+
+    open: bool = False
+    """Answer every signed request, whoever signs it."""
+    minimum_stake: Amount = TOKEN
+    """Base units on the caller's hotkey; the subnet's own stake threshold counts where it is higher."""
+    places: int = 16
+    """Answers made at the same time."""
+    queue: int = 64
+    """Requests that may wait for a place."""
+    rate: float = 20.0
+    """Requests a second of one caller, in the long run."""
+    burst: int = 40
+    """Requests of one caller at once, after a pause."""
+
+
+@dataclass
+class Bucket:
+    """A caller's allowance: `level` requests are left at time `at`."""
+
+    level: float
+    at: UnixMillis
+
+
+def refilled(bucket: Bucket, now: UnixMillis, rules: Rules) -> float:
+    """min(burst, level + rate · seconds since); a clock that went back refills nothing."""
+    return min(float(rules.burst), bucket.level + rules.rate * max(0, now - bucket.at) / 1000)
+
+
+class Admission:
+    """Decides about each request; kept up to date with the metagraph by the node."""
+
+    def __init__(self, rules: Rules, clock: Clock) -> None:
+        self._rules = rules
+        self._clock = clock
+        self._stakes: dict[Hotkey, Amount] = {}
+        self._threshold: Amount = rules.minimum_stake
+        self._buckets: OrderedDict[Hotkey, Bucket] = OrderedDict()
+        self._limiter = anyio.Semaphore(rules.places)
+        self._inside = 0
+
+    def update(self, metagraph: Metagraph) -> None:
+        """Take over the stakes of a newer metagraph."""
+        self._stakes = {n.hotkey: n.stake for n in metagraph.neurons}
+        self._threshold = max(self._rules.minimum_stake, metagraph.subnet.hyperparameters.stake_threshold)
+
+    def authorise(self, caller: Hotkey) -> bool:
+        """Return True; asked by `RequestVerifier.verify` before a nonce is spent on a stranger.
+
+        Raises
+        ------
+        Unauthorised
+            Too little stake, and this miner is not open to all.
+        """
+        stake = self._stakes.get(caller, 0)
+        if self._rules.open or caller == NOBODY or stake >= max(1, self._threshold):
+            return True
+        raise Unauthorised(
+            f"this miner answers callers with at least {self._threshold / TOKEN:g} tokens of stake on this subnet, and "
+            f"this key has {stake / TOKEN:g}; stake on the hotkey that signs, or ask through a gateway"
+        )
+
+    def spend(self, caller: Hotkey) -> None:
+        """Count one request of a caller who may be answered.
+
+        Raises
+        ------
+        Crowded
+            Over the caller's rate, or no room is left in the queue.
+        """
+        self._room()
+        now = self._clock.now()
+        bucket = self._buckets.setdefault(caller, Bucket(float(self._rules.burst), now))
+        self._buckets.move_to_end(caller)
+        if len(self._buckets) > MAX_CALLERS:
+            self._buckets.popitem(last=False)
+        bucket.level, bucket.at = refilled(bucket, now, self._rules), now
+        if bucket.level < 1:
+            wait = int((1 - bucket.level) / self._rules.rate * 1000) + 1
+            raise Crowded(f"more than {self._rules.rate:g} requests a second from one caller; slow down", wait)
+        bucket.level -= 1
+
+    @asynccontextmanager
+    async def place(self) -> AsyncGenerator[None, None]:
+        """Wait in the queue for a place and hold it.
+
+        Raises
+        ------
+        Crowded
+            The queue filled up since `spend`.
+        """
+        self._room()
+        self._inside += 1
+        try:
+            async with self._limiter:
+                yield
+        finally:
+            self._inside -= 1
+
+    def _room(self) -> None:
+        if self._inside >= self._rules.places + self._rules.queue:
+            raise Crowded(f"{self._rules.queue} requests are waiting here already; ask again later", 1_000)

@@ -1,0 +1,142 @@
+"""A backend by name: ``huggingface``, ``upstream``, ``module:Class``, or ``path/to/file.py:Class``.
+
+The files named here are the operator's own code; nothing that arrives over a network ever reaches this.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any, get_type_hints
+
+import msgspec
+
+from davy.miners.backend import Backend
+from davy.protocol.errors import DavyError, Misconfigured
+
+BUILT_IN = {
+    "huggingface": "davy.miners.huggingface:HuggingFace",
+    "upstream": "davy.miners.upstream:Upstream",
+}
+
+TORCH_EXTRA = frozenset({"torch", "safetensors", "tokenizers", "transformers"})
+
+
+def load_backend(spec: str, options: Mapping[str, str]) -> Backend:
+    """Import a backend's class and construct it with its options.
+
+    Parameters
+    ----------
+    options
+        By the names of the constructor's parameters; the texts are converted to the types annotated there.
+
+    Raises
+    ------
+    Misconfigured
+        No such module, file or class; the class is no backend; an unknown, missing or unreadable option; or the
+        backend itself did not start.
+    """
+    kind = _find(spec)
+    arguments = _convert(spec, kind, options)
+    try:
+        backend = kind(**arguments)
+    except DavyError:
+        raise
+    except Exception as e:
+        raise Misconfigured(f"the backend {spec} did not start: {type(e).__name__}: {e}") from e
+    return backend
+
+
+def option(text: str) -> tuple[str, str]:
+    """Split ``key=value``.
+
+    Raises
+    ------
+    Misconfigured
+    """
+    key, equals, value = text.partition("=")
+    if not (equals and key.isidentifier()):
+        raise Misconfigured(f"'{text}' is no option of a backend: write key=value")
+    return key, value
+
+
+def _find(spec: str) -> type[Any]:
+    where, colon, name = BUILT_IN.get(spec, spec).rpartition(":")
+    if not (colon and where and name):
+        names = " or ".join(BUILT_IN)
+        raise Misconfigured(f"there is no backend '{spec}': write {names}, module:Class or path/to/file.py:Class")
+    module = _from_file(Path(where)) if where.endswith(".py") else _from_name(where)
+    kind = getattr(module, name, None)
+    if not inspect.isclass(kind):
+        raise Misconfigured(f"{where} has no class {name}; write the class of your backend after the colon")
+    missing = [m for m in ("manifest", "generate", "aclose") if not callable(getattr(kind, m, None))]
+    if missing:
+        raise Misconfigured(
+            f"{where}:{name} is no backend: it has no {' and no '.join(missing)}; derive it from "
+            "davy.miners.simple.SimpleBackend"
+        )
+    unwritten: frozenset[str] = getattr(kind, "__abstractmethods__", frozenset())
+    if unwritten:
+        raise Misconfigured(f"{where}:{name} is not finished: write its {' and '.join(sorted(unwritten))}")
+    return kind
+
+
+def _from_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise Misconfigured(f"there is no file {path}: name the Python file of your backend")
+    name = f"davy_backend_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise Misconfigured(f"{path} cannot be imported: is it a Python file?")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as e:
+        del sys.modules[name]
+        raise Misconfigured(f"{path} cannot be imported: {type(e).__name__}: {e}") from e
+    return module
+
+
+def _from_name(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as e:
+        if e.name is None or not (name == e.name or name.startswith(f"{e.name}.")):
+            package = "davy[torch]" if e.name in TORCH_EXTRA else e.name
+            raise Misconfigured(f"{name} needs the module {e.name}: install {package}") from e
+        raise Misconfigured(f"there is no module {name}: install its package, or name a file.py:Class") from e
+    except Exception as e:
+        raise Misconfigured(f"{name} cannot be imported: {type(e).__name__}: {e}") from e
+
+
+def _convert(spec: str, kind: type[Any], options: Mapping[str, str]) -> dict[str, Any]:
+    parameters = {
+        p.name: p
+        for p in inspect.signature(kind).parameters.values()
+        if p.kind in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    }
+    hints = get_type_hints(kind.__init__)
+    for name in options:
+        if name not in parameters:
+            known = f"its options are: {', '.join(parameters)}" if parameters else "it has none"
+            raise Misconfigured(f"the backend {spec} has no option '{name}'; {known}")
+    for name, parameter in parameters.items():
+        if parameter.default is parameter.empty and name not in options:
+            raise Misconfigured(f"the backend {spec} needs the option {name}: add {name}=…")
+    return {name: _value(spec, name, text, hints.get(name, str)) for name, text in options.items()}
+
+
+def _value(spec: str, name: str, text: str, hint: Any) -> Any:
+    if hint is Path:
+        return Path(text)
+    try:
+        return msgspec.convert(text, hint, strict=False)
+    except (msgspec.ValidationError, TypeError):
+        wanted = getattr(hint, "__name__", str(hint))
+        raise Misconfigured(f"the backend {spec} takes {name} as {wanted}, not '{text}'") from None

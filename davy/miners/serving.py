@@ -1,0 +1,56 @@
+"""The model a miner answers from now, and how many answers are being made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import anyio
+
+from davy.miners.backend import Backend, identity_of
+from davy.protocol.errors import Busy
+from davy.protocol.manifest import model_id
+
+
+class Serving:
+    """A backend in service. Its manifest is read once: what receipts name cannot change under way."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self.manifest = backend.manifest()
+        self.model_id = model_id(self.manifest)
+        self.identity = identity_of(self.manifest)
+        self.active = 0
+        self._closed = False
+        self._left = anyio.Event()
+
+    @contextmanager
+    def use(self) -> Generator[None]:
+        """Hold the backend open for one answer.
+
+        Raises
+        ------
+        Busy
+            It was closed since the request came.
+        """
+        if self._closed:
+            raise Busy("this miner has just changed its model; ask again")
+        self.active += 1
+        try:
+            yield
+        finally:
+            self.active -= 1
+            self._left.set()
+
+    async def idle(self) -> None:
+        """Wait until no answer is being made."""
+        while self.active:
+            self._left = anyio.Event()
+            await self._left.wait()
+
+    async def close(self, grace_s: float) -> None:
+        """Let running answers end for `grace_s` seconds at most, then give back what the model holds."""
+        with anyio.move_on_after(grace_s):
+            await self.idle()
+        self._closed = True
+        await self.backend.aclose()
