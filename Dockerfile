@@ -17,7 +17,6 @@ RUN python3 -m venv --without-pip "$APP" && python3 -m venv "$BACKEND" \
  && "$BACKEND/bin/python" -m pip install --quiet --require-hashes --requirement requirements/uv.txt \
  && "$BACKEND/bin/uv" pip install --quiet --python "$BACKEND/bin/python" --require-hashes --requirement requirements/build.txt \
  && "$BACKEND/bin/uv" pip install --quiet --python "$APP/bin/python" --require-hashes --requirement "requirements/$SET.txt"
-# The asterisk: a build from a tree without the page for readers is fine.
 COPY pyproject.toml LICENSE README.md* ./
 COPY davy ./davy
 RUN "$BACKEND/bin/python" -m hatchling build --target wheel \

@@ -68,7 +68,7 @@ mutants: $(VENV)/dev.stamp ## change the pure rooms a line at a time, and list w
 
 .PHONY: bench
 bench: $(VENV)/dev.stamp ## measured figures beside their goals
-	$(BIN)/davy bench
+	@for file in bench/*.py; do echo "==> $$file"; $(BIN)/python -m "bench.$$(basename "$$file" .py)"; done
 
 .PHONY: lock
 lock: $(UV) ## compile requirements/*.txt anew from pyproject.toml
