@@ -43,6 +43,8 @@ class Cost(NamedTuple):
 
 MODERATE: Final = Cost(argon2id.OPSLIMIT_MODERATE, argon2id.MEMLIMIT_MODERATE)
 """About a second and 256 MiB a guess."""
+QUICK: Final = Cost(1, 8 * 2**20)
+"""About ten milliseconds a guess: for keys of local networks and tests, which hold nothing."""
 
 
 class _KeyFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -71,7 +73,7 @@ def write_key(
     Parameters
     ----------
     cost
-        Cheaper than the default in tests only.
+        Cheaper than the default for local networks and tests only.
 
     Raises
     ------
