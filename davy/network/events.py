@@ -26,11 +26,12 @@ def data_payloads(frame: Frame) -> list[bytes]:
 class FrameReader:
     r"""Cuts bytes as they arrive into frames. A line may end in LF or CR LF; within a frame they are LF.
 
-    Both bounds hold at every moment: no frame beyond MAX_EVENT_BYTES is ever gathered, nor MAX_STREAM_BYTES in all.
+    What is kept between two calls never exceeds MAX_EVENT_BYTES, nor what is taken in all MAX_STREAM_BYTES.
     """
 
     def __init__(self) -> None:
         self._rest = bytearray()
+        self._held = b""
         self._searched = 0
         self._total = 0
 
@@ -45,10 +46,11 @@ class FrameReader:
         self._total += len(data)
         if self._total > MAX_STREAM_BYTES:
             raise TooLarge(f"a stream holds at most {MAX_STREAM_BYTES} bytes")
+        if self._held or b"\r" in data:  # a CR at the end may be half of a CR LF
+            data = self._held + data
+            self._held = b"\r" if data.endswith(b"\r") else b""
+            data = data.removesuffix(b"\r").replace(b"\r\n", b"\n")
         self._rest += data
-        if b"\r" in data:
-            self._rest = self._rest.replace(b"\r\n", b"\n")
-            self._searched = 0
         frames: list[Frame] = []
         start = 0
         while (end := self._rest.find(b"\n\n", max(start, self._searched))) >= 0:
@@ -63,7 +65,7 @@ class FrameReader:
     @property
     def is_between_frames(self) -> bool:
         """Whether everything that arrived was part of a whole frame."""
-        return not self._rest.strip(b"\r\n")
+        return not self._rest.strip(b"\n")
 
 
 async def body_as_frame(body: bytes) -> AsyncIterator[Frame]:
