@@ -2,14 +2,87 @@
 
 May import: every room. It is the only one that imports host: real clocks, entropy and stores are made here and handed
 in.
+
+Flows through: words typed by a person in; one sentence or a table out, or JSON with ``--json``. A mistake ends with one
+sentence that says what to do and exit code 2, never with a traceback.
 """
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any, Final, NoReturn
 
 import click
 
 import davy
+from davy.protocol.errors import DavyError
+
+COMMANDS: Final = {
+    "key": "Make, show, recover and export keys.",
+    "up": "Run a local network that stays: a ledger, a subnet and a faucet.",
+    "ledger": "Run a ledger from a genesis.",
+    "faucet": "Ask a local network's faucet for tokens.",
+    "register": "Register this home's hotkey on a subnet, or see what it would cost.",
+    "stake": "Add, remove or list stake.",
+    "transfer": "Send tokens to another coldkey.",
+    "miner": "Serve a model, or check that it would be served well.",
+    "validator": "Challenge, score, commit and reveal.",
+    "status": "Show a subnet's metagraph.",
+    "why": "Show each challenge's score and reason for one UID.",
+    "demo": "Run a whole market for a minute and check its claims.",
+}
+"""Each stands in a module of its own name, as a click command of that name with the suffix `_command`."""
 
 
-@click.group()
+class _Lazy(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module: Any = importlib.import_module(f"davy.cli.{cmd_name}")
+        return getattr(module, f"{cmd_name}_command")
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=_Lazy)
 @click.version_option(davy.__version__, prog_name="davy")
-def main() -> None:
+def cli() -> None:
     """Run the parts of a market for machine intelligence with a brake."""
+
+
+def main() -> None:
+    """Run the command line: exit code 0 for done, 1 for a claim or check that failed, 2 for a mistake to be mended."""
+    try:
+        code: object = cli.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        click.echo("stopped", err=True)
+        sys.exit(130)
+    except click.exceptions.Exit as e:
+        sys.exit(e.exit_code)
+    except click.ClickException as e:
+        _refuse(e.format_message())
+    except DavyError as e:
+        _refuse(str(e))
+    except BaseExceptionGroup as group:
+        ours = group.subgroup(DavyError)
+        if ours is None:
+            raise
+        _refuse(str(_first(ours)))
+    else:
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _refuse(sentence: str) -> NoReturn:
+    click.echo(f"davy: {sentence}", err=True)
+    sys.exit(2)
+
+
+def _first(group: BaseExceptionGroup[DavyError]) -> BaseException:
+    inner = group.exceptions[0]
+    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner

@@ -1,0 +1,130 @@
+"""The demo's claims: pure functions over what was read from the ledger, each with its margin.
+
+A margin is how far the measured value is from failing, in the unit of the claim; negative is failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+from davy.cli.demo.cast import CHEATS, GOOD, Cast, Role
+from davy.protocol.chain import EpochRecord, Issuance
+from davy.protocol.words import Uid
+
+CHEAT_SHARE: Final = 0.05
+
+
+class Claim(NamedTuple):
+    """One sentence, whether it held, and by how much."""
+
+    name: str
+    sentence: str
+    margin: float
+
+    @property
+    def holds(self) -> bool:
+        return self.margin >= 0
+
+
+class Facts(NamedTuple):
+    """What was read at the end of a run.
+
+    Parameters
+    ----------
+    sealed, open
+        Epochs of the subnet with commit–reveal and of the one without, in order.
+    uids
+        By node name, on each of the two subnets.
+    stakes
+        By validator's name, in base units, at the start.
+    swap
+        Epoch of the sealed subnet in which the last checkpoint was swapped.
+    schedule
+        What should have been issued by the height of `issuance`.
+    survived
+        What each kill should not have lost, by the name of what was killed: empty when nothing was lost.
+    """
+
+    cast: Cast
+    sealed: Sequence[EpochRecord]
+    open: Sequence[EpochRecord]
+    sealed_uids: Mapping[str, Uid]
+    open_uids: Mapping[str, Uid]
+    stakes: Mapping[str, int]
+    swap: int
+    issuance: Issuance
+    schedule: int
+    survived: Mapping[str, str]
+
+
+def check(facts: Facts) -> list[Claim]:
+    """Check every claim."""
+    return [
+        *(_cheat(facts, role) for role in CHEATS),
+        _weak(facts),
+        _copier(facts),
+        _issuance(facts),
+        *(_survived(what, lost) for what, lost in facts.survived.items()),
+    ]
+
+
+def earned(records: Sequence[EpochRecord], uid: Uid) -> int:
+    """Base units that a UID was paid as a miner."""
+    return sum(r.miners[uid] for r in records if uid < len(r.miners))
+
+
+def dividends(records: Sequence[EpochRecord], uid: Uid) -> int:
+    """Base units that a UID's dividends paid."""
+    return sum(r.validators[uid] for r in records if uid < len(r.validators))
+
+
+def copier_ratio(facts: Facts, records: Sequence[EpochRecord], uids: Mapping[str, Uid]) -> float:
+    """Dividends per stake of the weight copier ÷ those of the honest validators, from the swap on."""
+    after = [r for r in records if r.epoch >= facts.swap]
+    per_stake = {v: dividends(after, uids[v.name]) / facts.stakes[v.name] for v in facts.cast.validators}
+    honest = [x for v, x in per_stake.items() if not v.copies]
+    copier = next(x for v, x in per_stake.items() if v.copies)
+    return copier / max(sum(honest) / len(honest), 1e-12)
+
+
+def _miner(facts: Facts, role: Role) -> int:
+    return earned(facts.sealed, facts.sealed_uids[facts.cast.of(role).name])
+
+
+def _cheat(facts: Facts, role: Role) -> Claim:
+    ratio = _miner(facts, role) / max(min(_miner(facts, g) for g in GOOD), 1)
+    return Claim(
+        f"cheat: {role}",
+        f"the {role} miner earns {ratio:.3f} of a good one, at most {CHEAT_SHARE}",
+        CHEAT_SHARE - ratio,
+    )
+
+
+def _weak(facts: Facts) -> Claim:
+    ratio = _miner(facts, Role.WEAK) / max(min(_miner(facts, g) for g in GOOD), 1)
+    return Claim("weak", f"the weak miner earns {ratio:.3f} of a good one, less than 1", 1 - ratio)
+
+
+def _copier(facts: Facts) -> Claim:
+    sealed = copier_ratio(facts, facts.sealed, facts.sealed_uids)
+    openly = copier_ratio(facts, facts.open, facts.open_uids)
+    return Claim(
+        "weight copier",
+        f"per stake the copier earns {sealed:.3f} of an honest validator under commit–reveal, {openly:.3f} without",
+        openly - sealed,
+    )
+
+
+def _issuance(facts: Facts) -> Claim:
+    difference = abs(facts.issuance.issued - facts.schedule)
+    return Claim(
+        "issuance",
+        f"{facts.issuance.issued} base units are issued at height {facts.issuance.height}; "
+        f"the schedule says {facts.schedule}",
+        float(-difference),
+    )
+
+
+def _survived(what: str, lost: str) -> Claim:
+    return Claim(f"kill -9: {what}", f"{what} was killed and lost {lost or 'nothing'}", -1.0 if lost else 0.0)

@@ -1,0 +1,157 @@
+"""Real processes for the demo: each is `davy …`, with its own home and log, ended by its process id."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import anyio
+from anyio import to_thread
+
+from davy.protocol.errors import DavyError, Misconfigured
+
+PASSWORD: Final = "demo"
+_GRACE_S: Final = 5.0
+
+
+class StageFailed(DavyError):
+    """A process of the demo did not do what the demo needs."""
+
+
+class Stage:
+    """A folder, and the processes that run in it.
+
+    Parameters
+    ----------
+    root
+        Empty folder for homes and logs.
+    threads
+        Compute threads a process may use: many share two cores.
+    """
+
+    def __init__(self, root: Path, *, threads: int = 1) -> None:
+        self.root = root
+        self.network = root / "network.json"
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._commands: dict[str, list[str]] = {}
+        self._environment = {
+            **os.environ,
+            "DAVY_NETWORK": str(self.network),
+            "DAVY_PASSWORD": PASSWORD,
+            "OMP_NUM_THREADS": str(threads),
+            "MKL_NUM_THREADS": str(threads),
+            "OPENBLAS_NUM_THREADS": "1",
+            "TOKENIZERS_PARALLELISM": "false",
+            "NO_COLOR": "1",
+        }
+        self.peak_bytes = 0
+
+    def home(self, name: str) -> Path:
+        """Where a node keeps what is its own."""
+        return self.root / name
+
+    async def do(self, *words: str, home: str | None = None) -> Any:
+        """Run `davy … --json` to its end and return what it printed, as values.
+
+        Raises
+        ------
+        StageFailed
+            It ended with an error; the message is its own sentence.
+        """
+        command = [*_davy(), *words, "--json"]
+        environment = self._with_home(home)
+        run = partial(subprocess.run, command, env=environment, capture_output=True, stdin=subprocess.DEVNULL)
+        done: subprocess.CompletedProcess[bytes] = await to_thread.run_sync(run)
+        if done.returncode:
+            told = done.stderr.decode(errors="replace").strip().splitlines() or ["(no message)"]
+            raise StageFailed(f"`davy {' '.join(words)}` ended with {done.returncode}: {told[-1]}")
+        lines = done.stdout.decode().strip().splitlines()
+        return json.loads(lines[-1]) if lines else None
+
+    def start(self, name: str, *words: str) -> None:
+        """Start `davy …` and leave it running; its output goes to `<name>.log`."""
+        self._commands[name] = list(words)
+        self._processes[name] = self._spawn(name, words)
+
+    def restart(self, name: str) -> None:
+        """Start a process that has ended again, with the same words."""
+        self._processes[name] = self._spawn(name, self._commands[name])
+
+    def kill(self, name: str) -> None:
+        """End a process as a power cut would: SIGKILL, by its id."""
+        process = self._processes[name]
+        process.kill()
+        process.wait()
+
+    def interrupt(self, name: str, number: signal.Signals) -> None:
+        """Send a signal to a process by its id."""
+        self._processes[name].send_signal(number)
+
+    def check(self) -> None:
+        """Look whether every process still runs, and how much memory they hold together.
+
+        Raises
+        ------
+        StageFailed
+            One has ended that nobody ended; the message holds the last line of its log.
+        """
+        total = 0
+        for name, process in self._processes.items():
+            if process.poll() is not None:
+                raise StageFailed(f"{name} has ended with {process.returncode}: {self.last_words(name)}")
+            total += _resident(process.pid)
+        self.peak_bytes = max(self.peak_bytes, total)
+
+    def last_words(self, name: str) -> str:
+        """The last line a process wrote."""
+        lines = (self.root / f"{name}.log").read_text(errors="replace").strip().splitlines()
+        return lines[-1] if lines else "(it wrote nothing)"
+
+    async def close(self) -> None:
+        """End every process: politely first, after a grace by SIGKILL."""
+        for process in self._processes.values():
+            if process.poll() is None:
+                process.terminate()
+        with anyio.move_on_after(_GRACE_S, shield=True):
+            for process in self._processes.values():
+                await to_thread.run_sync(process.wait, abandon_on_cancel=True)
+        for process in self._processes.values():
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+
+    def _spawn(self, name: str, words: Sequence[str]) -> subprocess.Popen[bytes]:
+        with (self.root / f"{name}.log").open("ab") as log:
+            return subprocess.Popen(
+                [*_davy(), *words],
+                env=self._with_home(name),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def _with_home(self, name: str | None) -> Mapping[str, str]:
+        return self._environment if name is None else {**self._environment, "DAVY_HOME": str(self.home(name))}
+
+
+def _davy() -> list[str]:
+    script = Path(sys.executable).with_name("davy")
+    if not script.exists():
+        raise Misconfigured(f"there is no command {script}: install davy into this environment first")
+    return [str(script)]
+
+
+def _resident(pid: int) -> int:
+    """Bytes of memory that a process holds for itself, by /proc; 0 where there is none."""
+    try:
+        _, resident, shared, *_ = map(int, Path(f"/proc/{pid}/statm").read_text().split())
+    except (OSError, ValueError):
+        return 0
+    return (resident - shared) * os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,63 @@
+"""`davy status`: the metagraph of a subnet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import msgspec
+
+from davy.cli.network import Network, ledger_of, network_option, read_network
+from davy.cli.options import json_option, netuid_option, run, tokens
+from davy.cli.output import show_table
+from davy.protocol.chain import Metagraph, Neuron
+from davy.protocol.words import U16, KeyRole, key_text
+
+_COLUMNS = ("uid", "hotkey", "stake", "permit", "consensus", "incentive", "dividends", "emission", "earned", "serves")
+
+
+@click.command("status")
+@network_option
+@netuid_option
+@json_option
+def status_command(network: Path, netuid: int, as_json: bool) -> None:
+    """Show a subnet's neurons: stake, consensus, incentive, dividends, emission, and what they serve."""
+    m = run(_metagraph, read_network(network), netuid)
+    rows = [neuron_row(n) for n in m.neurons]
+    if as_json:
+        subnet = {k: getattr(m.subnet, k) for k in ("netuid", "task", "mechanism", "epoch", "next_epoch_at")}
+        subnet |= {"registration_price": tokens(m.subnet.registration_price), "pending": tokens(m.subnet.pending)}
+        click.echo(msgspec.json.encode({"height": m.height, "subnet": subnet, "neurons": rows}))
+        return
+    s = m.subnet
+    left = s.next_epoch_at - m.height
+    title = f"subnet {s.netuid} · task {s.task} · height {m.height} · epoch {s.epoch}, the next in {left} blocks"
+    shown = [{**r, "hotkey": str(r["hotkey"])[:12] + "…", "serves": str(r["serves"])[:12]} for r in rows]
+    show_table(_COLUMNS, shown, as_json=False, title=title)
+
+
+def neuron_row(n: Neuron) -> dict[str, object]:
+    """Return one neuron as people and programs read it: proportions as fractions, amounts in tokens."""
+    return {
+        "uid": n.uid,
+        "hotkey": key_text(KeyRole.HOTKEY, n.hotkey),
+        "coldkey": key_text(KeyRole.COLDKEY, n.coldkey),
+        "registered_at": n.registered_at,
+        "stake": tokens(n.stake),
+        "permit": n.permit,
+        "active": n.active,
+        "consensus": round(n.consensus / U16, 4),
+        "incentive": round(n.incentive / U16, 4),
+        "dividends": round(n.dividends / U16, 4),
+        "trust": round(n.trust / U16, 4),
+        "validator_trust": round(n.validator_trust / U16, 4),
+        "emission": tokens(n.emission),
+        "earned": tokens(n.earned),
+        "serves": n.model[0].model_id.hex() if n.model else "",
+        "endpoint": f"{n.endpoint[0].host}:{n.endpoint[0].port}" if n.endpoint else "",
+    }
+
+
+async def _metagraph(network: Network, netuid: int) -> Metagraph:
+    async with ledger_of(network) as ledger:
+        return await ledger.metagraph(netuid)

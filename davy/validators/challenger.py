@@ -1,0 +1,120 @@
+"""Asks one miner one thing and returns what came back, receipt checked, or the reason why nothing useful did.
+
+A challenge must look like use: it is an ordinary signed request on the ordinary route, and when it is sent is drawn at
+random (`arrivals`), so that neither fields nor gaps tell it from a user's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+import msgspec
+import numpy as np
+
+from davy.network.openai import CompletionRequest, CompletionResponse, parse_response, to_json
+from davy.network.receipts import check_receipt, receipt_of, response_digest
+from davy.network.signed import sign_request
+from davy.protocol.chain import Head, Neuron
+from davy.protocol.errors import DavyError, Refused
+from davy.protocol.limits import NONCE_BYTES
+from davy.protocol.ports import Clock, Entropy, KeyStore, Response, Transport
+from davy.protocol.receipt import EMPTY_BRAKE_HEAD, Anchor, Outcome
+from davy.protocol.words import ChainId
+
+_ATTEMPTS: Final = 2
+"""A miner that cannot prove a request new (`retry_fresh`) is asked once more, freshly signed."""
+
+
+class Answered(NamedTuple):
+    """What came of one request: a response, or a reason why there is none."""
+
+    response: CompletionResponse | None
+    reason: str
+
+
+class Challenger:
+    """Sends a validator's requests.
+
+    Parameters
+    ----------
+    head
+        The newest block known: requests are anchored to it.
+    """
+
+    def __init__(
+        self,
+        keys: KeyStore,
+        chain: ChainId,
+        transport: Transport,
+        clock: Clock,
+        entropy: Entropy,
+        head: Callable[[], Head],
+    ) -> None:
+        self._keys, self._chain, self._transport = keys, chain, transport
+        self._clock, self._entropy, self._head = clock, entropy, head
+
+    async def ask(self, miner: Neuron, request: CompletionRequest, *, deadline_ms: int) -> Answered:
+        """Ask a miner for its registered model; late, refused, unsigned and broken answers come back as a reason."""
+        if not (miner.endpoint and miner.model):
+            return Answered(None, "serves nothing")
+        body = to_json(msgspec.structs.replace(request, model=miner.model[0].model_id.hex()))
+        deadline = self._clock.now() + deadline_ms
+        reason = ""
+        try:
+            for _ in range(_ATTEMPTS):
+                response, reason = await self._exchange(miner, body, deadline)
+                if response is not None:
+                    return Answered(response, "")
+                if not reason.startswith("retry_fresh"):
+                    break
+        except DavyError as e:
+            reason = str(e)
+        return Answered(None, reason[:200])
+
+    async def _exchange(self, miner: Neuron, body: bytes, deadline: int) -> tuple[CompletionResponse | None, str]:
+        head = self._head()
+        sent = sign_request(
+            self._keys,
+            method="POST",
+            path="/v1/completions",
+            body=body,
+            recipient=miner.hotkey,
+            chain=self._chain,
+            anchor=Anchor(head.height, head.hash),
+            brake_head=EMPTY_BRAKE_HEAD,
+            created=self._clock.now(),
+            nonce=self._entropy.bytes(NONCE_BYTES),
+        )
+        answer = await self._transport.call(miner.endpoint[0], sent, deadline=deadline)
+        if answer.status != 200:
+            return None, _told(answer)
+        raw = receipt_of(answer)
+        if raw is None:
+            return None, "no receipt"
+        receipt = check_receipt(raw, sent=sent, miner=miner.hotkey, response_body=response_digest(answer.body))
+        if receipt.model_id != miner.model[0].model_id or receipt.outcome is not Outcome.DONE:
+            return None, "the receipt is for another model, or for an answer that did not come to its end"
+        return parse_response(answer.body), ""
+
+
+def arrivals(rng: np.random.Generator, count: int, span_ms: int) -> list[int]:
+    """Draw when each of `count` requests leaves, in ms from now: a Poisson stream's arrivals, given their number."""
+    return [int(t) for t in rng.uniform(0, span_ms, count)]
+
+
+class _Code(msgspec.Struct):
+    code: str | None = None
+    message: str = ""
+
+
+class _Error(msgspec.Struct):
+    error: _Code
+
+
+def _told(answer: Response) -> str:
+    try:
+        error = msgspec.json.decode(answer.body, type=_Error).error
+    except (msgspec.DecodeError, Refused, UnicodeDecodeError):
+        return f"status {answer.status}"
+    return f"{error.code or answer.status}: {error.message}"

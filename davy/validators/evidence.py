@@ -1,0 +1,42 @@
+"""The seam for claims beyond skill: identity, originality, work. Each sees every round and only ever lowers weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from davy.protocol.chain import Neuron
+from davy.protocol.words import Hotkey
+
+
+class Exchange(NamedTuple):
+    """One challenge and what each miner answered to it, as its task read it; None for no answer."""
+
+    challenge: Any
+    answers: Mapping[Hotkey, Any]
+
+
+class Evidence(Protocol):
+    """One claim, kept over rounds."""
+
+    async def prepare(self, miners: Sequence[Neuron]) -> None:
+        """Look up what the claim needs to know of these miners before a round."""
+        ...
+
+    def observe(self, miners: Sequence[Neuron], round: Sequence[Exchange]) -> None:
+        """Take a round in; may compute for long, so it is called off the event loop."""
+        ...
+
+    def factors(self, miners: Sequence[Neuron], worth: Mapping[Hotkey, float]) -> Mapping[Hotkey, float]:
+        """Return a factor in [0, 1] for each miner's weight; a miner left out has 1.
+
+        Parameters
+        ----------
+        worth
+            The weights so far, before this claim.
+        """
+        ...
+
+    def reason(self, miner: Neuron) -> str:
+        """Say in one sentence why the factor is below 1; empty when it is not."""
+        ...

@@ -1,0 +1,190 @@
+"""The honest source of weights: examines every miner with the same private challenges, round after round.
+
+A round: draw challenges, ask every miner each of them at its own random moment, score what came in time, add the
+evidence on identity and originality, persist. Weights follow from standing and evidence alone:
+
+    weight ∝ max(0, skill − 2 standard errors) · Π factors of the evidence
+
+Subnets of one task share their challenges: a hotkey registered on several of them is asked once.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import anyio
+
+from davy.protocol.chain import Metagraph, Neuron
+from davy.protocol.errors import BadAnswer, TxFailed, Unreachable
+from davy.protocol.ports import Clock, Entropy, LedgerClient, Store
+from davy.protocol.transaction import Weight
+from davy.protocol.words import Hotkey, UnixMillis
+from davy.tasks.corpus import private_rng
+from davy.tasks.skill import UNIT, weight, weights_u16
+from davy.tasks.task import Corpus, Task, differences
+from davy.validators.challenger import Answered, Challenger, arrivals
+from davy.validators.evidence import Evidence, Exchange
+from davy.validators.source import bound
+from davy.validators.standing import Seat, Standings, Verdict
+
+_log = logging.getLogger(__name__)
+
+
+class Pace(NamedTuple):
+    """How a validator spreads its challenges.
+
+    Parameters
+    ----------
+    challenges
+        A round's; every miner gets each of them.
+    span_ms
+        Over which a round's requests leave.
+    deadline_ms
+        After which an answer is no answer. Generous: speed is not scored.
+    parallel
+        Requests under way at once.
+    """
+
+    challenges: int = 16
+    span_ms: int = 30_000
+    deadline_ms: int = 20_000
+    parallel: int = 64
+
+
+class Examiner:
+    """See the head of this file; `run` examines, `weights` answers from what is persisted.
+
+    Parameters
+    ----------
+    offload
+        Runs a long computation: in a worker thread in production, at once in virtual time.
+    """
+
+    def __init__(
+        self,
+        netuids: Sequence[int],
+        *,
+        task: Task[Any, Any],
+        corpus: Corpus,
+        challenger: Challenger,
+        evidence: Sequence[Evidence],
+        ledger: LedgerClient,
+        store: Store,
+        entropy: Entropy,
+        clock: Clock,
+        own: Hotkey,
+        offload: Callable[[Callable[[], Any]], Awaitable[Any]],
+        pace: Pace,
+    ) -> None:
+        self._netuids, self._task, self._corpus, self._challenger = tuple(netuids), task, corpus, challenger
+        self._evidence, self._ledger, self._entropy = tuple(evidence), ledger, entropy
+        self._clock, self._own, self._offload, self._pace = clock, own, offload, pace
+        self.standings = {n: Standings(n, store) for n in netuids}
+
+    async def run(self) -> None:
+        """Examine until cancelled; a ledger that does not answer is waited for."""
+        # A new one each start: a round that a crash cut off must not be asked again, its challenges are known.
+        secret = self._entropy.bytes(32)
+        for standings in self.standings.values():
+            await standings.open()
+        while True:
+            began = self._clock.now()
+            try:
+                await self.round(secret)
+            except (Unreachable, TxFailed) as e:
+                _log.warning("no round: %s", e)
+            await self._clock.sleep_until(max(began + self._pace.span_ms, self._clock.now() + 10))
+
+    async def round(self, secret: bytes) -> None:
+        """Examine every miner once, with `Pace.challenges` challenges.
+
+        Raises
+        ------
+        Unreachable, TxFailed
+            The metagraph cannot be read.
+        StoreFailed
+            What was found cannot be kept.
+        """
+        graphs = [await self._ledger.metagraph(n) for n in self._netuids]
+        miners = list({n.hotkey: n for m in graphs for n in m.neurons if self._asked(n)}.values())
+        if not miners:
+            return
+        for claim in self._evidence:
+            await claim.prepare(miners)
+        rng = private_rng(secret, netuid=self._netuids[0], epoch=self.standings[self._netuids[0]].rounds)
+        drawn = await self._offload(
+            lambda: [self._task.challenge(rng, self._corpus) for _ in range(self._pace.challenges)]
+        )
+        answered = await self._ask_all(drawn, miners, arrivals(rng, len(drawn) * len(miners), self._pace.span_ms))
+        found = await self._offload(lambda: self._judge(drawn, miners, answered, self._clock.now()))
+        for m in graphs:
+            seats = {Seat(n.hotkey, n.registered_at): n for n in m.neurons}
+            verdicts = {seat: found[n.hotkey] for seat, n in seats.items() if n.hotkey in found}
+            await self.standings[m.subnet.netuid].add_round(verdicts, list(seats))
+
+    async def weights(self, m: Metagraph) -> tuple[Weight, ...]:
+        """Weights by standing and evidence, scaled so that the best is 65535."""
+        standings = self.standings[m.subnet.netuid]
+        miners = [n for n in m.neurons if self._asked(n)]
+        worth = {n.hotkey: weight(standings.of(Seat(n.hotkey, n.registered_at))) for n in miners}
+        for claim in self._evidence:
+            factors = claim.factors(miners, worth)
+            worth = {hotkey: w * factors.get(hotkey, 1.0) for hotkey, w in worth.items()}
+        return bound(m, weights_u16({n.uid: worth[n.hotkey] for n in miners}))
+
+    def _asked(self, n: Neuron) -> bool:
+        return n.hotkey != self._own and bool(n.endpoint) and bool(n.model)
+
+    async def _ask_all(
+        self, drawn: Sequence[Any], miners: Sequence[Neuron], leave_ms: Sequence[int]
+    ) -> dict[tuple[int, Hotkey], Answered]:
+        began = self._clock.now()
+        answers: dict[tuple[int, Hotkey], Answered] = {}
+        limit = anyio.CapacityLimiter(self._pace.parallel)
+
+        async def ask(number: int, miner: Neuron, at: int) -> None:
+            await self._clock.sleep_until(began + at)
+            async with limit:
+                request = self._task.request(drawn[number])
+                answers[number, miner.hotkey] = await self._challenger.ask(
+                    miner, request, deadline_ms=self._pace.deadline_ms
+                )
+
+        pairs = [(number, miner) for number in range(len(drawn)) for miner in miners]
+        async with anyio.create_task_group() as tasks:
+            for (number, miner), at in zip(pairs, leave_ms, strict=True):
+                tasks.start_soon(ask, number, miner, at)
+        return answers
+
+    def _judge(
+        self,
+        drawn: Sequence[Any],
+        miners: Sequence[Neuron],
+        answered: Mapping[tuple[int, Hotkey], Answered],
+        now: UnixMillis,
+    ) -> dict[Hotkey, list[Verdict]]:
+        verdicts: dict[Hotkey, list[Verdict]] = {n.hotkey: [] for n in miners}
+        exchanges: list[Exchange] = []
+        for number, challenge in enumerate(drawn):
+            parsed: dict[Hotkey, Any] = {}
+            reasons: dict[Hotkey, str] = {}
+            for n in miners:
+                parsed[n.hotkey], reasons[n.hotkey] = self._parse(challenge, answered[number, n.hotkey])
+            scores = differences(self._task, challenge, [parsed[n.hotkey] for n in miners])
+            name = f"{now}-{number}"
+            for n, d in zip(miners, scores, strict=True):
+                verdicts[n.hotkey].append(Verdict(name, now, round(float(d) * UNIT), reasons[n.hotkey]))
+            exchanges.append(Exchange(challenge, parsed))
+        for claim in self._evidence:
+            claim.observe(miners, exchanges)
+        return verdicts
+
+    def _parse(self, challenge: Any, answer: Answered) -> tuple[Any, str]:
+        if answer.response is None:
+            return None, answer.reason or "no answer"
+        try:
+            return self._task.parse(challenge, answer.response), ""
+        except BadAnswer as e:
+            return None, str(e)[:200]

@@ -1,0 +1,115 @@
+"""The claim of identity: a miner runs the model whose files it registered. Checked by running those files again.
+
+Only models whose files lie in the validator's library can be checked. A miner of such a model earns nothing until
+enough of its answers were found to be the files'; a miner of any other model is paid for its skill, and its identity is
+not known.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final, NamedTuple, Protocol
+
+from davy.protocol.chain import ModelRecord, Neuron
+from davy.protocol.words import Hotkey, ModelId
+from davy.tasks.answer import Answer
+from davy.tasks.identity import Calibration, Verdict, gap, verdict
+from davy.tasks.task import FloatArray
+from davy.tasks.text import TextChallenge
+from davy.validators.evidence import Exchange
+
+EXAMINED_A_ROUND: Final = 4
+"""Answers of each miner that are run again in one round."""
+WINDOW: Final = 32
+"""Gaps remembered of each miner and model."""
+
+
+class Rerun(Protocol):
+    """A model that can be run again (`davy.tasks.reexecution`)."""
+
+    def log_probabilities(
+        self, prompts: Sequence[str], continuations: Sequence[Sequence[int]]
+    ) -> Sequence[FloatArray]: ...
+
+
+class Known(NamedTuple):
+    """A model of the library."""
+
+    rerun: Rerun
+    calibration: Calibration
+
+
+class Runner(NamedTuple):
+    """Who is examined for what."""
+
+    hotkey: Hotkey
+    model_id: ModelId
+
+
+class IdentityEvidence:
+    """Gaps between what was reported and what the files say.
+
+    Parameters
+    ----------
+    registered
+        Asks the ledger for a model's record; None when it is not registered.
+    library
+        Loads a model and its calibration if its files are at hand; may take long and is asked once a model.
+    """
+
+    def __init__(
+        self,
+        registered: Callable[[ModelId], Awaitable[ModelRecord | None]],
+        library: Callable[[ModelRecord], Awaitable[Known | None]],
+    ) -> None:
+        self._registered, self._library = registered, library
+        self._known: dict[ModelId, Known | None] = {}
+        self._gaps: dict[Runner, deque[float]] = {}
+
+    async def prepare(self, miners: Sequence[Neuron]) -> None:
+        """Load models seen for the first time; one that is not registered yet is asked for again."""
+        for model_id in {n.model[0].model_id for n in miners if n.model} - self._known.keys():
+            record = await self._registered(model_id)
+            if record is not None:
+                self._known[model_id] = await self._library(record)
+
+    def observe(self, miners: Sequence[Neuron], round: Sequence[Exchange]) -> None:
+        """Run `EXAMINED_A_ROUND` of each miner's answers again, all miners of one model in one batch."""
+        for model_id, known in self._known.items():
+            if known is None:
+                continue
+            asked: list[tuple[Hotkey, TextChallenge, Answer]] = []
+            for n in miners:
+                if n.model and n.model[0].model_id == model_id:
+                    said = [(n.hotkey, x.challenge, x.answers[n.hotkey]) for x in round if x.answers[n.hotkey]]
+                    asked += said[:EXAMINED_A_ROUND]
+            if not asked:
+                continue
+            again = known.rerun.log_probabilities(
+                [c.asked.prompt for _, c, _ in asked], [[p.chosen for p in a.positions] for _, _, a in asked]
+            )
+            for (hotkey, _, answer), own in zip(asked, again, strict=True):
+                kept = self._gaps.setdefault(Runner(hotkey, model_id), deque(maxlen=WINDOW))
+                kept.append(gap(answer, own))
+
+    def factors(self, miners: Sequence[Neuron], worth: Mapping[Hotkey, float]) -> Mapping[Hotkey, float]:
+        """1 for a model found to be the same or not in the library, else 0."""
+        return {n.hotkey: float(self._judged(n) in (Verdict.SAME, None)) for n in miners}
+
+    def reason(self, miner: Neuron) -> str:
+        """Say why identity stops a miner's pay."""
+        match self._judged(miner):
+            case Verdict.DIFFERENT:
+                return "its answers are not those of the model it registered"
+            case Verdict.UNKNOWN:
+                return "too few of its answers were run again so far"
+            case _:
+                return ""
+
+    def _judged(self, n: Neuron) -> Verdict | None:
+        model_id = n.model[0].model_id if n.model else b""
+        known = self._known.get(model_id)
+        if known is None:
+            return None
+        return verdict(list(self._gaps.get(Runner(n.hotkey, model_id), ())), known.calibration)

@@ -1,0 +1,109 @@
+"""A validator's node: follows the ledger, commits its source's weights once an epoch, and reveals them when due.
+
+Whatever fails (the ledger away, a transaction turned down) is logged and tried again with the next block: nothing here
+ends the node but cancellation or a store that cannot be written.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import anyio
+
+from davy.protocol.chain import Head, Metagraph
+from davy.protocol.errors import TxCode, TxFailed, Unreachable
+from davy.protocol.ports import Clock, Entropy, KeyStore, LedgerClient, Store
+from davy.protocol.words import KeyRole
+from davy.validators.committer import Committer
+from davy.validators.source import WeightSource
+
+_log = logging.getLogger(__name__)
+
+
+class Timing(NamedTuple):
+    """When in an epoch a validator acts."""
+
+    commit_at: float = 0.6
+    """Fraction of the tempo after which the row is put forward: late enough to hold this epoch's answers."""
+    retry_ms: int = 1_000
+    """Pause before a ledger that does not answer is asked again."""
+
+
+class ValidatorNode:
+    """One hotkey's validator on one or more subnets of one task.
+
+    Parameters
+    ----------
+    source
+        What is committed; its `run` lives as long as the node.
+    """
+
+    def __init__(
+        self,
+        netuids: Sequence[int],
+        *,
+        keys: KeyStore,
+        ledger: LedgerClient,
+        store: Store,
+        entropy: Entropy,
+        clock: Clock,
+        source: WeightSource,
+        timing: Timing | None = None,
+    ) -> None:
+        self._netuids, self._ledger, self._clock, self._source = tuple(netuids), ledger, clock, source
+        self._own = keys.public(KeyRole.HOTKEY)
+        self._timing = timing or Timing()
+        self._committers = {n: Committer(n, keys, ledger, store, entropy) for n in netuids}
+        self._done: dict[int, int] = {}
+
+    async def run(self) -> None:
+        """Run until cancelled."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._source.run)
+            tasks.start_soon(self._follow)
+
+    async def _follow(self) -> None:
+        after = 0
+        while True:
+            try:
+                async with self._ledger.blocks(after) as heads:
+                    async for head in heads:
+                        after = head.height
+                        await self.at_block(head)
+            except Unreachable as e:
+                _log.warning("the ledger does not answer, trying again: %s", e)
+            await self._clock.sleep_until(self._clock.now() + self._timing.retry_ms)
+
+    async def at_block(self, head: Head) -> None:
+        """Do what this block calls for, on every subnet: reveal what is due, put forward what is not yet."""
+        for netuid in self._netuids:
+            try:
+                await self._act(await self._ledger.metagraph(netuid), head)
+            except TxFailed as e:
+                if e.code is TxCode.WRONG_NONCE or e.code is TxCode.WRONG_TIME:
+                    _log.info("subnet %d: %s; again with the next block", netuid, e)
+                else:
+                    _log.warning("subnet %d: %s", netuid, e)
+
+    async def _act(self, m: Metagraph, head: Head) -> None:
+        me = next((n for n in m.neurons if n.hotkey == self._own), None)
+        if me is None:
+            _log.info("subnet %d: this hotkey is not registered; `davy register` makes it a neuron", m.subnet.netuid)
+            return
+        committer = self._committers[m.subnet.netuid]
+        for result in await committer.reveal_due(m):
+            if result.code != TxCode.OK:
+                _log.warning("subnet %d: reveal turned down: %s", m.subnet.netuid, result.log)
+        s = m.subnet
+        begun = s.next_epoch_at - s.hyperparameters.tempo
+        due = begun + int(s.hyperparameters.tempo * self._timing.commit_at)
+        if head.height < due or self._done.get(s.netuid) == s.epoch or not me.permit:
+            return
+        weights = await self._source.weights(m)
+        if weights:
+            result = await committer.put_forward(m, weights)
+            if result.code != TxCode.OK:
+                raise TxFailed(TxCode(result.code), result.log)
+            self._done[s.netuid] = s.epoch

@@ -1,0 +1,51 @@
+"""The claim of originality: who answers alike shares one reward (`davy.tasks.originality`)."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from davy.protocol.chain import Neuron
+from davy.protocol.words import Hotkey
+from davy.tasks.originality import clusters
+from davy.validators.evidence import Exchange
+
+WINDOW: Final = 64
+"""Challenges whose answers are compared."""
+
+
+class OriginalityEvidence:
+    """Answers to the last challenges, and who is near whom.
+
+    Parameters
+    ----------
+    kinship
+        Nats within which two miners count as one model (`Calibration.kinship`).
+    """
+
+    def __init__(self, kinship: float) -> None:
+        self._kinship = kinship
+        self._round: deque[Exchange] = deque(maxlen=WINDOW)
+
+    async def prepare(self, miners: Sequence[Neuron]) -> None:
+        """Nothing is looked up."""
+
+    def observe(self, miners: Sequence[Neuron], round: Sequence[Exchange]) -> None:
+        """Keep the last answers."""
+        self._round.extend(round)
+
+    def factors(self, miners: Sequence[Neuron], worth: Mapping[Hotkey, float]) -> Mapping[Hotkey, float]:
+        """1 ÷ the size of a miner's cluster, counting those that would earn: a refuted copy takes no share."""
+        groups = self._groups([h for h, w in worth.items() if w > 0])
+        return {hotkey: 1.0 / len(group) for group in groups for hotkey in group}
+
+    def reason(self, miner: Neuron) -> str:
+        """Say with how many others a miner shares."""
+        seen = list(dict.fromkeys(h for x in self._round for h in x.answers))
+        near = next((g for g in self._groups(seen) if miner.hotkey in g), [miner.hotkey])
+        others = len(near) - 1
+        return f"it answers like {others} other miner{'s' * (others > 1)}, and they share one reward" if others else ""
+
+    def _groups(self, hotkeys: Sequence[Hotkey]) -> list[list[Hotkey]]:
+        return clusters({h: [x.answers.get(h) for x in self._round] for h in hotkeys}, self._kinship)

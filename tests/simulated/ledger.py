@@ -1,0 +1,135 @@
+"""The ledger in one object: the real state machine, a mempool and a block timer; what a node sees is `LedgerClient`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import anyio
+
+from davy.ledger.rules.machine import Machine
+from davy.protocol.chain import Account, EpochRecord, Head, Header, Metagraph, TxResult, header_hash, txs_digest
+from davy.protocol.encoding import decode, encode
+from davy.protocol.errors import Expired, TxCode, TxFailed
+from davy.protocol.genesis import Genesis, chain_id
+from davy.protocol.limits import MAX_RESULT_BYTES
+from davy.protocol.ports import Clock
+from davy.protocol.transaction import tx_hash
+
+
+class SimulatedLedger:
+    """Blocks at a fixed pace; every view of it (`client`) is delayed and may lose calls like any other message."""
+
+    def __init__(self, genesis: Genesis, clock: Clock, block_ms: int) -> None:
+        self.machine = Machine.from_genesis(genesis)
+        self.chain = chain_id(genesis)
+        self.headers: list[bytes] = []
+        self._clock, self._block_ms = clock, block_ms
+        self._pool: dict[bytes, bytes] = {}
+        self._results: dict[bytes, TxResult] = {}
+        self._new_block = anyio.Event()
+
+    async def run(self) -> None:
+        """Make blocks until cancelled."""
+        while True:
+            await self._clock.sleep_until(self._clock.now() + self._block_ms)
+            self.make_block()
+
+    def make_block(self) -> None:
+        """Apply everything that waits, and wake who waits for a block."""
+        txs = list(self._pool.values())
+        self._pool.clear()
+        height, previous = self.machine.height + 1, header_hash(self.headers[-1]) if self.headers else bytes(32)
+        hashes = [tx_hash(raw) for raw in txs]
+        header = Header(
+            1, self.chain, height, self._clock.now(), previous, self.machine.app_hash, txs_digest(hashes), bytes(32)
+        )
+        block = self.machine.apply_block(height, header.time, txs)
+        assert not block.faults, block.faults
+        self._results |= dict(zip(hashes, block.results, strict=True))
+        self.headers.append(encode(header))
+        self._new_block.set()
+        self._new_block = anyio.Event()
+
+    def head_at(self, height: int) -> Head:
+        raw = self.headers[height - 1]
+        h = decode(raw, Header, limit=1024)
+        return Head(height, h.time, header_hash(raw), h.app_hash)
+
+    async def next_block(self) -> None:
+        await self._new_block.wait()
+
+    def take(self, raw: bytes) -> bytes:
+        verdict = self.machine.check_tx(raw)
+        if verdict.code != TxCode.OK:
+            raise TxFailed(verdict.code, verdict.message)
+        self._pool[verdict.hash] = raw
+        return verdict.hash
+
+    def result(self, h: bytes) -> TxResult | None:
+        return self._results.get(h)
+
+
+class SimulatedClient:
+    """One node's view: `LedgerClient`, each call carried there and back by `carry`."""
+
+    def __init__(self, ledger: SimulatedLedger, carry: Callable[[], Awaitable[None]]) -> None:
+        self._ledger, self._carry = ledger, carry
+
+    @property
+    def chain(self) -> bytes:
+        return self._ledger.chain
+
+    async def head(self) -> Head:
+        await self._carry()
+        while not self._ledger.headers:
+            await self._ledger.next_block()
+        return self._ledger.head_at(len(self._ledger.headers))
+
+    async def submit(self, raw: bytes) -> bytes:
+        await self._carry()
+        return self._ledger.take(raw)
+
+    async def outcome(self, h: bytes, *, until: int) -> TxResult:
+        await self._carry()
+        while True:
+            found = self._ledger.result(h)
+            if found is not None:
+                return found
+            if self._ledger.machine.height >= until:
+                raise Expired(f"not in a block by height {until}; submit it again")
+            await self._ledger.next_block()
+
+    async def nonce(self, key: bytes) -> int:
+        return decode(await self.query("/nonce", key), Account, limit=MAX_RESULT_BYTES).nonce
+
+    async def metagraph(self, netuid: int, at: int | None = None) -> Metagraph:
+        raw = await self.query("/metagraph", netuid.to_bytes(2, "big"))
+        return decode(raw, Metagraph, limit=MAX_RESULT_BYTES)
+
+    async def epoch(self, netuid: int, epoch: int) -> EpochRecord | None:
+        try:
+            raw = await self.query("/epoch", netuid.to_bytes(2, "big") + epoch.to_bytes(8, "big"))
+        except TxFailed:
+            return None
+        return decode(raw, EpochRecord, limit=MAX_RESULT_BYTES)
+
+    async def query(self, path: str, data: bytes) -> bytes:
+        await self._carry()
+        return self._ledger.machine.query(path, data)
+
+    def blocks(self, after: int) -> AbstractAsyncContextManager[AsyncIterator[Head]]:
+        @asynccontextmanager
+        async def opened() -> AsyncIterator[AsyncIterator[Head]]:
+            yield self._heads(after)
+
+        return opened()
+
+    async def _heads(self, after: int) -> AsyncIterator[Head]:
+        height = after
+        while True:
+            while len(self._ledger.headers) <= height:
+                await self._ledger.next_block()
+            height += 1
+            await self._carry()
+            yield self._ledger.head_at(height)
