@@ -45,7 +45,9 @@ def agree(x: EpochInputs, p: Params) -> Agreement:
     """From inputs to incentive; the numbers are the steps of docs/incentive.md."""
     idle = masks.inactive(x.last_update, p.activity_cutoff, x.now)  # 1
     stake = masks.above_threshold(x.stake, p.stake_threshold)  # 2
-    handed_out = permits(stake, p.max_validators, permit_zero_stake=p.permit_zero_stake)  # 3
+    handed_out = permits(  # 3
+        stake, p.max_validators, permit_zero_stake=p.permit_zero_stake, tie_to_newer=p.permit_tie_to_newer
+    )
     voting = masks.active_stake(stake, idle, x.permits)  # 4
     S = normalise(voting)
     W = row_normalise(counted_weights(x))  # 5

@@ -48,11 +48,14 @@ def clip(weights: Int64, consensus: Int64) -> Int64:
     return np.minimum(weights, consensus[..., None, :])
 
 
+def interpolate(x: Int64, y: Int64, ratio: int, one: int = U16) -> Int64:
+    """X + ratio·(y − x) / one, rounded down; |y − x| · ratio < 2^63."""
+    return x + (y - x) * ratio // one
+
+
 def penalise(weights: Int64, clipped: Int64, bond_penalty: int) -> Int64:
-    """W_b = W + β(W̄ − W), β a u16, rounded down: the weights that bonds are bought with."""
-    if bond_penalty == U16:
-        return clipped
-    return weights - ((weights - clipped) * bond_penalty + U16 - 1) // U16
+    """W_b = W + β(W̄ − W), β a u16: the weights that bonds are bought with."""
+    return clipped if bond_penalty == U16 else interpolate(weights, clipped, bond_penalty)
 
 
 def rank(stake_share: Int64, clipped: Int64) -> Int64:

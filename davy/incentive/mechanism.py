@@ -147,6 +147,8 @@ class Params:
     stake_threshold : base units
     permit_zero_stake : bool
         Whether rows without stake may hold a permit, as under subtensor's older `is_topk`.
+    permit_tie_to_newer : bool
+        Whether of equal stakes the higher UID gets the last permit, as under subtensor, instead of the older seat.
     bond_format : BondFormat
         Of the bonds in the state; it may not change while a state lives.
 
@@ -167,6 +169,7 @@ class Params:
     max_validators: int = 128
     stake_threshold: int = 0
     permit_zero_stake: bool = False
+    permit_tie_to_newer: bool = False
     bond_format: BondFormat = BondFormat.U32
 
     def __post_init__(self) -> None:

@@ -1,0 +1,107 @@
+"""python -m davy.incentive.conformance FILE…: inputs of cases and their expected outputs, scenarios, traces, functions.
+
+Prints the largest absolute error of each field of each case. Exit status: 0 all within tolerance, 1 some exceed it,
+2 a file cannot be used.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, cast
+
+from davy.incentive.conformance import cases, functions, scenarios, traces
+from davy.incentive.conformance.report import Report
+from davy.incentive.door import BadInput
+
+MAX_BYTES = 256 << 20
+
+
+def read(path: str) -> dict[str, Any]:
+    """A JSON object of a file of at most 256 MiB."""
+    try:
+        if Path(path).stat().st_size > MAX_BYTES:
+            raise BadInput(f"{path} is larger than {MAX_BYTES} bytes")
+        content: object = json.loads(Path(path).read_bytes())
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{path} cannot be read as JSON: {error}") from error
+    if not isinstance(content, dict) or not content:
+        raise BadInput(f"{path} holds no JSON object")
+    return cast("dict[str, Any]", content)
+
+
+def kind(content: dict[str, Any]) -> str:
+    """What a vector file holds, by its members."""
+    if "scenarios" in content:
+        return "scenarios"
+    if "cases" in content and "params" in content:
+        return "expected"
+    if functions.FUNCTIONS.keys() & content.keys():
+        return "functions"
+    records = [cast("dict[str, Any]", value) for value in content.values() if isinstance(value, dict)]
+    if records and all("trace" in record for record in records):
+        return "traces"
+    if records and all("weights" in record and "stakes" in record for record in records):
+        return "cases"
+    raise BadInput("this is none of: cases, expected outputs, scenarios, traces, functions")
+
+
+def check(paths: list[str]) -> list[Report]:
+    """A report of each file that holds something to compare with.
+
+    Raises
+    ------
+    BadInput
+        A file cannot be used, expected outputs come without their cases, or nothing is left to compare with.
+    """
+    files = {path: read(path) for path in paths}
+    kinds = {path: kind(content) for path, content in files.items()}
+    inputs = next((files[path] for path in paths if kinds[path] == "cases"), None)
+    reports: list[Report] = []
+    for path, content in files.items():
+        match kinds[path]:
+            case "expected":
+                if inputs is None:
+                    raise BadInput(f"{path} holds expected outputs: give the file with the cases' inputs too")
+                reports.append(Report(cases.TOLERANCE))
+                cases.check(inputs, content, reports[-1])
+            case "scenarios":
+                reports.append(Report(scenarios.TOLERANCE))
+                scenarios.check(content, reports[-1])
+            case "traces":
+                reports.append(Report(traces.TOLERANCE))
+                traces.check(content, reports[-1])
+            case "functions":
+                reports.append(Report(functions.TOLERANCE))
+                functions.check(content, reports[-1])
+            case _:
+                continue
+    if not any(report.errors for report in reports):
+        raise BadInput("nothing to compare with: give expected outputs, scenarios, traces or functions")
+    return reports
+
+
+def main(paths: list[str]) -> int:
+    """The command; see the head of this file."""
+    if not paths:
+        sys.stderr.write("usage: python -m davy.incentive.conformance CASES.json EXPECTED.json, or any vector files\n")
+        return 2
+    try:
+        reports = check(paths)
+    except BadInput as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        sys.stderr.write(f"a file does not follow its format (tests/vectors/yuma/README.md): {error!r}\n")
+        return 2
+    for report in reports:
+        sys.stdout.writelines(f"{line}\n" for line in report.lines())
+    failures = sum(len(report.failures()) for report in reports)
+    compared = sum(len(report.errors) for report in reports)
+    sys.stdout.write(f"{compared - failures} of {compared} fields within tolerance\n")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,94 @@
+"""Cases of many epochs: inputs in one file, the expected outputs of a variant of the mechanism in others."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from davy.incentive.conformance.report import Nested, Report, member, proportion, scaled
+from davy.incentive.door import BadInput
+from davy.incentive.fixed_point import ONE, PPM, U16, BondFormat, Int64
+from davy.incentive.mechanism import BondState, EpochInputs, EpochResult, Params
+from davy.incentive.registry import mechanism
+
+TOLERANCE = 1e-4
+
+_STAKE_ONE = 10**15
+_WEIGHT_ONE = 1 << 31
+
+
+def parameters(stated: Any, rows: int) -> Params:
+    """Hyperparameters as a vector file states them. Bonds are stored in u16, and every row may hold a permit."""
+    return Params(
+        kappa=proportion(member(stated, "kappa_u16", "kappa"), U16),
+        bond_penalty=proportion(member(stated, "bonds_penalty"), U16),
+        moving_average=proportion(member(stated, "bonds_moving_average", "bonds_moving_avg"), PPM),
+        liquid_alpha=bool(stated.get("liquid_alpha", False)),
+        alpha_low=proportion(member(stated, "alpha_low"), U16),
+        alpha_high=proportion(member(stated, "alpha_high"), U16),
+        alpha_steepness=int(member(stated, "alpha_sigmoid_steepness", "sigmoid_steepness")),
+        max_validators=rows,
+        permit_zero_stake=True,
+        permit_tie_to_newer=True,
+        bond_format=BondFormat.U16,
+    )
+
+
+def variant(stated: Any) -> str:
+    """The name in the registry of the mechanism that a vector file's parameters are of."""
+    return "yuma3" if member(stated, "yuma3") else "yuma2"
+
+
+def inputs(weights: Nested, stakes: Nested) -> EpochInputs:
+    """Weights and stakes of any scale as integers of one, finer than u16: the references did not round weights."""
+    row_sums = np.asarray(weights, dtype=np.float64).sum(axis=-1)
+    total = float(np.asarray(stakes, dtype=np.float64).sum())
+    return EpochInputs.unmasked(
+        scaled(weights, _WEIGHT_ONE / max(1.0, float(row_sums.max()))), scaled(stakes, _STAKE_ONE / max(1.0, total))
+    )
+
+
+def forgetting(x: EpochInputs, column: int) -> EpochInputs:
+    """These inputs, with a column whose bonds are forgotten: it registered at the block of the epoch before."""
+    if not 0 <= column < x.registered_at.shape[-1]:
+        raise BadInput(f"bonds of column {column} are to be reset; there are {x.registered_at.shape[-1]}")
+    registered_at = x.registered_at.copy()
+    registered_at[column] = x.previous_epoch
+    return replace(x, registered_at=registered_at)
+
+
+def measured(result: EpochResult, state: BondState) -> dict[str, tuple[Int64, int]]:
+    """What an epoch gave, under the names of the expected outputs, each with the integer that stands for 1."""
+    return {
+        "validator_reward_normalized": (result.dividends, ONE),
+        "server_incentive": (result.incentive, ONE),
+        "consensus": (result.consensus, ONE),
+        "bonds": (state.bonds, U16),
+        "validator_trust": (result.validator_trust, ONE),
+    }
+
+
+def check(cases: Any, expected: Any, report: Report) -> None:
+    """Run every expected case from no bonds, and compare each field after each epoch."""
+    chosen = mechanism(variant(expected["params"]))
+    for name, fields in member(expected, "cases").items():
+        case = member(cases, name)
+        label = f"{member(expected, 'variant')}, {name}"
+        weights, stakes = member(case, "weights"), member(case, "stakes")
+        if not fields or any(len(values) != len(weights) for values in fields.values()):
+            raise BadInput(f"{name} has {len(weights)} epochs of weights; every expected field needs as many")
+        reset_at = case.get("reset_bonds_epoch") if case.get("reset_bonds") else None
+        state = None
+        for epoch, (row_weights, row_stakes) in enumerate(zip(weights, stakes, strict=True)):
+            x = inputs(row_weights, row_stakes)
+            if epoch == reset_at:
+                x = forgetting(x, case["reset_bonds_index"])
+            state = state or chosen.initial(x.weights.shape)
+            state, result = chosen.epoch(state, x, parameters(expected["params"], x.weights.shape[-2]))
+            outputs = measured(result, state)
+            for field, values in fields.items():
+                if field not in outputs:
+                    raise BadInput(f"{field!r} is expected; only {', '.join(outputs)} are known")
+                report.compare(label, field, *outputs[field], values[epoch])

@@ -1,0 +1,94 @@
+"""The largest distance of each field of each case to its reference, and whether it is within tolerance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from math import isfinite, lcm
+from typing import Any, cast
+
+import numpy as np
+
+from davy.incentive.door import BadInput
+from davy.incentive.fixed_point import Int64
+
+Nested = float | Sequence["Nested"]
+
+
+@dataclass(slots=True)
+class Report:
+    """Errors by (case, field), in the order they were first met."""
+
+    tolerance: float
+    errors: dict[tuple[str, str], float] = field(default_factory=dict[tuple[str, str], float])
+    limits: dict[tuple[str, str], float] = field(default_factory=dict[tuple[str, str], float])
+
+    def compare(
+        self, case: str, name: str, got: Int64, one: int, expected: Nested, *, tolerance: float | None = None
+    ) -> None:
+        """Note max |got / one − expected|; a shape that differs or a number that is not finite is infinitely far."""
+        key = (case, name)
+        reference = np.asarray(expected, dtype=np.float64)
+        if reference.shape != got.shape or not np.isfinite(reference).all():
+            error = float("inf")
+        else:
+            error = float(np.max(np.abs(got / one - reference), initial=0.0))
+        self.errors[key] = max(error, self.errors.get(key, 0.0))
+        self.limits[key] = self.tolerance if tolerance is None else tolerance
+
+    def failures(self) -> list[tuple[str, str]]:
+        """Where the error exceeds its tolerance; a difference of the last printed digit (.04 − .0399) may equal it."""
+        return [key for key, error in self.errors.items() if not error <= self.limits[key] * (1 + 1e-9)]
+
+    def lines(self) -> Iterator[str]:
+        """One line a field of a case."""
+        failed = set(self.failures())
+        for (case, name), error in self.errors.items():
+            verdict = "EXCEEDS" if (case, name) in failed else "within"
+            yield f"{case:42s} {name:32s} {error:.3e} {verdict} {self.limits[case, name]:.0e}"
+
+
+def exact(values: Iterable[float]) -> tuple[list[int], int]:
+    """Decimals as integers over one common denominator: their printed digits, not their binary fractions."""
+    fractions = [Fraction(str(value)) for value in values]
+    one = lcm(*(fraction.denominator for fraction in fractions))
+    return [int(fraction * one) for fraction in fractions], one
+
+
+def scaled(values: Nested, one: float) -> Int64:
+    """Non-negative decimals in units of 1/`one`, to the nearest.
+
+    Raises
+    ------
+    BadInput
+        A value that is negative, not finite, or not a number; or ragged rows.
+    """
+    try:
+        array = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise BadInput(f"expected an array of numbers: {error}") from error
+    if not np.isfinite(array).all() or (array < 0).any() or float(array.max(initial=0)) * one >= 2.0**62:
+        raise BadInput("numbers must be finite, not negative, and not too large for their unit")
+    return np.floor(array * one + 0.5).astype(np.int64)
+
+
+def proportion(value: float, one: int) -> int:
+    """A proportion of 0 to 1 as an integer of 0 to `one`; a number above 1 is taken to be in that unit already."""
+    if not isfinite(value) or not 0 <= value <= one:
+        raise BadInput(f"{value!r} is no proportion of {one}")
+    return int(value) if value > 1 else int(value * one + 0.5)
+
+
+def member(record: Any, *names: str) -> Any:
+    """The first of these members that a decoded JSON object has.
+
+    Raises
+    ------
+    BadInput
+        It has none of them, or is no object.
+    """
+    for name in names:
+        if isinstance(record, dict) and name in record:
+            return cast("dict[str, Any]", record)[name]
+    raise BadInput(f"the file lacks {' or '.join(names)}: the formats are described in tests/vectors/yuma/README.md")

@@ -1,0 +1,155 @@
+"""Traces of subtensor's Yuma 2 tests: what each step of each epoch printed.
+
+A trace prints a value once and again only when it changed. Some are of an older consensus (they print "W (threshold)");
+of these, consensus and clipped weights are not compared. A UID that was replaced in between prints no registration: the
+epoch whose "outdate" stage drops its column tells it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+
+from davy.incentive.agreement import agree
+from davy.incentive.conformance.report import Report, member
+from davy.incentive.emission import emit
+from davy.incentive.fixed_point import ONE, U16, BondFormat, Int64, column_normalise
+from davy.incentive.masks import NO_COMMIT
+from davy.incentive.mechanism import BondState, EpochInputs, EpochResult, Params
+from davy.incentive.registry import mechanism
+
+TOLERANCE = 1e-4
+
+_STAKE_ONE = 10**15
+_AMOUNT = 10**9
+
+Stage = tuple[Int64, int]
+Sparse = list[list[tuple[int, float]]]
+"""Rows of (column, value)."""
+
+
+def _dense(sparse: Sparse, n: int) -> list[list[float]]:
+    """Rows as n x n."""
+    dense = [[0.0] * n for _ in range(n)]
+    for row, pairs in enumerate(sparse):
+        for column, value in pairs:
+            dense[row][column] = value
+    return dense
+
+
+def _u16(sparse: Sparse, n: int) -> Int64:
+    """u16 numbers, which some traces print as proportions."""
+    dense = np.array(_dense(sparse, n))
+    return np.floor(dense * (U16 if dense.max() <= 1 else 1) + 0.5).astype(np.int64)
+
+
+def _dropped(epoch: dict[str, Any]) -> list[int]:
+    """Columns that have weights at the self-weight stage and no longer at the outdated stage."""
+    before: Sparse = epoch.get("W (permit+diag)") or epoch.get("W (diagmask)") or []
+    after: Sparse = epoch.get("W (permit+diag+outdate)") or epoch.get("W (diag+outdatemask)") or []
+    return sorted(
+        {column for row, kept in zip(before, after, strict=True) for column, _ in row if column not in dict(kept)}
+    )
+
+
+def _inputs(epoch: dict[str, Any], registered_at: Int64, n: int) -> EpochInputs:
+    last_update = np.array(epoch["Last update"], dtype=np.int64)
+    return EpochInputs(
+        weights=_u16(epoch["W"], n),
+        stake=np.floor(np.array(epoch["S"]) * _STAKE_ONE + 0.5).astype(np.int64),
+        permits=np.array(epoch.get("validator_permits", [True] * n)),
+        last_update=last_update,
+        registered_at=registered_at,
+        earliest_commit=np.full(n, NO_COMMIT, dtype=np.int64),
+        self_column=np.arange(n, dtype=np.int64),
+        halted=np.zeros(n, dtype=np.bool_),
+        now=np.asarray(epoch["current_block"], dtype=np.int64),
+        previous_epoch=np.asarray(0, dtype=np.int64),
+        owner_row=np.asarray(-1, dtype=np.int64),
+        bonds_at=last_update,
+    )
+
+
+def _stages(x: EpochInputs, p: Params, before: BondState, after: BondState, result: EpochResult) -> dict[str, Stage]:
+    """What each printed stage is in davy, and the integer that stands for 1."""
+    a = agree(x, p)
+    return {
+        "S (mask+norm)": (a.S, ONE),
+        "new_validator_permits": (a.permits.astype(np.int64), 1),
+        "W (mask+norm)": (a.W, ONE),
+        "C": (a.C, ONE),
+        "W#2": (a.W_clipped, ONE),
+        "Tv": (result.validator_trust, ONE),
+        "R": (result.rank, ONE),
+        "R (after)": (result.rank, ONE),
+        "I": (a.I, ONE),
+        "I (=R)": (a.I, ONE),
+        "B": (before.bonds, U16),
+        "emaB": (column_normalise(after.bonds), ONE),
+        "emaB#2": (after.bonds, U16),
+        "D": (result.dividends, ONE),
+        "E": (emit(_AMOUNT, result, 0).per_uid(), 1),
+    }
+
+
+def _compare(name: str, printed: dict[str, Any], stages: dict[str, Stage], n: int, report: Report) -> None:
+    """Every stage that this epoch printed, but consensus where it is of the older kind."""
+    for stage, (got, one) in stages.items():
+        if stage not in printed or ("W (threshold)" in printed and stage in ("C", "W#2", "Tv")):
+            continue
+        expected = printed[stage]
+        if stage == "B":
+            expected = (_u16(expected, n) / U16).tolist()
+        elif got.ndim == 2:
+            expected = _dense(expected, n)
+        elif stage == "E":
+            one, expected = _AMOUNT, [amount / _AMOUNT for amount in expected]
+        report.compare(name, stage, got, one, expected)
+
+
+def _asserted(trace: Any) -> list[list[tuple[int, int, int]]]:
+    """Bonds that the test asserts in order, as (row, column, u16), split into epochs where the rows start again."""
+    epochs: list[list[tuple[int, int, int]]] = []
+    for place, value in trace.get("asserted_bonds_u16_in_order", []):
+        row, column = (int(index) for index in re.findall(r"\[(\d+)\]", place))
+        if not epochs or row <= epochs[-1][-1][0]:
+            epochs.append([])
+        epochs[-1].append((row, column, value))
+    return epochs
+
+
+def _replay(name: str, trace: Any, report: Report) -> None:
+    known: dict[str, Any] = {}
+    asserted = _asserted(trace)
+    state: BondState | None = None
+    registered_at = np.zeros(0, dtype=np.int64)
+    for number, printed in enumerate(member(trace, "trace")):
+        known |= printed
+        n = len(known["S"])
+        state = state or BondState(_u16(known.get("B", []), n))
+        if "Block at registration" in printed:
+            registered_at = np.array(printed["Block at registration"], dtype=np.int64)
+        else:
+            registered_at = registered_at.copy()
+            registered_at[_dropped(printed)] = known["current_block"]
+        p = Params(
+            activity_cutoff=known["activity_cutoff"],
+            max_validators=known.get("max_allowed_validators", n),
+            permit_zero_stake=True,
+            permit_tie_to_newer=True,
+            bond_format=BondFormat.U16,
+        )
+        x = _inputs(known, registered_at, n)
+        before = state
+        state, result = mechanism("yuma2").epoch(before, x, p)
+        _compare(name, printed, _stages(x, p, before, state, result), n, report)
+        for row, column, value in asserted[number] if number < len(asserted) else []:
+            report.compare(name, "asserted bonds", state.bonds[row, column], U16, value / U16)
+
+
+def check(traces: Any, report: Report) -> None:
+    """Replay each trace from the bonds it begins with, epoch by epoch."""
+    for name, trace in traces.items():
+        _replay(name, trace, report)
