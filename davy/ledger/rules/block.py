@@ -7,15 +7,25 @@ the operator's log; the rest of the block goes on.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from msgspec.structs import replace
 
 from davy.ledger.rules.conservation import conserved
 from davy.ledger.rules.emission import accrue
-from davy.ledger.rules.records import CHAIN, SUBNETS, subnet_key
+from davy.ledger.rules.epoch import run_epoch, skip_epoch
+from davy.ledger.rules.records import CHAIN, RUNNING, SUBNETS, subnet_key
 from davy.ledger.rules.stake import pay_unbonded
 from davy.ledger.rules.state import State
+from davy.ledger.rules.subnets import MAX_EPOCH_CELLS
 from davy.protocol.words import Moment
+
+WORK_A_BLOCK: Final = 1 << 18
+"""Neurons that registrations in full subnets may look at in one block."""
+EPOCH_WORK: Final = 1 << 12
+"""What an epoch counts even where nobody is registered."""
+MAX_EPOCH_WORK: Final = EPOCH_WORK + 2 * MAX_EPOCH_CELLS
+"""Epochs in one block stop short of it; the largest subnet there may be just fits."""
 
 
 def isolated(s: State, name: str, part: Callable[[], None], faults: list[str]) -> bool:
@@ -37,6 +47,7 @@ def isolated(s: State, name: str, part: Callable[[], None], faults: list[str]) -
 
 def begin_block(s: State, at: Moment, faults: list[str]) -> None:
     """Pay what has unbonded, then mint each subnet's part."""
+    s.work = WORK_A_BLOCK
     isolated(s, "payouts", lambda: pay_unbonded(s, at), faults)
     for netuid in s.need(CHAIN, b"", "the chain has no id").netuids:
         if s.need(SUBNETS, subnet_key(netuid), "no such subnet").share:
@@ -44,4 +55,27 @@ def begin_block(s: State, at: Moment, faults: list[str]) -> None:
 
 
 def end_block(s: State, at: Moment, faults: list[str]) -> None:
-    """Run the epochs that are due."""
+    """Run the epochs that are due, the longest overdue first; what exceeds the block's work runs in the next one."""
+    cells = 0
+    for netuid in due(s, at.height):
+        cells += epoch_work(s, netuid)
+        if cells > MAX_EPOCH_WORK:
+            return
+        if not isolated(s, f"epoch of subnet {netuid}", lambda n=netuid: run_epoch(s, at, n), faults):
+            isolated(s, f"skipping an epoch of subnet {netuid}", lambda n=netuid: skip_epoch(s, at, n), faults)
+
+
+def due(s: State, height: int) -> list[int]:
+    """Subnets whose running epoch ends at this height or should have ended before, in the order to run them."""
+    ends = [
+        (s.need(RUNNING, subnet_key(n), "a subnet without epochs").ends, n)
+        for n in s.need(CHAIN, b"", "the chain has no id").netuids
+    ]
+    return [netuid for end, netuid in sorted(ends) if end <= height]
+
+
+def epoch_work(s: State, netuid: int) -> int:
+    """Units an epoch counts: its pairs of rows and columns, and a fixed part."""
+    n = s.need(RUNNING, subnet_key(netuid), "a subnet without epochs").neurons
+    rows = 2 * s.need(SUBNETS, subnet_key(netuid), "no such subnet").hyperparameters.max_validators
+    return EPOCH_WORK + n * min(n, rows)

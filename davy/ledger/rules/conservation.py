@@ -6,7 +6,8 @@ issued − everything held at zero. A part that breaks this is rolled back like 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from types import MappingProxyType
 from typing import Final
 
 from msgspec.structs import astuple
@@ -24,17 +25,21 @@ from davy.protocol.chain import Issuance
 from davy.protocol.encoding import Wire
 
 
-class NotConserved(Exception):  # noqa: N818 - it names what was found
+class NotConserved(Exception):
     """A part of a block made or lost base units: a bug in a rule, never a sender's fault."""
 
 
-HELD: Final[Mapping[type[Wire], tuple[tuple[str, str], ...]]] = {
-    AccountRecord: (("balances", "free"), ("unbonding", "unbonding")),
-    StakeRecord: (("stakes", "amount"),),
-    RegisteredModel: (("deposits", "bond"),),
-    RunningRecord: (("pending", "pending"),),
-    SupplyRecord: (("issued", "issued"), ("burned", "burned")),
-}
+Held = tuple[tuple[str, str], ...]
+
+HELD: Final = MappingProxyType[type[Wire | None], Held](
+    {
+        AccountRecord: (("balances", "free"), ("unbonding", "unbonding")),
+        StakeRecord: (("stakes", "amount"),),
+        RegisteredModel: (("deposits", "bond"),),
+        RunningRecord: (("pending", "pending"),),
+        SupplyRecord: (("issued", "issued"), ("burned", "burned")),
+    }
+)
 """Which fields of which records are base units, and the name of the place they are in."""
 
 
@@ -42,7 +47,7 @@ def places(records: Iterable[Wire | None]) -> dict[str, int]:
     """Sum what records hold, by place; names are `Issuance`'s."""
     sums = dict.fromkeys(Issuance.__struct_fields__, 0)
     for record in records:
-        for place, field in HELD.get(type(record), ()):  # type: ignore[arg-type]  # None holds nothing
+        for place, field in HELD.get(type(record), ()):
             sums[place] += getattr(record, field)
     return sums
 
@@ -74,6 +79,6 @@ def issuance(s: State, height: int) -> Issuance:
 def _held(record: Wire | None) -> int:
     """What a record holds; what it says was issued counts against it."""
     held = 0
-    for place, field in HELD.get(type(record), ()):  # type: ignore[arg-type]  # None holds nothing
+    for place, field in HELD.get(type(record), ()):
         held += -getattr(record, field) if place == "issued" else getattr(record, field)
     return held

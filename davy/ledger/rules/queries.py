@@ -5,21 +5,40 @@ Indexes that only queries need (a coldkey's positions) are derived from the rows
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Final
 
+from davy.ledger.rules import packed
 from davy.ledger.rules.accounts import account
 from davy.ledger.rules.records import (
     CHAIN,
+    HOTKEYS,
     ISSUANCE,
     MODELS,
+    NEURONS,
+    OUTCOMES,
+    PAID,
     RUNNING,
     STAKES,
     SUBNETS,
+    WEIGHTS,
+    OutcomeRecord,
+    epoch_key,
+    neuron_key,
     subnet_key,
 )
 from davy.ledger.rules.stake import stake_of
 from davy.ledger.rules.state import Changes, State
-from davy.protocol.chain import Account, ModelRecord, SubnetInfo, SubnetList
+from davy.protocol.chain import (
+    Account,
+    EpochRecord,
+    Metagraph,
+    ModelRecord,
+    Neuron,
+    RevealedRow,
+    SubnetInfo,
+    SubnetList,
+)
 from davy.protocol.encoding import Wire
 from davy.protocol.errors import Malformed, TxCode, TxFailed
 from davy.protocol.genesis import Genesis
@@ -35,6 +54,8 @@ class Queries:
             self._index(key, stands=True)
         self._paths: dict[str, Callable[[bytes, int], Wire]] = {
             "/nonce": self._account,
+            "/metagraph": self._metagraph,
+            "/epoch": self._epoch,
             "/subnets": self._subnets,
             "/model": self._model,
             "/issuance": lambda data, height: s.need(ISSUANCE, _exactly(data, 0), "the chain has no issuance"),
@@ -66,6 +87,15 @@ class Queries:
         stakes = tuple((h, stake_of(self._state, h, key)) for h in sorted(self._positions.get(key, ())))
         return Account(a.nonce, a.free, a.unbonding, stakes)
 
+    def _metagraph(self, data: bytes, height: int) -> Metagraph:
+        netuid = int.from_bytes(_exactly(data, 2), "big")
+        info = subnet_info(self._state, netuid)
+        return Metagraph(height, info, tuple(neurons(self._state, netuid, height)))
+
+    def _epoch(self, data: bytes, height: int) -> EpochRecord:
+        netuid, epoch = int.from_bytes(_exactly(data, 10)[:2], "big"), int.from_bytes(data[2:], "big")
+        return epoch_record(self._state, netuid, epoch)
+
     def _subnets(self, data: bytes, height: int) -> SubnetList:
         _exactly(data, 0)
         return SubnetList(tuple(subnet_info(self._state, n) for n in self._state.need(CHAIN, b"", "no chain").netuids))
@@ -87,6 +117,70 @@ def subnet_info(s: State, netuid: int) -> SubnetInfo:
     r = s.need(RUNNING, key, "a subnet without epochs")
     return SubnetInfo(
         netuid, x.owner, x.task, x.mechanism, x.hyperparameters, x.share, r.epoch, r.ends, r.price, r.pending
+    )
+
+
+def neurons(s: State, netuid: int, height: int) -> Iterator[Neuron]:
+    """A subnet's neurons by UID; what the last epoch found is zero for those who came after it."""
+    key = subnet_key(netuid)
+    n = s.need(RUNNING, key, "a subnet without epochs").neurons
+    cutoff = s.need(SUBNETS, key, "no such subnet").hyperparameters.activity_cutoff
+    outcome = s.get(OUTCOMES, key)
+    found = None if outcome is None else _found(outcome, n)
+    for uid in range(n):
+        neuron = s.need(NEURONS, neuron_key(netuid, uid), "a UID without a neuron")
+        hotkey = s.need(HOTKEYS, neuron.hotkey, "a neuron without a hotkey")
+        row = s.get(WEIGHTS, neuron_key(netuid, uid))
+        last = neuron.registered_at if row is None else row.height
+        new = outcome is None or neuron.registered_at > outcome.height
+        results = dict.fromkeys(FOUND, 0) if new or found is None else {name: found[name][uid] for name in FOUND}
+        yield Neuron(
+            uid=uid,
+            hotkey=neuron.hotkey,
+            coldkey=neuron.coldkey,
+            registered_at=neuron.registered_at,
+            last_update=last,
+            stake=sum(stake_of(s, neuron.hotkey, coldkey) for coldkey in hotkey.delegators),
+            permit=results.pop("permits") == 1,
+            active=last + cutoff >= height,
+            endpoint=hotkey.endpoint,
+            model=neuron.model,
+            **results,
+        )
+
+
+FOUND: Final = (
+    "permits", "consensus", "incentive", "dividends", "trust", "validator_trust", "emission", "earned",
+)  # fmt: skip
+"""What of an `OutcomeRecord` a `Neuron` shows."""
+
+
+def _found(outcome: OutcomeRecord, n: int) -> dict[str, list[int]]:
+    kinds = {"permits": packed.flags, "emission": packed.amounts, "earned": packed.amounts}
+    return {field: [int(v) for v in kinds.get(field, packed.shares)(getattr(outcome, field), n)] for field in FOUND}
+
+
+def epoch_record(s: State, netuid: int, epoch: int) -> EpochRecord:
+    """What an epoch paid.
+
+    Raises
+    ------
+    TxFailed
+        NOT_FOUND: it has not ended, was skipped, paid nobody, or is older than the records kept.
+    """
+    paid = s.need(
+        PAID, epoch_key(netuid, epoch), f"there is no record of epoch {epoch}; see the subnet's running epoch"
+    )
+    n = len(paid.miners) // 8
+    return EpochRecord(
+        netuid,
+        epoch,
+        paid.height,
+        paid.minted,
+        paid.owner,
+        tuple(packed.amounts(paid.miners, n).tolist()),
+        tuple(packed.amounts(paid.validators, n).tolist()),
+        tuple(RevealedRow(u, packed.pairs(row)) for u, row in zip(paid.voters, paid.weights, strict=True)),
     )
 
 

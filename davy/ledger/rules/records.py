@@ -188,6 +188,8 @@ class BondsRecord(Wire):
     """Bonds as the mechanism stores them: 32 bits a bond, one row for each UID in `rows`, `columns` wide."""
 
     height: Height
+    format: Annotated[int, Meta(ge=1, le=2)]
+    """`incentive.fixed_point.BondFormat`."""
     rows: bytes
     columns: Annotated[int, Meta(ge=0)]
     bonds: bytes

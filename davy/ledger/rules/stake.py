@@ -21,7 +21,6 @@ from davy.ledger.rules.records import (
     STAKES,
     UNBONDINGS,
     AccountRecord,
-    HotkeyRecord,
     Low,
     NeuronRecord,
     QueueRecord,
@@ -166,20 +165,3 @@ def pay_unbonded(s: State, at: Moment) -> None:
         first += 1
     if first != line.first:
         s.put(QUEUE, b"", QueueRecord(first, line.next))
-
-
-def new_hotkey(s: State, hotkey: bytes, owner: bytes) -> HotkeyRecord:
-    """A hotkey's record, written at its first registration; it belongs to that coldkey from then on.
-
-    Raises
-    ------
-    TxFailed
-        NOT_OWNER: it is another coldkey's.
-    """
-    h = s.get(HOTKEYS, hotkey)
-    if h is None:
-        h = HotkeyRecord(owner, s.parameters.default_take, (), (), ())
-        s.put(HOTKEYS, hotkey, h)
-    if h.owner != owner:
-        raise TxFailed(TxCode.NOT_OWNER, "this hotkey belongs to another coldkey; make a new one")
-    return h

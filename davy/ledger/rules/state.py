@@ -26,6 +26,8 @@ class State:
     def __init__(self, records: dict[bytes, Wire]) -> None:
         self.records = records
         self.journal: list[tuple[bytes, Wire | None]] = []
+        self.work = 0
+        """Units of work that the block's transactions may still spend."""
 
     def get(self, table: Table[R], key: bytes = b"") -> R | None:
         return self.records.get(table.tag + key)  # type: ignore[return-value]  # a tag holds one kind
@@ -52,6 +54,18 @@ class State:
         full = table.tag + key
         if full in self.records:
             self.journal.append((full, self.records.pop(full)))
+
+    def spend(self, units: int) -> None:
+        """Pay for work that is not in proportion to a transaction's bytes; a rollback gives nothing back.
+
+        Raises
+        ------
+        TxFailed
+            TOO_EXPENSIVE: the block has not that much left.
+        """
+        if units > self.work:
+            raise TxFailed(TxCode.TOO_EXPENSIVE, "this block has no work left for it; hand it in again")
+        self.work -= units
 
     @property
     def parameters(self) -> ChainParameters:

@@ -7,15 +7,36 @@ all that stays.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from davy.ledger.rules.accounts import advance_nonce, transfer
 from davy.ledger.rules.conservation import conserved
+from davy.ledger.rules.models import register_model
+from davy.ledger.rules.neurons import register, serve
 from davy.ledger.rules.records import ACCOUNTS, HOTKEYS
+from davy.ledger.rules.stake import add_stake, remove_stake
 from davy.ledger.rules.state import State
+from davy.ledger.rules.subnets import create_subnet
+from davy.ledger.rules.weights import commit_weights, reveal_weights, set_weights
 from davy.protocol.errors import BadSignature, Refused, TxCode, TxFailed
-from davy.protocol.transaction import Transfer, TxBody, open_tx, tx_hash, verify_tx
+from davy.protocol.transaction import (
+    AddStake,
+    CommitWeights,
+    CreateSubnet,
+    Register,
+    RegisterModel,
+    RemoveStake,
+    RevealWeights,
+    Serve,
+    SetWeights,
+    Transfer,
+    TxBody,
+    open_tx,
+    tx_hash,
+    verify_tx,
+)
 from davy.protocol.words import Moment
 
 NONCE_WINDOW: Final = 256
@@ -23,9 +44,20 @@ NONCE_WINDOW: Final = 256
 
 Rule = Callable[[State, Moment, bytes, Any], None]
 
-RULES: Final[Mapping[type, Rule]] = {
-    Transfer: transfer,
-}
+RULES: Final = MappingProxyType[type, Rule](
+    {
+        Transfer: transfer,
+        CreateSubnet: create_subnet,
+        Register: register,
+        Serve: serve,
+        AddStake: add_stake,
+        RemoveStake: remove_stake,
+        CommitWeights: commit_weights,
+        RevealWeights: reveal_weights,
+        SetWeights: set_weights,
+        RegisterModel: register_model,
+    }
+)
 """Each action's rule: (state, moment, sender, action); it raises TxFailed or has happened."""
 
 

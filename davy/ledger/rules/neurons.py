@@ -1,0 +1,188 @@
+"""Neurons: how a hotkey gets a UID, what it says it serves, and who loses its UID when a subnet is full."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from msgspec.structs import replace
+
+from davy.ledger.rules.accounts import burn, debit
+from davy.ledger.rules.models import may_serve
+from davy.ledger.rules.packed import amounts
+from davy.ledger.rules.records import (
+    COMMITS,
+    HOTKEYS,
+    NEURONS,
+    OUTCOMES,
+    RUNNING,
+    SUBNETS,
+    UIDS,
+    WEIGHTS,
+    HotkeyRecord,
+    NeuronRecord,
+    RunningRecord,
+    UidRecord,
+    neuron_key,
+    subnet_key,
+)
+from davy.ledger.rules.state import State
+from davy.ledger.rules.subnets import SURGE
+from davy.protocol.chain import ServedModel
+from davy.protocol.errors import BadSignature, TxCode, TxFailed
+from davy.protocol.limits import Hyperparameters
+from davy.protocol.signing import Domain, verify
+from davy.protocol.transaction import Register, Serve, Served, consent_bytes, weight_subject
+from davy.protocol.words import Moment
+
+MAX_SUBNETS_A_HOTKEY: Final = 64
+MAX_SEATED_BY_STAKE: Final = 64
+"""UIDs that stake alone keeps from pruning, at most; and at most a quarter of a subnet."""
+
+_UNKNOWN: Final = "there is no subnet of this netuid; ask /subnets"
+
+
+def neuron_of(s: State, netuid: int, hotkey: bytes) -> tuple[int, NeuronRecord]:
+    """A hotkey's UID on a subnet, and its neuron.
+
+    Raises
+    ------
+    TxFailed
+        NOT_FOUND.
+    """
+    uid = s.need(UIDS, subnet_key(netuid) + hotkey, "this hotkey has no UID on this subnet; register it first").uid
+    return uid, s.need(NEURONS, neuron_key(netuid, uid), "a UID without a neuron")
+
+
+def register(s: State, at: Moment, sender: bytes, x: Register) -> None:
+    """Burn the registration price and give `hotkey` a UID: a new one, or in a full subnet that of `least_deserving`.
+
+    Raises
+    ------
+    TxFailed
+        NOT_FOUND: no such subnet. EXISTS: it has a UID there. TOO_EXPENSIVE: the price is above `price_limit`.
+        BAD_SIGNATURE: the hotkey did not consent. NOT_OWNER: it is another coldkey's. INSUFFICIENT. FULL: SURGE times
+        the wanted registrations were made in this epoch, nobody may be pruned, or the hotkey is on
+        MAX_SUBNETS_A_HOTKEY subnets.
+    """
+    key = subnet_key(x.netuid)
+    wants = s.need(SUBNETS, key, _UNKNOWN).hyperparameters
+    running = s.need(RUNNING, key, _UNKNOWN)
+    if s.get(UIDS, key + x.hotkey) is not None:
+        raise TxFailed(TxCode.EXISTS, "this hotkey has a UID on this subnet already")
+    if running.price > x.price_limit:
+        raise TxFailed(
+            TxCode.TOO_EXPENSIVE, f"registration burns {running.price} base units now; raise the limit or wait"
+        )
+    if running.registrations >= SURGE * wants.registrations_an_epoch:
+        raise TxFailed(TxCode.FULL, f"this epoch takes no more registrations; try after height {running.ends}")
+    try:
+        verify(x.hotkey, Domain.CONSENT, consent_bytes(s.chain, sender, x.hotkey), x.consent)
+    except BadSignature as e:
+        raise TxFailed(TxCode.BAD_SIGNATURE, f"the hotkey's consent: {e}") from None
+    hotkey = _owned(s, x.hotkey, sender)
+    if len(hotkey.netuids) >= MAX_SUBNETS_A_HOTKEY:
+        raise TxFailed(TxCode.FULL, f"one hotkey is on at most {MAX_SUBNETS_A_HOTKEY} subnets; use another one")
+    debit(s, sender, running.price)
+    burn(s, running.price)
+    uid = running.neurons
+    if uid >= wants.max_uids:
+        s.spend(running.neurons)
+        uid = least_deserving(s, at, x.netuid, wants, running)
+        deregister(s, x.netuid, uid)
+    seated = neuron_key(x.netuid, uid)
+    s.put(NEURONS, seated, NeuronRecord(x.hotkey, sender, at.height, (), weight_subject(x.hotkey, at.height, b""), 0))
+    s.put(UIDS, key + x.hotkey, UidRecord(uid))
+    s.put(HOTKEYS, x.hotkey, replace(hotkey, netuids=tuple(sorted((*hotkey.netuids, x.netuid)))))
+    neurons = max(running.neurons, uid + 1)
+    s.put(RUNNING, key, replace(running, neurons=neurons, registrations=running.registrations + 1))
+
+
+def _owned(s: State, hotkey: bytes, owner: bytes) -> HotkeyRecord:
+    """A hotkey's record; it belongs for good to the coldkey that registers it first."""
+    h = s.get(HOTKEYS, hotkey) or HotkeyRecord(owner, s.parameters.default_take, (), (), ())
+    if h.owner != owner:
+        raise TxFailed(TxCode.NOT_OWNER, "this hotkey belongs to another coldkey; make a new one")
+    return h
+
+
+def least_deserving(s: State, at: Moment, netuid: int, wants: Hyperparameters, running: RunningRecord) -> int:
+    """The UID that goes: the lowest emission at the last epoch, of equal ones the oldest, among those past immunity.
+
+    Never one of the quarter (at most MAX_SEATED_BY_STAKE) of a subnet's UIDs that held the most stake over the last
+    epoch. No hyperparameter enters that, so whatever an owner sets, and however many register, validators stay.
+
+    Raises
+    ------
+    TxFailed
+        FULL: everybody is immune or kept by stake.
+    """
+    n = running.neurons
+    neurons = [s.need(NEURONS, neuron_key(netuid, uid), "a UID without a neuron") for uid in range(n)]
+    outcome = s.get(OUTCOMES, subnet_key(netuid))
+    emission, stake = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
+    if outcome is not None:
+        known = np.array([neuron.registered_at <= outcome.height for neuron in neurons])
+        emission = np.where(known, amounts(outcome.emission, n), 0)
+        stake = np.where(known, amounts(outcome.stake, n), 0)
+    seats = min(MAX_SEATED_BY_STAKE, max(1, n // 4))
+    kept = {int(uid) for uid in np.argsort(-stake, kind="stable")[:seats] if stake[uid] > 0}
+    candidates = [
+        (int(emission[uid]), neuron.registered_at, uid)
+        for uid, neuron in enumerate(neurons)
+        if uid not in kept and neuron.registered_at + wants.immunity <= at.height
+    ]
+    if not candidates:
+        raise TxFailed(TxCode.FULL, "every neuron is immune or kept by its stake; try again later")
+    return min(candidates)[2]
+
+
+def deregister(s: State, netuid: int, uid: int) -> None:
+    """Take a UID from its neuron, with its weights and commits. Stake stays with the hotkey.
+
+    Bonds and results of the last epoch are void by themselves: they are older than the next holder's registration.
+    """
+    seated = neuron_key(netuid, uid)
+    neuron = s.need(NEURONS, seated, "a UID without a neuron")
+    hotkey = s.need(HOTKEYS, neuron.hotkey, "a neuron without a hotkey")
+    s.put(HOTKEYS, neuron.hotkey, replace(hotkey, netuids=tuple(n for n in hotkey.netuids if n != netuid)))
+    s.delete(UIDS, subnet_key(netuid) + neuron.hotkey)
+    s.delete(NEURONS, seated)
+    s.delete(WEIGHTS, seated)
+    s.delete(COMMITS, seated)
+
+
+def serve(s: State, at: Moment, sender: bytes, x: Serve) -> None:
+    """By a hotkey: replace where it listens and, on each of its subnets, which model it serves (none if not named).
+
+    Where the model changes, so does the neuron's subject: weights given to the old model count zero from now on.
+
+    Raises
+    ------
+    TxFailed
+        NOT_FOUND: the hotkey has no UID on a subnet it names, or never registered. MALFORMED: a subnet named twice, or a
+        next fingerprint that is neither empty nor 32 bytes. What `models.may_serve` refuses.
+    """
+    hotkey = s.need(HOTKEYS, sender, "this key is no registered hotkey; register it first")
+    if len(x.endpoint.next) not in (0, 32):
+        raise TxFailed(TxCode.MALFORMED, "the next fingerprint is a SHA-256, or empty")
+    served = {m.netuid: m for m in x.models}
+    if len(served) < len(x.models):
+        raise TxFailed(TxCode.MALFORMED, "one UID serves one model a subnet; name each subnet once")
+    for m in x.models:
+        if m.netuid not in hotkey.netuids:
+            raise TxFailed(TxCode.NOT_FOUND, f"this hotkey has no UID on subnet {m.netuid}; register it first")
+        may_serve(s, at, m.model_id, m.identity)
+    s.put(HOTKEYS, sender, replace(hotkey, endpoint=(x.endpoint,)))
+    for netuid in hotkey.netuids:
+        _serve_on(s, at, netuid, sender, served.get(netuid))
+
+
+def _serve_on(s: State, at: Moment, netuid: int, hotkey: bytes, m: Served | None) -> None:
+    uid, neuron = neuron_of(s, netuid, hotkey)
+    before = [(b.model_id, b.identity) for b in neuron.model]
+    if before == ([] if m is None else [(m.model_id, m.identity)]):
+        return
+    model = () if m is None else (ServedModel(m.model_id, m.identity, at.height),)
+    subject = weight_subject(hotkey, neuron.registered_at, b"" if m is None else m.model_id)
+    s.put(NEURONS, neuron_key(netuid, uid), replace(neuron, model=model, subject=subject))

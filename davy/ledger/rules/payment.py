@@ -1,0 +1,78 @@
+"""Paying an epoch, to the last unit: the owner's cut to free balance, all else to stake.
+
+Miners are paid to their owner's stake on the hotkey. Of a validator's dividends the take goes there too, the rest to all who
+have stake on it, pro rata of the least they held. What nobody can be paid, and what an unrevealed commit costs, is burned:
+so what was issued is the schedule, whatever happens.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from msgspec.structs import replace
+
+from davy.incentive.emission import Emission, delegate
+from davy.incentive.fixed_point import Int64
+from davy.ledger.rules.accounts import burn, credit
+from davy.ledger.rules.records import HOTKEYS, NEURONS, SUBNETS, NeuronRecord, neuron_key, subnet_key
+from davy.ledger.rules.seats import Seats
+from davy.ledger.rules.stake import move_stake
+from davy.ledger.rules.state import State
+from davy.protocol.words import U16
+
+
+class Paid(NamedTuple):
+    """Base units: to the owner, and by UID to miners and to validators (before delegators had their part)."""
+
+    owner: int
+    miners: Int64
+    validators: Int64
+
+
+def pay(s: State, netuid: int, seats: Seats, e: Emission) -> Paid:
+    """Hand out an epoch's emission; afterwards it is in balances, stakes and what is burned."""
+    n = len(seats.neurons)
+    paid = Paid(int(e.owner), e.incentive.copy(), np.zeros(n, dtype=np.int64))
+    paid.validators[seats.rows] = e.dividends
+    burned = int(e.unminted)
+    for uid in np.flatnonzero(paid.miners + paid.validators).tolist():
+        neuron = seats.neurons[uid]
+        dividends = int(paid.validators[uid])
+        kept = dividends - unrevealed_cost(s, netuid, uid, dividends)
+        burned += dividends - kept
+        paid.validators[uid] = kept
+        shares = dividend_shares(s, neuron, kept, seats.counted[uid])
+        shares[neuron.coldkey] = shares.get(neuron.coldkey, 0) + int(paid.miners[uid])
+        for coldkey in sorted(shares):
+            if shares[coldkey]:
+                move_stake(s, neuron.hotkey, coldkey, shares[coldkey])
+    credit(s, s.need(SUBNETS, subnet_key(netuid), "there is no subnet of this netuid").owner, paid.owner)
+    burn(s, burned)
+    return paid
+
+
+def unrevealed_cost(s: State, netuid: int, uid: int, dividends: int) -> int:
+    """What a validator loses of its first dividends after a commit it did not reveal: `unrevealed_penalty` of 65535."""
+    key = neuron_key(netuid, uid)
+    neuron = s.need(NEURONS, key, "a UID without a neuron")
+    if not neuron.unrevealed or not dividends:
+        return 0
+    s.put(NEURONS, key, replace(neuron, unrevealed=0))
+    penalty = s.need(SUBNETS, subnet_key(netuid), "there is no subnet").hyperparameters.unrevealed_penalty
+    return dividends * penalty // U16
+
+
+def dividend_shares(
+    s: State, neuron: NeuronRecord, dividends: int, counted: tuple[tuple[bytes, int], ...]
+) -> dict[bytes, int]:
+    """Dividends by coldkey: the hotkey's take to its owner, the rest pro rata of `counted`, largest remainder first."""
+    if not dividends:
+        return {}
+    if all(coldkey == neuron.coldkey for coldkey, _ in counted):
+        return {neuron.coldkey: dividends}
+    take = s.need(HOTKEYS, neuron.hotkey, "a neuron without a hotkey").take
+    taken, parts = delegate(dividends, take, np.array([amount for _, amount in counted], dtype=np.int64))
+    shares = {coldkey: part for (coldkey, _), part in zip(counted, parts.tolist(), strict=True)}
+    shares[neuron.coldkey] = shares.get(neuron.coldkey, 0) + int(taken)
+    return shares
