@@ -77,9 +77,9 @@ def draw(ranked: Floats, temperature: float, top_p: float, u: float) -> int:
     """
     with np.errstate(over="ignore"):  # a tiny temperature: all but the largest fall to zero
         mass: Floats = np.cumsum(np.exp((ranked - ranked[0]) / temperature))
-    kept = int(np.searchsorted(mass, top_p * mass[-1])) + 1
+    kept = int(np.searchsorted(mass, top_p * float(mass[-1]))) + 1
     kept = min(kept, len(mass))
-    return min(int(np.searchsorted(mass[:kept], u * mass[kept - 1], side="right")), kept - 1)
+    return min(int(np.searchsorted(mass[:kept], u * float(mass[kept - 1]), side="right")), kept - 1)
 
 
 def uniform(seed: int, position: int) -> float:

@@ -13,8 +13,6 @@ stop reading.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
@@ -31,12 +29,11 @@ from davy.miners.serving import Serving
 from davy.network.error_responses import error_response, internal_error
 from davy.network.events import DONE, data_frame
 from davy.network.openai import CompletionRequest, ModelCard, ModelList, error_body, parse_request, to_json
+from davy.network.receipts import Served, StreamDigest, make_receipt, receipt_frame, receipt_header, response_digest
 from davy.network.signed import Caller, RequestVerifier
-from davy.protocol.encoding import encode
 from davy.protocol.errors import Busy, DavyError, ModelHalted, Refused, Unreachable
 from davy.protocol.ports import Clock, Entropy, KeyStore, Response, SendFrame, SignedRequest, StreamReply
-from davy.protocol.receipt import EMPTY_BRAKE_HEAD, Outcome, Receipt, SignedReceipt
-from davy.protocol.signing import Domain, digest, prefix
+from davy.protocol.receipt import EMPTY_BRAKE_HEAD, Outcome
 from davy.protocol.words import ChainId, KeyRole
 
 log = logging.getLogger(__name__)
@@ -222,63 +219,51 @@ class MinerHandler:
 
         await self._generate(job, keep)
         body = to_json(job.answer.whole(pieces))
-        receipt = self._receipt(job, digest(Domain.RESPONSE_BODY, body), Outcome.DONE)
-        return Response(200, (JSON, *headers, ("davy-receipt", receipt)), body)
+        receipt = self._receipt(job, response_digest(body), Outcome.DONE)
+        return Response(200, (JSON, *headers, receipt_header(receipt)), body)
 
     async def _stream(self, job: Job, send: SendFrame) -> None:
-        said = hashlib.sha256(prefix(Domain.RESPONSE_BODY))
+        said = StreamDigest()
 
         async def frame(data: bytes) -> None:
+            said.add(data)
             try:
                 await send(data)
             except Exception as e:
                 raise ClientGone from e
 
-        async def event(payload: bytes) -> None:
-            said.update(payload + b"\n")
-            await frame(data_frame(payload))
-
         async def show(piece: Piece) -> None:
-            await event(to_json(job.answer.chunk(piece)))
+            await frame(data_frame(to_json(job.answer.chunk(piece))))
 
         outcome = Outcome.DONE
         try:
             try:
                 await self._generate(job, show)
                 for chunk in job.answer.last_chunks():
-                    await event(to_json(chunk))
+                    await frame(data_frame(to_json(chunk)))
             except ClientGone:
                 raise
             except Exception as e:
                 outcome = Outcome.HALTED if isinstance(e, ModelHalted) else Outcome.CANCELLED
-                await event(_told(e).body)
-            await frame(b": receipt " + self._receipt(job, said.digest(), outcome).encode())
+                await frame(data_frame(_told(e).body))
+            await frame(receipt_frame(self._receipt(job, said.value(), outcome)))
             await frame(data_frame(DONE))
         except ClientGone:
             log.info("the caller of %s went away", job.caller.request_id.hex()[:16])
 
-    def _receipt(self, job: Job, response_body: bytes, outcome: Outcome) -> str:
+    def _receipt(self, job: Job, response_body: bytes, outcome: Outcome) -> bytes:
         usage = job.answer.usage
-        receipt = Receipt(
-            version=1,
-            chain=self._chain,
-            miner=self._keys.public(KeyRole.HOTKEY),
-            caller=job.caller.hotkey,
-            request_id=job.caller.request_id,
-            request_body=digest(Domain.REQUEST_BODY, job.body),
+        served = Served(
             response_body=response_body,
             model_id=job.serving.model_id,
             identity=job.serving.identity,
-            anchor=job.caller.anchor,
             brake_head=EMPTY_BRAKE_HEAD,
             prompt_tokens=usage.prompt_tokens,
             completion_tokens=usage.completion_tokens,
             outcome=outcome,
             created=self._clock.now(),
         )
-        body = encode(receipt)
-        signature = self._keys.sign(KeyRole.HOTKEY, Domain.RECEIPT, body)
-        return base64.b64encode(encode(SignedReceipt(1, body, signature))).decode()
+        return make_receipt(self._keys, self._chain, job.caller, job.body, served)
 
 
 def _told(e: Exception) -> Response:

@@ -1,0 +1,72 @@
+"""Any causal language model that `transformers` knows: slower to import than `davy.miners.llama`, the same use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AutoModelForCausalLM
+
+from davy.miners.checkpoint import Checkpoint
+from davy.protocol.errors import Misconfigured
+
+
+class CachedRows:
+    """Sequences that advance together, with the library's cache of keys and values."""
+
+    def __init__(self, mask: Tensor, cache: Any) -> None:
+        self.mask = mask
+        """[B, T], 0 where a row is padded on the left."""
+        self.cache = cache
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Leave only these rows, in this order."""
+        index = torch.tensor(rows, device=self.mask.device)
+        self.mask = self.mask[index]
+        self.cache.batch_select_indices(index)
+
+
+class AutoModel:
+    """Weights in memory.
+
+    Raises
+    ------
+    Misconfigured
+        `transformers` cannot load the folder as a causal language model from safetensors without code of its own.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, dtype: torch.dtype, device: str) -> None:
+        try:
+            kind: Any = AutoModelForCausalLM
+            model = kind.from_pretrained(
+                checkpoint.folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=dtype
+            )
+        except Exception as e:
+            raise Misconfigured(f"transformers cannot load {checkpoint.folder}: {e}") from e
+        self._model = model.to(device).eval()
+        self._device = torch.device(device)
+
+    def start(self, prompts: Sequence[Sequence[int]], room: int) -> tuple[CachedRows, Tensor]:
+        """Read prompts; return their rows and [B, V] next-token logits. The cache makes its own room."""
+        longest = max(map(len, prompts))
+        ids = torch.tensor([[0] * (longest - len(p)) + list(p) for p in prompts], device=self._device)
+        mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts], device=self._device)
+        rows = CachedRows(mask, None)
+        return rows, self._forward(ids, rows)
+
+    def step(self, rows: CachedRows, tokens: Sequence[int]) -> Tensor:
+        """Append one token to each row; return [B, V] logits."""
+        rows.mask = torch.cat((rows.mask, rows.mask.new_ones(len(tokens), 1)), -1)
+        return self._forward(torch.tensor(tokens, device=self._device)[:, None], rows)
+
+    @torch.inference_mode()
+    def _forward(self, ids: Tensor, rows: CachedRows) -> Tensor:
+        positions = (rows.mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :]
+        out = self._model(
+            input_ids=ids, attention_mask=rows.mask, position_ids=positions, past_key_values=rows.cache,
+            use_cache=True, logits_to_keep=1,
+        )  # fmt: skip
+        rows.cache = out.past_key_values
+        return out.logits[:, -1]

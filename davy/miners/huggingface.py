@@ -1,0 +1,130 @@
+"""A model in this process, from a local folder: safetensors, torch, requests of all callers batched in one thread."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from anyio.streams.memory import MemoryObjectReceiveStream
+
+from davy.miners import llama
+from davy.miners.backend import Piece, Stopped, Tally
+from davy.miners.batching import Batcher, Item, Line
+from davy.miners.checkpoint import Checkpoint, manifest_of, open_checkpoint
+from davy.miners.vocabulary import TokenizerFile
+from davy.network.openai import CompletionRequest
+from davy.protocol.errors import Malformed, Misconfigured
+from davy.protocol.limits import MAX_PROMPT_TOKENS
+from davy.protocol.manifest import Manifest
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class HuggingFace:
+    """A causal language model in a Hugging Face folder.
+
+    Parameters
+    ----------
+    folder
+        Holds config.json, tokenizer.json and safetensors.
+    name, licence
+        For the manifest; the folder's name when left out.
+    threads
+        Of torch, for the whole process.
+    batch
+        Rows computed at the same time.
+    queue
+        Requests that may wait for a row.
+    wait_ms
+        So long an idle model waits for company after a first request.
+
+    Raises
+    ------
+    Misconfigured
+        The folder is no model, or not one that may be loaded; an unknown dtype or device.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        name: str = "",
+        licence: str = "unstated",
+        threads: int = 1,
+        batch: int = 16,
+        queue: int = 64,
+        wait_ms: float = 2.0,
+        device: str = "cpu",
+        dtype: str = "float32",
+    ) -> None:
+        if dtype not in DTYPES:
+            raise Misconfigured(f"there is no dtype '{dtype}': choose {', '.join(DTYPES)}")
+        if min(threads, batch, queue) < 1:
+            raise Misconfigured("threads, batch and queue are at least 1")
+        checkpoint = open_checkpoint(folder)
+        self._manifest = manifest_of(checkpoint, name=name, licence=licence)
+        self._vocabulary = TokenizerFile(checkpoint.tokenizer)
+        self._context = checkpoint.context
+        torch.set_num_threads(threads)
+        self._batcher = Batcher[Any](
+            _load(checkpoint, DTYPES[dtype], device),
+            self._vocabulary,
+            checkpoint.ends,
+            most=batch,
+            queue=queue,
+            wait_s=wait_ms / 1000,
+        )
+
+    def manifest(self) -> Manifest:
+        """Return the manifest of the files as they were read at the start."""
+        return self._manifest
+
+    def generate(
+        self, request: CompletionRequest, stopped: Stopped
+    ) -> AbstractAsyncContextManager[AsyncIterator[Piece | Tally]]:
+        prompt = self._vocabulary.encode(request.prompt)
+        if not prompt:
+            raise Malformed("the prompt has no tokens in this model's vocabulary; write something")
+        room = min(self._context - request.max_tokens, MAX_PROMPT_TOKENS)
+        if len(prompt) > room:
+            raise Malformed(
+                f"the prompt has {len(prompt)} tokens, and with max_tokens {request.max_tokens} this model's context "
+                f"of {self._context} leaves {max(0, room)}; shorten one of them"
+            )
+        self._batcher.check()
+        return self._generation(Line(request, prompt, stopped, self._vocabulary))
+
+    async def aclose(self) -> None:
+        await self._batcher.aclose()
+
+    @asynccontextmanager
+    async def _generation(self, line: Line) -> AsyncGenerator[AsyncIterator[Piece | Tally]]:
+        with line.receive:
+            self._batcher.submit(line)
+            try:
+                async with aclosing(_items(line.receive)) as items:
+                    yield items
+            finally:
+                line.cancelled = True
+
+
+async def _items(receive: MemoryObjectReceiveStream[Item]) -> AsyncGenerator[Piece | Tally, None]:
+    async for item in receive:
+        if isinstance(item, Exception):
+            raise item
+        yield item
+
+
+def _load(checkpoint: Checkpoint, dtype: torch.dtype, device: str) -> Any:
+    try:
+        shape = llama.shape_of(checkpoint.config)
+        if shape is not None:
+            return llama.Llama(checkpoint, shape, dtype, device)
+        from davy.miners.automodel import AutoModel
+
+        return AutoModel(checkpoint, dtype, device)
+    except (RuntimeError, AssertionError) as e:  # torch says so when there is no such device
+        raise Misconfigured(f"torch cannot use {device}: {str(e).splitlines()[0]}; choose another device") from e

@@ -1,0 +1,175 @@
+"""A Llama in plain torch, for a start in a fraction of the time: importing `transformers`' one costs more than torch.
+
+The architecture is that of `transformers`' LlamaForCausalLM, whose logits a test compares with these; a checkpoint of
+any other kind goes through `davy.miners.automodel`. Rows of different length are padded on the left; padding is never
+attended to and shifts no position, so a row's logits are those it has alone, up to rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import torch
+from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariableType]
+from torch import Tensor
+from torch.nn.functional import embedding, linear, scaled_dot_product_attention, silu
+
+from davy.miners.checkpoint import Checkpoint
+from davy.protocol.errors import Misconfigured
+
+
+class Rope(msgspec.Struct):
+    """How positions are written, as transformers 5 has it; 4 had `rope_theta` beside it, and `type`."""
+
+    rope_theta: float | None = None
+    rope_type: str = "default"
+    type: str = "default"
+
+
+class Shape(msgspec.Struct):
+    """What a config.json says of a Llama."""
+
+    model_type: str
+    hidden_size: int
+    num_attention_heads: int
+    num_hidden_layers: int
+    num_key_value_heads: int | None = None
+    head_dim: int | None = None
+    hidden_act: str = "silu"
+    rms_norm_eps: float = 1e-6
+    tie_word_embeddings: bool = False
+    attention_bias: bool = False
+    mlp_bias: bool = False
+    rope_theta: float = 10_000.0
+    rope_parameters: Rope | None = None
+    rope_scaling: Rope | None = None
+
+
+def shape_of(config: Mapping[str, Any]) -> Shape | None:
+    """Read a configuration; None if it asks for anything beyond what is written here."""
+    try:
+        s = msgspec.convert(config, Shape)
+    except msgspec.ValidationError:
+        return None
+    ropes = [r for r in (s.rope_parameters, s.rope_scaling) if r is not None]
+    plain = all((r.rope_type, r.type) == ("default", "default") for r in ropes)
+    ours = s.model_type == "llama" and s.hidden_act == "silu" and not s.attention_bias and not s.mlp_bias
+    return s if ours and plain else None
+
+
+class Rows:
+    """Sequences that advance together: their keys and values, and how far each is padded on the left."""
+
+    def __init__(self, padding: Tensor, keys: list[Tensor], values: list[Tensor]) -> None:
+        self.padding = padding
+        """[B]"""
+        self.keys, self.values = keys, values
+        """One a layer: [B, heads, capacity, width]"""
+        self.length = 0
+        """Columns in use."""
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Leave only these rows, in this order."""
+        index = torch.tensor(rows, device=self.padding.device)
+        self.padding = self.padding[index]
+        self.keys = [k[index] for k in self.keys]
+        self.values = [v[index] for v in self.values]
+
+
+class Llama:
+    """Weights in memory.
+
+    Raises
+    ------
+    Misconfigured
+        The weights are not those that the configuration describes.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, shape: Shape, dtype: torch.dtype, device: str) -> None:
+        self._heads = shape.num_attention_heads
+        self._kv_heads = shape.num_key_value_heads or self._heads
+        self._width = shape.head_dim or shape.hidden_size // self._heads
+        self._layers = shape.num_hidden_layers
+        self._eps = shape.rms_norm_eps
+        theta = shape.rope_theta
+        if shape.rope_parameters is not None and shape.rope_parameters.rope_theta is not None:
+            theta = shape.rope_parameters.rope_theta
+        self._device, self._dtype = torch.device(device), dtype
+        w: dict[str, Tensor] = {}
+        for path in checkpoint.weights:
+            w |= load_file(path)
+        try:
+            self._embed = self._load(w, "model.embed_tokens")
+            self._head = self._embed if shape.tie_word_embeddings else self._load(w, "lm_head")
+            self._norm = self._load(w, "model.norm")
+            names = ["input_layernorm", "post_attention_layernorm"]
+            names += [f"self_attn.{n}_proj" for n in "qkvo"] + [f"mlp.{n}_proj" for n in ("gate", "up", "down")]
+            self._blocks = [{n: self._load(w, f"model.layers.{i}.{n}") for n in names} for i in range(self._layers)]
+        except KeyError as e:
+            raise Misconfigured(f"{checkpoint.folder} lacks the weights {e}: copy the model's folder again") from None
+        exponents = torch.arange(0, self._width, 2, dtype=torch.float32, device=self._device) / self._width
+        self._frequencies: Tensor = 1.0 / theta**exponents
+
+    def start(self, prompts: Sequence[Sequence[int]], room: int) -> tuple[Rows, Tensor]:
+        """Read prompts; return their rows, with room for so many further tokens, and [B, V] next-token logits."""
+        longest = max(map(len, prompts))
+        padding = torch.tensor([longest - len(p) for p in prompts], device=self._device)
+        shape = (len(prompts), self._kv_heads, longest + room, self._width)
+        keys, values = (
+            [torch.zeros(shape, dtype=self._dtype, device=self._device) for _ in range(self._layers)] for _ in range(2)
+        )
+        rows = Rows(padding, keys, values)
+        ids = torch.tensor([[0] * (longest - len(p)) + list(p) for p in prompts], device=self._device)
+        return rows, self._forward(ids, rows)
+
+    def step(self, rows: Rows, tokens: Sequence[int]) -> Tensor:
+        """Append one token to each row; return [B, V] logits."""
+        return self._forward(torch.tensor(tokens, device=self._device)[:, None], rows)
+
+    @torch.inference_mode()
+    def _forward(self, ids: Tensor, rows: Rows) -> Tensor:
+        count, begin = ids.shape[1], rows.length
+        rows.length = end = begin + count
+        column = torch.arange(begin, end, device=self._device)
+        past = torch.arange(end, device=self._device)
+        visible = (past[None, :] <= column[:, None])[None] & (past[None, None, :] >= rows.padding[:, None, None])
+        # A padding column sees itself, so that its own row of the softmax is not empty; no other column sees it.
+        mask = (visible | (past[None, :] == column[:, None])[None])[:, None]
+        angle = (column[None, :] - rows.padding[:, None]).clamp(min=0)[..., None] * self._frequencies
+        angle = torch.cat((angle, angle), -1)[:, None]
+        cos, sin = angle.cos().to(self._dtype), angle.sin().to(self._dtype)
+        x = embedding(ids, self._embed)
+        for i, block in enumerate(self._blocks):
+            h = self._normed(x, block["input_layernorm"])
+            q = _rotated(self._split(linear(h, block["self_attn.q_proj"]), self._heads), cos, sin)
+            k = _rotated(self._split(linear(h, block["self_attn.k_proj"]), self._kv_heads), cos, sin)
+            rows.keys[i][:, :, begin:end] = k
+            rows.values[i][:, :, begin:end] = self._split(linear(h, block["self_attn.v_proj"]), self._kv_heads)
+            seen = scaled_dot_product_attention(
+                q, rows.keys[i][:, :, :end], rows.values[i][:, :, :end], attn_mask=mask, enable_gqa=True
+            )
+            x = x + linear(seen.transpose(1, 2).flatten(2), block["self_attn.o_proj"])
+            h = self._normed(x, block["post_attention_layernorm"])
+            gated = silu(linear(h, block["mlp.gate_proj"])) * linear(h, block["mlp.up_proj"])
+            x = x + linear(gated, block["mlp.down_proj"])
+        return linear(self._normed(x[:, -1], self._norm), self._head)
+
+    def _normed(self, x: Tensor, weight: Tensor) -> Tensor:
+        """RMSNorm, its mean in float32."""
+        wide = x.float()
+        return weight * (wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self._eps)).to(x.dtype)
+
+    def _split(self, x: Tensor, heads: int) -> Tensor:
+        """[B, T, heads · width] → [B, heads, T, width]."""
+        return x.view(*x.shape[:-1], heads, self._width).transpose(1, 2)
+
+    def _load(self, weights: Mapping[str, Tensor], name: str) -> Tensor:
+        return weights[f"{name}.weight"].to(device=self._device, dtype=self._dtype)
+
+
+def _rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotary position embedding, halves as pairs (Su et al., arXiv 2104.09864, in Llama's layout)."""
+    a, b = x.chunk(2, -1)
+    return x * cos + torch.cat((-b, a), -1) * sin
