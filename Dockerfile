@@ -17,7 +17,7 @@ RUN python3 -m venv --without-pip "$APP" && python3 -m venv "$BACKEND" \
  && "$BACKEND/bin/python" -m pip install --quiet --require-hashes --requirement requirements/uv.txt \
  && "$BACKEND/bin/uv" pip install --quiet --python "$BACKEND/bin/python" --require-hashes --requirement requirements/build.txt \
  && "$BACKEND/bin/uv" pip install --quiet --python "$APP/bin/python" --require-hashes --requirement "requirements/$SET.txt"
-COPY pyproject.toml LICENSE README.md* ./
+COPY pyproject.toml LICENSE README.md ./
 COPY davy ./davy
 RUN "$BACKEND/bin/python" -m hatchling build --target wheel \
  && "$BACKEND/bin/uv" pip install --quiet --python "$APP/bin/python" --no-deps dist/*.whl

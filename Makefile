@@ -23,7 +23,7 @@ $(UV): requirements/uv.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "davy needs Python 3.11 or newer: $(PYTHON) is $$($(PYTHON) -V 2>&1) (choose another one with PYTHON=…)"; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/uv.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/uv.txt
 	@touch $@
 
 # What a contributor and CI need: base, torch, sims and the tools; davy itself is installed in place.

@@ -97,4 +97,5 @@ def test_every_package_has_its_layer(root: Path) -> None:
     placed = {word for word in text.split() if word.startswith("davy.")}
     packages = {f"davy.{p.parent.name}" for p in (root / "davy").glob("*/__init__.py")}
     ledger = {f"davy.ledger.{p.stem}" for p in (root / "davy" / "ledger").iterdir() if not p.stem.startswith("__")}
-    assert packages - {"davy.ledger", "davy.host"} | ledger <= placed
+    homeless = (packages - {"davy.ledger", "davy.host"} | ledger) - placed
+    assert not homeless, "name each in the layers of the contract one-way, in pyproject.toml"
