@@ -34,8 +34,12 @@ def read(stored: Int64, form: BondFormat) -> Int64:
 
 
 def store(bonds: Int64, form: BondFormat) -> Int64:
-    """Q30 bonds in the stored format, rounded down."""
-    return bonds if form is BondFormat.U32 else (bonds * U16) >> ONE_BITS
+    """Q30 bonds in the stored format, rounded down.
+
+    In u16 after granting four units of Q30, which is more than `read`, the weights and `moving_average` round away: a
+    bond that comes to a whole unit exactly is stored as that, not as one less.
+    """
+    return bonds if form is BondFormat.U32 else ((bonds + 4) * U16) >> ONE_BITS
 
 
 def upscale(bonds: Int64, form: BondFormat) -> Int64:

@@ -157,7 +157,7 @@ _CELL_BITS = ONE_BITS - 12
 """The sigmoid's table has 2^12 cells of 2^18 units."""
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=100)
 def _sigmoid_cells(steepness: int) -> tuple[Int64, Int64, Int64]:
     """σ, dσ/dx and d²σ/dx² / 2 at the centre of each cell of [0, 1] (and of one beyond, for x = 1), Q30.
 

@@ -17,7 +17,7 @@ def top_k(values: Int64, k: int, *, tie_to_newer: bool = False) -> Bool:
     return chosen[..., ::-1] if tie_to_newer else chosen
 
 
-def permits(stake: Int64, max_validators: int, *, permit_zero_stake: bool, tie_to_newer: bool) -> Bool:
+def permits(stake: Int64, max_validators: int, *, permit_zero_stake: bool, tie_to_newer: bool = False) -> Bool:
     """Permits that this epoch hands out: `top_k` of the stake [..., V] that counts; none without stake by default."""
     chosen = top_k(stake, max_validators, tie_to_newer=tie_to_newer)
     return chosen if permit_zero_stake else chosen & (stake > 0)
