@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "register": "Register this home's hotkey on a subnet, or see what it would cost.",
     "stake": "Add, remove or list stake.",
     "transfer": "Send tokens to another coldkey.",
+    "model": "Register a model, or look one up.",
     "miner": "Serve a model, or check that it would be served well.",
     "validator": "Challenge, score, commit and reveal.",
     "status": "Show a subnet's metagraph.",

@@ -74,6 +74,10 @@ class Home:
             raise Misconfigured(f"{home.root} is no home of davy; make one with `davy key new --home {home.root}`")
         return home
 
+    def has_genesis(self) -> bool:
+        """Whether this home belongs to a chain already."""
+        return self._genesis.exists()
+
     def keep_genesis(self, g: Genesis) -> None:
         """Write down which chain this home belongs to, once.
 

@@ -88,7 +88,8 @@ li{{font-family:ui-monospace,monospace;font-size:.85rem;list-style:none}}ul{{pad
 <p>Seed {told.seed}; at most {told.peak_bytes / 2**30:.1f} GiB of memory.</p>
 <table><tr><th><th>claim<th>measured<th>margin{claims}</table>
 <h2>What everybody earned</h2><p>Tokens since the start, by epoch, on the subnet with commit–reveal.</p>{_plot(earned)}
-<h2>Who is who</h2><table>{story}</table><h2>Phases</h2><table>{phases}</table><h2>What happened</h2><ul>{news}</ul></html>
+<h2>Who is who</h2><table>{story}</table><h2>Phases</h2><table>{phases}</table>
+<h2>What happened</h2><ul>{news}</ul></html>
 """
 
 

@@ -1,0 +1,76 @@
+"""A genesis from words typed at the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from davy.protocol.errors import Misconfigured
+from davy.protocol.genesis import Allocation, Genesis, GenesisSubnet
+from davy.protocol.limits import EMISSION_PARTS, chain_parameters, hyperparameters
+from davy.protocol.words import KeyRole, key_from_text
+
+
+def parse_subnet(spec: str, netuid: int, owner: bytes, share: int) -> GenesisSubnet:
+    """Read ``task[:name=value,…]``: `mechanism`, `share` in millionths, and any hyperparameter.
+
+    Raises
+    ------
+    Misconfigured
+        An unknown name, or a value out of its range.
+    """
+    task, _, rest = spec.partition(":")
+    given = _numbers(rest, words=("mechanism",))
+    mechanism = str(given.pop("mechanism", "yuma3"))
+    share = int(given.pop("share", share))
+    if not 0 <= share <= EMISSION_PARTS:
+        raise Misconfigured(f"a subnet's share is 0 to {EMISSION_PARTS} millionths, not {share}")
+    chosen = hyperparameters(**{name: int(value) for name, value in given.items()})
+    return GenesisSubnet(netuid, owner, task, mechanism, chosen, share)
+
+
+def make_genesis(
+    *,
+    note: str,
+    time: int,
+    producer: bytes,
+    owner: bytes,
+    subnets: Sequence[str],
+    parameters: str,
+    allocations: Mapping[bytes, int],
+) -> Genesis:
+    """Build a genesis; the emission is split evenly among subnets that name no share.
+
+    Raises
+    ------
+    Misconfigured
+    """
+    even = EMISSION_PARTS // max(1, len(subnets))
+    built = tuple(parse_subnet(spec, n, owner, even) for n, spec in enumerate(subnets, 1))
+    if sum(s.share for s in built) > EMISSION_PARTS:
+        raise Misconfigured(f"the subnets' shares sum to more than {EMISSION_PARTS}; lower one")
+    chain = chain_parameters(**{name: int(value) for name, value in _numbers(parameters).items()})
+    granted = tuple(Allocation(key, amount) for key, amount in sorted(allocations.items()))
+    return Genesis(1, note, time, chain, (producer,), granted, built)
+
+
+def parse_allocation(text: str) -> tuple[bytes, int]:
+    """Read ``cold_…=TOKENS``.
+
+    Raises
+    ------
+    Malformed, Misconfigured
+    """
+    key, equals, amount = text.partition("=")
+    if not equals or not amount.isdigit():
+        raise Misconfigured(f"'{text[:20]}…' is no allocation; write cold_…=WHOLE-TOKENS")
+    return key_from_text(KeyRole.COLDKEY, key), int(amount) * 10**9
+
+
+def _numbers(text: str, words: Sequence[str] = ()) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for part in filter(None, text.split(",")):
+        name, equals, value = part.partition("=")
+        if not equals or not (name in words or value.isdigit()):
+            raise Misconfigured(f"'{part}' is no setting; write name=number, several with commas between")
+        found[name] = value
+    return found

@@ -1,0 +1,147 @@
+"""`davy ledger`: make a chain, and run its embedded engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import anyio
+import click
+import msgspec
+from anyio.abc import TaskStatus
+
+from davy.cli.genesis import make_genesis, parse_allocation
+from davy.cli.network import Network, network_option, write_network
+from davy.cli.options import home_option, json_option, password, run
+from davy.cli.output import show
+from davy.host.clock import SystemClock
+from davy.host.entropy import OsEntropy
+from davy.host.home import Home
+from davy.host.keys import MODERATE, Cost, FileKeyStore, key_path, write_key
+from davy.ledger.driver.service import DEFAULT_PORT, serve_embedded
+from davy.protocol.errors import Misconfigured
+from davy.protocol.genesis import chain_id
+from davy.protocol.words import KeyRole, key_from_text, key_text
+
+
+@click.group("ledger")
+def ledger_command() -> None:
+    """Make a chain, and run it in one process."""
+
+
+@ledger_command.command()
+@home_option
+@json_option
+@click.option("--owner", required=True, help="Coldkey that owns the subnets.")
+@click.option("--subnet", "subnets", multiple=True, default=("text",), show_default=True, metavar="TASK[:NAME=VALUE,…]")
+@click.option("--parameters", default="", metavar="NAME=VALUE,…", help="Chain parameters that differ from the default.")
+@click.option("--allocate", "allocations", multiple=True, metavar="COLD_…=TOKENS", help="Tokens there from the start.")
+@click.option("--note", default="", help="A few words about this chain.")
+def init(
+    home: Path,
+    as_json: bool,
+    owner: str,
+    subnets: tuple[str, ...],
+    parameters: str,
+    allocations: tuple[str, ...],
+    note: str,
+) -> None:
+    """Make a genesis and the producer key that signs its blocks."""
+    made = Home.create(home)
+    granted = dict(map(parse_allocation, allocations))
+    create_chain(
+        made,
+        password(KeyRole.PRODUCER, twice=True),
+        owner=key_from_text(KeyRole.COLDKEY, owner),
+        subnets=subnets,
+        parameters=parameters,
+        allocations=granted,
+        note=note,
+    )
+    show({"chain": chain_id(made.genesis()).hex(), "home": str(made.root)}, as_json=as_json)
+
+
+@ledger_command.command()
+@home_option
+@network_option
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", type=click.IntRange(0, 65_535), default=DEFAULT_PORT, show_default=True, help="0: any.")
+@click.option("--block-time", type=click.IntRange(10, 3_600_000), default=1_000, show_default=True, help="In ms.")
+def serve(home: Path, network: Path, host: str, port: int, block_time: int) -> None:
+    """Make this chain's blocks, and answer for it. Writes the network file once it does."""
+    opened = Home.open(home)
+    keys = FileKeyStore(opened.keys)
+    keys.unlock(KeyRole.PRODUCER, password(KeyRole.PRODUCER))
+    run(run_ledger, opened, keys, network, host=host, port=port, block_time=block_time)
+
+
+def create_chain(
+    home: Home,
+    producer_password: str,
+    *,
+    owner: bytes,
+    subnets: tuple[str, ...],
+    parameters: str,
+    allocations: dict[bytes, int],
+    note: str,
+    cost: Cost = MODERATE,
+) -> None:
+    """Write a new chain's genesis and producer key into a home.
+
+    Raises
+    ------
+    Misconfigured
+        The home has a chain already, or the words make no genesis; nothing was written.
+    """
+    if home.has_genesis():
+        raise Misconfigured(f"{home.root} has a chain already; choose another --home")
+    # Built once without its key, so that a typing error leaves no key behind.
+    draft = make_genesis(
+        note=note,
+        time=SystemClock().now(),
+        producer=bytes(32),
+        owner=owner,
+        subnets=subnets,
+        parameters=parameters,
+        allocations=allocations,
+    )
+    if not key_path(home.keys, KeyRole.PRODUCER).exists():  # it is there when a first try was cut off here
+        seed = OsEntropy().bytes(32)
+        write_key(home.keys, KeyRole.PRODUCER, seed, producer_password, entropy=OsEntropy(), cost=cost)
+    producer = FileKeyStore(home.keys).public(KeyRole.PRODUCER)
+    home.keep_genesis(msgspec.structs.replace(draft, producers=(producer,)))
+
+
+async def run_ledger(
+    home: Home,
+    keys: FileKeyStore,
+    network: Path,
+    *,
+    host: str,
+    port: int,
+    block_time: int,
+    faucet: str = "",
+    task_status: TaskStatus[Network] = anyio.TASK_STATUS_IGNORED,
+) -> None:
+    """Run a home's ledger, holding the home; write the network file when it answers."""
+    genesis = home.genesis()
+    with home.running():
+        async with anyio.create_task_group() as tasks:
+
+            async def engine(*, task_status: TaskStatus[str]) -> None:
+                await serve_embedded(
+                    home.ledger,
+                    genesis,
+                    keys,
+                    SystemClock(),
+                    host=host,
+                    port=port,
+                    block_time=block_time,
+                    task_status=task_status,
+                )
+
+            address: str = await tasks.start(engine)
+            written = Network(1, chain_id(genesis).hex(), address, faucet)
+            write_network(network, written)
+            click.echo(f"the ledger answers at {address}; chain {written.chain[:16]}…; network file {network}")
+            click.echo(f"blocks are signed by {key_text(KeyRole.PRODUCER, keys.public(KeyRole.PRODUCER))}")
+            task_status.started(written)

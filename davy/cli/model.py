@@ -1,0 +1,100 @@
+"""`davy model`: put a model on the ledger's register, so that it may be served."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from davy.cli.act import act
+from davy.cli.network import Network, ledger_of, network_option, read_network
+from davy.cli.options import home_option, json_option, run, tokens, unlocked
+from davy.cli.output import show
+from davy.host.home import Home
+from davy.miners.loading import load_backend, option
+from davy.protocol.chain import ModelRecord
+from davy.protocol.encoding import decode
+from davy.protocol.errors import Malformed, TxCode, TxFailed
+from davy.protocol.limits import MAX_RESULT_BYTES
+from davy.protocol.manifest import Manifest, model_id
+from davy.protocol.transaction import RegisterModel
+from davy.protocol.words import KeyRole
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def backend_options(function: F) -> F:
+    """``--backend`` and ``-o``: what answers."""
+    chosen = click.option(
+        "--backend",
+        default="huggingface",
+        show_default=True,
+        help="huggingface, upstream, module:Class or path/to/file.py:Class.",
+    )
+    options = click.option("-o", "--option", "options", multiple=True, metavar="KEY=VALUE", help="For the backend.")
+    return chosen(options(function))
+
+
+@click.group("model")
+def model_command() -> None:
+    """Register a model, or look one up."""
+
+
+@model_command.command()
+@home_option
+@network_option
+@json_option
+@backend_options
+def register(home: Path, network: Path, as_json: bool, backend: str, options: tuple[str, ...]) -> None:
+    """Register the backend's model: its manifest and a bond, by this home's coldkey. Done once for all its miners."""
+    manifest = load_backend(backend, dict(map(option, options))).manifest()
+    show(run(_register, Home.open(home), read_network(network), manifest), as_json=as_json)
+
+
+@model_command.command("show")
+@network_option
+@json_option
+@click.argument("model")
+def show_model(network: Path, as_json: bool, model: str) -> None:
+    """Print what the ledger knows of MODEL, an id in hex."""
+    try:
+        wanted = bytes.fromhex(model)
+    except ValueError:
+        raise Malformed("a model id is 64 hex digits; `davy status` shows those that are served") from None
+    record = run(_record, read_network(network), wanted)
+    m = record.manifest
+    show(
+        {
+            "model": model,
+            "name": m.name,
+            "format": m.format,
+            "licence": m.licence,
+            "files": ", ".join(f.name for f in m.files),
+            "registered_at": record.registered_at,
+            "permitted_from": record.permitted_from,
+        },
+        as_json=as_json,
+    )
+
+
+async def _register(home: Home, network: Network, manifest: Manifest) -> dict[str, object]:
+    answer: dict[str, object] = {"model": model_id(manifest).hex(), "name": manifest.name}
+    async with ledger_of(network) as ledger:
+        try:
+            await ledger.query("/model", model_id(manifest))
+        except TxFailed as e:
+            if e.code is not TxCode.NOT_FOUND:
+                raise
+        else:
+            return {**answer, "registered": "before"}
+        keys = unlocked(home, KeyRole.COLDKEY)
+        result = await act(ledger, keys, KeyRole.COLDKEY, RegisterModel(manifest))
+        bond = (await ledger.genesis()).parameters.model_bond
+    return {**answer, "registered": result.height, "bond": tokens(bond)}
+
+
+async def _record(network: Network, wanted: bytes) -> ModelRecord:
+    async with ledger_of(network) as ledger:
+        return decode(await ledger.query("/model", wanted), ModelRecord, limit=MAX_RESULT_BYTES)

@@ -1,0 +1,100 @@
+"""Identity and originality as the examiner uses them: they only ever lower weights, and say why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import anyio
+import numpy as np
+
+from davy.network.openai import CompletionRequest
+from davy.protocol.chain import ModelRecord, Neuron, ServedModel
+from davy.protocol.manifest import Identity, Manifest
+from davy.tasks.answer import Answer, Position
+from davy.tasks.identity import Calibration
+from davy.tasks.text import TextChallenge
+from davy.validators.evidence import Exchange
+from davy.validators.identity import IdentityEvidence, Known
+from davy.validators.originality import OriginalityEvidence
+
+MODEL = b"m" * 32
+ASKED = CompletionRequest("any", "prompt", max_tokens=1, temperature=0.0)
+CALIBRATION = Calibration("m", "00" * 32, "float32", 0.01, 0.005, 0.0, 0.0, ())
+
+
+def neuron(uid: int, model: bytes = MODEL) -> Neuron:
+    served = (ServedModel(model, Identity.FILES, 1),)
+    return Neuron(uid, bytes([uid]) * 32, b"c" * 32, 1, 0, 0, False, True, 0, 0, 0, 0, 0, 0, 0, (), served)
+
+
+def answer(shift: float, rng: np.random.Generator | None = None) -> Answer:
+    p = np.array([0.5, 0.25, 0.125])
+    logs = np.log(p) + (shift if rng is None else rng.normal(0, shift, 3))
+    return Answer((Position(0, np.array([0, 1, 2]), logs),))
+
+
+class Files:
+    """What the files say: exactly `answer(0)`."""
+
+    def log_probabilities(self, prompts: Sequence[str], continuations: Sequence[Sequence[int]]) -> list[np.ndarray]:
+        return [np.log(np.array([[0.5, 0.25, 0.125, 0.125]])) for _ in prompts]
+
+
+def examined(shifts: dict[int, float], rounds: int = 4) -> tuple[IdentityEvidence, list[Neuron]]:
+    async def registered(model_id: bytes) -> ModelRecord | None:
+        return ModelRecord(Manifest(1, "m", (), "safetensors", b"", "x"), b"c" * 32, 1, 1)
+
+    async def library(record: ModelRecord) -> Known | None:
+        return Known(Files(), CALIBRATION)
+
+    evidence = IdentityEvidence(registered, library)
+    miners = [neuron(uid) for uid in shifts]
+
+    async def story() -> None:
+        await evidence.prepare(miners)
+        for _ in range(rounds):
+            said = {n.hotkey: answer(shifts[n.uid]) for n in miners}
+            evidence.observe(miners, [Exchange(TextChallenge(ASKED, 0), said)] * 8)
+
+    anyio.run(story)
+    return evidence, miners
+
+
+def test_a_miner_that_runs_its_files_keeps_its_weight_and_a_copy_loses_it() -> None:
+    evidence, (honest, copy) = examined({1: 0.0, 2: 0.05})
+    assert evidence.factors([honest, copy], {}) == {honest.hotkey: 1.0, copy.hotkey: 0.0}
+    assert evidence.reason(honest) == ""
+    assert "not those of the model" in evidence.reason(copy)
+
+
+def test_a_known_model_earns_nothing_before_it_was_examined() -> None:
+    evidence, (miner,) = examined({1: 0.0}, rounds=1)
+    assert evidence.factors([miner], {}) == {miner.hotkey: 0.0}
+    assert "too few" in evidence.reason(miner)
+
+
+def test_a_model_that_is_not_at_hand_is_not_judged() -> None:
+    async def nothing(_: object) -> None:
+        return None
+
+    evidence = IdentityEvidence(nothing, nothing)
+    miner = neuron(3, b"x" * 32)
+    anyio.run(evidence.prepare, [miner])
+    evidence.observe([miner], [Exchange(TextChallenge(ASKED, 0), {miner.hotkey: answer(1.0)})])
+    assert evidence.factors([miner], {}) == {miner.hotkey: 1.0}
+
+
+def test_equal_answers_share_one_reward_and_a_refuted_copy_takes_no_share() -> None:
+    rng = np.random.default_rng(1)
+    miners = [neuron(uid) for uid in (1, 2, 3)]
+    evidence = OriginalityEvidence(0.005)
+    for _ in range(20):
+        one, other = answer(0.2, rng), answer(0.2, rng)
+        evidence.observe(
+            miners, [Exchange(None, {miners[0].hotkey: one, miners[1].hotkey: one, miners[2].hotkey: other})]
+        )
+    first, second, third = (n.hotkey for n in miners)
+    assert evidence.factors(miners, {first: 1.0, second: 1.0, third: 1.0}) == {first: 0.5, second: 0.5, third: 1.0}
+    assert evidence.factors(miners, {first: 1.0, second: 0.0, third: 1.0}) == {first: 1.0, third: 1.0}
+    assert "share one reward" in evidence.reason(miners[0])
+    assert evidence.reason(miners[2]) == ""
