@@ -29,11 +29,19 @@ class Answer:
         self._tally = Tally(0)
 
     def take(self, item: Piece | Tally) -> list[Piece]:
-        """Take what a backend made; return the pieces that can be shown now."""
+        """Take what a backend made; return the pieces that can be shown now.
+
+        Raises
+        ------
+        BadAnswer
+            More than `max_tokens` pieces.
+        """
         if isinstance(item, Tally):
             self._tally = item
             return []
         self._pieces += 1
+        if self._pieces > self._request.max_tokens:
+            raise BadAnswer("the model made more tokens than it was asked for")
         return self._stops.add(item)
 
     def rest(self) -> list[Piece]:
@@ -41,9 +49,14 @@ class Answer:
         return self._stops.rest()
 
     @property
-    def complete(self) -> bool:
-        """Nothing more is to be taken: a stop string was found, or `max_tokens` are there."""
-        return self._stops.found or self._pieces >= self._request.max_tokens
+    def is_stopped(self) -> bool:
+        """A stop string was found: nothing more is to be taken."""
+        return self._stops.found
+
+    @property
+    def is_whole(self) -> bool:
+        """All that was asked for is there."""
+        return self._stops.found or self._tally.finish is not None or self._pieces >= self._request.max_tokens
 
     @property
     def usage(self) -> Usage:

@@ -164,7 +164,7 @@ class MinerHandler:
         async def pump(send: SendFrame) -> None:
             await self._stream(job, send)
 
-        return StreamReply(200, (("content-type", "text/event-stream"), ("cache-control", "no-store"), *headers), pump)
+        return StreamReply(200, headers, pump)
 
     async def _accept(self, request: SignedRequest) -> Job:
         """Everything that can refuse a request, cheapest first; holds nothing yet."""
@@ -202,13 +202,13 @@ class MinerHandler:
                         async for item in items:
                             for piece in job.answer.take(item):
                                 await show(piece)
-                            if job.answer.complete:
+                            if job.answer.is_stopped:
                                 break
             for piece in job.answer.rest():
                 await show(piece)
         if limit.cancelled_caught:
             raise Unreachable(f"the answer was not finished within {ANSWER_SECONDS:g} s; ask for fewer tokens")
-        if self._interrupted and not job.answer.complete:
+        if self._interrupted and not job.answer.is_whole:
             raise Busy("this miner was stopped while it answered; ask another one")
 
     async def _whole(self, job: Job, headers: tuple[tuple[str, str], ...]) -> Response:

@@ -4,7 +4,7 @@ import base64
 import json
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import pytest
@@ -251,8 +251,9 @@ async def test_a_caller_who_leaves_ends_the_generation_at_once() -> None:
     backend = Slow()
     miner = await start(backend)
     async with miner.stream(ask({"prompt": "a", "max_tokens": 150, "stream": True})) as incoming:
-        async for _ in incoming.frames:
-            break
+        async with aclosing(cast("AsyncGenerator[bytes]", incoming.frames)) as frames:
+            async for _ in frames:
+                break
         made = backend.made
     assert made <= 2
     assert backend.open_ended == 0
