@@ -28,6 +28,12 @@ MAX_QUERY_BYTES: Final = 4 * 1024
 MAX_RESULT_BYTES: Final = 4 * 1024 * 1024
 MAX_RPC_BODY_BYTES: Final = 256 * 1024
 MAX_PENDING_TXS: Final = 10_000
+MAX_RPC_BATCH: Final = 10
+"""Calls in one JSON-RPC body."""
+MAX_RPC_PAGE: Final = 20
+"""Headers in one answer of `blockchain`."""
+MAX_SUBSCRIBERS: Final = 256
+"""WebSockets a ledger feeds; one that does not read in time is dropped."""
 MAX_REQUEST_BYTES: Final = 64 * 1024
 """The body of a request to a miner or a gateway."""
 MAX_RESPONSE_BYTES: Final = 1024 * 1024
