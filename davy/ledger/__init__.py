@@ -1,5 +1,6 @@
 """The ledger: who holds what, who serves what, and which orders stand, as a function of the blocks.
 
 rules is the state machine, pure; driver runs it, embedded in one process or under CometBFT; client is what every
-other node sees. This file imports none of the three, so that a client's machine never loads the rules.
+other node sees; headers checks what a producer signed, for both; submit has a transaction included once. This file
+imports none of them, so that a client's machine never loads the rules.
 """

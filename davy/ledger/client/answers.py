@@ -1,0 +1,91 @@
+"""What a client reads of each answer, in the ledger's JSON; fields it does not use are not named and not looked at.
+
+Integers of 64 bits come as text, bytes as base64.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeAlias
+
+import msgspec
+from msgspec import Meta
+
+HeightText: TypeAlias = Annotated[str, Meta(pattern=r"^[0-9]{1,18}\Z")]
+
+
+class SyncInfo(msgspec.Struct, frozen=True):
+    latest_block_height: HeightText
+
+
+class Status(msgspec.Struct, frozen=True):
+    sync_info: SyncInfo
+
+
+class GenesisDocument(msgspec.Struct, frozen=True):
+    app_state: str
+
+
+class GenesisAnswer(msgspec.Struct, frozen=True):
+    genesis: GenesisDocument
+
+
+class HeaderAnswer(msgspec.Struct, frozen=True):
+    signed_header: str
+
+
+class Headers(msgspec.Struct, frozen=True):
+    last_height: HeightText
+    block_metas: list[HeaderAnswer]
+
+
+class Broadcast(msgspec.Struct, frozen=True):
+    code: int
+    log: str
+
+
+class TxProof(msgspec.Struct, frozen=True):
+    hashes: str
+
+
+class ExecResult(msgspec.Struct, frozen=True):
+    code: int
+    log: str
+
+
+class TxAnswer(msgspec.Struct, frozen=True):
+    height: HeightText
+    index: int
+    tx_result: ExecResult
+    proof: TxProof
+
+
+class ProofOp(msgspec.Struct, frozen=True):
+    data: str
+
+
+class ProofOps(msgspec.Struct, frozen=True):
+    ops: list[ProofOp]
+
+
+class QueryResponse(msgspec.Struct, frozen=True):
+    code: int
+    log: str
+    value: str
+    height: HeightText
+    proof_ops: ProofOps | None = msgspec.field(name="proofOps", default=None)
+
+
+class QueryAnswer(msgspec.Struct, frozen=True):
+    response: QueryResponse
+
+
+class EventData(msgspec.Struct, frozen=True):
+    value: HeaderAnswer
+
+
+class EventResult(msgspec.Struct, frozen=True):
+    data: EventData
+
+
+class Event(msgspec.Struct, frozen=True):
+    result: EventResult

@@ -1,0 +1,109 @@
+"""Every head after a height, in order, none left out, through lost connections and restarts of the ledger.
+
+A subscription only brings news early. What it brings is delivered when it is the very next header; whatever is missing
+is read in pages, so a lost or doubled event changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Final, Self
+
+import aiohttp
+import anyio
+import msgspec
+
+from davy.ledger.client.answers import Event, Headers
+from davy.ledger.client.rpc import RpcCaller, to_bytes
+from davy.ledger.headers import Authority, OpenedHeader, check_follows, open_header, origin
+from davy.protocol.chain import Head
+from davy.protocol.errors import Refused, Unreachable
+from davy.protocol.genesis import Genesis
+from davy.protocol.limits import MAX_RPC_PAGE
+
+_NEW_HEADER: Final = "tm.event='NewBlockHeader'"
+_PATIENCE_S: Final = 2.0
+"""Without news for so long the ledger is asked: a subscription may have died unnoticed."""
+_SHORTEST_PAUSE_S: Final = 0.05
+_LONGEST_PAUSE_S: Final = 1.0
+
+
+class Heads:
+    """An iterator of verified heads; `aclose` ends its subscription."""
+
+    def __init__(self, rpc: RpcCaller, genesis: Callable[[], Awaitable[Genesis]], after: int) -> None:
+        self._rpc = rpc
+        self._genesis = genesis
+        self._after = after
+        self._last: Head | None = None
+        """The newest verified head; every next one must follow it."""
+        self._ready: deque[Head] = deque()
+        self._socket: aiohttp.ClientWebSocketResponse | None = None
+        self._pause = _SHORTEST_PAUSE_S
+        self._behind = True
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Head:
+        while not self._ready:
+            try:
+                await self._look()
+                self._pause = _SHORTEST_PAUSE_S
+            except Unreachable:
+                self._behind = True
+                await self.aclose()
+                await anyio.sleep(self._pause)
+                self._pause = min(2 * self._pause, _LONGEST_PAUSE_S)
+        return self._ready.popleft()
+
+    async def aclose(self) -> None:
+        socket, self._socket = self._socket, None
+        if socket is not None:
+            await socket.close()
+
+    async def _look(self) -> None:
+        genesis = await self._genesis()
+        authority = Authority.of(genesis)
+        if self._last is None and self._after == 0:
+            self._last = origin(genesis)
+        if self._socket is None:
+            self._socket = await self._rpc.subscribe(_NEW_HEADER)
+        if not self._behind:
+            await self._hear(self._socket, authority)
+            return
+        # The block `after` itself is read too, unless it is the origin: what follows must continue it.
+        first = self._after if self._last is None else self._last.height + 1
+        page = await self._rpc.call(
+            "blockchain", Headers, minHeight=str(first), maxHeight=str(first + MAX_RPC_PAGE - 1)
+        )
+        for meta in reversed(page.block_metas):
+            self._take(open_header(to_bytes(meta.signed_header), authority))
+        self._behind = bool(page.block_metas)
+
+    async def _hear(self, socket: aiohttp.ClientWebSocketResponse, authority: Authority) -> None:
+        self._behind = True
+        with anyio.move_on_after(_PATIENCE_S):
+            message = await socket.receive()
+            if message.type is not aiohttp.WSMsgType.TEXT:
+                raise Unreachable("the subscription has ended")
+            try:
+                event = msgspec.json.decode(message.data, type=Event)
+            except msgspec.ValidationError:
+                return  # the answer to `subscribe`
+            opened = open_header(to_bytes(event.result.data.value.signed_header), authority)
+            if self._last is not None and opened.header.height <= self._last.height:
+                self._behind = False
+            elif self._last is not None and opened.header.height == self._last.height + 1:
+                self._take(opened)
+                self._behind = False
+
+    def _take(self, opened: OpenedHeader) -> None:
+        if self._last is not None:
+            check_follows(self._last, opened)
+        elif opened.header.height != self._after:
+            raise Refused(f"header {opened.header.height} came where {self._after} was asked for; ask another ledger")
+        self._last = opened.head
+        if self._last.height > self._after:
+            self._ready.append(self._last)

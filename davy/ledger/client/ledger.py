@@ -1,0 +1,294 @@
+"""`davy.protocol.ports.LedgerClient` over JSON-RPC, checking what can be checked.
+
+Checked against the chain id, which is all a node has to know: the genesis, each header's producer and signature, that
+heights rise without a gap in one history, that a transaction stands in its block, and what `proved` returns. Not
+checked, and so only as good as the ledger that is asked: a transaction's result code, and the answers of `query`
+(metagraph, accounts, epochs), which are views and no stored values.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from typing import Final, Self, TypeVar
+
+import anyio
+
+from davy.ledger.client.answers import (
+    Broadcast,
+    GenesisAnswer,
+    HeaderAnswer,
+    QueryAnswer,
+    QueryResponse,
+    Status,
+    TxAnswer,
+)
+from davy.ledger.client.following import Heads
+from davy.ledger.client.rpc import RpcCaller, RpcRefused, to_bytes
+from davy.ledger.headers import Authority, OpenedHeader, open_header, origin
+from davy.protocol.chain import (
+    Account,
+    EpochRecord,
+    Head,
+    Issuance,
+    Metagraph,
+    Proof,
+    SubnetInfo,
+    SubnetList,
+    TxResult,
+    txs_digest,
+)
+from davy.protocol.encoding import decode
+from davy.protocol.errors import Busy, Expired, Misdirected, NotEnabled, Refused, TxCode, TxFailed, Unreachable
+from davy.protocol.genesis import Genesis, chain_id
+from davy.protocol.limits import MAX_GENESIS_BYTES, MAX_RESULT_BYTES
+from davy.protocol.proof import verify_absence, verify_presence
+from davy.protocol.transaction import tx_hash
+from davy.protocol.words import ChainId, Height, Netuid, PublicKey, TxHash
+
+T = TypeVar("T")
+
+_CODES: Final = frozenset(int(c) for c in TxCode)
+_SHORTEST_PAUSE_S: Final = 0.02
+_LONGEST_PAUSE_S: Final = 1.0
+_NEXT_BLOCK_PATIENCE_S: Final = 30.0
+
+
+class RpcLedger:
+    """A ledger behind an address; use it as ``async with RpcLedger(url, chain) as ledger``.
+
+    Parameters
+    ----------
+    chain
+        What this node takes part in; a ledger of another chain is refused.
+    """
+
+    def __init__(self, url: str, chain: ChainId) -> None:
+        self._rpc = RpcCaller(url)
+        self._chain = chain
+        self._genesis: Genesis | None = None
+        self._newest: OpenedHeader | None = None
+
+    async def __aenter__(self) -> Self:
+        await self._rpc.__aenter__()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._rpc.__aexit__()
+
+    @property
+    def chain(self) -> ChainId:
+        return self._chain
+
+    async def genesis(self) -> Genesis:
+        """Return the genesis, whose digest is the chain id.
+
+        Raises
+        ------
+        Misdirected
+            The ledger runs another chain.
+        """
+        if self._genesis is None:
+            document = (await self._rpc.call("genesis", GenesisAnswer)).genesis
+            genesis = decode(to_bytes(document.app_state), Genesis, limit=MAX_GENESIS_BYTES)
+            if chain_id(genesis) != self._chain:
+                raise Misdirected(f"the ledger at {self._rpc.url} runs another chain; name the one of this network")
+            self._genesis = genesis
+        return self._genesis
+
+    async def head(self) -> Head:
+        """Return the newest block's head.
+
+        Raises
+        ------
+        Refused
+            The ledger went back behind a block it has shown, or tells another history.
+        """
+        shown, genesis = self._newest, await self.genesis()
+        try:
+            answer = await self._rpc.call("header", HeaderAnswer)
+        except RpcRefused:
+            status = await self._rpc.call("status", Status)
+            if shown is None and int(status.sync_info.latest_block_height) == 0:
+                return origin(genesis)
+            raise
+        return self._seen(to_bytes(answer.signed_header), shown, Authority.of(genesis)).head
+
+    async def submit(self, raw: bytes) -> TxHash:
+        """Hand in a signed transaction; one that waits already is taken for handed in.
+
+        Raises
+        ------
+        TxFailed
+            Turned down at the door.
+        Busy
+            There is no room; later there may be.
+        Unreachable
+            It may or may not have arrived: the same bytes can be handed in again.
+        """
+        try:
+            said = await self._rpc.call("broadcast_tx_sync", Broadcast, tx=base64.b64encode(raw).decode())
+        except RpcRefused as e:
+            if "already exists" in str(e):
+                return tx_hash(raw)
+            raise (Busy(str(e)) if "mempool is full" in str(e) else e) from None
+        if said.code:
+            raise TxFailed(_code(said.code), said.log)
+        return tx_hash(raw)
+
+    async def outcome(self, h: TxHash, *, until: Height) -> TxResult:
+        """Wait until a transaction stands in a committed block, and check that the block's header names it.
+
+        Raises
+        ------
+        Expired
+            Height `until` was committed without it.
+        Refused
+            The header names other transactions.
+        """
+        pause = _SHORTEST_PAUSE_S
+        while True:
+            height = (await self.head()).height
+            result = await self._included(h)
+            if result is not None:
+                return result
+            if height >= until:
+                raise Expired(f"block {until} was made without transaction {h.hex()}; hand it in again")
+            await anyio.sleep(pause)
+            pause = min(pause * 1.5, _LONGEST_PAUSE_S)
+
+    async def query(self, path: str, data: bytes = b"") -> bytes:
+        """Ask the state after the newest block: canonical bytes, unproved.
+
+        Raises
+        ------
+        TxFailed
+            With the ledger's code, NOT_FOUND mostly.
+        """
+        return to_bytes((await self._query(path, data)).value)
+
+    async def account(self, key: PublicKey) -> Account:
+        return await self._view("/nonce", key, Account)
+
+    async def nonce(self, key: PublicKey) -> int:
+        """How many transactions of a key were included."""
+        return (await self.account(key)).nonce
+
+    async def metagraph(self, netuid: Netuid, at: Height | None = None) -> Metagraph:
+        """Return a subnet's neurons after the newest block.
+
+        Raises
+        ------
+        NotEnabled
+            `at` is another height: the ledger keeps the newest state only.
+        TxFailed
+            NOT_FOUND: no such subnet.
+        """
+        m = await self._view("/metagraph", netuid.to_bytes(2, "big"), Metagraph)
+        if at not in (None, m.height):
+            raise NotEnabled(f"the ledger keeps the state after block {m.height} only; ask without a height")
+        return m
+
+    async def epoch(self, netuid: Netuid, epoch: Height) -> EpochRecord | None:
+        """Return what an epoch paid; None before its end, and when it is too long ago."""
+        try:
+            return await self._view("/epoch", netuid.to_bytes(2, "big") + epoch.to_bytes(8, "big"), EpochRecord)
+        except TxFailed as e:
+            if e.code is TxCode.NOT_FOUND:
+                return None
+            raise
+
+    async def subnets(self) -> tuple[SubnetInfo, ...]:
+        return (await self._view("/subnets", b"", SubnetList)).subnets
+
+    async def issuance(self) -> Issuance:
+        return await self._view("/issuance", b"", Issuance)
+
+    async def proved(self, key: bytes) -> bytes | None:
+        """Return the value stored at a key of the state, or None, proved against a header's app hash.
+
+        The state after block H is named by header H+1, so this waits for one more block.
+
+        Raises
+        ------
+        Refused
+            The proof does not hold.
+        Unreachable
+            No block follows in time.
+        """
+        said = await self._query("/store", key, prove=True, may_miss=True)
+        if said.proof_ops is None or len(said.proof_ops.ops) != 1:
+            raise Refused("the ledger gives no proof; ask another one")
+        proof = decode(to_bytes(said.proof_ops.ops[0].data), Proof, limit=MAX_RESULT_BYTES)
+        app_hash = (await self._header_after(int(said.height))).header.app_hash
+        if said.code:
+            verify_absence(app_hash, key, proof)
+            return None
+        value = to_bytes(said.value)
+        verify_presence(app_hash, key, value, proof)
+        return value
+
+    @asynccontextmanager
+    async def blocks(self, after: Height) -> AsyncGenerator[AsyncIterator[Head]]:
+        """Every head after a height, in order and in one history; waits through restarts of the ledger.
+
+        Iterating raises `Refused` when the ledger tells another history than before.
+        """
+        async with aclosing(Heads(self._rpc, self.genesis, after)) as heads:
+            yield heads
+
+    async def _view(self, path: str, data: bytes, kind: type[T]) -> T:
+        return decode(await self.query(path, data), kind, limit=MAX_RESULT_BYTES)
+
+    async def _query(self, path: str, data: bytes, *, prove: bool = False, may_miss: bool = False) -> QueryResponse:
+        said = (await self._rpc.call("abci_query", QueryAnswer, path=path, data=data.hex(), prove=prove)).response
+        if said.code and not (may_miss and said.code == TxCode.NOT_FOUND):
+            raise TxFailed(_code(said.code), said.log)
+        return said
+
+    async def _included(self, h: TxHash) -> TxResult | None:
+        try:
+            found = await self._rpc.call("tx", TxAnswer, hash=base64.b64encode(h).decode(), prove=True)
+        except RpcRefused as e:
+            if "not found" in str(e):
+                return None
+            raise
+        height, index, raw = int(found.height), found.index, to_bytes(found.proof.hashes)
+        hashes = [raw[n : n + 32] for n in range(0, len(raw), 32)]
+        header = (await self._header(height)).header
+        if not 0 <= index < len(hashes) or hashes[index] != h or txs_digest(hashes) != header.txs:
+            raise Refused(f"header {height} does not name transaction {h.hex()}: this ledger cannot be believed")
+        return TxResult(height, index, found.tx_result.code, found.tx_result.log[:1_000])
+
+    async def _header(self, height: int) -> OpenedHeader:
+        if self._newest is not None and self._newest.header.height == height:
+            return self._newest
+        authority = Authority.of(await self.genesis())
+        answer = await self._rpc.call("header", HeaderAnswer, height=str(height))
+        opened = open_header(to_bytes(answer.signed_header), authority)
+        if opened.header.height != height:
+            raise Refused(f"header {opened.header.height} came where {height} was asked for; ask another ledger")
+        return opened
+
+    async def _header_after(self, height: int) -> OpenedHeader:
+        with anyio.move_on_after(_NEXT_BLOCK_PATIENCE_S):
+            while (await self.head()).height <= height:  # noqa: ASYNC110 - the event is in another process
+                await anyio.sleep(_SHORTEST_PAUSE_S)
+            return await self._header(height + 1)
+        raise Unreachable(f"no block follows {height}, so its state has no signed app hash yet; try again later")
+
+    def _seen(self, raw: bytes, shown: OpenedHeader | None, authority: Authority) -> OpenedHeader:
+        """Check the newest header against the newest one seen before the call."""
+        if shown is not None and raw == shown.raw:
+            return shown
+        opened = open_header(raw, authority)
+        if shown is not None and opened.header.height <= shown.header.height:
+            raise Refused(f"the ledger went back from block {shown.header.height}; it lost blocks it had acknowledged")
+        if self._newest is None or opened.header.height > self._newest.header.height:
+            self._newest = opened
+        return self._newest
+
+
+def _code(code: int) -> TxCode:
+    return TxCode(code) if code in _CODES else TxCode.INTERNAL

@@ -1,0 +1,220 @@
+"""Blocks, transactions and state in one SQLite file: a block is in it whole or not at all.
+
+WAL with synchronous=FULL: when `append` returns, the block has reached the disk, and only then may anybody be told of
+it. A second connection reads, so that an answer never shows a block that is not durable.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import sqlite3
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import IO, Final, NamedTuple
+
+from davy.protocol.chain import TxResult, txs_digest
+from davy.protocol.errors import Misconfigured, StoreFailed
+from davy.protocol.transaction import tx_hash
+
+_FORMAT: Final = b"davy ledger 1"
+_INDEX_BITS: Final = 13
+"""A transaction's position is height · 2^13 + index: rows are appended, never inserted between."""
+
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS blocks (height INTEGER PRIMARY KEY, header BLOB NOT NULL, app_hash BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS txs (
+    position INTEGER PRIMARY KEY, hash BLOB NOT NULL, raw BLOB NOT NULL, code INTEGER NOT NULL, log TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS txs_by_hash ON txs (hash);
+CREATE TABLE IF NOT EXISTS state (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+"""
+
+
+class Block(NamedTuple):
+    """What `append` stores: `header` is the signed header's bytes, `app_hash` the state's after this block."""
+
+    height: int
+    header: bytes
+    app_hash: bytes
+    txs: Sequence[bytes]
+    results: Sequence[TxResult]
+    puts: Iterable[tuple[bytes, bytes]]
+    deletes: Iterable[bytes]
+
+
+class StoredTx(NamedTuple):
+    """A transaction in a committed block."""
+
+    raw: bytes
+    result: TxResult
+
+
+class BlockStore:
+    """One ledger's file.
+
+    Parameters
+    ----------
+    path
+        Created when missing. ``<path>.lock`` is held while it is open: two producers would sign two histories.
+
+    Raises
+    ------
+    Misconfigured
+        Another process has it open, it cannot be opened, or it is no ledger's file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._held = _hold(path)
+        try:
+            self._writer = _connect(path)
+            self._writer.executescript(_SCHEMA)
+            self._reader = _connect(path)
+            self._reader.execute("PRAGMA query_only=ON")
+        except sqlite3.Error as e:
+            self._held.close()
+            raise Misconfigured(f"cannot use {path} as a ledger ({e}); restore a backup or name another file") from None
+
+    def close(self) -> None:
+        self._reader.close()
+        self._writer.close()
+        self._held.close()
+
+    def genesis(self) -> bytes | None:
+        """Return the genesis this file was begun with, or None for a new one."""
+        with self._reading():
+            row = self._reader.execute("SELECT value FROM facts WHERE name = 'genesis'").fetchone()
+            known = self._reader.execute("SELECT value FROM facts WHERE name = 'format'").fetchone()
+        if row is not None and (known is None or bytes(known[0]) != _FORMAT):
+            raise Misconfigured(f"{self.path} was written by another version of davy; open it with that one")
+        return None if row is None else bytes(row[0])
+
+    def begin(self, genesis: bytes, rows: Iterable[tuple[bytes, bytes]]) -> None:
+        """Write the state before the first block, once.
+
+        Raises
+        ------
+        StoreFailed
+        """
+        with self._writing():
+            self._writer.execute("INSERT INTO facts VALUES ('format', ?)", (_FORMAT,))
+            self._writer.execute("INSERT INTO facts VALUES ('genesis', ?)", (genesis,))
+            self._writer.executemany("INSERT INTO state VALUES (?, ?)", rows)
+
+    def append(self, b: Block) -> None:
+        """Write a block and what it changed, in one transaction; durable on return. May be called in another thread.
+
+        Raises
+        ------
+        StoreFailed
+            The disk did not take it; nothing of it is there, and nothing of it may be shown.
+        """
+        first = b.height << _INDEX_BITS
+        with self._writing():
+            self._writer.execute("INSERT INTO blocks VALUES (?, ?, ?)", (b.height, b.header, b.app_hash))
+            self._writer.executemany(
+                "INSERT INTO txs VALUES (?, ?, ?, ?, ?)",
+                ((first + r.index, tx_hash(raw), raw, r.code, r.log) for raw, r in zip(b.txs, b.results, strict=True)),
+            )
+            self._writer.executemany("DELETE FROM state WHERE key = ?", ((key,) for key in b.deletes))
+            self._writer.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", b.puts)
+
+    def state(self) -> Iterator[tuple[bytes, bytes]]:
+        """All rows of the state, in key order."""
+        with self._reading():
+            for key, value in self._reader.execute("SELECT key, value FROM state ORDER BY key"):
+                yield bytes(key), bytes(value)
+
+    def headers(self, first: int, last: int) -> Iterator[tuple[int, bytes, bytes]]:
+        """(height, signed header, app hash after it) of the blocks from `first` to `last`, rising."""
+        query = "SELECT height, header, app_hash FROM blocks WHERE height BETWEEN ? AND ? ORDER BY height"
+        with self._reading():
+            yield from self._reader.execute(query, (first, last))
+
+    def height(self) -> int:
+        """The last block's height; 0 before the first."""
+        with self._reading():
+            return self._reader.execute("SELECT coalesce(max(height), 0) FROM blocks").fetchone()[0]
+
+    def header(self, height: int) -> bytes | None:
+        """Return a block's signed header."""
+        with self._reading():
+            row = self._reader.execute("SELECT header FROM blocks WHERE height = ?", (height,)).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def txs(self, height: int) -> list[StoredTx]:
+        """A block's transactions, in order."""
+        query = "SELECT position, raw, code, log FROM txs WHERE position BETWEEN ? AND ? ORDER BY position"
+        with self._reading():
+            rows = self._reader.execute(query, (height << _INDEX_BITS, ((height + 1) << _INDEX_BITS) - 1)).fetchall()
+        return [_stored(*row) for row in rows]
+
+    def tx(self, h: bytes) -> StoredTx | None:
+        """Return the committed transaction of a hash."""
+        query = "SELECT position, raw, code, log FROM txs WHERE hash = ? ORDER BY position LIMIT 1"
+        with self._reading():
+            row = self._reader.execute(query, (h,)).fetchone()
+        return None if row is None else _stored(*row)
+
+    def tx_hashes(self, height: int) -> list[bytes]:
+        """The hashes of a block's transactions, in order: `txs_digest` of them stands in its header."""
+        query = "SELECT hash FROM txs WHERE position BETWEEN ? AND ? ORDER BY position"
+        with self._reading():
+            rows = self._reader.execute(query, (height << _INDEX_BITS, ((height + 1) << _INDEX_BITS) - 1)).fetchall()
+        return [bytes(row[0]) for row in rows]
+
+    def holds_txs(self, height: int, digest: bytes) -> bool:
+        """Whether a block's stored transactions are those its header names."""
+        return txs_digest([tx_hash(t.raw) for t in self.txs(height)]) == digest
+
+    @contextmanager
+    def _writing(self) -> Generator[None]:
+        try:
+            self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._writer.execute("COMMIT")
+            except BaseException:
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
+                raise
+        except sqlite3.Error as e:
+            raise StoreFailed(
+                f"{self.path} did not take a block ({e}); free disk space and start the ledger again"
+            ) from None
+
+    @contextmanager
+    def _reading(self) -> Generator[None]:
+        try:
+            yield
+        except sqlite3.Error as e:
+            raise StoreFailed(f"{self.path} cannot be read ({e}); restore a backup of the ledger") from None
+
+
+def _stored(position: int, raw: bytes, code: int, log: str) -> StoredTx:
+    return StoredTx(raw, TxResult(position >> _INDEX_BITS, position & ((1 << _INDEX_BITS) - 1), code, log))
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "cache_size=-16384"):
+        with closing(db.execute(f"PRAGMA {pragma}")):
+            pass
+    return db
+
+
+def _hold(path: Path) -> IO[bytes]:
+    try:
+        file = path.with_name(path.name + ".lock").open("ab")
+    except OSError as e:
+        raise Misconfigured(
+            f"cannot write beside {path} ({e.strerror}); choose a folder that you may write to"
+        ) from None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise Misconfigured(f"another ledger runs on {path}; stop it or name another file") from None
+    return file

@@ -1,0 +1,246 @@
+"""The embedded engine: one process makes the blocks, signs their headers with a genesis key, and keeps them.
+
+A block is taken from the mempool, applied, written in one transaction and flushed; then it exists for everybody at
+once: the head moves, queries answer from it, subscribers hear of it. When the disk does not take it the engine ends,
+because its memory is then ahead of its file.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Final, NamedTuple
+
+import anyio
+from anyio import to_thread
+
+from davy.ledger.driver.blockstore import Block, BlockStore
+from davy.ledger.driver.mempool import Mempool
+from davy.ledger.driver.recovery import recover
+from davy.ledger.headers import OpenedHeader
+from davy.ledger.rules.machine import Verdict
+from davy.protocol.chain import Account, Head, Header, Proof, SignedHeader, header_hash, txs_digest
+from davy.protocol.encoding import decode, encode
+from davy.protocol.errors import Busy, Misconfigured, StoreFailed, TxCode, TxFailed
+from davy.protocol.genesis import Genesis, chain_id
+from davy.protocol.limits import MAX_BLOCK_BYTES, MAX_BLOCK_TXS, MAX_RESULT_BYTES, MAX_SUBSCRIBERS
+from davy.protocol.ports import Clock, KeyStore
+from davy.protocol.signing import Domain
+from davy.protocol.transaction import tx_hash
+from davy.protocol.words import KeyRole
+
+_log: Final = logging.getLogger(__name__)
+_HEARD_AT_MOST: Final = 64
+"""Heads that wait for a subscriber before it is dropped."""
+
+
+class Proved(NamedTuple):
+    """A value of the state after `height` (None: absent) and its proof; header `height` + 1 holds the app hash."""
+
+    height: int
+    value: bytes | None
+    proof: Proof
+
+
+class Subscriber:
+    """Hears of every new height. `scope` is cancelled when it falls behind: whoever reads for it must run inside."""
+
+    def __init__(self) -> None:
+        self.scope = anyio.CancelScope()
+        self._send, self.heights = anyio.create_memory_object_stream[int](_HEARD_AT_MOST)
+
+    def tell(self, height: int) -> None:
+        try:
+            self._send.send_nowait(height)
+        except anyio.WouldBlock:
+            self.scope.cancel()
+        except anyio.BrokenResourceError:
+            pass  # it has left
+
+    def close(self) -> None:
+        self._send.close()
+        self.heights.close()
+
+
+class Producer:
+    """The one maker of blocks of a chain; `run` makes them until it is cancelled.
+
+    Parameters
+    ----------
+    keys
+        Its producer key must stand in the genesis.
+    block_time
+        Milliseconds from one block to the next; while more waits than a block takes, the next one is made at once.
+    empty_blocks
+        False: nothing happens while no transaction waits, epochs neither.
+
+    Raises
+    ------
+    Misconfigured
+        The key makes no blocks on this chain, or the file is not this chain's or damaged.
+    """
+
+    def __init__(
+        self,
+        genesis: Genesis,
+        store: BlockStore,
+        keys: KeyStore,
+        clock: Clock,
+        *,
+        block_time: int = 250,
+        empty_blocks: bool = True,
+    ) -> None:
+        self.genesis = genesis
+        self.chain = chain_id(genesis)
+        self.public = keys.public(KeyRole.PRODUCER)
+        if self.public not in genesis.producers:
+            raise Misconfigured("this home's producer key makes no blocks on this chain; use the one its genesis names")
+        self.store = store
+        self._machine, self.head = recover(store, genesis)
+        self._keys = keys
+        self._clock = clock
+        self._block_time = block_time
+        self._empty_blocks = empty_blocks
+        self._mempool = Mempool()
+        self._arrival = anyio.Event()
+        self._whole = anyio.Lock()
+        """Held while the machine is ahead of the disk: nobody reads its state meanwhile."""
+        self._failed = False
+        self._subscribers: set[Subscriber] = set()
+
+    def submit(self, raw: bytes) -> Verdict:
+        """Check a transaction at the door and let it wait for a block.
+
+        Returns
+        -------
+        Verdict
+            With a code other than OK: it was turned down.
+
+        Raises
+        ------
+        Replayed
+            It waits already.
+        Busy
+            No room.
+        """
+        self._mempool.refuse_known_or_full(tx_hash(raw), len(raw))
+        verdict = self._machine.check_tx(raw)
+        if verdict.code is not TxCode.OK:
+            return verdict
+        sender, nonce = verdict.sender, verdict.nonce
+        due = nonce if self._mempool.holds_of(sender) else self._nonce(sender)
+        try:
+            self._mempool.add(verdict.hash, raw, sender, nonce, due)
+        except TxFailed as e:
+            return verdict._replace(code=e.code, message=str(e))
+        self._arrival.set()
+        return verdict
+
+    def waiting(self) -> tuple[int, int]:
+        """How many transactions wait, and their bytes."""
+        return len(self._mempool), self._mempool.bytes
+
+    async def run(self) -> None:
+        """Make blocks.
+
+        Raises
+        ------
+        StoreFailed
+            The disk did not take one. The engine is of no use afterwards: start it again on its file.
+        """
+        due = self._clock.now()
+        while True:
+            if not self._empty_blocks and not self._mempool:
+                self._arrival = anyio.Event()
+                await self._arrival.wait()
+            if not self._mempool.fills(MAX_BLOCK_TXS, MAX_BLOCK_BYTES):
+                await self._clock.sleep_until(due)
+            due = max(due + self._block_time, self._clock.now())
+            await self.make_block()
+
+    async def make_block(self) -> Head:
+        """Make the next block of what waits; durable on return, and known to all.
+
+        Raises
+        ------
+        StoreFailed
+            See `run`.
+        """
+        async with self._whole:
+            self._usable()
+            with anyio.CancelScope(shield=True):
+                await self._extend(self._mempool.take(MAX_BLOCK_TXS, MAX_BLOCK_BYTES))
+        for subscriber in tuple(self._subscribers):
+            subscriber.tell(self.head.height)
+        return self.head
+
+    async def query(self, path: str, data: bytes) -> tuple[int, bytes]:
+        """Answer from the newest durable state: (height, canonical bytes).
+
+        Raises
+        ------
+        TxFailed, Malformed
+            See `Machine.query`.
+        """
+        async with self._whole:
+            self._usable()
+            return self._machine.height, self._machine.query(path, data)
+
+    async def prove(self, key: bytes) -> Proved:
+        """Prove what the newest durable state holds at a key."""
+        async with self._whole:
+            self._usable()
+            value, proof = self._machine.prove(key)
+            return Proved(self._machine.height, value, proof)
+
+    @contextmanager
+    def subscribed(self) -> Generator[Subscriber]:
+        """Hear of every height from now on.
+
+        Raises
+        ------
+        Busy
+            Too many listen already.
+        """
+        if len(self._subscribers) >= MAX_SUBSCRIBERS:
+            raise Busy(f"{MAX_SUBSCRIBERS} subscribers listen already; poll instead, or try again later")
+        subscriber = Subscriber()
+        self._subscribers.add(subscriber)
+        try:
+            yield subscriber
+        finally:
+            self._subscribers.discard(subscriber)
+            subscriber.close()
+
+    async def _extend(self, txs: list[bytes]) -> None:
+        made = self._signed_header(txs)
+        height = made.header.height
+        self._failed = True  # until the block is whole on the disk
+        done = self._machine.apply_block(height, made.header.time, txs)
+        for fault in done.faults:
+            _log.error("block %d: %s", height, fault)
+        puts, deletes = done.changes
+        block = Block(height, made.raw, done.app_hash, txs, done.results, puts.items(), deletes)
+        await to_thread.run_sync(self.store.append, block)
+        self._failed = False
+        self.head = made.head
+
+    def _signed_header(self, txs: list[bytes]) -> OpenedHeader:
+        before = self.head
+        time = max(self._clock.now(), before.time + 1)
+        hashes = [tx_hash(raw) for raw in txs]
+        app_hash, digest = self._machine.app_hash, txs_digest(hashes)
+        header = Header(1, self.chain, before.height + 1, time, before.hash, app_hash, digest, self.public)
+        body = encode(header)
+        raw = encode(SignedHeader(1, body, self._keys.sign(KeyRole.PRODUCER, Domain.HEADER, body)))
+        return OpenedHeader(header, header_hash(body), raw)
+
+    def _nonce(self, sender: bytes) -> int:
+        return decode(self._machine.query("/nonce", sender), Account, limit=MAX_RESULT_BYTES).nonce
+
+    def _usable(self) -> None:
+        if self._failed:
+            raise StoreFailed(
+                f"{self.store.path} did not take the last block; free disk space and start the ledger again"
+            )

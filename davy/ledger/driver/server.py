@@ -1,0 +1,207 @@
+"""JSON-RPC over HTTP and WebSocket: bounded bodies and batches, errors as JSON-RPC says them, slow readers dropped.
+
+``POST /`` takes a call or a batch; ``GET /status`` and the like are calls with parameters in the address;
+``/websocket`` takes calls and ``subscribe``. Served by aiohttp: the client needs it anyway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Annotated, Any, Final, cast
+
+import anyio
+import msgspec
+from aiohttp import WSMsgType, web
+from msgspec import Meta
+
+from davy.ledger.driver.embedded import Producer, Subscriber
+from davy.ledger.driver.methods import Methods, RpcCode, RpcFailed
+from davy.ledger.driver.shapes import Json
+from davy.protocol.errors import Busy, Misconfigured
+from davy.protocol.limits import MAX_RPC_BATCH, MAX_RPC_BODY_BYTES
+
+_PATIENCE_S: Final = 10.0
+"""For a body to arrive, and for a subscriber to answer a ping."""
+_EVENTS: Final = {"tm.event='NewBlock'": "NewBlock", "tm.event='NewBlockHeader'": "NewBlockHeader"}
+_MESSAGES: Final = {
+    RpcCode.PARSE: "Parse error. Invalid JSON",
+    RpcCode.INVALID_REQUEST: "Invalid Request",
+    RpcCode.METHOD_NOT_FOUND: "Method not found",
+    RpcCode.INVALID_PARAMS: "Invalid params",
+    RpcCode.INTERNAL: "Internal error",
+}
+
+
+class _Call(msgspec.Struct, frozen=True):
+    method: Annotated[str, Meta(max_length=64)]
+    params: dict[str, Any] | list[Any] | None = None
+    id: Annotated[str, Meta(max_length=256)] | int | None = None
+    jsonrpc: str = "2.0"
+
+
+class RpcServer:
+    """One producer's front door."""
+
+    def __init__(self, producer: Producer) -> None:
+        self._producer = producer
+        self._methods = Methods(producer)
+        self.app = web.Application(client_max_size=MAX_RPC_BODY_BYTES)
+        self.app.router.add_post("/", self._post)
+        self.app.router.add_get("/websocket", self._websocket)
+        self.app.router.add_get("/{method:[a-z_]{1,64}}", self._get)
+
+    async def _post(self, request: web.Request) -> web.Response:
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                body = await request.read()
+        except web.HTTPRequestEntityTooLarge:
+            said = f"a body holds at most {MAX_RPC_BODY_BYTES} bytes"
+            return _json(_failure(None, RpcCode.INVALID_REQUEST, said), 400)
+        except TimeoutError:
+            return _json(_failure(None, RpcCode.INVALID_REQUEST, "the body did not arrive in time"), 408)
+        return _json(await self.answer(body))
+
+    async def answer(self, body: bytes) -> Json | list[Json]:
+        """Answer a call or a batch; whatever is wrong with it is in the answer."""
+        try:
+            asked: object = msgspec.json.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+            return _failure(None, RpcCode.PARSE, str(e))
+        if not isinstance(asked, list):
+            return await self._call(asked)
+        calls = cast("list[object]", asked)
+        if not 0 < len(calls) <= MAX_RPC_BATCH:
+            said = f"a batch holds 1 to {MAX_RPC_BATCH} calls, not {len(calls)}"
+            return _failure(None, RpcCode.INVALID_REQUEST, said)
+        return [await self._call(one) for one in calls]
+
+    async def _call(self, asked: object) -> Json:
+        try:
+            call = msgspec.convert(asked, _Call)
+        except msgspec.ValidationError as e:
+            return _failure(None, RpcCode.INVALID_REQUEST, str(e))
+        try:
+            return _success(call.id, await self._methods.call(call.method, call.params))
+        except RpcFailed as e:
+            return _failure(call.id, e.code, e.data)
+
+    async def _get(self, request: web.Request) -> web.Response:
+        params = {name: _from_address(value) for name, value in request.query.items()}
+        if request.match_info["method"] == "broadcast_tx_sync":
+            return _json(_failure(-1, RpcCode.INVALID_REQUEST, "hand in transactions by POST"))
+        try:
+            return _json(_success(-1, await self._methods.call(request.match_info["method"], params)))
+        except RpcFailed as e:
+            return _json(_failure(-1, e.code, e.data))
+
+    async def _websocket(self, request: web.Request) -> web.StreamResponse:
+        socket_ = web.WebSocketResponse(max_msg_size=MAX_RPC_BODY_BYTES, heartbeat=_PATIENCE_S)
+        try:
+            with self._producer.subscribed() as subscriber:
+                await socket_.prepare(request)
+                with subscriber.scope:
+                    await self._converse(socket_, subscriber)
+                if subscriber.scope.cancelled_caught and request.transport is not None:
+                    request.transport.abort()
+        except Busy as e:
+            return _json(_failure(None, RpcCode.INTERNAL, str(e)), 503)
+        return socket_
+
+    async def _converse(self, socket_: web.WebSocketResponse, subscriber: Subscriber) -> None:
+        events: dict[str, _Call] = {}
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._tell, socket_, subscriber, events)
+            async for message in socket_:
+                if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
+                    break
+                body: bytes = message.data.encode() if isinstance(message.data, str) else message.data
+                answer = self._subscribe(body, events) or await self.answer(body)
+                await socket_.send_str(msgspec.json.encode(answer).decode())
+            tasks.cancel_scope.cancel()
+
+    def _subscribe(self, body: bytes, events: dict[str, _Call]) -> Json | None:
+        """Answer a (un)subscription; None for anything else."""
+        try:
+            call = msgspec.json.decode(body, type=_Call)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return None
+        if call.method == "unsubscribe_all":
+            events.clear()
+        elif call.method in ("subscribe", "unsubscribe"):
+            query = _query_of(call)
+            if query not in _EVENTS:
+                return _failure(call.id, RpcCode.INVALID_PARAMS, f"the queries are: {', '.join(_EVENTS)}")
+            if call.method == "subscribe":
+                events[query] = call
+            else:
+                events.pop(query, None)
+        else:
+            return None
+        return _success(call.id, {})
+
+    async def _tell(self, socket_: web.WebSocketResponse, subscriber: Subscriber, events: dict[str, _Call]) -> None:
+        async for height in subscriber.heights:
+            for query, call in list(events.items()):
+                show = self._methods.block if _EVENTS[query] == "NewBlock" else self._methods.header
+                data = {"type": f"tendermint/event/{_EVENTS[query]}", "value": show(height)}
+                result = {"query": query, "data": data, "events": {"tm.event": [_EVENTS[query]]}}
+                await socket_.send_str(msgspec.json.encode(_success(call.id, result)).decode())
+
+
+@asynccontextmanager
+async def listening(app: web.Application, host: str, port: int) -> AsyncGenerator[str]:
+    """Serve an application on a port (0: any free one) and give its address.
+
+    Raises
+    ------
+    Misconfigured
+        The port is taken, or the address is not this machine's.
+    """
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, keepalive_timeout=75)
+    await runner.setup()
+    try:
+        try:
+            await web.TCPSite(runner, host, port).start()
+        except OSError as e:
+            raise Misconfigured(_why_not(e, host, port)) from None
+        bound: int = runner.addresses[0][1]
+        yield f"http://{f'[{host}]' if ':' in host else host}:{bound}"
+    finally:
+        await runner.cleanup()
+
+
+def _why_not(e: OSError, host: str, port: int) -> str:
+    if e.errno == errno.EADDRINUSE:
+        return f"port {port} on {host} is taken; stop what listens there or choose another with --port"
+    if e.errno == errno.EACCES:
+        return f"port {port} needs more rights than this user has; choose one above 1023 with --port"
+    return f"cannot listen on {host}:{port} ({e.strerror}); name an address of this machine"
+
+
+def _query_of(call: _Call) -> str:
+    params = call.params
+    value = params.get("query") if isinstance(params, dict) else params[0] if params else None
+    return value.replace(" ", "") if isinstance(value, str) else ""
+
+
+def _success(call_id: str | int | None, result: Json) -> Json:
+    return {"jsonrpc": "2.0", "id": call_id, "result": result}
+
+
+def _failure(call_id: str | int | None, code: RpcCode, data: str) -> Json:
+    error = {"code": int(code), "message": _MESSAGES[code], "data": data[:1_000]}
+    return {"jsonrpc": "2.0", "id": call_id, "error": error}
+
+
+def _json(answer: Json | list[Json], status: int = 200) -> web.Response:
+    return web.Response(body=msgspec.json.encode(answer), status=status, content_type="application/json")
+
+
+def _from_address(value: str) -> str | bool:
+    """A parameter as CometBFT writes it into an address: text in quotation marks, true, false, numbers."""
+    if value in ("true", "false"):
+        return value == "true"
+    return value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value
