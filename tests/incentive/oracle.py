@@ -18,7 +18,7 @@ Vector = np.ndarray[tuple[int], np.dtype[np.float64]]
 
 @dataclass
 class Oracle:
-    """What the oracle found; all between 0 and 1. `bonds` are those of the epoch before they are rounded for storage."""
+    """What the oracle found; all between 0 and 1. `bonds` are not rounded for storage."""
 
     active_stake: Vector
     consensus: Vector

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from davy.incentive import fixed_point as fp
 from davy.incentive.fixed_point import MAX_AMOUNT, MAX_N, MAX_TOTAL_STAKE, ONE, Int64
-from tests.incentive.epochs import ints
+from tests.incentive.epochs import Stream, ints
 
 claims = st.lists(st.integers(0, MAX_TOTAL_STAKE // 40), min_size=1, max_size=40)
 
@@ -55,7 +55,7 @@ def test_apportion_by_largest_remainder_ties_by_index(total: int, asked: list[in
 
 
 def test_apportion_of_a_batch_is_that_of_each() -> None:
-    rng = np.random.default_rng(0)
+    rng = Stream(0)
     asked = rng.integers(0, 10**12, (6, 9))
     asked[3] = 0
     totals = rng.integers(0, MAX_AMOUNT, 6)
@@ -93,7 +93,7 @@ def test_column_normalise_is_the_floor_or_one_above(column: list[int]) -> None:
 
 @pytest.mark.parametrize("largest", [1, 2**30, 2**60 // MAX_N])
 def test_column_normalise_of_products_is_within_its_stated_error(largest: int) -> None:
-    rng = np.random.default_rng(largest)
+    rng = Stream(largest)
     products: Int64 = rng.integers(0, largest + 1, (MAX_N, 2))
     products[:, 1] = 0
     shares = fp.column_normalise_products(products)
