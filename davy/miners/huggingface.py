@@ -69,8 +69,10 @@ class HuggingFace:
         self._vocabulary = TokenizerFile(checkpoint.tokenizer)
         self._context = checkpoint.context
         torch.set_num_threads(threads)
+        model = _load(checkpoint, DTYPES[dtype], device)
+        _try(model, self._vocabulary.size, checkpoint.folder)
         self._batcher = Batcher[Any](
-            _load(checkpoint, DTYPES[dtype], device),
+            model,
             self._vocabulary,
             checkpoint.ends,
             most=batch,
@@ -120,11 +122,23 @@ async def _items(receive: MemoryObjectReceiveStream[Item]) -> AsyncGenerator[Pie
 
 def _load(checkpoint: Checkpoint, dtype: torch.dtype, device: str) -> Any:
     try:
-        shape = llama.shape_of(checkpoint.config)
-        if shape is not None:
-            return llama.Llama(checkpoint, shape, dtype, device)
-        from davy.miners.automodel import AutoModel
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as e:
+        reason = str(e).splitlines()[0]
+        raise Misconfigured(f"torch cannot use the device {device} ({reason}): choose cpu, or another one") from None
+    shape = llama.shape_of(checkpoint.config)
+    if shape is not None:
+        return llama.Llama(checkpoint, shape, dtype, device)
+    from davy.miners.automodel import AutoModel
 
-        return AutoModel(checkpoint, dtype, device)
-    except (RuntimeError, AssertionError) as e:  # torch says so when there is no such device
-        raise Misconfigured(f"torch cannot use {device}: {str(e).splitlines()[0]}; choose another device") from e
+    return AutoModel(checkpoint, dtype, device)
+
+
+def _try(model: Any, tokens: int, folder: Path) -> None:
+    """Make one token, so that weights that do not fit each other or the tokenizer are found before anybody asks."""
+    try:
+        _, logits = model.start([[0]], 1)
+    except (RuntimeError, IndexError) as e:
+        raise Misconfigured(f"the weights in {folder} do not fit its config.json: {str(e).splitlines()[0]}") from e
+    if logits.shape[-1] < tokens:
+        raise Misconfigured(f"the tokenizer in {folder} has {tokens} tokens, its model only {logits.shape[-1]}")

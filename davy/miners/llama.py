@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariableType]
 from torch import Tensor
 from torch.nn.functional import embedding, linear, scaled_dot_product_attention, silu
@@ -98,9 +99,9 @@ class Llama:
             theta = shape.rope_parameters.rope_theta
         self._device, self._dtype = torch.device(device), dtype
         w: dict[str, Tensor] = {}
-        for path in checkpoint.weights:
-            w |= load_file(path)
         try:
+            for path in checkpoint.weights:
+                w |= load_file(path)
             self._embed = self._load(w, "model.embed_tokens")
             self._head = self._embed if shape.tie_word_embeddings else self._load(w, "lm_head")
             self._norm = self._load(w, "model.norm")
@@ -109,6 +110,8 @@ class Llama:
             self._blocks = [{n: self._load(w, f"model.layers.{i}.{n}") for n in names} for i in range(self._layers)]
         except KeyError as e:
             raise Misconfigured(f"{checkpoint.folder} lacks the weights {e}: copy the model's folder again") from None
+        except SafetensorError as e:
+            raise Misconfigured(f"{checkpoint.folder} has damaged safetensors ({e}): copy it again") from None
         exponents = torch.arange(0, self._width, 2, dtype=torch.float32, device=self._device) / self._width
         self._frequencies: Tensor = 1.0 / theta**exponents
 

@@ -73,9 +73,6 @@ class MinerHandler:
     ----------
     backend
         The model served first; `swap` changes it.
-    unsigned
-        Answer requests that carry no signature, for trying a miner out on one's own machine. Their receipts name a
-        caller of 32 zero bytes.
     """
 
     def __init__(
@@ -89,7 +86,6 @@ class MinerHandler:
         view: ChainView,
         admission: Admission,
         backend: Backend,
-        unsigned: bool = False,
     ) -> None:
         self._keys = keys
         self._chain = chain
@@ -98,7 +94,6 @@ class MinerHandler:
         self._entropy = entropy
         self._view = view
         self._admission = admission
-        self._unsigned = unsigned
         self._started = clock.now() // 1000
         self._stopping = False
         self._interrupted = False
@@ -106,6 +101,10 @@ class MinerHandler:
 
     async def handle(self, request: SignedRequest) -> Response | StreamReply:
         """Answer one request; never raises on account of what it holds."""
+        return await self.answer(request, signed=True)
+
+    async def answer(self, request: SignedRequest, *, signed: bool) -> Response | StreamReply:
+        """Answer one request; `signed` false takes one that carries no signature, too (`Unsigned`)."""
         routes = {
             ("GET", "/health"): self._health,
             ("GET", "/v1/models"): self._models,
@@ -115,7 +114,7 @@ class MinerHandler:
         try:
             if route is None:
                 raise NotFound(f"there is no {request.method} {request.path[:64]}; POST /v1/completions", "not_found")
-            return await route(request)
+            return await route(request, signed)
         except Exception as e:
             return _told(e)
 
@@ -132,7 +131,7 @@ class MinerHandler:
         """End what runs, within one token: streams get an error event and a receipt that says cancelled."""
         self._stopping = self._interrupted = True
 
-    async def _health(self, _: SignedRequest) -> Response:
+    async def _health(self, _: SignedRequest, signed: bool) -> Response:
         status, code = ("stopping", 503) if self._stopping else ("ok", 200)
         try:
             self._view.anchor(self._clock.now())
@@ -149,14 +148,14 @@ class MinerHandler:
         }
         return Response(code, (JSON,), msgspec.json.encode(body))
 
-    async def _models(self, _: SignedRequest) -> Response:
+    async def _models(self, _: SignedRequest, signed: bool) -> Response:
         serving = self.serving
         owner = self._keys.public(KeyRole.HOTKEY).hex()
         card = ModelCard(serving.model_id.hex(), self._started, owner, serving.manifest.name)
         return Response(200, (JSON,), to_json(ModelList([card])))
 
-    async def _completions(self, request: SignedRequest) -> Response | StreamReply:
-        job = await self._accept(request)
+    async def _completions(self, request: SignedRequest, signed: bool) -> Response | StreamReply:
+        job = await self._accept(request, signed)
         headers = (("x-request-id", job.caller.request_id.hex()),)
         if not job.request.stream:
             return await self._whole(job, headers)
@@ -166,12 +165,12 @@ class MinerHandler:
 
         return StreamReply(200, headers, pump)
 
-    async def _accept(self, request: SignedRequest) -> Job:
+    async def _accept(self, request: SignedRequest, signed: bool) -> Job:
         """Everything that can refuse a request, cheapest first; holds nothing yet."""
         if self._stopping:
             raise Busy("this miner is stopping; ask another one")
         now = self._clock.now()
-        if self._unsigned and not any(name == "signature" for name, _ in request.headers):
+        if not signed and not any(name == "signature" for name, _ in request.headers):
             caller = Caller(NOBODY, self._entropy.bytes(32), self._view.anchor(now), EMPTY_BRAKE_HEAD, now)
         else:
             caller = await self._verifier.verify(request, admits=self._admission.authorise)
@@ -264,6 +263,19 @@ class MinerHandler:
             created=self._clock.now(),
         )
         return make_receipt(self._keys, self._chain, job.caller, job.body, served)
+
+
+class Unsigned:
+    """A second door to a miner, for its own machine only: OpenAI's clients may ask there without signing.
+
+    The receipts name a caller of 32 zero bytes; admission still counts places, and rates by that caller.
+    """
+
+    def __init__(self, miner: MinerHandler) -> None:
+        self._miner = miner
+
+    async def handle(self, request: SignedRequest) -> Response | StreamReply:
+        return await self._miner.answer(request, signed=False)
 
 
 def _told(e: Exception) -> Response:

@@ -75,7 +75,7 @@ class Miner(NamedTuple):
 MINER, VALIDATOR, STRANGER = SeededKeys(1), SeededKeys(2), SeededKeys(3)
 
 
-async def start(backend: Backend, rules: Rules | None = None, *, unsigned: bool = False) -> Miner:
+async def start(backend: Backend, rules: Rules | None = None) -> Miner:
     """A miner at height 10, where VALIDATOR has 5 tokens of stake."""
     clock = LoopClock()
     verifier = RequestVerifier(MINER.public(KeyRole.HOTKEY), CHAIN, clock, MemoryStore())
@@ -87,7 +87,7 @@ async def start(backend: Backend, rules: Rules | None = None, *, unsigned: bool 
     admission.update(metagraph(10, neuron(0, VALIDATOR.public(KeyRole.HOTKEY), 5 * TOKEN)))
     handler = MinerHandler(
         keys=MINER, chain=CHAIN, verifier=verifier, clock=clock, entropy=SeededEntropy(), view=view,
-        admission=admission, backend=backend, unsigned=unsigned,
+        admission=admission, backend=backend,
     )  # fmt: skip
     network = MemoryNetwork(clock, 0.0, no_delay, Random(0))
     endpoint = Endpoint("miner", 9000, b"\x0f" * 32, b"")

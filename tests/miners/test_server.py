@@ -11,7 +11,7 @@ import pytest
 
 from davy.miners.admission import NOBODY, Rules
 from davy.miners.backend import Piece, Tally
-from davy.miners.server import ANSWER_SECONDS
+from davy.miners.server import ANSWER_SECONDS, Unsigned
 from davy.network.openai import CompletionRequest, CompletionResponse, parse_response
 from davy.protocol.errors import Misconfigured
 from davy.protocol.manifest import Identity, model_id
@@ -207,8 +207,10 @@ async def test_the_model_goes_by_its_id_or_its_name() -> None:
 async def test_unsigned_requests_are_answered_only_where_told_so() -> None:
     body = json.dumps({"model": "letters", "prompt": "a"}).encode()
     request = SignedRequest("POST", "/v1/completions", (("content-type", "application/json"),), body)
-    assert error_of(await (await start(Letters())).call(request)) == (401, "bad_signature")
-    receipt = receipt_of(await (await start(Letters(), unsigned=True)).call(request))
+    miner = await start(Letters())
+    assert error_of(await miner.call(request)) == (401, "bad_signature")
+    miner.network.serve(miner.endpoint, Unsigned(miner.handler))
+    receipt = receipt_of(await miner.call(request))
     assert receipt.caller == NOBODY == bytes(32)
     assert receipt.anchor.height == 10
 
