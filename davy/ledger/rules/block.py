@@ -1,7 +1,7 @@
 """What happens in a block besides its transactions: payouts and accrual before them, epochs after them.
 
-Each part stands in a savepoint of its own. A part that raises or does not conserve is undone, counted in the state and named in
-the operator's log; the rest of the block goes on.
+Each part stands in a savepoint of its own. A part that raises or does not conserve is undone, counted in the state
+and named in the operator's log; the rest of the block goes on.
 """
 
 from __future__ import annotations

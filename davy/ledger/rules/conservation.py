@@ -1,7 +1,7 @@
 """issued = balances + stakes + unbonding + escrows + deposits + pending + burned: the witness of every part of a block.
 
-No rule keeps these sums. They follow from the records: what a part of a block wrote, minus what stood there before, must leave
-issued − everything held at zero. A part that breaks this is rolled back like one that raised.
+No rule keeps these sums. They follow from the records: what a part of a block wrote, minus what stood there before,
+must leave issued − everything held at zero. A part that breaks this is rolled back like one that raised.
 """
 
 from __future__ import annotations

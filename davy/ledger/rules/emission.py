@@ -12,7 +12,7 @@ from davy.protocol.words import MAX_SUPPLY, Moment
 
 
 def block_reward(height: int, p: ChainParameters) -> int:
-    """Base units a block may mint: `block_reward`, halved (rounded down) after each `halving_interval` blocks; heights from 1."""
+    """Base units of a block (heights from 1): `block_reward`, halved each `halving_interval` blocks, rounded down."""
     halvings = (height - 1) // p.halving_interval
     return p.block_reward >> min(halvings, 64)
 
@@ -37,7 +37,8 @@ def accrue(s: State, at: Moment, netuid: int) -> None:
 def scheduled_issuance(g: Genesis, height: int) -> int:
     """What must have been issued at a height while the genesis' shares stand: compare with `Issuance.issued`.
 
-    Allocations + Σ over blocks Σ over subnets floor(reward · share / 10^6), at most MAX_SUPPLY. Burning changes nothing in it.
+    Allocations + Σ over blocks Σ over subnets floor(reward · share / 10^6), at most MAX_SUPPLY. Burning changes
+    nothing in it.
     """
     p = g.parameters
     issued, first = sum(a.amount for a in g.allocations), 1

@@ -1,7 +1,8 @@
 """An epoch of a subnet: what its mechanism is asked, and the records that come of it.
 
-The order: commits that fell due expire; the mechanism turns stake, weights and bonds into shares; `payment` pays them; bonds,
-results and the epoch's record are written; the price moves and the next epoch begins. All within one savepoint.
+The order: commits that fell due expire; the mechanism turns stake, weights and bonds into shares; `payment` pays
+them; bonds, results and the epoch's record are written; the price moves and the next epoch begins. All within one
+savepoint.
 """
 
 from __future__ import annotations

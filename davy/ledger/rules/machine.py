@@ -13,7 +13,7 @@ from davy.ledger.rules.records import CHAIN, ISSUANCE, TABLES
 from davy.ledger.rules.state import Changes, State
 from davy.ledger.rules.transactions import NONCE_WINDOW, Signatures, apply_transaction, known_sender, open_checked
 from davy.ledger.rules.trie import Trie
-from davy.protocol.chain import Proof, TxResult
+from davy.protocol.chain import Issuance, Proof, TxResult
 from davy.protocol.encoding import Wire, decode, encode
 from davy.protocol.errors import Malformed, Refused, TxCode, TxFailed
 from davy.protocol.genesis import Genesis, chain_id
@@ -36,7 +36,7 @@ class Verdict(NamedTuple):
 
 
 class BlockResult(NamedTuple):
-    """What a block did. `faults` are internal errors that were rolled back, for the operator's log, not part of consensus."""
+    """What a block did. `faults`: internal errors that were rolled back, for the operator's log, not consensus."""
 
     results: tuple[TxResult, ...]
     app_hash: bytes
@@ -55,7 +55,7 @@ class Machine:
     def __init__(self, g: Genesis, state: State, height: int, time: int) -> None:
         self.genesis = g
         self.height, self.time = height, time
-        self._state = state
+        self.state = state
         self._known = Signatures(2 * MAX_PENDING_TXS)
         rows = sorted((key, encode(record)) for key, record in state.records.items())
         self._trie = Trie((key, value_hash(value)) for key, value in rows)
@@ -82,8 +82,8 @@ class Machine:
         Raises
         ------
         Malformed
-            A row that is no record; rows of another chain or height; rows whose base units do not add up. The app hash is for
-            the caller to compare with the block's.
+            A row that is no record; rows of another chain or height; rows whose base units do not add up. The app
+            hash is for the caller to compare with the block's.
         """
         records: dict[bytes, Wire] = {}
         for key, value in rows:
@@ -95,13 +95,13 @@ class Machine:
         chain, counted = s.get(CHAIN), s.get(ISSUANCE)
         if chain is None or counted is None or chain.chain != chain_id(g):
             raise Malformed("the stored state is of another chain; use the home that belongs to this genesis")
-        if counted != _issuance_of(s, height):
+        if counted != Issuance(**{**places(s.records.values()), "height": height}):
             raise Malformed(f"the stored state is not whole at height {height}; restore a backup")
         return cls(g, s, height, time)
 
     def rows(self) -> Iterable[tuple[bytes, bytes]]:
         """The whole state as `restore` takes it, in key order."""
-        return ((key, encode(record)) for key, record in sorted(self._state.records.items()))
+        return ((key, encode(record)) for key, record in sorted(self.state.records.items()))
 
     def check_tx(self, raw: bytes) -> Verdict:
         """Whether a block would take this transaction, by the state after the last block; its rule is not run.
@@ -110,10 +110,10 @@ class Machine:
         """
         sender, nonce = b"", 0
         try:
-            opened = open_checked(self._state, raw, self._known)
+            opened = open_checked(self.state, raw, self._known)
             self._known.remember(opened.hash)
             sender, nonce = opened.body.sender, opened.body.nonce
-            expected = known_sender(self._state, sender)
+            expected = known_sender(self.state, sender)
             if not expected <= nonce < expected + NONCE_WINDOW:
                 raise TxFailed(TxCode.WRONG_NONCE, f"the sender's next nonce is {expected}, not {nonce}; sign again")
         except TxFailed as e:
@@ -130,7 +130,7 @@ class Machine:
         """
         if height != self.height + 1:
             raise Refused(f"block {height} was handed in after block {self.height}; hand in {self.height + 1}")
-        s = self._state
+        s = self.state
         at = Moment(height, max(time, self.time))
         faults: list[str] = []
         begin_block(s, at, faults)
@@ -159,23 +159,17 @@ class Machine:
         return encode(self._queries.answer(path, data, self.height))
 
     def prove(self, key: bytes) -> tuple[bytes | None, Proof]:
-        """The bytes at a key, None if there are none, and the proof against `app_hash`; keys are made as in `records`."""
-        record = self._state.records.get(key)
+        """The bytes at a key (None: absent) and the proof against `app_hash`; `records` says how keys are made."""
+        record = self.state.records.get(key)
         return (None if record is None else encode(record)), self._trie.prove(key)
 
     def _deliver(self, at: Moment, index: int, raw: bytes, faults: list[str]) -> TxResult:
         try:
             if index >= MAX_BLOCK_TXS:
                 raise TxFailed(TxCode.TOO_EXPENSIVE, "the block holds more transactions than it may; hand it in again")
-            apply_transaction(self._state, at, open_checked(self._state, raw, self._known).body)
+            apply_transaction(self.state, at, open_checked(self.state, raw, self._known).body)
         except TxFailed as e:
             if e.code is TxCode.INTERNAL:
                 faults.append(str(e))
             return TxResult(at.height, index, int(e.code), str(e)[:1_000])
         return TxResult(at.height, index, int(TxCode.OK), "")
-
-
-def _issuance_of(s: State, height: int) -> Wire:
-    from davy.protocol.chain import Issuance
-
-    return Issuance(**{**places(s.records.values()), "height": height})

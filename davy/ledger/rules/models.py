@@ -42,7 +42,8 @@ def may_serve(s: State, at: Moment, model: bytes, identity: Identity) -> None:
     Raises
     ------
     TxFailed
-        NOT_FOUND: not registered. WRONG_TIME: under review. MISMATCH: files are claimed that the manifest lists none of.
+        NOT_FOUND: not registered. WRONG_TIME: under review. MISMATCH: files are claimed that the manifest lists
+        none of.
     """
     record = s.need(MODELS, model, "no model of this id is registered; register it first").model
     if record.permitted_from > at.height:

@@ -160,8 +160,8 @@ def serve(s: State, at: Moment, sender: bytes, x: Serve) -> None:
     Raises
     ------
     TxFailed
-        NOT_FOUND: the hotkey has no UID on a subnet it names, or never registered. MALFORMED: a subnet named twice, or a
-        next fingerprint that is neither empty nor 32 bytes. What `models.may_serve` refuses.
+        NOT_FOUND: the hotkey has no UID on a subnet it names, or never registered. MALFORMED: a subnet named twice,
+        or a next fingerprint that is neither empty nor 32 bytes. What `models.may_serve` refuses.
     """
     hotkey = s.need(HOTKEYS, sender, "this key is no registered hotkey; register it first")
     if len(x.endpoint.next) not in (0, 32):

@@ -1,8 +1,8 @@
 """Paying an epoch, to the last unit: the owner's cut to free balance, all else to stake.
 
-Miners are paid to their owner's stake on the hotkey. Of a validator's dividends the take goes there too, the rest to all who
-have stake on it, pro rata of the least they held. What nobody can be paid, and what an unrevealed commit costs, is burned:
-so what was issued is the schedule, whatever happens.
+Miners are paid to their owner's stake on the hotkey. Of a validator's dividends the take goes there too, the rest
+to all who have stake on it, pro rata of the least they held. What nobody can be paid, and what an unrevealed commit
+costs, is burned: so what was issued is the schedule, whatever happens.
 """
 
 from __future__ import annotations

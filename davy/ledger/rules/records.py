@@ -1,8 +1,8 @@
 """The typed records of the state, and the table that says where each kind stands and how its keys are made.
 
 A key is one tag byte and fields of fixed width, big-endian, so no key is the beginning of another and key order is the
-order of the fields. Numbers that go with every UID of a subnet are packed, big-endian, into one record: an epoch then writes
-a few records instead of one a neuron.
+order of the fields. Numbers that go with every UID of a subnet are packed, big-endian, into one record: an epoch
+then writes a few records instead of one a neuron.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ class WeightsRecord(Wire):
 
 
 class OutcomeRecord(Wire):
-    """What the last epoch, at `height`, found for each UID: u16 arrays, but `stake`, `emission` and `earned` of 64 bits."""
+    """What the last epoch, at `height`, found by UID: arrays of u16; `stake`, `emission`, `earned` of 64 bits."""
 
     height: Height
     stake: bytes

@@ -1,8 +1,9 @@
 """Stake: what coldkeys hold on hotkeys, the least of it held over an epoch, and its way back to free balance.
 
-What votes and earns in an epoch of a subnet is the least that was held from the end of the epoch before to its own end, position by
-position, so what was borrowed for a block, or moved in the middle, counts nothing. A position keeps that minimum (`Low`) for
-each subnet of its hotkey from its first change in the running epoch; without a change it is what is held.
+What votes and earns in an epoch of a subnet is the least that was held from the end of the epoch before to its own
+end, position by position, so what was borrowed for a block, or moved in the middle, counts nothing. A position
+keeps that minimum (`Low`) for each subnet of its hotkey from its first change in the running epoch; without a
+change it is what is held.
 """
 
 from __future__ import annotations
@@ -96,14 +97,14 @@ def move_stake(s: State, hotkey: bytes, coldkey: bytes, change: int) -> None:
 def add_stake(s: State, at: Moment, sender: bytes, x: AddStake) -> None:
     """Free balance becomes stake on a known hotkey. It votes and earns from the first epoch that it is held all over.
 
-    On a hotkey with MAX_DELEGATORS a larger position sends the smallest one (of equal ones the lowest coldkey) into unbonding, so
-    nobody can shut a validator by filling it with dust.
+    On a hotkey with MAX_DELEGATORS a larger position sends the smallest one (of equal ones the lowest coldkey) into
+    unbonding, so nobody can shut a validator by filling it with dust.
 
     Raises
     ------
     TxFailed
-        OUT_OF_RANGE below minimum_stake; NOT_FOUND for a hotkey that never registered; INSUFFICIENT; FULL where no smaller
-        position is left.
+        OUT_OF_RANGE below minimum_stake; NOT_FOUND for a hotkey that never registered; INSUFFICIENT; FULL where no
+        smaller position is left.
     """
     positive(x.amount)
     if x.amount < s.parameters.minimum_stake:

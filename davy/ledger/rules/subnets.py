@@ -30,7 +30,7 @@ SURGE: Final = 3
 
 
 def epoch_end(netuid: int, tempo: int, after: int) -> int:
-    """The first height > `after` with height ≡ −(netuid + 1) (mod tempo): neighbours' epochs end in different blocks."""
+    """The first height > `after` with height ≡ −(netuid + 1) (mod tempo): neighbours end in different blocks."""
     return after + 1 + (-(after + 1) - (netuid + 1)) % tempo
 
 
@@ -40,8 +40,9 @@ def well_formed(mechanism: str, h: Hyperparameters) -> None:
     Raises
     ------
     TxFailed
-        NOT_FOUND for an unknown mechanism. OUT_OF_RANGE: alpha_low > alpha_high, a κ of zero, a steepness that is not 1 to 100
-        thousands, a bonds_format other than 16 or 32, more validators than neurons, or more work than an epoch may be.
+        NOT_FOUND for an unknown mechanism. OUT_OF_RANGE: alpha_low > alpha_high, a κ of zero, a steepness that is
+        not 1 to 100 thousands, a bonds_format other than 16 or 32, more validators than neurons, or more work than
+        an epoch may be.
     """
     if mechanism not in MECHANISMS:
         raise TxFailed(
@@ -90,7 +91,8 @@ def create_subnet(s: State, at: Moment, sender: bytes, x: CreateSubnet) -> None:
 def registration_price(price: int, registrations: int, wanted: int, p: ChainParameters) -> int:
     """The next epoch's price: price · (registrations + wanted) / (2 · wanted), within burn_low and burn_high.
 
-    No registration halves it, as many as wanted keep it, three times as many double it. A price of zero rises from one base unit.
+    No registration halves it, as many as wanted keep it, three times as many double it. A price of zero rises from
+    one base unit.
     """
     counted = min(registrations, SURGE * wanted)
     return min(max(max(price, 1) * (counted + wanted) // (2 * wanted), p.burn_low), p.burn_high)

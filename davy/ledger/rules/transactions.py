@@ -1,8 +1,8 @@
 """From raw bytes to an effect on the state: opened, checked at the door, then applied in a savepoint.
 
-A transaction that may not be included at all (not decodable, another chain, a wrong signature or nonce, an unknown sender) has no
-effect. One that may be included advances its sender's nonce; if its rule then refuses it, or anything goes wrong in it, the nonce is
-all that stays.
+A transaction that may not be included at all (not decodable, another chain, a wrong signature or nonce, an unknown
+sender) has no effect. One that may be included advances its sender's nonce; if its rule then refuses it, or
+anything goes wrong in it, the nonce is all that stays.
 """
 
 from __future__ import annotations
@@ -71,7 +71,8 @@ class Opened(NamedTuple):
 class Signatures:
     """Hashes of transactions whose signature was found right, so that a block does not verify again what the door did.
 
-    A hash covers the signature's bytes too, and a verdict depends on nothing else, so a node that remembers and one that does not agree.
+    A hash covers the signature's bytes too, and a verdict depends on nothing else, so a node that remembers and one
+    that does not agree.
     """
 
     def __init__(self, limit: int) -> None:
@@ -133,8 +134,8 @@ def apply_transaction(s: State, at: Moment, body: TxBody) -> None:
     Raises
     ------
     TxFailed
-        With the reason; INTERNAL for any exception of a rule. The state then holds nothing of it but the nonce, and not even
-        that for NOT_FOUND of its sender and WRONG_NONCE.
+        With the reason; INTERNAL for any exception of a rule. The state then holds nothing of it but the nonce, and
+        not even that for NOT_FOUND of its sender and WRONG_NONCE.
     """
     nonce = known_sender(s, body.sender)
     if body.nonce != nonce:

@@ -1,7 +1,8 @@
 """The authenticated map in memory: a crit-bit trie whose shape depends on its contents alone.
 
-Hashes and the meaning of a proof are davy.protocol.proof's. A batch of changes marks the paths it touches; `root` hashes the
-marked nodes once. Nothing recurses: whoever chooses keys freely can make a path as long as a key has bits.
+Hashes and the meaning of a proof are davy.protocol.proof's. A batch of changes marks the paths it touches; `root`
+hashes the marked nodes once. Nothing recurses: whoever chooses keys freely can make a path as long as a key has
+bits.
 """
 
 from __future__ import annotations

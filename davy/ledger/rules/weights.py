@@ -1,7 +1,7 @@
 """Weights: committed in one epoch, revealed `reveal_epochs` later, each weight bound to what it was given for.
 
-The epochs of a commit are counters in the state, not quotients of heights, so a commit in an epoch's last block is a commit
-of that epoch like any other.
+The epochs of a commit are counters in the state, not quotients of heights, so a commit in an epoch's last block is
+a commit of that epoch like any other.
 """
 
 from __future__ import annotations

@@ -1,0 +1,40 @@
+"""The same blocks give the same bytes in fresh processes, whatever Python's hashes of strings are."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from davy.protocol.transaction import AddStake, RegisterModel
+from davy.protocol.words import TOKEN
+from tests.ledger.rules.world import genesis, manifest, market, pub
+
+ROOT = Path(__file__).parents[3]
+
+
+def a_story() -> str:
+    """App hash after some epochs with votes, delegators, models and a second mechanism."""
+    w = market(genesis(mechanism="yuma2"))
+    w.ok("eve", *(AddStake(pub(hot), TOKEN) for hot in ("ann-hot", "ben-hot", "cat-hot")))
+    w.ok("cat", *(RegisterModel(manifest(name)) for name in ("one", "two", "three")))
+    row = w.row({"cat-hot": 3, "dan-hot": 7})
+    for _ in range(3):
+        epoch = w.commit("ann-hot", row)
+        w.commit("ben-hot", row)
+        w.end_epoch()
+        w.reveal("ben-hot", row, epoch)
+        w.reveal("ann-hot", row, epoch)
+    w.end_epoch()
+    assert w.neuron("dan-hot").incentive > w.neuron("cat-hot").incentive > 0
+    return w.machine.app_hash.hex()
+
+
+def test_the_same_blocks_give_the_same_state_under_every_hash_seed() -> None:
+    code = "from tests.ledger.rules.test_determinism import a_story; print(a_story())"
+    told = a_story()
+    for seed in ("0", "1", "4242"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)}
+        run = subprocess.run(
+            [sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert run.stdout.strip() == told, run.stderr

@@ -1,0 +1,206 @@
+"""Any history of valid, invalid, hostile and malformed transactions: after each block all that must hold, holds.
+
+`World.check` counts every base unit anew, compares issuance with the schedule and builds the map from scratch.
+Beside the machine runs one that was restored from the rows before each block: both must give the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, ClassVar
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, rule, run_state_machine_as_test
+
+from davy.ledger.rules.machine import Machine
+from davy.protocol.encoding import encode
+from davy.protocol.errors import TxCode
+from davy.protocol.genesis import Genesis, GenesisSubnet
+from davy.protocol.limits import chain_parameters, hyperparameters
+from davy.protocol.manifest import Identity, model_id
+from davy.protocol.transaction import (
+    Action,
+    AddStake,
+    CommitWeights,
+    CreateSubnet,
+    Endpoint,
+    Register,
+    RegisterModel,
+    RemoveStake,
+    RevealWeights,
+    Serve,
+    Served,
+    SetWeights,
+    Transfer,
+    Weight,
+)
+from davy.protocol.words import MAX_SUPPLY, TOKEN
+from tests.ledger.rules.world import World, genesis, manifest, pub
+
+HIDDEN = hyperparameters(tempo=4, immunity=3, max_uids=4, max_validators=3, registrations_an_epoch=2)
+OPEN = hyperparameters(
+    tempo=3, immunity=0, max_uids=3, max_validators=2, commit_reveal=0, bonds_format=16, activity_cutoff=9,
+    liquid_alpha=1, registrations_an_epoch=3, stake_threshold=2 * TOKEN, unrevealed_penalty=1,
+)  # fmt: skip
+
+coldkeys = st.sampled_from(["ann", "ben", "cat"])
+hotkeys = st.sampled_from(["hot-2", "hot-1", "hot-0", "hot-2", "hot-1", "hot-0", "hot-3", "hot-4"])
+anybody = coldkeys | hotkeys | st.just("nobody")
+amounts = st.sampled_from([0, 1, TOKEN // 1_000, TOKEN, 7 * TOKEN + 3, 90 * TOKEN, 999 * TOKEN, MAX_SUPPLY])
+netuids = st.sampled_from([1, 1, 1, 2, 2, 3])
+values = st.lists(st.integers(0, 65_535) | st.just(0), max_size=4)
+
+
+def two_subnets() -> Genesis:
+    g = genesis(
+        h=HIDDEN, p=chain_parameters(unbonding=3, burn_low=3, halving_interval=17, model_review=1), share=700_001
+    )
+    second = GenesisSubnet(2, pub("ann"), "text", "yuma2", OPEN, 200_000)
+    return Genesis(1, g.note, g.time, g.parameters, g.producers, g.allocations, (*g.subnets, second))
+
+
+class History(RuleBasedStateMachine):
+    """`committed` holds (hotkey, netuid, epoch, row) of commits that were queued, to be revealed, or stolen."""
+
+    seen: ClassVar[Counter[tuple[str, TxCode]]] = Counter()
+    committed: ClassVar[Bundle[Any]] = Bundle("committed")
+
+    @initialize()
+    def a_market_that_has_begun(self) -> None:
+        self.world = World(two_subnets())
+        self.queued: list[str] = []
+        self.sent: list[bytes] = []
+        for i, cold in enumerate(["ann", "ben", "cat"]):
+            self.queue(cold, self.world.registration(cold, f"hot-{i}", netuid=1))
+            self.queue(cold, self.world.registration(cold, f"hot-{i}", netuid=2))
+            self.queue(cold, AddStake(pub(f"hot-{i}"), (i + 1) * 100 * TOKEN))
+        self.blocks(9)
+
+    def queue(self, name: str, action: Action) -> None:
+        raw = self.world.tx(name, action)
+        self.world.queue.append(raw)
+        self.queued.append(type(action).__name__)
+
+    @rule(sender=anybody, to=anybody, amount=amounts)
+    def transfer(self, sender: str, to: str, amount: int) -> None:
+        self.queue(sender, Transfer(pub(to), amount))
+
+    @rule(sender=coldkeys, mechanism=st.sampled_from(["yuma2", "yuma3", "none"]), tempo=st.sampled_from([2, 5]))
+    def create_subnet(self, sender: str, mechanism: str, tempo: int) -> None:
+        self.queue(sender, CreateSubnet("new", mechanism, hyperparameters(tempo=tempo, max_uids=3, max_validators=2)))
+
+    @rule(sender=coldkeys, hotkey=hotkeys, netuid=netuids, forged=st.sampled_from([False, False, True]))
+    def register(self, sender: str, hotkey: str, netuid: int, forged: bool) -> None:
+        asked = self.world.registration(sender, hotkey, netuid)
+        self.queue(sender, Register(netuid, pub(hotkey), bytes(64), asked.price_limit) if forged else asked)
+
+    @rule(sender=coldkeys, model=st.sampled_from("xy"))
+    def register_model(self, sender: str, model: str) -> None:
+        self.queue(sender, RegisterModel(manifest(model)))
+
+    @rule(sender=hotkeys, netuid=netuids, model=st.sampled_from("xyz"))
+    def serve(self, sender: str, netuid: int, model: str) -> None:
+        served = Served(netuid, model_id(manifest(model)), Identity.FILES)
+        self.queue(sender, Serve(Endpoint("127.0.0.1", 1, bytes(32), b""), (served,)))
+
+    @rule(sender=coldkeys, hotkey=hotkeys, amount=amounts)
+    def add_stake(self, sender: str, hotkey: str, amount: int) -> None:
+        self.queue(sender, AddStake(pub(hotkey), amount))
+
+    @rule(sender=coldkeys, hotkey=hotkeys, amount=amounts, all_of_it=st.booleans())
+    def remove_stake(self, sender: str, hotkey: str, amount: int, all_of_it: bool) -> None:
+        held = dict(self.world.account(sender).stakes).get(pub(hotkey), 0)
+        self.queue(sender, RemoveStake(pub(hotkey), held if all_of_it else amount))
+
+    def row(self, netuid: int, chosen: list[int]) -> tuple[Weight, ...]:
+        neurons = self.world.metagraph(netuid).neurons if netuid < 3 else ()
+        return tuple(Weight(n.uid, self.world.subject(n), v) for n, v in zip(neurons, chosen, strict=False))
+
+    @rule(
+        target=committed, sender=hotkeys, netuid=st.sampled_from([1, 1, 1, 2]), chosen=values, late=st.integers(-1, 0)
+    )
+    def commit(self, sender: str, netuid: int, chosen: list[int], late: int) -> tuple[str, int, int, Any]:
+        row, epoch = self.row(netuid, chosen), self.world.subnet(netuid).epoch
+        seated = {n.hotkey for n in self.world.metagraph(netuid).neurons}
+        hidden = self.world.commitment(sender, row, epoch) if netuid == 1 and pub(sender) in seated else bytes(32)
+        self.queue(sender, CommitWeights(netuid, max(0, epoch + late * (len(chosen) == 1)), hidden))
+        return sender, netuid, epoch, row
+
+    @rule(commit=consumes(committed), wait=st.sampled_from([-1, -1, 0, 2, 9]))
+    def reveal(self, commit: tuple[str, int, int, Any], wait: int) -> None:
+        """In the epoch it is due (−1), at once, or some blocks later."""
+        sender, netuid, epoch, row = commit
+        running = self.world.subnet(netuid)
+        self.blocks(max(1, running.next_epoch_at - self.world.machine.height) if wait < 0 else wait)
+        self.queue(sender, RevealWeights(netuid, epoch, row, bytes(32)))
+
+    @rule(commit=committed, thief=hotkeys, salt=st.sampled_from([bytes(32), b"\1" * 32]))
+    def steal(self, commit: tuple[str, int, int, Any], thief: str, salt: bytes) -> None:
+        """Copy a commit's bytes, and in the next epoch reveal it as one's own or with another salt."""
+        owner, netuid, epoch, row = commit
+        if netuid == 1 and self.seated(owner):
+            self.queue(thief, CommitWeights(1, epoch, self.world.commitment(owner, row, epoch)))
+        self.blocks(max(1, self.world.subnet(netuid).next_epoch_at - self.world.machine.height))
+        self.queue(thief, RevealWeights(netuid, epoch, row, salt))
+
+    def seated(self, hotkey: str) -> bool:
+        return pub(hotkey) in {n.hotkey for n in self.world.metagraph(1).neurons}
+
+    @rule(
+        sender=hotkeys,
+        netuid=st.sampled_from([2, 2, 2, 1]),
+        chosen=values,
+        shuffled=st.sampled_from([False, False, True]),
+    )
+    def set_weights(self, sender: str, netuid: int, chosen: list[int], shuffled: bool) -> None:
+        row = self.row(netuid, chosen)
+        self.queue(sender, SetWeights(netuid, tuple(reversed(row)) if shuffled else row))
+
+    @rule(data=st.data())
+    def garble(self, data: st.DataObject) -> None:
+        """A byte of a signed transaction changed, a replay, a wrong nonce, or plain noise."""
+        raw = self.sent[-1] if self.sent else self.world.tx("ann", Transfer(pub("ben"), 1), nonce=99)
+        if data.draw(st.booleans(), label="changed"):
+            at = data.draw(st.integers(0, len(raw) - 1))
+            raw = raw[:at] + bytes([raw[at] ^ data.draw(st.integers(1, 255))]) + raw[at + 1 :]
+        noise = data.draw(st.binary(max_size=40))
+        self.world.queue += [raw, noise, encode(self.world.machine.genesis)]
+        self.queued += ["garbled"] * 3
+        self.world.machine.check_tx(raw)
+
+    @rule(count=st.integers(1, 5))
+    def blocks(self, count: int) -> None:
+        w = self.world
+        for _ in range(count):  # one after another, so that a twin is restored before each
+            raws, w.queue = w.queue, []
+            names, self.queued = self.queued, []
+            w.nonces.clear()
+            again = Machine.restore(w.genesis, list(w.rows.items()), w.machine.height, w.machine.time)
+            theirs = again.apply_block(again.height + 1, again.time + 250, raws)
+            mine = w.apply(raws)
+            assert (mine.results, mine.app_hash, mine.changes) == (theirs.results, theirs.app_hash, theirs.changes)
+            self.sent += raws
+            for name, result in zip(names, mine.results, strict=True):
+                assert result.code != TxCode.INTERNAL
+                self.seen[name, TxCode(result.code)] += 1
+
+    def teardown(self) -> None:
+        if hasattr(self, "world"):
+            self.blocks(1)
+
+
+def test_whatever_is_sent_the_books_balance_and_every_node_agrees() -> None:
+    History.seen.clear()
+    run_state_machine_as_test(History, settings=settings(max_examples=60, stateful_step_count=50))
+    succeeded = {name for name, code in History.seen if code is TxCode.OK}
+    assert succeeded >= {
+        "Transfer", "CreateSubnet", "Register", "RegisterModel", "Serve", "AddStake", "RemoveStake", "CommitWeights",
+        "RevealWeights", "SetWeights",
+    }, "a history in which an action never succeeds shows nothing about it"  # fmt: skip
+    refused = {code for _, code in History.seen}
+    assert refused >= {
+        TxCode.MALFORMED, TxCode.WRONG_NONCE, TxCode.INSUFFICIENT, TxCode.NOT_FOUND, TxCode.EXISTS,
+        TxCode.OUT_OF_RANGE, TxCode.WRONG_TIME, TxCode.NO_PERMIT, TxCode.MISMATCH, TxCode.NOT_ENABLED,
+        TxCode.BAD_SIGNATURE, TxCode.NOT_OWNER,
+    }  # fmt: skip

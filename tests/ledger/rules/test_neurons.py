@@ -1,0 +1,219 @@
+"""Neurons: who gets a UID, at what price, who loses it, and what the next holder inherits (nothing)."""
+
+import pytest
+
+from davy.ledger.rules import packed
+from davy.ledger.rules.neurons import MAX_SUBNETS_A_HOTKEY
+from davy.ledger.rules.records import BONDS, COMMITS, neuron_key, subnet_key
+from davy.ledger.rules.subnets import SURGE
+from davy.protocol.chain import Neuron
+from davy.protocol.errors import TxCode
+from davy.protocol.genesis import Genesis, GenesisSubnet
+from davy.protocol.limits import hyperparameters
+from davy.protocol.manifest import Identity, model_id
+from davy.protocol.transaction import (
+    AddStake,
+    CommitWeights,
+    Endpoint,
+    Register,
+    RegisterModel,
+    Serve,
+    Served,
+    Transfer,
+)
+from davy.protocol.words import TOKEN
+from tests.ledger.rules.world import FAST, SMALL, World, genesis, manifest, market, pub
+
+
+def test_a_registration_burns_the_price_and_gives_the_next_uid(world: World) -> None:
+    world.register("ann", "ann-hot", "ann-two")
+    seated = [(n.uid, n.hotkey, n.coldkey) for n in world.metagraph().neurons]
+    assert seated == [(0, pub("ann-hot"), pub("ann")), (1, pub("ann-two"), pub("ann"))]
+    assert world.issuance().burned == 2 * FAST.burn_low
+    assert world.account("ann").free == 1_000 * TOKEN - 2 * FAST.burn_low
+
+
+def test_nobody_registers_another_s_hotkey(world: World) -> None:
+    consent = world.registration("ben", "ben-hot").consent
+    world.refused(TxCode.BAD_SIGNATURE, "ann", Register(1, pub("ben-hot"), consent, TOKEN))
+    world.refused(TxCode.BAD_SIGNATURE, "ann", Register(1, pub("ben-hot"), bytes(64), TOKEN))
+    world.register("ben", "ben-hot")
+    stolen = world.registration("ann", "ben-hot")
+    world.refused(TxCode.EXISTS, "ann", stolen)
+
+
+def test_a_hotkey_belongs_to_its_first_coldkey_for_good(world: World) -> None:
+    h = hyperparameters(tempo=10)
+    two = (*world.genesis.subnets, GenesisSubnet(2, pub("owner"), "text", "yuma3", h, 0))
+    g = world.genesis
+    w = World(Genesis(1, g.note, g.time, g.parameters, g.producers, g.allocations, two))
+    w.register("ann", "ann-hot")
+    w.refused(TxCode.NOT_OWNER, "ben", w.registration("ben", "ann-hot", netuid=2))
+    w.ok("ann", w.registration("ann", "ann-hot", netuid=2))
+
+
+def test_a_price_above_the_limit_an_unknown_subnet_and_an_empty_purse_are_refused(world: World) -> None:
+    world.refused(TxCode.TOO_EXPENSIVE, "ann", world.registration("ann", "h", limit=FAST.burn_low - 1))
+    world.refused(TxCode.NOT_FOUND, "ann", world.registration("ann", "h", netuid=9))
+    world.ok("ann", Transfer(pub("poor"), 1))
+    world.refused(TxCode.INSUFFICIENT, "poor", world.registration("poor", "h"))
+
+
+def test_an_epoch_takes_a_bounded_number_and_the_price_doubles_after_it() -> None:
+    w = World(genesis(hyperparameters(tempo=10, registrations_an_epoch=2, max_uids=64, max_validators=8)))
+    w.register("ann", *(f"h{i}" for i in range(SURGE * 2)))
+    w.refused(TxCode.FULL, "ann", w.registration("ann", "one-more"))
+    w.end_epoch()
+    assert w.subnet().registration_price == 2 * FAST.burn_low
+    w.register("ann", "one-more")
+    w.end_epoch()
+    assert w.subnet().registration_price == 2 * FAST.burn_low * 3 // 4
+
+
+def crowd(w: World, count: int) -> None:
+    w.register("cat", *(f"m{i}" for i in range(count)))
+
+
+def test_in_a_full_subnet_the_lowest_emission_goes_and_of_equals_the_oldest() -> None:
+    w = market()
+    row = w.row({"cat-hot": 3, "dan-hot": 1})
+    epoch = w.commit("ann-hot", row)
+    w.end_epoch()
+    w.reveal("ann-hot", row, epoch)
+    crowd(w, 4)
+    w.end_epoch()
+    assert len(w.metagraph().neurons) == SMALL.max_uids
+    w.register("eve", "eve-1")
+    assert w.neuron("eve-1").uid == 4, "m0: nothing earned, and the oldest of those"
+    w.register("eve", "eve-2")
+    assert w.neuron("eve-2").uid == 5
+    left = {n.hotkey for n in w.metagraph().neurons}
+    assert pub("m0") not in left
+    assert pub("m1") not in left
+    assert {pub("cat-hot"), pub("dan-hot"), pub("ann-hot")} <= left
+
+
+def test_immunity_keeps_the_new_until_it_ends() -> None:
+    h = hyperparameters(tempo=10, immunity=12, max_uids=4, max_validators=2, registrations_an_epoch=8)
+    w = World(genesis(h))
+    crowd(w, 4)
+    w.refused(TxCode.FULL, "eve", w.registration("eve", "eve-hot"))
+    w.block(12 - 3)
+    w.refused(TxCode.FULL, "eve", w.registration("eve", "eve-hot"))
+    w.register("eve", "eve-hot")
+    assert w.neuron("eve-hot").uid == 0
+
+
+def test_nothing_an_owner_sets_lets_a_wave_of_registrations_sweep_the_validators_out() -> None:
+    """The worst that ranges allow: no immunity, a threshold nobody reaches, endless registrations."""
+    worst = hyperparameters(
+        tempo=2, immunity=0, activity_cutoff=1, max_uids=8, max_validators=1, registrations_an_epoch=4_096,
+        stake_threshold=20_000_000 * TOKEN,
+    )  # fmt: skip
+    w = World(genesis(worst))
+    w.register("ann", "ann-hot")
+    w.register("ben", "ben-hot")
+    w.stake("ann", "ann-hot", 300 * TOKEN)
+    w.stake("ben", "ben-hot", 200 * TOKEN)
+    crowd(w, 6)
+    w.block(8)
+    assert not any(n.permit for n in w.metagraph().neurons)
+    for wave in range(3):
+        w.send("eve", *(w.registration("eve", f"eve-{wave}-{i}") for i in range(40)))
+        w.block()
+    left = {n.hotkey for n in w.metagraph().neurons}
+    assert {pub("ann-hot"), pub("ben-hot")} <= left
+    assert pub("m0") not in left
+
+
+def test_a_reused_uid_inherits_no_weight_no_bond_no_commit_no_permit_and_no_result() -> None:
+    """Eve takes ben's UID (a validator with an open commit) and dan's (a miner with weights and bonds on it)."""
+    w = market(genesis(hyperparameters(tempo=10, immunity=5, max_uids=4, max_validators=2)))
+    row = w.row({"cat-hot": 3, "dan-hot": 1})
+    epoch = w.commit("ann-hot", row)
+    w.end_epoch()
+    w.reveal("ann-hot", row, epoch)
+    epoch = w.commit("ann-hot", row)
+    w.end_epoch()
+    assert bonds_in(w, uid=3) > 0
+    assert results(w.neuron("dan-hot")) > (False, 0, 0, 0, 0, 0, 0, 0)
+    pending = w.commit("ben-hot", row)
+    w.register("eve", "eve-1", "eve-2")
+    assert (w.neuron("eve-1").uid, w.neuron("eve-2").uid) == (1, 3)
+    for name in ("eve-1", "eve-2"):
+        assert results(w.neuron(name)) == (False, 0, 0, 0, 0, 0, 0, 0)
+    assert COMMITS.tag + neuron_key(1, 1) not in w.rows
+    w.refused(TxCode.NO_PERMIT, "eve-1", CommitWeights(1, pending, bytes(32)))
+    w.reveal("ann-hot", row, epoch)
+    w.end_epoch()
+    assert w.neuron("cat-hot").incentive == 65_535, "ann's weight was on dan, not on dan's UID"
+    assert bonds_in(w, uid=3) == 0
+    assert results(w.neuron("eve-2")) == (False, 0, 0, 0, 0, 0, 0, 0)
+
+
+def bonds_in(w: World, uid: int) -> int:
+    record = w.machine.state.need(BONDS, subnet_key(1), "")
+    return int(packed.bonds(record.bonds, record.columns)[:, uid].sum())
+
+
+def results(n: Neuron) -> tuple[object, ...]:
+    return n.permit, n.consensus, n.incentive, n.dividends, n.trust, n.validator_trust, n.emission, n.earned
+
+
+def test_serving_binds_a_neuron_to_one_model_a_subnet(world: World) -> None:
+    world.register("cat", "cat-hot")
+    model = world.served("cat", "cat-hot", "one")
+    n = world.neuron("cat-hot")
+    assert (n.model[0].model_id, n.model[0].since) == (model, world.machine.height)
+    assert n.endpoint[0].port == 8_000
+    again = world.serving("one")
+    world.ok("cat-hot", again)
+    assert world.neuron("cat-hot").model == n.model, "only the endpoint was said anew"
+    world.ok("cat-hot", Serve(again.endpoint, ()))
+    assert world.neuron("cat-hot").model == ()
+
+
+def known() -> bytes:
+    return model_id(manifest("one"))
+
+
+def opaque() -> bytes:
+    return model_id(manifest("two", files=False))
+
+
+AT = Endpoint("h", 1, bytes(32), b"")
+
+
+@pytest.mark.parametrize(
+    ("serving", "code"),
+    [
+        (Serve(AT, (Served(1, bytes(32), Identity.FILES),)), TxCode.NOT_FOUND),
+        (Serve(AT, (Served(2, known(), Identity.FILES),)), TxCode.NOT_FOUND),
+        (Serve(Endpoint("h", 1, bytes(32), b"x"), ()), TxCode.MALFORMED),
+        (Serve(AT, (Served(1, known(), Identity.FILES),) * 2), TxCode.MALFORMED),
+        (Serve(AT, (Served(1, opaque(), Identity.FILES),)), TxCode.MISMATCH),
+        (Serve(AT, (Served(1, opaque(), Identity.CLAIMED),)), TxCode.OK),
+    ],
+    ids=["unknown model", "another subnet", "bad next fingerprint", "two models", "no files to show", "claimed"],
+)
+def test_serving_what_one_may_not_is_refused(world: World, serving: Serve, code: TxCode) -> None:
+    world.register("cat", "cat-hot")
+    world.ok("cat", RegisterModel(manifest("one")), RegisterModel(manifest("two", files=False)))
+    world.refused(code, "cat-hot", serving)
+    assert (world.neuron("cat-hot").endpoint == ()) == (code is not TxCode.OK)
+
+
+def test_a_coldkey_serves_nothing(world: World) -> None:
+    world.refused(TxCode.NOT_FOUND, "ann", Serve(AT, ()))
+
+
+def test_a_hotkey_is_on_a_bounded_number_of_subnets() -> None:
+    g = genesis()
+    h = hyperparameters()
+    many = tuple(GenesisSubnet(n, pub("owner"), "text", "yuma3", h, 0) for n in range(1, MAX_SUBNETS_A_HOTKEY + 2))
+    w = World(Genesis(1, g.note, g.time, g.parameters, g.producers, g.allocations, many))
+    for n in range(1, MAX_SUBNETS_A_HOTKEY + 1):
+        w.send("ann", w.registration("ann", "ann-hot", netuid=n))
+    assert set(w.block()) == {TxCode.OK}
+    w.refused(TxCode.FULL, "ann", w.registration("ann", "ann-hot", netuid=MAX_SUBNETS_A_HOTKEY + 1))
+    w.ok("ann", AddStake(pub("ann-hot"), TOKEN))

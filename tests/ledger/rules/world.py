@@ -1,0 +1,239 @@
+"""A chain to tell stories on: keys by name, transactions by one call, and after each block all that must hold."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import TypeVar
+
+from nacl import bindings
+
+from davy.ledger.rules.conservation import places
+from davy.ledger.rules.emission import scheduled_issuance
+from davy.ledger.rules.machine import BlockResult, Machine
+from davy.ledger.rules.records import RUNNING, UNBONDINGS, AccountRecord, UnbondingRecord, subnet_key
+from davy.ledger.rules.trie import Trie
+from davy.protocol.chain import Account, EpochRecord, Issuance, Metagraph, Neuron, SubnetInfo, SubnetList
+from davy.protocol.encoding import decode, encode
+from davy.protocol.errors import TxCode
+from davy.protocol.genesis import Allocation, Genesis, GenesisSubnet, chain_id
+from davy.protocol.limits import MAX_RESULT_BYTES, ChainParameters, Hyperparameters, chain_parameters, hyperparameters
+from davy.protocol.manifest import Identity, Manifest, ModelFile, model_id
+from davy.protocol.proof import value_hash
+from davy.protocol.signing import Domain, sign
+from davy.protocol.transaction import (
+    Action,
+    AddStake,
+    CommitWeights,
+    Endpoint,
+    Register,
+    RegisterModel,
+    RevealWeights,
+    Serve,
+    Served,
+    SignedTx,
+    TxBody,
+    Weight,
+    consent_bytes,
+    weight_subject,
+    weights_commitment,
+)
+from davy.protocol.words import MAX_SUPPLY, TOKEN
+
+T = TypeVar("T")
+
+PEOPLE = ("ann", "ben", "cat", "dan", "eve", "owner")
+SMALL = hyperparameters(tempo=10, immunity=0, max_uids=8, max_validators=4, registrations_an_epoch=8)
+FAST = chain_parameters(unbonding=5, burn_low=TOKEN // 10, burn_high=100 * TOKEN)
+
+
+def keys(name: str) -> tuple[bytes, bytes]:
+    """Public and secret key of a name."""
+    return bindings.crypto_sign_seed_keypair(hashlib.sha256(name.encode()).digest())
+
+
+def pub(name: str) -> bytes:
+    return keys(name)[0]
+
+
+def genesis(
+    h: Hyperparameters = SMALL, p: ChainParameters = FAST, share: int = 1_000_000, mechanism: str = "yuma3"
+) -> Genesis:
+    """1,000 tokens for everybody; subnet 1, whose epochs end at 8, 18, 28, …"""
+    return Genesis(
+        1,
+        "a chain to tell stories on",
+        1_000,
+        p,
+        (pub("producer"),),
+        tuple(Allocation(pub(name), 1_000 * TOKEN) for name in PEOPLE),
+        (GenesisSubnet(1, pub("owner"), "text", mechanism, h, share),),
+    )
+
+
+def manifest(name: str, *, files: bool = True) -> Manifest:
+    listed = (ModelFile("model.safetensors", 1, hashlib.sha256(name.encode()).digest()),) if files else ()
+    return Manifest(1, name, listed, "safetensors" if files else "opaque", b"", "Apache-2.0")
+
+
+class World:
+    """A machine with its people, and the rows that a store would hold."""
+
+    def __init__(self, g: Genesis | None = None) -> None:
+        self.genesis = g or genesis()
+        self.chain = chain_id(self.genesis)
+        self.machine = Machine.from_genesis(self.genesis)
+        self.rows = dict(self.machine.rows())
+        self.queue: list[bytes] = []
+        self.nonces: dict[bytes, int] = {}
+
+    def tx(self, name: str, action: Action, *, nonce: int | None = None, chain: bytes | None = None) -> bytes:
+        """A transaction signed by a name, with its next nonce unless told otherwise."""
+        public, secret = keys(name)
+        if nonce is None:
+            nonce = self.nonces.get(public, self.account(public).nonce)
+            self.nonces[public] = nonce + 1
+        body = encode(TxBody(1, self.chain if chain is None else chain, public, nonce, action))
+        return encode(SignedTx(1, body, sign(secret, Domain.TX, body)))
+
+    def send(self, name: str, *actions: Action) -> None:
+        """Queue transactions for the next block."""
+        self.queue += [self.tx(name, action) for action in actions]
+
+    def block(self, count: int = 1) -> list[TxCode]:
+        """Apply blocks, the first with what is queued; return the codes of that one."""
+        raws, self.queue = self.queue, []
+        self.nonces.clear()
+        codes = [TxCode(r.code) for r in self.apply(raws).results]
+        for _ in range(count - 1):
+            self.apply([])
+        return codes
+
+    def apply(self, raws: Sequence[bytes]) -> BlockResult:
+        """Apply one block of raw transactions and check what must hold after any."""
+        m = self.machine
+        result = m.apply_block(m.height + 1, m.time + 250, raws)
+        self.rows.update(result.changes.puts)
+        for key in result.changes.deletes:
+            del self.rows[key]
+        assert not result.faults
+        self.check()
+        return result
+
+    def ok(self, name: str, *actions: Action) -> None:
+        """These transactions, in one block, all succeed."""
+        self.send(name, *actions)
+        assert self.block() == [TxCode.OK] * len(actions)
+
+    def refused(self, code: TxCode, name: str, action: Action) -> None:
+        """This transaction is refused with this code and changes nothing but its sender's nonce."""
+        before = self.account(name)
+        self.send(name, action)
+        assert self.block() == [code]
+        assert self.account(name).nonce == before.nonce + 1
+
+    def check(self) -> None:
+        """Conservation by a full count, the schedule, the map built anew, and the rows as the store has them."""
+        m = self.machine
+        stored = dict(m.rows())
+        assert stored == self.rows
+        anew = Trie((key, value_hash(value)) for key, value in sorted(stored.items(), reverse=True))
+        assert anew.root() == m.app_hash
+        told = self.issuance()
+        counted = places(m.state.records.values())
+        assert counted == {f: getattr(told, f) for f in counted} | {"height": 0}
+        held = sum(getattr(told, f) for f in Issuance.__struct_fields__[2:])
+        assert told.issued == held == scheduled_issuance(self.genesis, m.height) <= MAX_SUPPLY
+        assert told.height == m.height
+        waiting: dict[bytes, int] = {}
+        for key, record in m.state.records.items():
+            if key[:1] == UNBONDINGS.tag:
+                assert isinstance(record, UnbondingRecord)
+                waiting[record.coldkey] = waiting.get(record.coldkey, 0) + record.amount
+        for key, record in m.state.records.items():
+            if isinstance(record, AccountRecord):
+                assert record.free >= 0
+                assert record.unbonding == waiting.get(key[1:], 0)
+
+    def query(self, path: str, data: bytes, kind: type[T]) -> T:
+        return decode(self.machine.query(path, data), kind, limit=MAX_RESULT_BYTES)
+
+    def account(self, who: str | bytes) -> Account:
+        return self.query("/nonce", pub(who) if isinstance(who, str) else who, Account)
+
+    def issuance(self) -> Issuance:
+        return self.query("/issuance", b"", Issuance)
+
+    def subnet(self, netuid: int = 1) -> SubnetInfo:
+        return next(x for x in self.query("/subnets", b"", SubnetList).subnets if x.netuid == netuid)
+
+    def metagraph(self, netuid: int = 1) -> Metagraph:
+        return self.query("/metagraph", netuid.to_bytes(2, "big"), Metagraph)
+
+    def neuron(self, hotkey: str, netuid: int = 1) -> Neuron:
+        return next(n for n in self.metagraph(netuid).neurons if n.hotkey == pub(hotkey))
+
+    def record(self, epoch: int, netuid: int = 1) -> EpochRecord:
+        return self.query("/epoch", netuid.to_bytes(2, "big") + epoch.to_bytes(8, "big"), EpochRecord)
+
+    def registration(self, coldkey: str, hotkey: str, netuid: int = 1, limit: int = MAX_SUPPLY) -> Register:
+        consent = sign(keys(hotkey)[1], Domain.CONSENT, consent_bytes(self.chain, pub(coldkey), pub(hotkey)))
+        return Register(netuid, pub(hotkey), consent, limit)
+
+    def register(self, coldkey: str, *hotkeys: str, netuid: int = 1) -> None:
+        self.ok(coldkey, *(self.registration(coldkey, hotkey, netuid) for hotkey in hotkeys))
+
+    def stake(self, coldkey: str, hotkey: str, amount: int) -> None:
+        self.ok(coldkey, AddStake(pub(hotkey), amount))
+
+    def served(self, coldkey: str, hotkey: str, model: str, netuid: int = 1) -> bytes:
+        """Register a model and serve it."""
+        m = manifest(model)
+        self.ok(coldkey, RegisterModel(m))
+        self.ok(hotkey, self.serving(model, netuid))
+        return model_id(m)
+
+    def serving(self, model: str, netuid: int = 1) -> Serve:
+        return Serve(
+            Endpoint("127.0.0.1", 8000, bytes(32), b""), (Served(netuid, model_id(manifest(model)), Identity.FILES),)
+        )
+
+    def end_epoch(self, netuid: int = 1) -> None:
+        """Apply blocks until the running epoch has ended."""
+        running = self.machine.state.need(RUNNING, subnet_key(netuid), "")
+        self.block(running.ends - self.machine.height)
+
+    def subject(self, n: Neuron) -> bytes:
+        return weight_subject(n.hotkey, n.registered_at, n.model[0].model_id if n.model else b"")
+
+    def row(self, values: dict[str, int], netuid: int = 1) -> tuple[Weight, ...]:
+        """Weights by hotkey name, each bound to what that neuron is now."""
+        seated = sorted((self.neuron(name, netuid).uid, name) for name in values)
+        return tuple(Weight(uid, self.subject(self.neuron(name, netuid)), values[name]) for uid, name in seated)
+
+    def commitment(self, hotkey: str, weights: tuple[Weight, ...], epoch: int, salt: bytes = bytes(32)) -> bytes:
+        registered_at = self.neuron(hotkey).registered_at
+        return weights_commitment(self.chain, 1, pub(hotkey), registered_at, epoch, weights, salt)
+
+    def commit(self, hotkey: str, weights: tuple[Weight, ...]) -> int:
+        """Commit in the running epoch, which is returned."""
+        epoch = self.subnet().epoch
+        self.ok(hotkey, CommitWeights(1, epoch, self.commitment(hotkey, weights, epoch)))
+        return epoch
+
+    def reveal(self, hotkey: str, weights: tuple[Weight, ...], epoch: int) -> None:
+        self.ok(hotkey, RevealWeights(1, epoch, weights, bytes(32)))
+
+
+def market(g: Genesis | None = None) -> World:
+    """Two validators with permits (ann's and ben's, 300 and 200 tokens), two miners (cat's and dan's); in epoch 2."""
+    w = World(g)
+    w.register("ann", "ann-hot")
+    w.register("ben", "ben-hot")
+    w.register("cat", "cat-hot")
+    w.register("dan", "dan-hot")
+    w.stake("ann", "ann-hot", 300 * TOKEN)
+    w.stake("ben", "ben-hot", 200 * TOKEN)
+    w.end_epoch()
+    w.end_epoch()
+    return w
