@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Final
 
 from davy.protocol.errors import TooLarge
@@ -68,7 +68,7 @@ class FrameReader:
         return not self._rest.strip(b"\n")
 
 
-async def body_as_frame(body: bytes) -> AsyncIterator[Frame]:
+async def body_as_frame(body: bytes) -> AsyncGenerator[Frame]:
     """What a stream's reader gets of an answer that is no stream, such as an error: its whole body as one frame."""
     if body:
         yield body

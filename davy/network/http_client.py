@@ -7,8 +7,8 @@ A signed request is never sent twice by itself: what came of a lost one is the c
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Generator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from typing import Final, Self
 
 from aiohttp import (
@@ -103,7 +103,8 @@ class HttpTransport:
                         frames = _frames(to, answer, end)
                     else:
                         frames = body_as_frame(await _whole(to, answer))
-            yield IncomingStream(answer.status, _headers(answer), frames)
+            async with aclosing(frames):
+                yield IncomingStream(answer.status, _headers(answer), frames)
 
     def _request(self, to: Endpoint, r: SignedRequest) -> AbstractAsyncContextManager[ClientResponse]:
         if self._session is None:
@@ -129,7 +130,7 @@ async def _whole(to: Endpoint, answer: ClientResponse) -> bytes:
     return bytes(body)
 
 
-async def _frames(to: Endpoint, answer: ClientResponse, end: float) -> AsyncIterator[Frame]:
+async def _frames(to: Endpoint, answer: ClientResponse, end: float) -> AsyncGenerator[Frame]:
     if answer.headers.get("transfer-encoding", "").lower() != "chunked" and answer.content_length is None:
         raise Unreachable(f"{to.host}:{to.port} does not mark the end of its streams, so a cut could not be noticed")
     reader = FrameReader()

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import socket
 import ssl
 from asyncio import TimerHandle, Transport
@@ -111,14 +110,16 @@ async def _listen(
     context: ssl.SSLContext | None,
     limits: ServerLimits,
 ) -> asyncio.Server:
+    if not 0 <= port <= 65_535:  # uvloop would take it modulo 65,536
+        raise Misconfigured(f"cannot listen on {host}:{port}; a port is a number up to 65535")
     loop = asyncio.get_running_loop()
     patience = limits.handshake if context else None
     try:
         return await loop.create_server(
             factory, host, port, ssl=context, ssl_handshake_timeout=patience, ssl_shutdown_timeout=patience
         )
-    except (OSError, OverflowError) as e:
-        reason = e.strerror if isinstance(e, OSError) and not isinstance(e, socket.gaierror) else e
+    except OSError as e:
+        reason = e if isinstance(e, socket.gaierror) else e.strerror
         raise Misconfigured(f"cannot listen on {host}:{port} ({reason}); choose another address or port") from None
 
 
@@ -144,6 +145,7 @@ class _Connection(HttpToolsProtocol):
         self._limits = limits
         self._message_bytes = 0
         self._head_timer: TimerHandle | None = None
+        self._in_head = False
 
     def connection_made(self, transport: Transport) -> None:
         super().connection_made(transport)
@@ -170,12 +172,19 @@ class _Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self._message_bytes = 0
+        self._in_head = True
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
+        self._in_head = False
         self._head_arrived()
         self.scope.setdefault("state", {})["target"] = self.url
         super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._in_head and self._head_timer is None:  # the next request had begun before this answer's end
+            self._await_head()
 
     def send_400_response(self, msg: str) -> None:
         body = error_body("this is not HTTP/1.1; check the client", "invalid_request_error", "malformed")
@@ -201,14 +210,11 @@ class _Application:
 
     async def __call__(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
         connection: _Connection = scope["state"]["connection"]
-        request: SignedRequest | Response | None = None
         with anyio.CancelScope() as running:
             connection.leave = running.cancel
-            running.deadline = anyio.current_time() + self._limits.body
-            request = await _read(scope, receive)
-            running.deadline = math.inf
-            out = _Answer(send, running, self._limits.write)
+            out = _Answer(send, connection, self._limits.write)
             try:
+                request = await self._read_in_time(scope, receive)
                 if isinstance(request, Response):
                     await out.whole(request)
                 elif request is not None:
@@ -219,14 +225,14 @@ class _Application:
             if out.is_cut:
                 connection.transport.close()
         connection.leave = None
-        if running.cancelled_caught and not connection.transport.is_closing():
-            if request is None:
-                message = error_body("the body did not arrive in time; send it again", "invalid_request_error", "slow")
-                await _Answer(send, running, math.inf).whole(
-                    Response(408, (("content-type", "application/json"), ("x-should-retry", "true"), _CLOSE), message)
-                )
-            else:
-                connection.transport.abort()  # the client does not take what it asked for
+
+    async def _read_in_time(self, scope: _Scope, receive: _Receive) -> SignedRequest | Response | None:
+        if not scope["state"]["connection"].cycle.more_body:
+            return await _read(scope, receive)
+        with anyio.move_on_after(self._limits.body):
+            return await _read(scope, receive)
+        message = error_body("the body did not arrive in time; send it again", "invalid_request_error", "slow")
+        return Response(408, (("content-type", "application/json"), ("x-should-retry", "true"), _CLOSE), message)
 
     async def _exchange(self, request: SignedRequest, out: _Answer) -> None:
         reply = await answer(self._handler, request)
@@ -242,9 +248,9 @@ class _Application:
 class _Answer:
     """Sends an answer, each piece within the time a client has to take it."""
 
-    def __init__(self, send: _Send, running: anyio.CancelScope, patience: float) -> None:
+    def __init__(self, send: _Send, connection: _Connection, patience: float) -> None:
         self._send = send
-        self._running = running
+        self._connection = connection
         self._patience = patience
         self.is_cut = False
 
@@ -265,9 +271,14 @@ class _Answer:
         await self._within({"type": "http.response.body", "body": b""})
 
     async def _within(self, message: dict[str, Any]) -> None:
-        self._running.deadline = anyio.current_time() + self._patience
-        await self._send(message)
-        self._running.deadline = math.inf
+        if not self._connection.flow.write_paused:  # then it does not wait
+            await self._send(message)
+            return
+        with anyio.move_on_after(self._patience) as waiting:
+            await self._send(message)
+        if waiting.cancelled_caught:
+            self._connection.transport.abort()
+            await anyio.sleep_forever()  # until connection_lost cancels this
 
 
 async def _read(scope: _Scope, receive: _Receive) -> SignedRequest | Response | None:

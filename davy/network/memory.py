@@ -10,8 +10,8 @@ handled, an answer after it was); frames of a stream are not lost one by one, a 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from random import Random
 from typing import Final, TypeAlias
 
@@ -137,7 +137,8 @@ class _MemoryTransport:
         if isinstance(reply, Response):
             if len(reply.body) > MAX_RESPONSE_BYTES:
                 raise TooLarge(f"{to.host}:{to.port} answered with more than {MAX_RESPONSE_BYTES} bytes")
-            yield IncomingStream(reply.status, reply.headers, body_as_frame(reply.body))
+            async with aclosing(body_as_frame(reply.body)) as frames:
+                yield IncomingStream(reply.status, reply.headers, frames)
             return
         failure: Exception | None = None
         send, receive = anyio.create_memory_object_stream[_Item](_FRAMES_IN_FLIGHT)
@@ -145,7 +146,8 @@ class _MemoryTransport:
             pumping.start_soon(self._pump, to, reply, send.clone())
             send.close()
             try:
-                yield IncomingStream(reply.status, reply.headers, self._frames(to, receive, end))
+                async with aclosing(self._frames(to, receive, end)) as frames:
+                    yield IncomingStream(reply.status, reply.headers, frames)
             except Exception as e:  # raised below: a task group would wrap it in an ExceptionGroup
                 failure = e
             pumping.cancel_scope.cancel()
@@ -184,14 +186,14 @@ class _MemoryTransport:
 
     async def _frames(
         self, to: Endpoint, receive: MemoryObjectReceiveStream[_Item], end: float
-    ) -> AsyncIterator[Frame]:
+    ) -> AsyncGenerator[Frame]:
         size = 0
         while True:
             item = None
             with anyio.move_on_after(end - anyio.current_time()):
                 try:
                     item = await receive.receive()
-                    await anyio.sleep(item[0] - anyio.current_time())
+                    await anyio.sleep(max(0, item[0] - anyio.current_time()))
                 except anyio.EndOfStream:
                     raise Unreachable(f"the stream of {to.host}:{to.port} broke off before its end") from None
             if item is None or anyio.current_time() > end:

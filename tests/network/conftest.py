@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -12,13 +12,26 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from davy.network.signed import sign_request
-from davy.protocol.ports import SignedRequest
+from davy.protocol.ports import Response, SignedRequest, StreamReply
 from davy.protocol.receipt import EMPTY_BRAKE_HEAD, Anchor
 from davy.protocol.words import KeyRole
 from tests.twins import SeededEntropy, SeededKeys, SetClock
 
 CHAIN = bytes(range(32))
 ANCHOR = Anchor(41, bytes(31) + b"\x07")
+
+
+Handle = Callable[[SignedRequest], Awaitable[Response | StreamReply]]
+
+
+class Answering:
+    """A handler from a function."""
+
+    def __init__(self, handle: Handle) -> None:
+        self._handle = handle
+
+    async def handle(self, request: SignedRequest) -> Response | StreamReply:
+        return await self._handle(request)
 
 
 @pytest.fixture(params=["asyncio", "trio"])
