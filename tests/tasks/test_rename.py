@@ -63,6 +63,19 @@ def test_renaming_is_one_to_one_and_new(text: str, seed: int) -> None:
     assert set(identifiers(text)) | set(nouns(text)) <= set(mapping)
 
 
+def test_names_differ_even_where_few_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("davy.tasks.rename._ONSETS", ["b", "d"])
+    monkeypatch.setattr("davy.tasks.rename._VOWELS", ["a", "o"])
+    monkeypatch.setattr("davy.tasks.rename._CODAS", [""])
+    monkeypatch.setattr("davy.tasks.rename._PARTS", ["ba", "mo"])
+    text = "red(green, blue=1, white=2, black=3) and dodo in the baba, not babo"
+    for seed in range(20):
+        mapping = renaming(text, np.random.default_rng(seed))
+        used = [mapping[word] for word in ("red", "green", "blue", "white", "black")]
+        assert len(set(used)) == 5
+        assert not {"dodo", "baba", "babo"} & set(used)
+
+
 @given(prose, seeds)
 def test_renaming_back_gives_the_text_again(text: str, seed: int) -> None:
     mapping = renaming(text, np.random.default_rng(seed))
