@@ -30,4 +30,7 @@ def show_table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], *, as_
     table = Table(*columns, title=title or None, title_justify="left", box=None, pad_edge=False)
     for row in rows:
         table.add_row(*(str(row[c]) for c in columns))
-    Console(soft_wrap=True).print(table)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=200)
+    console.print(table)

@@ -22,9 +22,7 @@ from davy.protocol.words import KeyRole
 @home_option
 @network_option
 @json_option
-@click.option(
-    "--netuid", "netuids", type=click.IntRange(0, 65_535), multiple=True, default=(1,), help="Subnet; repeat it."
-)
+@click.option("--netuid", "netuids", type=click.IntRange(0, 65_535), multiple=True, default=(1,), help="Repeat it.")
 @click.option("--price-limit", type=Tokens(), help="Refuse when the price is higher; the price now, if not given.")
 @click.option("--dry-run", is_flag=True, help="Say what it would cost and whether it would be taken; change nothing.")
 def register_command(

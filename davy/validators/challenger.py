@@ -6,7 +6,6 @@ random (`arrivals`), so that neither fields nor gaps tell it from a user's.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import msgspec
@@ -34,13 +33,7 @@ class Answered(NamedTuple):
 
 
 class Challenger:
-    """Sends a validator's requests.
-
-    Parameters
-    ----------
-    head
-        The newest block known: requests are anchored to it.
-    """
+    """Sends a validator's requests, anchored to the newest block it was told of (`head`)."""
 
     def __init__(
         self,
@@ -49,10 +42,10 @@ class Challenger:
         transport: Transport,
         clock: Clock,
         entropy: Entropy,
-        head: Callable[[], Head],
+        head: Head,
     ) -> None:
         self._keys, self._chain, self._transport = keys, chain, transport
-        self._clock, self._entropy, self._head = clock, entropy, head
+        self._clock, self._entropy, self.head = clock, entropy, head
 
     async def ask(self, miner: Neuron, request: CompletionRequest, *, deadline_ms: int) -> Answered:
         """Ask a miner for its registered model; late, refused, unsigned and broken answers come back as a reason."""
@@ -73,7 +66,6 @@ class Challenger:
         return Answered(None, reason[:200])
 
     async def _exchange(self, miner: Neuron, body: bytes, deadline: int) -> tuple[CompletionResponse | None, str]:
-        head = self._head()
         sent = sign_request(
             self._keys,
             method="POST",
@@ -81,7 +73,7 @@ class Challenger:
             body=body,
             recipient=miner.hotkey,
             chain=self._chain,
-            anchor=Anchor(head.height, head.hash),
+            anchor=Anchor(self.head.height, self.head.hash),
             brake_head=EMPTY_BRAKE_HEAD,
             created=self._clock.now(),
             nonce=self._entropy.bytes(NONCE_BYTES),

@@ -16,13 +16,13 @@ from typing import Any, NamedTuple
 
 import anyio
 
-from davy.protocol.chain import Metagraph, Neuron
+from davy.protocol.chain import Head, Metagraph, Neuron
 from davy.protocol.errors import BadAnswer, TxFailed, Unreachable
 from davy.protocol.ports import Clock, Entropy, LedgerClient, Store
 from davy.protocol.transaction import Weight
 from davy.protocol.words import Hotkey, UnixMillis
 from davy.tasks.corpus import private_rng
-from davy.tasks.skill import UNIT, weight, weights_u16
+from davy.tasks.skill import MINIMUM, UNIT, weight, weights_u16
 from davy.tasks.task import Corpus, Task, differences
 from davy.validators.challenger import Answered, Challenger, arrivals
 from davy.validators.evidence import Evidence, Exchange
@@ -45,12 +45,15 @@ class Pace(NamedTuple):
         After which an answer is no answer. Generous: speed is not scored.
     parallel
         Requests under way at once.
+    minimum
+        Challenges before a miner is paid.
     """
 
     challenges: int = 16
     span_ms: int = 30_000
     deadline_ms: int = 20_000
     parallel: int = 64
+    minimum: int = MINIMUM
 
 
 class Examiner:
@@ -124,11 +127,16 @@ class Examiner:
             verdicts = {seat: found[n.hotkey] for seat, n in seats.items() if n.hotkey in found}
             await self.standings[m.subnet.netuid].add_round(verdicts, list(seats))
 
+    def see(self, head: Head) -> None:
+        """Anchor the next requests to this block."""
+        self._challenger.head = head
+
     async def weights(self, m: Metagraph) -> tuple[Weight, ...]:
         """Weights by standing and evidence, scaled so that the best is 65535."""
         standings = self.standings[m.subnet.netuid]
         miners = [n for n in m.neurons if self._asked(n)]
-        worth = {n.hotkey: weight(standings.of(Seat(n.hotkey, n.registered_at))) for n in miners}
+        held = {n.hotkey: standings.of(Seat(n.hotkey, n.registered_at)) for n in miners}
+        worth = {hotkey: weight(standing, minimum=self._pace.minimum) for hotkey, standing in held.items()}
         for claim in self._evidence:
             factors = claim.factors(miners, worth)
             worth = {hotkey: w * factors.get(hotkey, 1.0) for hotkey, w in worth.items()}

@@ -78,6 +78,7 @@ class ValidatorNode:
 
     async def at_block(self, head: Head) -> None:
         """Do what this block calls for, on every subnet: reveal what is due, put forward what is not yet."""
+        self._source.see(head)
         for netuid in self._netuids:
             try:
                 await self._act(await self._ledger.metagraph(netuid), head)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from davy.protocol.chain import Metagraph, Neuron
+from davy.protocol.chain import Head, Metagraph, Neuron
 from davy.protocol.transaction import Weight, weight_subject
 from davy.protocol.words import Uid
 
@@ -15,6 +15,10 @@ class WeightSource(Protocol):
 
     async def run(self) -> None:
         """Do what has to be done all the time; returns only when cancelled."""
+        ...
+
+    def see(self, head: Head) -> None:
+        """Learn of a new block."""
         ...
 
     async def weights(self, m: Metagraph) -> tuple[Weight, ...]:

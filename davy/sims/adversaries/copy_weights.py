@@ -1,7 +1,7 @@
 """A validator that scores nobody: it commits the stake-weighted average of the rows it can see, as late as it can.
 
 Where weights are set openly it sees this epoch's. Under commit–reveal it sees what was revealed, which is what the
-others believed an epoch ago; and a weight is bound to the model that was scored: it must guess that a new one is as good.
+others believed an epoch ago; and a weight is bound to the model that was scored: a new one it has to guess.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections import defaultdict
 
 import anyio
 
-from davy.protocol.chain import Metagraph
+from davy.protocol.chain import Head, Metagraph
 from davy.protocol.ports import KeyStore, LedgerClient
 from davy.protocol.transaction import Weight
 from davy.protocol.words import U16, KeyRole, Uid
@@ -29,6 +29,9 @@ class CopyWeights:
     async def run(self) -> None:
         """Nothing is examined."""
         await anyio.sleep_forever()
+
+    def see(self, head: Head) -> None:
+        """It acts on what others did, not on blocks."""
 
     async def weights(self, m: Metagraph) -> tuple[Weight, ...]:
         """Stake-weighted average of the other validators' rows in force, scaled so that the largest is 65535."""

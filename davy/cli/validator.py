@@ -1,0 +1,173 @@
+"""`davy validator`: challenge, score, commit and reveal until Ctrl-C."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from anyio import to_thread
+
+from davy import models as shipped
+from davy.cli.network import Network, ledger_of, network_option, read_network
+from davy.cli.options import home_option, run, unlocked
+from davy.host.clock import SystemClock
+from davy.host.entropy import OsEntropy
+from davy.host.home import Home
+from davy.host.keys import FileKeyStore
+from davy.host.store import SqliteStore
+from davy.ledger.client import RpcLedger
+from davy.network.http_client import HttpTransport
+from davy.protocol.chain import Metagraph, ModelRecord
+from davy.protocol.encoding import decode
+from davy.protocol.errors import Misconfigured, TxFailed
+from davy.protocol.limits import MAX_RESULT_BYTES
+from davy.protocol.ports import Transport
+from davy.protocol.words import KeyRole, ModelId
+from davy.tasks.corpus import Disguised
+from davy.tasks.task import Corpus, Setting, open_task
+from davy.validators.challenger import Challenger
+from davy.validators.evidence import Evidence
+from davy.validators.examiner import Examiner, Pace
+from davy.validators.identity import IdentityEvidence, Known
+from davy.validators.library import Library
+from davy.validators.node import Timing, ValidatorNode
+from davy.validators.originality import OriginalityEvidence
+from davy.validators.source import WeightSource
+
+_log = logging.getLogger(__name__)
+
+
+@click.command("validator")
+@home_option
+@network_option
+@click.option("--netuid", "netuids", type=click.IntRange(0, 65_535), multiple=True, default=(1,), help="Repeat it.")
+@click.option(
+    "--library",
+    type=click.Path(path_type=Path),
+    default=Path(shipped.__file__).parent,
+    help="Folder of model folders: models that lie here can be run again. davy's own, if not given.",
+)
+@click.option("--corpus", type=click.Path(path_type=Path), help="Folder of your own texts to make challenges of.")
+@click.option("--challenges", type=click.IntRange(1, 512), default=16, show_default=True, help="In a round.")
+@click.option("--round", "round_s", type=click.FloatRange(0.1, 3600), default=30.0, show_default=True, help="Seconds.")
+@click.option("--deadline", type=click.FloatRange(0.1, 600), default=20.0, show_default=True, help="Seconds.")
+@click.option("--source", help="module:Class that gives the weights instead of an examination: to study strategies.")
+@click.option("--verbose", is_flag=True, help="Log what is done.")
+def validator_command(
+    home: Path,
+    network: Path,
+    netuids: tuple[int, ...],
+    library: Path,
+    corpus: Path | None,
+    challenges: int,
+    round_s: float,
+    deadline: float,
+    source: str | None,
+    verbose: bool,
+) -> None:
+    """Examine the miners of one or more subnets of one task, and commit and reveal weights.
+
+    The home needs a hotkey that is registered on each subnet, with enough stake for a permit.
+    """
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(message)s")
+    opened = Home.open(home)
+    keys = unlocked(opened, KeyRole.HOTKEY)
+    pace = Pace(challenges, int(round_s * 1000), int(deadline * 1000))
+    with opened.running():
+        run(_validate, opened, keys, read_network(network), netuids, library, corpus, pace, source)
+
+
+async def _validate(
+    home: Home,
+    keys: FileKeyStore,
+    network: Network,
+    netuids: tuple[int, ...],
+    library: Path,
+    corpus: Path | None,
+    pace: Pace,
+    source: str | None,
+) -> None:
+    clock, entropy = SystemClock(), OsEntropy()
+    async with ledger_of(network) as ledger, HttpTransport(clock) as transport:
+        graphs = [await ledger.metagraph(n) for n in netuids]
+        if len({m.subnet.task for m in graphs}) > 1:
+            raise Misconfigured("the subnets have different tasks; run one validator for each task")
+        store = SqliteStore(home.store)
+        try:
+            if source:
+                weights = _strategy(source)(ledger, keys)
+            else:
+                texts = Disguised.folder(corpus) if corpus else Disguised.held_out(Path(shipped.__file__).parent)
+                weights = await _examiner(keys, ledger, transport, store, graphs, Library(library), texts, pace)
+            node = ValidatorNode(
+                netuids,
+                keys=keys,
+                ledger=ledger,
+                store=store,
+                entropy=entropy,
+                clock=clock,
+                source=weights,
+                timing=Timing(commit_at=getattr(weights, "commit_at", Timing().commit_at)),
+            )
+            click.echo(f"validating subnet {', '.join(map(str, netuids))}, task {graphs[0].subnet.task}")
+            await node.run()
+        finally:
+            store.close()
+
+
+async def _examiner(
+    keys: FileKeyStore,
+    ledger: RpcLedger,
+    transport: Transport,
+    store: SqliteStore,
+    graphs: list[Metagraph],
+    library: Library,
+    corpus: Corpus,
+    pace: Pace,
+) -> Examiner:
+    clock, entropy = SystemClock(), OsEntropy()
+    name = graphs[0].subnet.task
+    task = await to_thread.run_sync(open_task, name, Setting())
+
+    async def registered(model_id: ModelId) -> ModelRecord | None:
+        try:
+            return decode(await ledger.query("/model", model_id), ModelRecord, limit=MAX_RESULT_BYTES)
+        except TxFailed:
+            return None
+
+    async def at_hand(record: ModelRecord) -> Known | None:
+        return await to_thread.run_sync(library.load, record.manifest)
+
+    evidence: list[Evidence] = []
+    if name == "text":
+        evidence = [IdentityEvidence(registered, at_hand), OriginalityEvidence(library.kinship())]
+    challenger = Challenger(keys, ledger.chain, transport, clock, entropy, await ledger.head())
+    return Examiner(
+        [m.subnet.netuid for m in graphs],
+        task=task,
+        corpus=corpus,
+        challenger=challenger,
+        evidence=evidence,
+        ledger=ledger,
+        store=store,
+        entropy=entropy,
+        clock=clock,
+        own=keys.public(KeyRole.HOTKEY),
+        offload=to_thread.run_sync,
+        pace=pace,
+    )
+
+
+def _strategy(spec: str) -> Callable[[RpcLedger, FileKeyStore], WeightSource]:
+    module, colon, name = spec.partition(":")
+    try:
+        found: Any = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as e:
+        raise Misconfigured(f"there is no source '{spec}' ({e}); write module:Class") from None
+    if not colon or not callable(found):
+        raise Misconfigured(f"'{spec}' is no source of weights; write module:Class")
+    return found

@@ -1,0 +1,94 @@
+"""Whole histories in virtual time. Each line of what must hold is said over what the ledger paid."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import anyio.to_thread
+import pytest
+from trio._core import _run
+
+from davy.protocol.words import KeyRole
+from tests.simulated.play import play, whole
+from tests.simulated.world import NETUID, Setting, World
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def no_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No thread and no address: what reaches for one fails."""
+
+    def refused(*_: object, **__: object) -> Any:
+        raise AssertionError("a simulated history reached for the machine")
+
+    monkeypatch.setattr(anyio.to_thread, "run_sync", refused)
+    for name in ("bind", "connect", "connect_ex", "sendto"):  # trio itself keeps a pair of them to be woken by
+        monkeypatch.setattr(socket.socket, name, refused)
+
+
+def test_one_seed_is_one_history_in_any_process() -> None:
+    told = []
+    for hash_seed in ("0", "1", "4242"):
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.simulated.play", "7"],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            capture_output=True,
+            check=True,
+        )
+        told.append(json.loads(done.stdout))
+    assert told[0] == told[1] == told[2]
+    assert not told[0]["torch"]
+    assert play(Setting(seed=8), whole)["digest"] != told[0]["digest"]
+
+
+def test_what_makes_a_history_repeatable_is_still_there() -> None:
+    assert hasattr(_run, "_r")
+    assert _run._ALLOW_DETERMINISTIC_SCHEDULING in (True, False)  # pyright: ignore[reportPrivateUsage]
+
+
+def test_better_miners_earn_more_and_ignorant_ones_nothing() -> None:
+    knowledge = (0.0,) * 4 + (0.15,) * 4 + (1.0,) * 4
+    told = play(Setting(seed=3, challenges=24, knowledge=knowledge), whole)
+    paid = [told["miners"][f"miner-{i}"] for i in range(12)]
+    ignorant, middling, knowing = sum(paid[:4]), sum(paid[4:8]), sum(paid[8:])
+    assert ignorant == 0
+    assert knowing > 1.5 * middling > 0
+
+
+def test_every_validator_votes_under_loss_and_delay() -> None:
+    told = play(Setting(seed=5, loss=0.15), whole)
+    assert {"validator-0", "validator-1", "validator-2"} == set(told["voters"][-1])
+
+
+async def _unrevealed(world: World) -> list[bytes]:
+    await world.run()
+    left = []
+    for node in world.validators:
+        raw = await node.store.get(f"sealed/{NETUID}".encode())
+        left.append(raw or b"")
+    return left
+
+
+def test_a_validator_keeps_what_it_will_have_to_reveal() -> None:
+    assert all(play(Setting(seed=6), _unrevealed))
+
+
+async def _partitioned(world: World) -> dict[str, Any]:
+    for miner in world.miners[:6]:
+        world.net.cut("validator-0", miner.name)
+    told = await whole(world)
+    told["hotkeys"] = [n.keys.public(KeyRole.HOTKEY).hex() for n in world.miners]
+    return told
+
+
+def test_a_miner_that_one_validator_cannot_reach_is_still_paid_by_the_majority() -> None:
+    told = play(Setting(seed=9, challenges=16, knowledge=(1.0,) * 12), _partitioned)
+    assert all(told["miners"][f"miner-{i}"] > 0 for i in range(12))

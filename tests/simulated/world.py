@@ -1,0 +1,279 @@
+"""Three validators and twelve miners on one ledger, over a network that delays and loses messages: from one seed."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+
+from davy.ledger.submit import send
+from davy.miners.admission import Admission, Rules
+from davy.miners.chain_view import ChainView
+from davy.miners.node import MinerNode
+from davy.miners.server import MinerHandler
+from davy.network.memory import MemoryNetwork
+from davy.network.signed import RequestVerifier
+from davy.protocol.chain import EpochRecord, Metagraph
+from davy.protocol.genesis import Allocation, Genesis, GenesisSubnet
+from davy.protocol.limits import EMISSION_PARTS, chain_parameters, hyperparameters
+from davy.protocol.manifest import Manifest
+from davy.protocol.signing import Domain
+from davy.protocol.transaction import (
+    AddStake,
+    Endpoint,
+    Register,
+    RegisterModel,
+    consent_bytes,
+)
+from davy.protocol.words import TOKEN, KeyRole
+from davy.validators.challenger import Challenger
+from davy.validators.examiner import Examiner, Pace
+from davy.validators.node import ValidatorNode
+from tests.simulated.guess import Guess, Guesser, NoCorpus
+from tests.simulated.ledger import SimulatedClient, SimulatedLedger
+from tests.twins import LoopClock, MemoryStore, SeededEntropy, SeededKeys
+
+NETUID = 1
+TEMPO = 8
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a history is made of; everything else follows from the seed."""
+
+    seed: int = 1
+    miners: int = 12
+    validators: int = 3
+    epochs: int = 7
+    loss: float = 0.02
+    delay_ms: tuple[float, float] = (5.0, 80.0)
+    block_ms: int = 500
+    commit_reveal: int = 1
+    challenges: int = 5
+    knowledge: tuple[float, ...] = ()
+    """Of each miner; spread evenly from 0 to 1 if not given."""
+
+
+@dataclass
+class Node:
+    """One hotkey's things."""
+
+    name: str
+    keys: SeededKeys
+    store: MemoryStore
+    entropy: SeededEntropy
+    client: SimulatedClient
+
+    @property
+    def hotkey(self) -> bytes:
+        return self.keys.public(KeyRole.HOTKEY)
+
+    @property
+    def coldkey(self) -> bytes:
+        return self.keys.public(KeyRole.COLDKEY)
+
+
+@dataclass
+class World:
+    """A network that can be watched: everything that happened is in `journal`, in order."""
+
+    setting: Setting
+    ledger: SimulatedLedger
+    net: MemoryNetwork
+    miners: list[Node]
+    validators: list[Node]
+    clock: LoopClock
+    journal: list[str] = field(default_factory=list[str])
+    sources: dict[str, Callable[[World, Node], Any]] = field(default_factory=dict[str, Callable[["World", Node], Any]])
+    """A strategy in place of an examination, by validator name."""
+
+    async def run(self) -> list[EpochRecord]:
+        """Play the history to its last epoch; return what every epoch paid."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self.ledger.run)
+            async with anyio.create_task_group() as joining:
+                for i, node in enumerate(self.miners):
+                    joining.start_soon(self._join_miner, i, node, tasks)
+                for node in self.validators:
+                    joining.start_soon(self._join_validator, node, tasks)
+            while (await self.metagraph()).subnet.epoch < self.setting.epochs:
+                await self.ledger.next_block()
+            tasks.cancel_scope.cancel()
+        records = [await self._record(n) for n in range(self.setting.epochs)]
+        return [r for r in records if r is not None]
+
+    async def metagraph(self) -> Metagraph:
+        """The subnet as the ledger has it now, without a network in between."""
+        return await self._direct().metagraph(NETUID)
+
+    def digest(self) -> str:
+        """SHA-256 over every header and every line of the journal: two histories are one iff it is equal."""
+        h = hashlib.sha256()
+        for header in self.ledger.headers:
+            h.update(header)
+        for line in self.journal:
+            h.update(line.encode() + b"\n")
+        return h.hexdigest()
+
+    async def _record(self, epoch: int) -> EpochRecord | None:
+        return await self._direct().epoch(NETUID, epoch)
+
+    def _direct(self) -> SimulatedClient:
+        return SimulatedClient(self.ledger, _at_once)
+
+    async def _register(self, node: Node) -> None:
+        consent = node.keys.sign(
+            KeyRole.HOTKEY, Domain.CONSENT, consent_bytes(self.ledger.chain, node.coldkey, node.hotkey)
+        )
+        action = Register(NETUID, node.hotkey, consent, 1_000 * TOKEN)
+        self._note(node, await send(node.client, node.keys, KeyRole.COLDKEY, action))
+
+    async def _join_miner(self, i: int, node: Node, tasks: anyio.abc.TaskGroup) -> None:
+        await self._register(node)
+        backend = Guesser(self.knowledge(i))
+        manifest = _named(backend.manifest(), node.name)
+        self._note(node, await send(node.client, node.keys, KeyRole.COLDKEY, RegisterModel(manifest)))
+        endpoint = Endpoint(node.name, 1, hashlib.sha256(node.name.encode()).digest(), b"")
+        view = ChainView(1, 60_000)
+        admission = Admission(Rules(rate=1_000.0, burst=1_000), self.clock)
+        verifier = RequestVerifier(node.hotkey, self.ledger.chain, self.clock, node.store)
+        await verifier.open()
+        handler = MinerHandler(
+            keys=node.keys,
+            chain=self.ledger.chain,
+            verifier=verifier,
+            clock=self.clock,
+            entropy=node.entropy,
+            view=view,
+            admission=admission,
+            backend=_WithManifest(backend, manifest),
+        )
+        self.net.serve(endpoint, handler)
+        miner = MinerNode(
+            keys=node.keys,
+            ledger=node.client,
+            clock=self.clock,
+            netuid=NETUID,
+            endpoint=endpoint,
+            handler=handler,
+            view=view,
+            admission=admission,
+        )
+        tasks.start_soon(miner.run)
+
+    async def _join_validator(self, node: Node, tasks: anyio.abc.TaskGroup) -> None:
+        await self._register(node)
+        self._note(node, await send(node.client, node.keys, KeyRole.COLDKEY, AddStake(node.hotkey, 1_000 * TOKEN)))
+        source = self.sources[node.name](self, node) if node.name in self.sources else await self._examiner(node)
+        validator = ValidatorNode(
+            [NETUID],
+            keys=node.keys,
+            ledger=node.client,
+            store=node.store,
+            entropy=node.entropy,
+            clock=self.clock,
+            source=source,
+        )
+        tasks.start_soon(validator.run)
+
+    async def _examiner(self, node: Node) -> Examiner:
+        challenger = Challenger(
+            node.keys,
+            self.ledger.chain,
+            self.net.transport(node.name),
+            self.clock,
+            node.entropy,
+            await node.client.head(),
+        )
+        return Examiner(
+            [NETUID],
+            task=Guess(),
+            corpus=NoCorpus(),
+            challenger=challenger,
+            evidence=(),
+            ledger=node.client,
+            store=node.store,
+            entropy=node.entropy,
+            clock=self.clock,
+            own=node.hotkey,
+            offload=_here,
+            pace=Pace(self.setting.challenges, TEMPO * self.setting.block_ms, 1_500, 64, self.setting.challenges),
+        )
+
+    def knowledge(self, i: int) -> float:
+        """How good a miner is."""
+        given = self.setting.knowledge
+        return given[i] if given else i / max(1, self.setting.miners - 1)
+
+    def _note(self, node: Node, result: Any) -> None:
+        assert result.code == 0, result
+        self.journal.append(f"{self.clock.now()} {node.name} {result.height} {result.code}")
+
+
+def build(setting: Setting) -> World:
+    """Make keys, genesis and network; nothing runs yet. Called inside the event loop, whose time it takes."""
+    rng = random.Random(setting.seed)
+    clock = LoopClock()
+    seeds = iter(lambda: rng.getrandbits(63), None)
+    names = [*(f"miner-{i}" for i in range(setting.miners)), *(f"validator-{i}" for i in range(setting.validators))]
+    keys = {name: SeededKeys(next(seeds)) for name in names}
+    ledger = SimulatedLedger(_genesis(setting, list(keys.values()), clock.now()), clock, setting.block_ms)
+    net = MemoryNetwork(clock, setting.loss, lambda r: r.uniform(*setting.delay_ms), random.Random(next(seeds)))
+    carry_rng = random.Random(next(seeds))
+
+    async def carry() -> None:
+        await anyio.sleep(carry_rng.uniform(*setting.delay_ms) / 1000)
+
+    nodes = [
+        Node(name, keys[name], MemoryStore(), SeededEntropy(next(seeds)), SimulatedClient(ledger, carry))
+        for name in names
+    ]
+    return World(setting, ledger, net, nodes[: setting.miners], nodes[setting.miners :], clock)
+
+
+def _genesis(setting: Setting, everybody: list[SeededKeys], time: int) -> Genesis:
+    wants = hyperparameters(
+        tempo=TEMPO,
+        immunity=1_000,
+        activity_cutoff=1_000,
+        max_uids=32,
+        max_validators=8,
+        commit_reveal=setting.commit_reveal,
+    )
+    owner = everybody[0].public(KeyRole.COLDKEY)
+    subnet = GenesisSubnet(NETUID, owner, "guess", "yuma3", wants, EMISSION_PARTS)
+    granted = sorted((k.public(KeyRole.COLDKEY), 10_000 * TOKEN) for k in everybody)
+    allocations = tuple(Allocation(key, amount) for key, amount in granted)
+    parameters = chain_parameters(unbonding=10, halving_interval=1_000)
+    return Genesis(1, "simulated", time, parameters, (bytes(32),), allocations, (subnet,))
+
+
+def _named(m: Manifest, name: str) -> Manifest:
+    return Manifest(m.version, name, m.files, m.format, m.tokenizer, m.licence)
+
+
+class _WithManifest:
+    """A backend under a manifest of its own, so that twelve miners of one class have twelve models."""
+
+    def __init__(self, backend: Guesser, manifest: Manifest) -> None:
+        self._backend, self._manifest = backend, manifest
+        self.generate, self.aclose = backend.generate, backend.aclose
+
+    def manifest(self) -> Manifest:
+        return self._manifest
+
+
+async def _at_once() -> None:
+    """A call that crosses no network."""
+
+
+async def _here(work: Callable[[], Any]) -> Any:
+    """Computes where it stands: in virtual time a computation takes none."""
+    return work()
+
+
+Offload = Callable[[Callable[[], Any]], Awaitable[Any]]
