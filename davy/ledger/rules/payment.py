@@ -33,13 +33,16 @@ class Paid(NamedTuple):
 def pay(s: State, netuid: int, seats: Seats, e: Emission) -> Paid:
     """Hand out an epoch's emission; afterwards it is in balances, stakes and what is burned."""
     n = len(seats.neurons)
+    subnet = s.need(SUBNETS, subnet_key(netuid), "there is no subnet of this netuid")
     paid = Paid(int(e.owner), e.incentive.copy(), np.zeros(n, dtype=np.int64))
     paid.validators[seats.rows] = e.dividends
     burned = int(e.unminted)
     for uid in np.flatnonzero(paid.miners + paid.validators).tolist():
         neuron = seats.neurons[uid]
         dividends = int(paid.validators[uid])
-        kept = dividends - unrevealed_cost(s, netuid, uid, dividends)
+        kept = dividends - unrevealed_cost(neuron, dividends, subnet.hyperparameters.unrevealed_penalty)
+        if neuron.unrevealed and dividends:
+            s.put(NEURONS, neuron_key(netuid, uid), replace(neuron, unrevealed=0))
         burned += dividends - kept
         paid.validators[uid] = kept
         shares = dividend_shares(s, neuron, kept, seats.counted[uid])
@@ -47,20 +50,14 @@ def pay(s: State, netuid: int, seats: Seats, e: Emission) -> Paid:
         for coldkey in sorted(shares):
             if shares[coldkey]:
                 move_stake(s, neuron.hotkey, coldkey, shares[coldkey])
-    credit(s, s.need(SUBNETS, subnet_key(netuid), "there is no subnet of this netuid").owner, paid.owner)
+    credit(s, subnet.owner, paid.owner)
     burn(s, burned)
     return paid
 
 
-def unrevealed_cost(s: State, netuid: int, uid: int, dividends: int) -> int:
-    """What a validator loses of its first dividends after a commit it did not reveal: `unrevealed_penalty` of 65535."""
-    key = neuron_key(netuid, uid)
-    neuron = s.need(NEURONS, key, "a UID without a neuron")
-    if not neuron.unrevealed or not dividends:
-        return 0
-    s.put(NEURONS, key, replace(neuron, unrevealed=0))
-    penalty = s.need(SUBNETS, subnet_key(netuid), "there is no subnet").hyperparameters.unrevealed_penalty
-    return dividends * penalty // U16
+def unrevealed_cost(neuron: NeuronRecord, dividends: int, penalty: int) -> int:
+    """What a validator loses of its first dividends after a commit it did not reveal: `penalty` of 65535 of them."""
+    return dividends * penalty // U16 if neuron.unrevealed else 0
 
 
 def dividend_shares(

@@ -96,7 +96,7 @@ def open_checked(s: State, raw: bytes, known: Signatures) -> Opened:
     Raises
     ------
     TxFailed
-        MALFORMED, WRONG_CHAIN, BAD_SIGNATURE.
+        MALFORMED, WRONG_CHAIN, BAD_SIGNATURE; INTERNAL for any other exception.
     """
     h = tx_hash(raw)
     try:
@@ -105,10 +105,16 @@ def open_checked(s: State, raw: bytes, known: Signatures) -> Opened:
             raise TxFailed(TxCode.WRONG_CHAIN, "signed for another chain; sign it for this one")
         if not known.take(h):
             verify_tx(signed, body)
+    except TxFailed:
+        raise
     except BadSignature as e:
         raise TxFailed(TxCode.BAD_SIGNATURE, str(e)) from None
     except Refused as e:
         raise TxFailed(TxCode.MALFORMED, str(e)) from None
+    except MemoryError:  # this machine's, not the transaction's: to go on would fork from the others
+        raise
+    except Exception as e:
+        raise TxFailed(TxCode.INTERNAL, f"internal error in opening it: {type(e).__name__}") from e
     return Opened(body, h)
 
 

@@ -10,14 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from davy.protocol.chain import Proof, ProofStep
-from davy.protocol.proof import EMPTY_ROOT, leaf_hash, node_hash
+from davy.protocol.proof import EMPTY_ROOT, key_bit, leaf_hash, node_hash
 
 
 class _Leaf:
-    __slots__ = ("hash", "key", "value")
+    __slots__ = ("hash", "key", "up", "value")
 
     def __init__(self, key: bytes, value: bytes) -> None:
         self.key = key
+        self.up: _Node | None = None
         self.set(value)
 
     def set(self, value: bytes) -> None:
@@ -26,14 +27,19 @@ class _Leaf:
 
 
 class _Node:
-    __slots__ = ("bit", "byte", "hash", "left", "mask", "right")
+    __slots__ = ("bit", "byte", "hash", "left", "mask", "right", "up")
 
     def __init__(self, bit: int, left: _Leaf | _Node, right: _Leaf | _Node) -> None:
         self.bit = bit
         self.byte, self.mask = bit >> 3, 0x80 >> (bit & 7)
         self.left, self.right = left, right
+        left.up = right.up = self
+        self.up: _Node | None = None
         self.hash = b""
-        """Empty while a change below has not been hashed; then every node above is empty as well."""
+        """Empty while a change below has not been hashed; then that of every node above is empty as well."""
+
+    def side(self, key: bytes) -> _Leaf | _Node:
+        return self.right if self.byte < len(key) and key[self.byte] & self.mask else self.left
 
 
 class Trie:
@@ -41,32 +47,40 @@ class Trie:
 
     def __init__(self, items: Iterable[tuple[bytes, bytes]] = ()) -> None:
         self._root: _Leaf | _Node | None = None
+        self._leaves: dict[bytes, _Leaf] = {}
         for key, value in items:
             self.put(key, value)
 
     def put(self, key: bytes, value: bytes) -> None:
         """Set the value hash at a key."""
-        leaf = self._end(key)
-        if leaf is None:
-            self._root = _Leaf(key, value)
-        elif leaf.key == key:
-            self._path(key)
+        leaf = self._leaves.get(key)
+        if leaf is not None:
             leaf.set(value)
-        else:
-            self._split(key, value, _critical_bit(key, leaf.key))
+            _mark(leaf.up)
+            return
+        leaf = self._leaves[key] = _Leaf(key, value)
+        nearest = self._end(key)
+        if nearest is None:
+            self._root = leaf
+            return
+        bit = _critical_bit(key, nearest.key)
+        below: _Leaf | _Node = nearest
+        while below.up is not None and below.up.bit > bit:
+            below = below.up
+        above = below.up
+        one = key_bit(key, bit)
+        self._replace(above, below, _Node(bit, below, leaf) if one else _Node(bit, leaf, below))
 
     def delete(self, key: bytes) -> None:
         """Remove a key; its sibling takes the place of their parent."""
-        leaf = self._end(key)
-        if leaf is None or leaf.key != key:
+        leaf = self._leaves.pop(key, None)
+        if leaf is None:
             return
-        path = self._path(key)
-        if not path:
+        if leaf.up is None:
             self._root = None
-            return
-        parent = path.pop()
-        sibling = parent.right if parent.left is leaf else parent.left
-        self._replace(path, parent, sibling)
+        else:
+            parent = leaf.up
+            self._replace(parent.up, parent, parent.right if parent.left is leaf else parent.left)
 
     def root(self) -> bytes:
         """Return the app hash; hashes only what changed since the last call."""
@@ -90,50 +104,36 @@ class Trie:
         if leaf is None:
             return Proof(1, b"", bytes(32), ())
         steps: list[ProofStep] = []
-        node = self._root
-        while isinstance(node, _Node):
-            side = node.byte < len(key) and key[node.byte] & node.mask
-            steps.append(ProofStep(node.bit, (node.left if side else node.right).hash))
-            node = node.right if side else node.left
-        return Proof(1, leaf.key, leaf.value, tuple(reversed(steps)))
+        below: _Leaf | _Node = leaf
+        while below.up is not None:
+            node = below.up
+            steps.append(ProofStep(node.bit, (node.left if node.right is below else node.right).hash))
+            below = node
+        return Proof(1, leaf.key, leaf.value, tuple(steps))
 
     def _end(self, key: bytes) -> _Leaf | None:
         """The leaf where the search for a key ends."""
-        node, length = self._root, len(key)
+        node = self._root
         while isinstance(node, _Node):
-            node = node.right if node.byte < length and key[node.byte] & node.mask else node.left
+            node = node.side(key)
         return node
 
-    def _path(self, key: bytes, bit: int = 1 << 16) -> list[_Node]:
-        """Nodes above `bit` on the way to a key, from the root, each marked as changed."""
-        path: list[_Node] = []
-        node, length = self._root, len(key)
-        while isinstance(node, _Node) and node.bit < bit:
-            node.hash = b""
-            path.append(node)
-            node = node.right if node.byte < length and key[node.byte] & node.mask else node.left
-        return path
-
-    def _split(self, key: bytes, value: bytes, bit: int) -> None:
-        path = self._path(key, bit)
-        if path:
-            last = path[-1]
-            below = last.right if last.byte < len(key) and key[last.byte] & last.mask else last.left
-        else:
-            below = self._root
-        if below is None:
-            raise AssertionError("a trie with a leaf has a root")
-        leaf = _Leaf(key, value)
-        one = bit >> 3 < len(key) and key[bit >> 3] & (0x80 >> (bit & 7))
-        self._replace(path, below, _Node(bit, below, leaf) if one else _Node(bit, leaf, below))
-
-    def _replace(self, path: list[_Node], old: _Leaf | _Node, new: _Leaf | _Node) -> None:
-        if not path:
+    def _replace(self, above: _Node | None, old: _Leaf | _Node, new: _Leaf | _Node) -> None:
+        new.up = above
+        if above is None:
             self._root = new
-        elif path[-1].left is old:
-            path[-1].left = new
+        elif above.left is old:
+            above.left = new
         else:
-            path[-1].right = new
+            above.right = new
+        _mark(above)
+
+
+def _mark(node: _Node | None) -> None:
+    """Note a change below a node; above one that is marked already, all are."""
+    while node is not None and node.hash:
+        node.hash = b""
+        node = node.up
 
 
 def _critical_bit(a: bytes, b: bytes) -> int:

@@ -55,6 +55,16 @@ def test_a_rule_with_a_bug_is_undone_and_the_rest_of_the_block_stands(
     world.check()
 
 
+def test_a_decoder_with_a_bug_stops_nobody(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(raw: bytes) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(transactions, "open_tx", broken)
+    raw = world.tx("ann", Transfer(pub("ben"), 5))
+    assert world.machine.check_tx(raw).code is TxCode.INTERNAL
+    assert [r.code for r in world.machine.apply_block(1, 1, [raw]).results] == [TxCode.INTERNAL]
+
+
 @pytest.mark.parametrize("name", ["pay_unbonded", "accrue", "run_epoch"])
 def test_a_part_of_a_block_with_a_bug_is_undone_counted_and_named(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     w = market()
