@@ -76,6 +76,15 @@ def test_names_differ_even_where_few_are_left(monkeypatch: pytest.MonkeyPatch) -
         assert not {"dodo", "baba", "babo"} & set(used)
 
 
+def test_a_name_is_never_a_word_of_grammar(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("davy.tasks.rename._ONSETS", ["s", "m"])
+    monkeypatch.setattr("davy.tasks.rename._VOWELS", ["a", "e"])
+    monkeypatch.setattr("davy.tasks.rename._CODAS", [""])
+    names = {renaming("'word'", np.random.default_rng(seed))["word"] for seed in range(200)}
+    assert "sema" in names
+    assert "same" not in names
+
+
 @given(prose, seeds)
 def test_renaming_back_gives_the_text_again(text: str, seed: int) -> None:
     mapping = renaming(text, np.random.default_rng(seed))
