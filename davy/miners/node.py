@@ -1,0 +1,171 @@
+"""A miner's life beside the answering: it follows the ledger, and keeps the ledger's record of it right.
+
+Following: each new head moves the chain's view, and the metagraph tells admission who has stake. Recording: whenever
+the ledger's `serve` record differs from what is served (address, certificate, model), it is written anew. A model is
+changed in that order too: the ledger names the new one before any answer comes from it.
+
+When the ledger cannot be reached the miner goes on answering with what it knows, for as long as `ChainView` allows.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+import anyio
+
+from davy.ledger.submit import send
+from davy.miners.admission import Admission
+from davy.miners.backend import Backend
+from davy.miners.chain_view import ChainView
+from davy.miners.server import MinerHandler
+from davy.miners.serving import Serving
+from davy.protocol.chain import Metagraph, Neuron
+from davy.protocol.errors import DavyError, TxCode, TxFailed
+from davy.protocol.ports import Clock, KeyStore, LedgerClient
+from davy.protocol.transaction import Endpoint, Serve, Served
+from davy.protocol.words import KeyRole, Netuid
+
+log = logging.getLogger(__name__)
+
+RETRY_MS: Final = 1_000
+FAREWELL_S: Final = 5.0
+"""For streams that were interrupted to send their last events."""
+
+
+class MinerNode:
+    """Keeps a miner and the ledger of one mind.
+
+    Parameters
+    ----------
+    endpoint
+        Where the handler is reached, as other nodes see it.
+    """
+
+    def __init__(
+        self,
+        *,
+        keys: KeyStore,
+        ledger: LedgerClient,
+        clock: Clock,
+        netuid: Netuid,
+        endpoint: Endpoint,
+        handler: MinerHandler,
+        view: ChainView,
+        admission: Admission,
+    ) -> None:
+        self._keys = keys
+        self._ledger = ledger
+        self._clock = clock
+        self._netuid = netuid
+        self._endpoint = endpoint
+        self._handler = handler
+        self._view = view
+        self._admission = admission
+        self._hotkey = keys.public(KeyRole.HOTKEY)
+        self._wanted = _served(netuid, handler.serving)
+        self._neuron: Neuron | None = None
+        self._told_unregistered = False
+        self._recorded_at = 0
+        self._differs = anyio.Event()
+        self._writing = anyio.Lock()
+
+    async def run(self) -> None:
+        """Follow and record until cancelled; nothing the ledger does ends it."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._follow)
+            tasks.start_soon(self._record)
+
+    async def swap(self, backend: Backend, grace_s: float) -> None:
+        """Write the new model into the ledger, then answer from it; the old one's answers may end in `grace_s` seconds.
+
+        Raises
+        ------
+        DavyError
+            The ledger did not take it; the old model goes on, and the new one was closed.
+        """
+        new = _served(self._netuid, Serving(backend))
+        async with self._writing:
+            before, self._wanted = self._wanted, new
+            try:
+                if self._neuron is not None:
+                    await self._write()
+            except BaseException:
+                self._wanted = before
+                with anyio.CancelScope(shield=True):
+                    await backend.aclose()
+                raise
+            old = self._handler.swap(backend)
+        log.info("now serving %s", new.model_id.hex())
+        await old.close(grace_s)
+
+    async def stop(self, grace_s: float) -> None:
+        """Take nothing new, let answers end for `grace_s` seconds, interrupt the rest, and close the model."""
+        self._handler.refuse()
+        with anyio.move_on_after(grace_s):
+            await self._handler.serving.idle()
+        self._handler.interrupt()
+        await self._handler.serving.close(FAREWELL_S)
+
+    async def _follow(self) -> None:
+        told = False
+        while True:
+            try:
+                head = await self._ledger.head()
+                self._view.see(head, self._clock.now())
+                self._take(await self._ledger.metagraph(self._netuid))
+                told = False
+                async with self._ledger.blocks(head.height) as heads:
+                    async for head in heads:
+                        self._view.see(head, self._clock.now())
+                        self._take(await self._ledger.metagraph(self._netuid))
+            except DavyError as e:
+                if not told:
+                    log.warning("the ledger cannot be followed: %s; still answering, and trying again", e)
+                    told = True
+            await self._clock.sleep_until(self._clock.now() + RETRY_MS)
+
+    def _take(self, metagraph: Metagraph) -> None:
+        self._admission.update(metagraph)
+        if metagraph.height < self._recorded_at:
+            return  # it does not know what we wrote last
+        neuron = next((n for n in metagraph.neurons if n.hotkey == self._hotkey), None)
+        if neuron is None and not self._told_unregistered:
+            log.warning("this hotkey has no UID on subnet %d: register it, or nobody will ask", self._netuid)
+        self._told_unregistered = neuron is None
+        self._neuron = neuron
+        if neuron is not None and not self._agrees(neuron):
+            self._differs.set()
+
+    def _agrees(self, neuron: Neuron) -> bool:
+        models = [(m.model_id, m.identity) for m in neuron.model]
+        wanted = (self._wanted.model_id, self._wanted.identity)
+        return neuron.endpoint == (self._endpoint,) and models == [wanted]
+
+    async def _record(self) -> None:
+        said = ""
+        while True:
+            await self._differs.wait()
+            try:
+                async with self._writing:
+                    if self._neuron is not None and not self._agrees(self._neuron):
+                        await self._write()
+                        log.info("the ledger names %s:%d", self._endpoint.host, self._endpoint.port)
+                self._differs = anyio.Event()
+                said = ""
+            except DavyError as e:
+                if str(e) != said:
+                    said = str(e)
+                    log.warning("the ledger does not take our serve record: %s", e)
+                await self._clock.sleep_until(self._clock.now() + RETRY_MS)
+
+    async def _write(self) -> None:
+        """Write what is wanted into the ledger, and wait until it stands in a block."""
+        result = await send(self._ledger, self._keys, KeyRole.HOTKEY, Serve(self._endpoint, (self._wanted,)))
+        if result.code != 0:
+            raise TxFailed(TxCode(result.code), result.log)
+        self._recorded_at = result.height
+
+
+def _served(netuid: Netuid, serving: Serving) -> Served:
+    return Served(netuid, serving.model_id, serving.identity)
