@@ -18,6 +18,8 @@ declared in `fixed_point.py`; docs/incentive.md numbers the steps and walks thro
 `agreement`             the steps both Yumas share
 `yuma3`, `yuma2`        the mechanisms; `registry` finds them by name
 `settlement`            what halts withhold
+`chunks`                batches, a few runs at a time
+`weights`               weights on their way to the ledger
 `emission`              shares to base units, cuts, takes, halvings
 `mechanism`, `door`     the seam: inputs, parameters, results, and their checks
 `conformance`           a command that holds the mechanisms against reference vectors

@@ -10,10 +10,22 @@ import numpy as np
 
 from davy.incentive import bonds
 from davy.incentive.agreement import agree
+from davy.incentive.chunks import in_chunks
 from davy.incentive.dividends import bond_dividends
 from davy.incentive.fixed_point import ONE, column_normalise, column_normalise_products, from_ppm
 from davy.incentive.mechanism import BondState, EpochInputs, EpochResult, Params
 from davy.incentive.settlement import settle
+
+
+def yuma2(s: BondState, x: EpochInputs, p: Params) -> tuple[BondState, EpochResult]:
+    """ΔB = colnorm(W_b∘S); B = colnorm((1 − m)ΔB + m·colnorm(B)); D = B·I, normalised."""
+    a = agree(x, p)
+    held = column_normalise(bonds.standing(s, x))  # 10
+    bought = column_normalise_products(a.W_bonds * a.S[..., :, None])
+    B = column_normalise(bonds.moving_average(held, bought, ONE - from_ppm(p.moving_average)))  # 11
+    D = bond_dividends(B, a.I)  # 12
+    stored = bonds.clear(bonds.upscale(B, p.bond_format), a.permits)  # 13
+    return BondState(stored), settle(a, D, x)
 
 
 class Yuma2:
@@ -24,11 +36,5 @@ class Yuma2:
         return BondState(np.zeros(shape, dtype=np.int64))
 
     def epoch(self, s: BondState, x: EpochInputs, p: Params) -> tuple[BondState, EpochResult]:
-        """ΔB = colnorm(W_b∘S); B = colnorm((1 − m)ΔB + m·colnorm(B)); D = B·I, normalised."""
-        a = agree(x, p)
-        held = column_normalise(bonds.standing(s, x))  # 10
-        bought = column_normalise_products(a.W_bonds * a.S[..., :, None])
-        B = column_normalise(bonds.moving_average(held, bought, ONE - from_ppm(p.moving_average)))  # 11
-        D = bond_dividends(B, a.I)  # 12
-        stored = bonds.clear(bonds.upscale(B, p.bond_format), a.permits)  # 13
-        return BondState(stored), settle(a, D, x)
+        """`yuma2`, a batch in chunks."""
+        return in_chunks(yuma2, s, x, p)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from davy.incentive import chunks
 from davy.incentive.fixed_point import MAX_N, MAX_TOTAL_STAKE, ONE, U16
 from davy.incentive.mechanism import BondState, EpochInputs, Params
 from davy.incentive.registry import mechanism
@@ -50,21 +51,49 @@ def test_what_all_runs_share_need_not_be_repeated(name: str, shared: str) -> Non
         assert (np.broadcast_to(arrays(other)[field], values.shape) == values).all(), field
 
 
+def folded(x: EpochInputs, axes: tuple[int, ...]) -> EpochInputs:
+    """The runs along one batch axis, along other axes."""
+    changes: dict[str, Any] = {}
+    for field in fields(EpochInputs):
+        values = getattr(x, field.name)
+        own = {"weights": 2, "now": 0, "previous_epoch": 0, "owner_row": 0}.get(field.name, 1)
+        if values is not None and values.ndim > own:
+            changes[field.name] = values.reshape(*axes, *values.shape[1:])
+    return replace(x, **changes)
+
+
 @BOTH
 def test_two_batch_axes(name: str) -> None:
     rng = Stream(4)
     flat = epochs.stack([epochs.inputs(rng, 5, 8, square=False) for _ in range(6)])
-    changes: dict[str, Any] = {
-        f.name: getattr(flat, f.name).reshape(2, 3, *getattr(flat, f.name).shape[1:])
-        for f in fields(EpochInputs)
-        if f.name != "bonds_at"
-    }
     chosen, p = mechanism(name), Params(liquid_alpha=True)
     state, result = chosen.epoch(chosen.initial((6, 5, 8)), flat, p)
-    folded, other = chosen.epoch(chosen.initial((2, 3, 5, 8)), EpochInputs(**changes), p)
-    assert (folded.bonds.reshape(6, 5, 8) == state.bonds).all()
+    moved, other = chosen.epoch(chosen.initial((2, 3, 5, 8)), folded(flat, (2, 3)), p)
+    assert (moved.bonds.reshape(6, 5, 8) == state.bonds).all()
     for field, values in arrays(result).items():
         assert (arrays(other)[field].reshape(values.shape) == values).all(), field
+
+
+@BOTH
+@pytest.mark.parametrize("elements", [1, 2 * 40, 5 * 40, 6 * 40])
+@pytest.mark.parametrize("axes", [(6,), (2, 3)])
+def test_chunks_of_any_size_give_the_same(
+    name: str, elements: int, axes: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = Stream(8)
+    p = Params(liquid_alpha=True)
+    runs = epochs.stack([epochs.inputs(rng, 5, 8, square=False) for _ in range(6)])
+    x = folded(replace(runs, halted=runs.halted[0], stake=runs.stake[0]), axes)
+    held = BondState(rng.integers(0, ONE + 1, (*axes, 5, 8)))
+    state, result = mechanism(name).epoch(held, x, p)
+    monkeypatch.setattr(chunks, "CHUNK_ELEMENTS", elements)
+    again, other = mechanism(name).epoch(held, x, p)
+    assert (again.bonds == state.bonds).all()
+    assert again.bonds.shape == (*axes, 5, 8)
+    for field, values in arrays(result).items():
+        assert values.shape[: len(axes)] == axes, field
+        assert arrays(other)[field].shape == values.shape, field
+        assert (arrays(other)[field] == values).all(), field
 
 
 @BOTH
