@@ -163,6 +163,22 @@ class RevealedRow(Wire):
     values: tuple[tuple[Uid, int], ...]
 
 
+class RowInForce(Wire):
+    """A validator's newest row that everybody can see, and the block it was revealed or set in."""
+
+    uid: Uid
+    height: Height
+    values: tuple[tuple[Uid, int], ...]
+
+
+class RowsInForce(Wire):
+    """All rows of a subnet as they stand now, by UID: what the next epoch would weigh."""
+
+    netuid: Netuid
+    height: Height
+    rows: tuple[RowInForce, ...]
+
+
 class ModelRecord(Wire):
     """A registered model."""
 

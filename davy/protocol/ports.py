@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple, Protocol
 
-from davy.protocol.chain import EpochRecord, Head, Metagraph, TxResult
+from davy.protocol.chain import EpochRecord, Head, Metagraph, RowsInForce, TxResult
 from davy.protocol.signing import Domain
 from davy.protocol.transaction import Endpoint
 from davy.protocol.words import ChainId, Height, Hotkey, KeyRole, Netuid, PublicKey, Signature, TxHash, UnixMillis
@@ -97,6 +97,8 @@ class LedgerClient(Protocol):
     async def nonce(self, key: PublicKey) -> int: ...
 
     async def metagraph(self, netuid: Netuid, at: Height | None = None) -> Metagraph: ...
+
+    async def rows(self, netuid: Netuid) -> RowsInForce: ...
 
     async def epoch(self, netuid: Netuid, epoch: Height) -> EpochRecord | None: ...
 

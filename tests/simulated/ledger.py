@@ -8,7 +8,17 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import anyio
 
 from davy.ledger.rules.machine import Machine
-from davy.protocol.chain import Account, EpochRecord, Head, Header, Metagraph, TxResult, header_hash, txs_digest
+from davy.protocol.chain import (
+    Account,
+    EpochRecord,
+    Head,
+    Header,
+    Metagraph,
+    RowsInForce,
+    TxResult,
+    header_hash,
+    txs_digest,
+)
 from davy.protocol.encoding import decode, encode
 from davy.protocol.errors import Expired, TxCode, TxFailed
 from davy.protocol.genesis import Genesis, chain_id
@@ -106,6 +116,9 @@ class SimulatedClient:
     async def metagraph(self, netuid: int, at: int | None = None) -> Metagraph:
         raw = await self.query("/metagraph", netuid.to_bytes(2, "big"))
         return decode(raw, Metagraph, limit=MAX_RESULT_BYTES)
+
+    async def rows(self, netuid: int) -> RowsInForce:
+        return decode(await self.query("/weights", netuid.to_bytes(2, "big")), RowsInForce, limit=MAX_RESULT_BYTES)
 
     async def epoch(self, netuid: int, epoch: int) -> EpochRecord | None:
         try:

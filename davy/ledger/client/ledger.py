@@ -34,6 +34,7 @@ from davy.protocol.chain import (
     Issuance,
     Metagraph,
     Proof,
+    RowsInForce,
     SubnetInfo,
     SubnetList,
     TxResult,
@@ -189,6 +190,10 @@ class RpcLedger:
         if at not in (None, m.height):
             raise NotEnabled(f"the ledger keeps the state after block {m.height} only; ask without a height")
         return m
+
+    async def rows(self, netuid: Netuid) -> RowsInForce:
+        """Return the weights of a subnet that everybody can see now."""
+        return await self._view("/weights", netuid.to_bytes(2, "big"), RowsInForce)
 
     async def epoch(self, netuid: Netuid, epoch: Height) -> EpochRecord | None:
         """Return what an epoch paid; None before its end, and when it is too long ago."""

@@ -86,6 +86,11 @@ def row_values(row: bytes, subjects: NDArray[np.uint64]) -> Int64:
     return values
 
 
+def row_pairs(row: bytes) -> tuple[tuple[int, int], ...]:
+    """(uid, value) of each weight of a row, whatever it is bound to."""
+    return tuple((int(w["uid"]), int(w["value"])) for w in np.frombuffer(row, dtype=_WEIGHTS))
+
+
 def pack_pairs(values: Int64) -> bytes:
     """The weights of a row that are not zero, 4 bytes each."""
     where = np.flatnonzero(values)

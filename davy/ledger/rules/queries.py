@@ -36,6 +36,8 @@ from davy.protocol.chain import (
     ModelRecord,
     Neuron,
     RevealedRow,
+    RowInForce,
+    RowsInForce,
     SubnetInfo,
     SubnetList,
 )
@@ -45,7 +47,7 @@ from davy.protocol.genesis import Genesis
 
 
 class Queries:
-    """Answers by path: `/nonce` `/metagraph` `/epoch` `/subnets` `/model` `/issuance` `/parameters` `/genesis`."""
+    """Answers by path: `/nonce` `/metagraph` `/weights` `/epoch` `/subnets` `/model` `/issuance` `/parameters` `/genesis`."""
 
     def __init__(self, g: Genesis, s: State) -> None:
         self._genesis, self._state = g, s
@@ -55,6 +57,7 @@ class Queries:
         self._paths: dict[str, Callable[[bytes, int], Wire]] = {
             "/nonce": self._account,
             "/metagraph": self._metagraph,
+            "/weights": self._weights,
             "/epoch": self._epoch,
             "/subnets": self._subnets,
             "/model": self._model,
@@ -91,6 +94,13 @@ class Queries:
         netuid = int.from_bytes(_exactly(data, 2), "big")
         info = subnet_info(self._state, netuid)
         return Metagraph(height, info, tuple(neurons(self._state, netuid, height)))
+
+    def _weights(self, data: bytes, height: int) -> RowsInForce:
+        netuid = int.from_bytes(_exactly(data, 2), "big")
+        neurons = self._state.need(RUNNING, data, "there is no subnet of this netuid; ask /subnets").neurons
+        found = ((uid, self._state.get(WEIGHTS, neuron_key(netuid, uid))) for uid in range(neurons))
+        rows = tuple(RowInForce(uid, w.height, packed.row_pairs(w.row)) for uid, w in found if w is not None)
+        return RowsInForce(netuid, height, rows)
 
     def _epoch(self, data: bytes, height: int) -> EpochRecord:
         netuid, epoch = int.from_bytes(_exactly(data, 10)[:2], "big"), int.from_bytes(data[2:], "big")
