@@ -1,7 +1,7 @@
-"""Median µs of CPU time of an epoch of the reference path: `python bench/incentive.py`. One run alone, and batches of runs.
+"""Median CPU time of an epoch of the reference path, one run alone and in batches: `python bench/incentive.py`.
 
-Weights and stake are random, one validator of eight has no permit, one miner of ten registered since; the inputs are
-checked before the clock starts (the door's own time is its own line).
+CPU time, so that other work on the machine counts little. Weights and stake are random, one validator of eight has no
+permit, one miner of ten registered since. Inputs are checked before the clock starts; the door has its own line.
 """
 
 from __future__ import annotations
