@@ -47,7 +47,7 @@ from davy.protocol.genesis import Genesis
 
 
 class Queries:
-    """Answers by path: `/nonce` `/metagraph` `/weights` `/epoch` `/subnets` `/model` `/issuance` `/parameters` `/genesis`."""
+    """Answers by path: /nonce /metagraph /weights /epoch /subnets /model /issuance /parameters /genesis."""
 
     def __init__(self, g: Genesis, s: State) -> None:
         self._genesis, self._state = g, s
