@@ -83,6 +83,6 @@ def draw(ranked: Floats, temperature: float, top_p: float, u: float) -> int:
 
 
 def uniform(seed: int, position: int) -> float:
-    """Philox with key (seed, position): its first 64-bit word's upper 53 bits, over 2^53."""
+    """Philox4x64-10 with key (seed, position), counter 1: the upper 53 bits of its first word, over 2^53."""
     key = np.array([seed, position], dtype=np.uint64)
     return float(np.random.Generator(np.random.Philox(key=key)).random())
