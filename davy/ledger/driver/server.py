@@ -48,7 +48,9 @@ class RpcServer:
     def __init__(self, producer: Producer) -> None:
         self._producer = producer
         self._methods = Methods(producer)
+        self._conversations: set[anyio.CancelScope] = set()
         self.app = web.Application(client_max_size=MAX_RPC_BODY_BYTES)
+        self.app.on_shutdown.append(self._hang_up)
         self.app.router.add_post("/", self._post)
         self.app.router.add_get("/websocket", self._websocket)
         self.app.router.add_get("/{method:[a-z_]{1,64}}", self._get)
@@ -103,12 +105,18 @@ class RpcServer:
             with self._producer.subscribed() as subscriber:
                 await socket_.prepare(request)
                 with subscriber.scope:
+                    self._conversations.add(subscriber.scope)
                     await self._converse(socket_, subscriber)
+                self._conversations.discard(subscriber.scope)
                 if subscriber.scope.cancelled_caught and request.transport is not None:
-                    request.transport.abort()
+                    request.transport.abort()  # a farewell would wait for it to read
         except Busy as e:
             return _json(_failure(None, RpcCode.INTERNAL, str(e)), 503)
         return socket_
+
+    async def _hang_up(self, _: web.Application) -> None:
+        for conversation in self._conversations:
+            conversation.cancel()
 
     async def _converse(self, socket_: web.WebSocketResponse, subscriber: Subscriber) -> None:
         events: dict[str, _Call] = {}

@@ -23,7 +23,7 @@ from davy.protocol.encoding import decode
 from davy.protocol.errors import Misconfigured
 from davy.protocol.limits import MAX_RPC_BATCH, MAX_RPC_BODY_BYTES, MAX_SUBSCRIBERS
 from davy.protocol.proof import verify_presence
-from davy.protocol.transaction import tx_hash
+from davy.protocol.transaction import RevealWeights, Weight, tx_hash
 
 pytestmark = pytest.mark.anyio
 
@@ -338,13 +338,11 @@ async def test_a_websocket_that_is_not_read_holds_nobody_and_is_dropped(front: F
     mask = bytes(4)
     writer.write(b"\x81" + bytes([0x80 | 126]) + len(body).to_bytes(2, "big") + mask + body)
     await reader.read(64)
-    nonces = [0, 0, 0]
+    large = RevealWeights(0, 0, tuple(Weight(n, bytes(8), 65_535) for n in range(3_500)), bytes(32))
     subscribers = front.producer._subscribers
-    for _ in range(600):
+    for nonce in range(400):
         for person in range(3):
-            for _ in range(60):
-                assert front.producer.submit(chain.tx(person, nonces[person])).code == 0
-                nonces[person] += 1
+            assert front.producer.submit(chain.tx(person, nonce, large)).code == 0
         await front.producer.make_block()
         await asyncio.sleep(0)
         if not subscribers:
