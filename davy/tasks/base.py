@@ -1,22 +1,26 @@
-"""The public base distribution: what can be said of the next token by searching all public text and the prompt itself.
+"""The public base distribution: what a search of all public text, and of the prompt itself, can say of the next token.
 
-It is the search that a cheat would do, done for everybody: every stretch of public text (of up to `DEPTH` tokens) that
-ends like the prompt votes for what followed it, longer matches over shorter ones; then every stretch of the prompt that
-ends like the prompt does the same. So copying from public text, or from the prompt, earns nothing above it.
+It is the search that a cheat would do, done for everybody: each stretch of public text (up to `DEPTH` tokens) that ends
+like the prompt votes for what followed it, longer matches over shorter ones; then each stretch of the prompt that ends
+like the prompt does the same. Public text is what is shipped with the models, and renditions of it: the generator of
+challenges is public too, so anybody can run it under seeds of one's own and search what comes out.
 
-Order k leans on order k − 1 by interpolated absolute discounting (Ney, Essen & Kneser 1994), with n(w) the count of w after
-the last k tokens, n the sum, t the number of distinct w::
+Order k leans on order k − 1 by interpolated absolute discounting (Ney, Essen & Kneser 1994): with n(w) the count of w
+after the last k tokens, n their sum and t the number of distinct w,
 
     p_k(w) = (max(n(w) − D, 0) + (D·t + A)·p_{k−1}(w)) / (n + A)
 
-Counts are integers, and the few operations on float64 are elementwise in a fixed order (no sum of floats), so that
-everybody computes the same bits. Matches are ranges of one suffix array over the reversed text.
+Counts are integers, and the few operations on float64 are elementwise in a fixed order (no sum of floats), so everybody
+computes the same bits. Matches are ranges of one suffix array over the reversed text.
 """
 
 from __future__ import annotations
 
+import hashlib
 import lzma
+import os
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -24,28 +28,41 @@ import numpy as np
 import numpy.typing as npt
 
 from davy.protocol.errors import Misconfigured
+from davy.tasks.rename import disguise
 from davy.tasks.rule import IntArray
 from davy.tasks.task import FloatArray
 from davy.tasks.vocabulary import Vocabulary
 
 SEPARATOR: Final = "\n\f\n"
 """Between the documents of a public text."""
-DEPTH: Final = 16
+DEPTH: Final = 8
+RENDITIONS: Final = 1_500_000
+"""Characters of renditions; half of them of the held-out part."""
+RENDITION_SEED: Final = 20_261_123
+
+Tokens = npt.NDArray[np.uint16]
 
 
 class Order(NamedTuple):
-    """How an estimate leans on the shorter one: D a distinct token, A in any case."""
+    """How an estimate leans on the shorter one: D a distinct token, A in any case. Fitted by bench/fit_base.py."""
 
     discount: float
     lean: float
 
 
-PUBLIC: Final = (Order(0.0, 0.5), Order(0.7, 0.5), *[Order(0.8, 0.5)] * (DEPTH - 1))
-PROMPT: Final = (Order(0.0, 200.0), Order(0.5, 4.0), *[Order(0.4, 1.0)] * 6)
+PUBLIC: Final = (Order(0.0, 34.0), Order(0.42, 163.0), Order(0.81, 9.8), *[Order(0.4, 100.0)] * (DEPTH - 2))
+PROMPT: Final = (Order(0.0, 6_700.0), Order(0.8, 2.1), Order(0.43, 0.001))
 
 
-def public_documents(folder: Path) -> list[str]:
-    """All public text of a folder of models: what they were trained on, and what was held out.
+class PublicText(NamedTuple):
+    """What is shipped beside the models."""
+
+    training: list[str]
+    held_out: list[str]
+
+
+def read_public_text(folder: Path) -> PublicText:
+    """Read training.txt.xz and heldout.txt.
 
     Raises
     ------
@@ -57,65 +74,120 @@ def public_documents(folder: Path) -> list[str]:
         held_out = (folder / "heldout.txt").read_text("utf-8")
     except (OSError, lzma.LZMAError, UnicodeDecodeError) as e:
         raise Misconfigured(f"{folder} must hold training.txt.xz and heldout.txt: {e}") from e
-    return [*training.split(SEPARATOR), *held_out.split(SEPARATOR)]
+    return PublicText(training.split(SEPARATOR), held_out.split(SEPARATOR))
+
+
+def renditions(text: PublicText, seed: int, characters: int) -> list[str]:
+    """Run the public generator over public text, training and held-out documents by turns."""
+    rng = np.random.default_rng(seed)
+    made: list[str] = []
+    length = 0
+    while length < characters:
+        source = text.held_out if len(made) % 2 else text.training
+        made.append(disguise([source[int(i)] for i in rng.integers(len(source), size=4)], rng, characters=1_500))
+        length += len(made[-1])
+    return made
 
 
 class Base:
-    """Next-token distributions of the public text. About 12 bytes a token of it in memory; well under 1 ms a context."""
+    """Next-token distributions of a public text.
 
-    def __init__(self, documents: Sequence[IntArray], size: int) -> None:
-        self._size = size
-        end = np.array([size])
-        text = np.concatenate([end, *(part for d in documents for part in (d, end))])
-        self._reversed = np.concatenate([text[::-1], np.full(DEPTH, size)]).astype(np.uint16)
-        self._suffixes = _suffix_array(self._reversed)
-        self._suffixes = self._suffixes[self._suffixes > 0]
-        self._next = self._reversed[self._suffixes - 1]
-        self._starts = np.searchsorted(self._reversed[self._suffixes], np.arange(size + 2))
+    Parameters
+    ----------
+    published
+        Token ids of the documents anybody can read.
+    rendered
+        Token ids of their renditions.
+    size
+        Of the vocabulary, below 65535.
+    """
+
+    def __init__(self, published: Sequence[IntArray], rendered: Sequence[IntArray], size: int) -> None:
+        self._index(_joined([*rendered, *published], size), sum(len(d) + 1 for d in rendered), size)
 
     @classmethod
-    def of_public_text(cls, folder: Path, vocabulary: Vocabulary) -> Base:
-        """Read and count all public text of a folder; a second or two."""
-        return cls([vocabulary.encode(d) for d in public_documents(folder)], vocabulary.size)
+    def of_public_text(cls, folder: Path, vocabulary: Vocabulary, cache: Path | None = None) -> Base:
+        """Count all public text of a folder: some seconds, less if `cache` keeps its tokens from an earlier time."""
+        name = _cache_name(folder, vocabulary)
+        base = cls.__new__(cls)
+        if cache is not None and (cache / name).is_file():
+            kept = np.fromfile(cache / name, dtype="<u2")
+            if len(kept) > 2 and int(kept[2:].max()) <= vocabulary.size:
+                base._index(kept[2:], int(kept[0]) << 16 | int(kept[1]), vocabulary.size)
+                return base
+        text = read_public_text(folder)
+        rendered = vocabulary.encode_all(renditions(text, RENDITION_SEED, RENDITIONS))
+        tokens = _joined([*rendered, *vocabulary.encode_all([*text.training, *text.held_out])], vocabulary.size)
+        made = sum(len(d) + 1 for d in rendered)
+        if cache is not None:
+            cache.mkdir(parents=True, exist_ok=True)
+            partial = cache / f"{name}.{os.getpid()}"
+            np.concatenate([np.array([made >> 16, made & 0xFFFF], dtype="<u2"), tokens]).tofile(partial)
+            partial.replace(cache / name)
+        base._index(tokens, made, vocabulary.size)
+        return base
+
+    def _index(self, tokens: Tokens, rendered: int, size: int) -> None:
+        self._size = size
+        self._published = len(tokens) - rendered
+        self._reversed = np.concatenate([tokens[::-1], np.full(DEPTH, size, dtype=np.uint16)])
+        self._suffixes = _suffix_array(self._reversed, size + 1)
+        self._next = self._reversed[self._suffixes - 1]
+        self._starts = np.searchsorted(self._reversed[self._suffixes], np.arange(size + 2))
+        self.followers = lru_cache(maxsize=512)(self._count_range)
 
     def distribution(self, context: IntArray) -> FloatArray:
-        """p(w) for every token w after `context`: all positive; the sum is 1 but for rounding."""
+        """p(w) of every token w after `context`: all positive; the sum is 1 but for rounding."""
         p = np.full(self._size, 1.0 / self._size)
-        for order, followers in zip(PUBLIC, self._public(context), strict=False):
-            p = _lean(followers, p, order)
-        for order, followers in zip(PROMPT, self._prompt(context), strict=False):
-            p = _lean(followers, p, order)
+        ranges = self.ranges(context)
+        for order, (low, high) in zip(PUBLIC, ranges, strict=False):
+            p = _lean(self.followers(low, high), p, order)
+        for order, counts in zip(PROMPT, self.within(context), strict=False):
+            p = _lean(counts, p, order)
         return p
 
-    def _public(self, context: IntArray) -> list[IntArray]:
-        """Counts of what followed the last 0, 1, 2 … tokens in public text, as long as they occur there."""
-        low, high = 0, int(self._starts[self._size])
-        found = [self._count(self._next[low:high])]
+    def longest_match(self, context: IntArray) -> int:
+        """How many of the last tokens of `context`, `DEPTH` at most, stand in this order in published text."""
+        ranges = self.ranges(context)
+        return next((k for k in range(len(ranges) - 1, 0, -1) if self._is_published(*ranges[k])), 0)
+
+    def _is_published(self, low: int, high: int) -> bool:
+        return bool((self._suffixes[low:high] < self._published).any())
+
+    def ranges(self, context: IntArray) -> list[tuple[int, int]]:
+        """Where the last 0, 1, 2 … tokens of `context` stand in the suffix array, as far as they occur at all."""
+        found = [(0, int(self._starts[self._size]))]
         for k, token in enumerate(context[::-1][:DEPTH]):
+            low, high = found[-1]
             if k == 0:
                 low, high = int(self._starts[token]), int(self._starts[token + 1])
             else:
                 column = self._reversed[self._suffixes[low:high] + k]
-                low, high = (low + int(np.searchsorted(column, token, side)) for side in ("left", "right"))
+                sides = np.searchsorted(column, token), np.searchsorted(column, token, "right")
+                low, high = low + int(sides[0]), low + int(sides[1])
             if low == high:
                 break
-            found.append(self._count(self._next[low:high]))
+            found.append((low, high))
         return found
 
-    def _prompt(self, context: IntArray) -> list[IntArray]:
-        """The same for the prompt itself."""
+    def within(self, context: IntArray) -> list[IntArray]:
+        """Counts of what followed the last 0, 1, 2 … tokens within the prompt itself."""
         found = [self._count(context)]
         at = np.arange(1, len(context))
         for k in range(1, len(PROMPT)):
             at = at[at >= k]
-            at = at[context[at - k] == context[len(context) - k]] if len(context) >= k else at[:0]
+            at = at[context[at - k] == context[len(context) - k]] if k <= len(context) else at[:0]
             if not len(at):
                 break
             found.append(self._count(context[at]))
         return found
 
+    def _count_range(self, low: int, high: int) -> IntArray:
+        return self._count(self._next[low:high])
+
     def _count(self, tokens: npt.NDArray[np.integer]) -> IntArray:
-        return np.bincount(tokens, minlength=self._size)[: self._size]
+        """How often each token occurs; ends of documents are left out."""
+        return np.bincount(tokens, minlength=self._size + 1)[: self._size]
 
 
 def _lean(counts: IntArray, shorter: FloatArray, order: Order) -> FloatArray:
@@ -123,17 +195,32 @@ def _lean(counts: IntArray, shorter: FloatArray, order: Order) -> FloatArray:
     return (np.maximum(counts - order.discount, 0.0) + (order.discount * t + order.lean) * shorter) / (n + order.lean)
 
 
-def _suffix_array(text: npt.NDArray[np.uint16]) -> npt.NDArray[np.int32]:
-    """Positions of `text` (its last `DEPTH` left out) sorted by the `DEPTH` tokens from there on, by doubling."""
-    rank = text.astype(np.int64)
-    width = 1
-    order = np.argsort(rank, kind="stable")
-    while width < DEPTH:
-        following = np.zeros_like(rank)
-        following[:-width] = rank[width:]
-        key = rank * (int(rank.max()) + 1) + following
-        order = np.argsort(key, kind="stable")
-        ordered = key[order]
-        rank[order] = np.concatenate([[0], np.cumsum(ordered[1:] != ordered[:-1])])
-        width *= 2
-    return order[order < len(text) - DEPTH].astype(np.int32)
+def _joined(documents: Sequence[IntArray], size: int) -> Tokens:
+    """All documents in a row, the token `size` before, between and after them."""
+    end = np.array([size])
+    return np.concatenate([end, *(part for d in documents for part in (d, end))]).astype(np.uint16)
+
+
+def _suffix_array(text: Tokens, symbols: int) -> npt.NDArray[np.int64]:
+    """Positions of `text`, without the first and the last `DEPTH`, sorted by the `DEPTH` tokens from there on.
+
+    Four tokens make one number (1537⁴ < 2⁶³), two ranks of four tokens another one.
+    """
+    count = len(text) - DEPTH
+    key = np.zeros(len(text) - 3, dtype=np.int64)
+    for k in range(4):
+        key = key * symbols + text[k : k + len(key)]
+    order = np.argsort(key)
+    rank = np.empty_like(order)
+    rank[order] = np.concatenate([[0], np.cumsum(key[order][1:] != key[order][:-1])])
+    both = rank[:count] * len(text) + rank[4 : 4 + count]
+    suffixes = np.argsort(both, kind="stable")
+    return suffixes[suffixes > 0]
+
+
+def _cache_name(folder: Path, vocabulary: Vocabulary) -> str:
+    """Changes with the tokenizer, the texts and the way renditions are made."""
+    h = hashlib.sha256(vocabulary.digest + b"%d %d" % (RENDITIONS, RENDITION_SEED))
+    for path in (folder / "training.txt.xz", folder / "heldout.txt", Path(disguise.__code__.co_filename)):
+        h.update(hashlib.sha256(path.read_bytes()).digest() if path.is_file() else b"")
+    return f"base-{h.hexdigest()[:32]}.u16"

@@ -118,12 +118,15 @@ class Setting:
         Folder of the public text (training.txt.xz, heldout.txt) and of models, one folder each.
     pinned
         Name of the model whose tokenizer.json is the subnet's.
+    cache
+        Where tokens of the public text are kept from one start to the next; None counts them anew.
     shapes
         The requests whose looks challenges borrow; a validator that relays users' requests lets them be observed.
     """
 
     models: Path = Path(str(files("davy") / "models"))
     pinned: str = "stdlib-a"
+    cache: Path | None = None
     shapes: Shapes = field(default_factory=Shapes)
 
     @property

@@ -31,6 +31,11 @@ ABSENT: Final = 1.0
 """Nats below the base that an absent answer scores."""
 SPREAD: Final = 0.15
 """A prompt's size lies within this share of the size it imitates."""
+UNSURE: Final = 0.2
+PUBLIC_MATCH: Final = 2
+"""What a search can answer is not asked: a place is taken only where the base gives no token more than `UNSURE`, and no
+more than `PUBLIC_MATCH` of the prompt's last tokens stand in this order in published text. Both depend on the prompt alone,
+so that the choice tells nothing of the truth, and the rule stays proper."""
 ATTEMPTS: Final = 200
 
 
@@ -46,11 +51,9 @@ class Text:
 
     def __init__(self, setting: Setting) -> None:
         self.vocabulary = Vocabulary(setting.tokenizer)
-        self.base = Base.of_public_text(setting.models, self.vocabulary)
+        self.base = Base.of_public_text(setting.models, self.vocabulary, setting.cache)
         self.shapes = setting.shapes
-        self._base_after = lru_cache(maxsize=1024)(
-            lambda prompt: self.base.distribution(self.vocabulary.encode(prompt))
-        )
+        self._base_after = lru_cache(maxsize=1024)(self._base_of)
 
     def challenge(self, rng: Generator, corpus: Corpus) -> TextChallenge:
         """Draw a text and a place in it.
@@ -73,16 +76,19 @@ class Text:
         )
 
     def _cut(self, ids: IntArray, shape: Shape, rng: Generator) -> int | None:
-        """A random place, of fitting size, whose prompt is a text with exactly these tokens."""
-        ends = np.cumsum([len(self.vocabulary.token_bytes[i]) for i in ids])
+        """A random place, of fitting size, that may be asked."""
+        ends = np.cumsum([len(self.vocabulary.token_bytes[int(i)]) for i in ids])
         size = shape.prompt_bytes
         places = 1 + np.flatnonzero((ends >= size * (1 - SPREAD)) & (ends <= size * (1 + SPREAD)))
-        for cut in rng.permutation(places[places < len(ids)]):
-            raw = self.vocabulary.bytes_of(ids[:cut])
-            prompt = raw.decode("utf-8", "replace")
-            if prompt.encode() == raw and np.array_equal(self.vocabulary.encode(prompt), ids[:cut]):
-                return int(cut)
-        return None
+        return next((int(p) for p in rng.permutation(places[places < len(ids)]) if self.may_ask(ids[:p])), None)
+
+    def may_ask(self, ids: IntArray) -> bool:
+        """These tokens are exactly those of their text, and a search does not know how it goes on."""
+        if self.base.longest_match(ids) > PUBLIC_MATCH or float(self.base.distribution(ids).max()) > UNSURE:
+            return False
+        raw = self.vocabulary.bytes_of(ids)
+        prompt = raw.decode("utf-8", "replace")
+        return prompt.encode() == raw and np.array_equal(self.vocabulary.encode(prompt), ids)
 
     def request(self, c: TextChallenge) -> CompletionRequest:
         return c.asked
@@ -99,6 +105,9 @@ class Text:
     def baseline(self, c: TextChallenge) -> float:
         base = self._base_after(c.asked.prompt)
         return rule.score(base, c.truth, base)
+
+    def _base_of(self, prompt: str) -> FloatArray:
+        return self.base.distribution(self.vocabulary.encode(prompt))
 
     @staticmethod
     def _score(c: TextChallenge, a: Answer, base: FloatArray) -> float:
