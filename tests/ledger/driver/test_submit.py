@@ -1,0 +1,267 @@
+"""A transaction is included once, whatever is lost on the way; a lossy ledger in memory plays every part of it."""
+
+import random
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from davy.ledger.rules.machine import Machine
+from davy.ledger.submit import deliver, send
+from davy.protocol.chain import Account, Head, TxResult
+from davy.protocol.encoding import decode
+from davy.protocol.errors import Busy, Expired, TxCode, TxFailed, Unreachable
+from davy.protocol.transaction import Transfer, open_tx, tx_hash
+from davy.protocol.words import KeyRole
+
+pytestmark = pytest.mark.anyio
+COLD = KeyRole.COLDKEY
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+class LossyLedger:
+    """The real rules; a block is made at every look at the head. A fault of `faults` befalls each call in turn."""
+
+    def __init__(self, chain: Any, faults: Iterator[str]) -> None:
+        self.chain = chain.id
+        self.machine = Machine.from_genesis(chain.genesis)
+        self.faults = faults
+        self.handed_in: list[bytes] = []
+        self.made: list[list[bytes]] = []
+        self._pool: dict[bytes, bytes] = {}
+        self._results: dict[bytes, TxResult] = {}
+
+    async def head(self) -> Head:
+        with self._fault():
+            self.make_block()
+            return Head(self.machine.height, self.machine.time, bytes(32), self.machine.app_hash)
+
+    async def submit(self, raw: bytes) -> bytes:
+        if next(self.faults, "") == "busy":
+            raise Busy("mempool is full")
+        with self._fault():
+            verdict = self.machine.check_tx(raw)
+            self.handed_in.append(raw)
+            waits = [open_tx(w)[1] for w in self._pool.values()]
+            if tx_hash(raw) in self._pool:
+                return tx_hash(raw)
+            if verdict.code:
+                raise TxFailed(verdict.code, verdict.message)
+            if any((b.sender, b.nonce) == (verdict.sender, verdict.nonce) for b in waits):
+                raise TxFailed(TxCode.WRONG_NONCE, "another one waits")
+            self._pool[verdict.hash] = raw
+            return verdict.hash
+
+    async def outcome(self, h: bytes, *, until: int) -> TxResult:
+        with self._fault():
+            while h not in self._results:
+                if self.machine.height >= until:
+                    raise Expired("not included")
+                self.make_block()
+                await anyio.lowlevel.checkpoint()
+            return self._results[h]
+
+    async def nonce(self, key: bytes) -> int:
+        with self._fault():
+            return decode(self.machine.query("/nonce", key), Account, limit=10**6).nonce
+
+    def make_block(self) -> None:
+        txs = list(self._pool.values())
+        self._pool.clear()
+        done = self.machine.apply_block(self.machine.height + 1, self.machine.time + 1, txs)
+        self._results |= {tx_hash(raw): r for raw, r in zip(txs, done.results, strict=True)}
+        self.made.append(txs)
+
+    def included(self) -> list[bytes]:
+        return [raw for block in self.made for raw in block]
+
+    @contextmanager
+    def _fault(self) -> Iterator[None]:
+        fault = next(self.faults, "")
+        if fault == "crash":
+            self._pool.clear()  # what waited was in memory
+        if fault in ("lost", "crash"):
+            raise Unreachable("lost on the way there")
+        yield
+        if fault == "unanswered":
+            raise Unreachable("lost on the way back")
+
+    async def metagraph(self, netuid: int, at: int | None = None) -> Any:
+        raise NotImplementedError
+
+    async def rows(self, netuid: int) -> Any:
+        raise NotImplementedError
+
+    async def epoch(self, netuid: int, epoch: int) -> Any:
+        raise NotImplementedError
+
+    def blocks(self, after: int) -> Any:
+        raise NotImplementedError
+
+
+class MemoryStore:
+    def __init__(self) -> None:
+        self.values: dict[bytes, bytes] = {}
+
+    async def put(self, key: bytes, value: bytes) -> None:
+        self.values[key] = value
+
+    async def get(self, key: bytes) -> bytes | None:
+        return self.values.get(key)
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ledger above needs no time to pass."""
+    sleep = anyio.sleep
+
+    async def at_once(seconds: float) -> None:
+        await sleep(0)
+
+    monkeypatch.setattr("davy.ledger.submit.anyio.sleep", at_once)
+
+
+def transfer(chain: Any, amount: int = 5) -> Transfer:
+    return Transfer(chain.people[1].public(), amount)
+
+
+def free(ledger: LossyLedger, key: bytes) -> int:
+    return decode(ledger.machine.query("/nonce", key), Account, limit=10**6).free
+
+
+async def test_it_is_signed_with_the_next_nonce_and_acknowledged(chain: Any) -> None:
+    ledger = LossyLedger(chain, iter(()))
+    for nonce in range(3):
+        result = await send(ledger, chain.people[0], COLD, transfer(chain))
+        assert result.code == 0
+        assert open_tx(ledger.included()[-1])[1].nonce == nonce
+
+
+async def test_a_failure_in_its_block_is_a_result(chain: Any) -> None:
+    ledger = LossyLedger(chain, iter(()))
+    result = await send(ledger, chain.people[0], COLD, transfer(chain, 10**15))
+    assert result.code == TxCode.INSUFFICIENT
+
+
+async def test_a_refusal_at_the_door_is_raised(chain: Any) -> None:
+    ledger = LossyLedger(chain, iter(()))
+    stranger = type(chain.producer)("stranger")
+    with pytest.raises(TxFailed, match="fund it") as refused:
+        await send(ledger, stranger, COLD, transfer(chain))
+    assert refused.value.code is TxCode.NOT_FOUND
+
+
+FAULTS = ["", "", "", "lost", "unanswered", "busy", "crash"]
+
+
+@pytest.mark.parametrize("seed", range(60))
+async def test_it_is_included_exactly_once_through_any_faults(chain: Any, seed: int) -> None:
+    rng = random.Random(seed)
+    ledger = LossyLedger(chain, (rng.choice(FAULTS) for _ in range(300)))
+    for _ in range(4):
+        result = await send(ledger, chain.people[0], COLD, transfer(chain))
+        assert result.code == 0
+    assert len(ledger.included()) == 4
+    assert free(ledger, chain.people[1].public()) == 10**12 + 4 * 5
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_senders_of_one_key_do_not_push_each_other_out(chain: Any, seed: int) -> None:
+    rng = random.Random(seed)
+    ledger = LossyLedger(chain, (rng.choice(FAULTS) for _ in range(300)))
+    codes: list[int] = []
+
+    async def one(amount: int) -> None:
+        result = await send(ledger, chain.people[0], COLD, transfer(chain, amount))
+        codes.append(result.code)
+
+    async with anyio.create_task_group() as tasks:
+        for amount in (1, 10, 100, 1000):
+            tasks.start_soon(one, amount)
+    assert codes == [0] * 4
+    assert free(ledger, chain.people[1].public()) == 10**12 + 1111
+
+
+async def test_the_same_bytes_are_handed_in_until_their_nonce_is_used(chain: Any) -> None:
+    """A second signature of the same intent would be a second transfer waiting to happen."""
+    ledger = LossyLedger(chain, iter(["", "", "lost", "", "unanswered", "", "", "crash"]))
+    await send(ledger, chain.people[0], COLD, transfer(chain))
+    assert len(ledger.handed_in) > 1
+    assert len(set(ledger.handed_in)) == 1
+
+
+async def test_a_nonce_used_by_another_is_signed_anew(chain: Any) -> None:
+    ledger = LossyLedger(chain, iter(()))
+    asked: Callable[[bytes], Awaitable[int]] = ledger.nonce
+    first = True
+
+    async def overtaken(key: bytes) -> int:
+        nonlocal first
+        nonce = await asked(key)
+        if first:
+            first = False
+            await ledger.submit(chain.tx(0, nonce))
+            ledger.make_block()
+        return nonce
+
+    ledger.nonce = overtaken
+    assert (await send(ledger, chain.people[0], COLD, transfer(chain))).code == 0
+    assert [open_tx(raw)[1].nonce for raw in ledger.included()] == [0, 1]
+
+
+async def test_delivering_included_bytes_again_gives_their_result(chain: Any) -> None:
+    ledger = LossyLedger(chain, iter(()))
+    raw = chain.tx(0, 0)
+    first = await deliver(ledger, raw)
+    assert await deliver(ledger, raw) == first
+    assert len(ledger.included()) == 1
+    with pytest.raises(TxFailed) as refused:
+        await deliver(ledger, chain.tx(0, 0, Transfer(bytes(32), 1)))
+    assert refused.value.code is TxCode.WRONG_NONCE
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("moment", range(8))
+async def test_a_kept_intent_happens_once_through_a_crash_of_its_sender(chain: Any, moment: int) -> None:
+    """The sender dies at its n-th call and is started again with what its store holds."""
+    ledger, store = LossyLedger(chain, DyingAt(moment)), MemoryStore()
+    for _ in range(3):
+        try:
+            await send(ledger, chain.people[0], COLD, transfer(chain), kept=(store, b"payment 1"))
+        except Killed:
+            continue
+    assert [open_tx(raw)[1].action for raw in ledger.included()] == [transfer(chain)]
+    await send(ledger, chain.people[0], COLD, transfer(chain), kept=(store, b"payment 2"))
+    assert len(ledger.included()) == 2
+
+
+class DyingAt:
+    """No faults but one: at the n-th call the sender dies."""
+
+    def __init__(self, moment: int) -> None:
+        self._left = moment
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        self._left -= 1
+        if not self._left:
+            raise Killed
+        return ""
+
+
+async def test_patience_ends_with_a_sentence(chain: Any) -> None:
+    ledger = LossyLedger(chain, iter(["lost"] * 10**6))
+    with pytest.raises(Unreachable, match="look whether it was included"):
+        await send(ledger, chain.people[0], COLD, transfer(chain), patience=0.05)
