@@ -71,15 +71,19 @@ class Admission:
         self._rules = rules
         self._clock = clock
         self._stakes: dict[Hotkey, Amount] = {}
-        self._threshold: Amount = rules.minimum_stake
+        self._staked: frozenset[Hotkey] = frozenset()
         self._buckets: OrderedDict[Hotkey, Bucket] = OrderedDict()
         self._limiter = anyio.Semaphore(rules.places)
         self._inside = 0
 
-    def update(self, metagraph: Metagraph) -> None:
-        """Take over the stakes of a newer metagraph."""
-        self._stakes = {n.hotkey: n.stake for n in metagraph.neurons}
-        self._threshold = max(self._rules.minimum_stake, metagraph.subnet.hyperparameters.stake_threshold)
+    def update(self, *metagraphs: Metagraph) -> None:
+        """Take over the stakes of newer metagraphs, one of each subnet that is served."""
+        staked: set[Hotkey] = set()
+        for metagraph in metagraphs:
+            least = max(1, self._rules.minimum_stake, metagraph.subnet.hyperparameters.stake_threshold)
+            staked |= {n.hotkey for n in metagraph.neurons if n.stake >= least}
+        self._staked = frozenset(staked)
+        self._stakes = {n.hotkey: n.stake for metagraph in metagraphs for n in metagraph.neurons}
 
     def authorise(self, caller: Hotkey) -> bool:
         """Return True; asked by `RequestVerifier.verify` before a nonce is spent on a stranger.
@@ -89,12 +93,11 @@ class Admission:
         Unauthorised
             Too little stake, and this miner is not open to all.
         """
-        stake = self._stakes.get(caller, 0)
-        if self._rules.open or caller == NOBODY or stake >= max(1, self._threshold):
+        if self._rules.open or caller == NOBODY or caller in self._staked:
             return True
         raise Unauthorised(
-            f"this miner answers callers with at least {self._threshold / TOKEN:g} tokens of stake on this subnet, and "
-            f"this key has {stake / TOKEN:g}; stake on the hotkey that signs, or ask through a gateway"
+            f"this miner answers neurons with {self._rules.minimum_stake / TOKEN:g} tokens of stake, or what their subnet "
+            f"asks for, and this key has {self._stakes.get(caller, 0) / TOKEN:g}; stake on the hotkey that signs"
         )
 
     def spend(self, caller: Hotkey) -> None:

@@ -35,7 +35,7 @@ from davy.protocol.manifest import model_id
 from davy.protocol.ports import Clock, Entropy, KeyStore, LedgerClient, SignedRequest
 from davy.protocol.receipt import EMPTY_BRAKE_HEAD, Anchor, Outcome, Receipt
 from davy.protocol.transaction import Endpoint
-from davy.protocol.words import ChainId, KeyRole
+from davy.protocol.words import ChainId, KeyRole, Netuid
 
 PROMPT: Final = "def read(path, encoding=None):\n    "
 TOKENS: Final = 16
@@ -96,7 +96,8 @@ async def check_miner(
             asker = _Asker(keys, chain, clock, entropy, transport, endpoint, model_id(manifest))
             findings += await _ask(asker)
             if ledger is not None:
-                findings += await _record(options, ledger, keys, clock, transport, model_id(manifest))
+                for netuid in options.netuids:
+                    findings += await _record(netuid, ledger, keys, clock, transport, model_id(manifest))
     finally:
         await backend.aclose()
     return findings
@@ -243,7 +244,7 @@ async def _speed(asker: _Asker) -> Finding:
 
 
 async def _record(
-    options: MinerOptions,
+    netuid: Netuid,
     ledger: LedgerClient,
     keys: KeyStore,
     clock: Clock,
@@ -251,12 +252,12 @@ async def _record(
     model: bytes,
 ) -> list[Finding]:
     """Compare the ledger's record with what would be served, and knock at the address it names."""
-    metagraph = await ledger.metagraph(options.netuid)
+    metagraph = await ledger.metagraph(netuid)
     own = keys.public(KeyRole.HOTKEY)
     neuron = next((n for n in metagraph.neurons if n.hotkey == own), None)
     if neuron is None:
-        return [Finding("registered", False, f"this hotkey has no UID on subnet {options.netuid}: davy register")]
-    findings = [Finding("registered", True, f"UID {neuron.uid} on subnet {options.netuid}")]
+        return [Finding("registered", False, f"this hotkey has no UID on subnet {netuid}: davy register")]
+    findings = [Finding("registered", True, f"UID {neuron.uid} on subnet {netuid}")]
     if not neuron.endpoint:
         return [*findings, Finding("endpoint", False, "the ledger names none: start the miner, and it will")]
     if [m.model_id for m in neuron.model] != [model]:

@@ -10,6 +10,7 @@ When the ledger cannot be reached the miner goes on answering with what it knows
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Final
 
 import anyio
@@ -20,7 +21,7 @@ from davy.miners.backend import Backend
 from davy.miners.chain_view import ChainView
 from davy.miners.server import MinerHandler
 from davy.miners.serving import Serving
-from davy.protocol.chain import Metagraph, Neuron
+from davy.protocol.chain import Neuron
 from davy.protocol.errors import DavyError, TxCode, TxFailed
 from davy.protocol.ports import Clock, KeyStore, LedgerClient
 from davy.protocol.transaction import Endpoint, Serve, Served
@@ -38,6 +39,8 @@ class MinerNode:
 
     Parameters
     ----------
+    netuids
+        The subnets that the model is served on, where the hotkey is registered.
     endpoint
         Where the handler is reached, as other nodes see it.
     """
@@ -48,7 +51,7 @@ class MinerNode:
         keys: KeyStore,
         ledger: LedgerClient,
         clock: Clock,
-        netuid: Netuid,
+        netuids: Sequence[Netuid],
         endpoint: Endpoint,
         handler: MinerHandler,
         view: ChainView,
@@ -57,15 +60,16 @@ class MinerNode:
         self._keys = keys
         self._ledger = ledger
         self._clock = clock
-        self._netuid = netuid
+        self._netuids = tuple(netuids)
         self._endpoint = endpoint
         self._handler = handler
         self._view = view
         self._admission = admission
         self._hotkey = keys.public(KeyRole.HOTKEY)
-        self._wanted = _served(netuid, handler.serving)
-        self._neuron: Neuron | None = None
-        self._told_unregistered = False
+        self._wanted = handler.serving
+        self._neurons: dict[Netuid, Neuron] = {}
+        """Our own, on the subnets where we are registered."""
+        self._missing: frozenset[Netuid] = frozenset()
         self._recorded_at = 0
         self._differs = anyio.Event()
         self._writing = anyio.Lock()
@@ -84,18 +88,18 @@ class MinerNode:
         DavyError
             The ledger did not take it; the old model goes on, and the new one was closed.
         """
-        new = _served(self._netuid, Serving(backend))
+        new = Serving(backend)
         async with self._writing:
             before, self._wanted = self._wanted, new
             try:
-                if self._neuron is not None:
+                if self._neurons:
                     await self._write()
             except BaseException:
                 self._wanted = before
                 with anyio.CancelScope(shield=True):
                     await backend.aclose()
                 raise
-            old = self._handler.swap(backend)
+            old = self._handler.swap(new)
         log.info("now serving %s", new.model_id.hex())
         await old.close(grace_s)
 
@@ -113,34 +117,38 @@ class MinerNode:
             try:
                 head = await self._ledger.head()
                 self._view.see(head, self._clock.now())
-                self._take(await self._ledger.metagraph(self._netuid))
+                await self._look()
                 told = False
                 async with self._ledger.blocks(head.height) as heads:
                     async for head in heads:
                         self._view.see(head, self._clock.now())
-                        self._take(await self._ledger.metagraph(self._netuid))
+                        await self._look()
             except DavyError as e:
                 if not told:
                     log.warning("the ledger cannot be followed: %s; still answering, and trying again", e)
                     told = True
             await self._clock.sleep_until(self._clock.now() + RETRY_MS)
 
-    def _take(self, metagraph: Metagraph) -> None:
-        self._admission.update(metagraph)
-        if metagraph.height < self._recorded_at:
-            return  # it does not know what we wrote last
-        neuron = next((n for n in metagraph.neurons if n.hotkey == self._hotkey), None)
-        if neuron is None and not self._told_unregistered:
-            log.warning("this hotkey has no UID on subnet %d: register it, or nobody will ask", self._netuid)
-        self._told_unregistered = neuron is None
-        self._neuron = neuron
-        if neuron is not None and not self._agrees(neuron):
+    async def _look(self) -> None:
+        graphs = {n: await self._ledger.metagraph(n) for n in self._netuids}
+        self._admission.update(*graphs.values())
+        if min(g.height for g in graphs.values()) < self._recorded_at:
+            return  # they do not know what we wrote last
+        ours = {netuid: n for netuid, g in graphs.items() for n in g.neurons if n.hotkey == self._hotkey}
+        missing = graphs.keys() - ours.keys()
+        for netuid in missing - self._missing:
+            log.warning("this hotkey has no UID on subnet %d: register it, or nobody there will ask", netuid)
+        self._neurons, self._missing = ours, frozenset(missing)
+        if not self._agrees():
             self._differs.set()
 
-    def _agrees(self, neuron: Neuron) -> bool:
-        models = [(m.model_id, m.identity) for m in neuron.model]
-        wanted = (self._wanted.model_id, self._wanted.identity)
-        return neuron.endpoint == (self._endpoint,) and models == [wanted]
+    def _agrees(self) -> bool:
+        """Whether the ledger says of us what is so, on every subnet where we are registered."""
+        wanted = [(self._wanted.model_id, self._wanted.identity)]
+        return all(
+            n.endpoint == (self._endpoint,) and [(m.model_id, m.identity) for m in n.model] == wanted
+            for n in self._neurons.values()
+        )
 
     async def _record(self) -> None:
         said = ""
@@ -148,7 +156,7 @@ class MinerNode:
             await self._differs.wait()
             try:
                 async with self._writing:
-                    if self._neuron is not None and not self._agrees(self._neuron):
+                    if not self._agrees():
                         await self._write()
                         log.info("the ledger names %s:%d", self._endpoint.host, self._endpoint.port)
                 self._differs = anyio.Event()
@@ -161,11 +169,9 @@ class MinerNode:
 
     async def _write(self) -> None:
         """Write what is wanted into the ledger, and wait until it stands in a block."""
-        result = await send(self._ledger, self._keys, KeyRole.HOTKEY, Serve(self._endpoint, (self._wanted,)))
+        w = self._wanted
+        models = tuple(Served(netuid, w.model_id, w.identity) for netuid in sorted(self._neurons))
+        result = await send(self._ledger, self._keys, KeyRole.HOTKEY, Serve(self._endpoint, models))
         if result.code != 0:
             raise TxFailed(TxCode(result.code), result.log)
         self._recorded_at = result.height
-
-
-def _served(netuid: Netuid, serving: Serving) -> Served:
-    return Served(netuid, serving.model_id, serving.identity)

@@ -36,7 +36,7 @@ class MinerOptions(NamedTuple):
     backend: str
     """See `davy.miners.loading`."""
     backend_options: Mapping[str, str] = {}
-    netuid: Netuid = 1
+    netuids: tuple[Netuid, ...] = (1,)
     host: str = LOCAL
     port: int = 0
     """0 takes a free one, which the ledger is then told."""
@@ -110,7 +110,7 @@ async def run_miner(
             b"",
         )
         node = MinerNode(
-            keys=keys, ledger=ledger, clock=clock, netuid=options.netuid, endpoint=endpoint, handler=handler,
+            keys=keys, ledger=ledger, clock=clock, netuids=options.netuids, endpoint=endpoint, handler=handler,
             view=view, admission=admission,
         )  # fmt: skip
         async with anyio.create_task_group() as tasks:

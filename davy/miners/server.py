@@ -118,9 +118,9 @@ class MinerHandler:
         except Exception as e:
             return _told(e)
 
-    def swap(self, backend: Backend) -> Serving:
+    def swap(self, new: Serving) -> Serving:
         """Answer from another model from now on; return the old one, whose running answers still end by themselves."""
-        old, self.serving = self.serving, Serving(backend)
+        old, self.serving = self.serving, new
         return old
 
     def refuse(self) -> None:

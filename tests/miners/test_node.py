@@ -50,6 +50,8 @@ class Ledger:
 
     def __init__(self, *neurons: Neuron, block_s: float = 1) -> None:
         self.block_s = block_s
+        self.netuids = {NETUID}
+        self.elsewhere: list[Neuron] = []
         self.neurons = {n.hotkey: n for n in neurons}
         self.height = 10
         self.down = False
@@ -100,8 +102,9 @@ class Ledger:
 
     async def metagraph(self, netuid: int, at: int | None = None) -> Metagraph:
         self._up()
-        assert netuid == NETUID
-        return metagraph(self.height, *self.neurons.values())
+        assert netuid in self.netuids
+        mine = self.neurons.values() if netuid == NETUID else self.elsewhere
+        return metagraph(self.height, *mine)
 
     async def epoch(self, netuid: int, epoch: int) -> None:
         raise AssertionError("a miner asks for no epoch")
@@ -137,10 +140,12 @@ MINER_KEY, VALIDATOR_KEY = MINER.public(KeyRole.HOTKEY), VALIDATOR.public(KeyRol
 
 
 @asynccontextmanager
-async def living(ledger: Ledger, backend: Letters | None = None) -> AsyncGenerator[tuple[Miner, MinerNode]]:
+async def living(
+    ledger: Ledger, backend: Letters | None = None, netuids: tuple[int, ...] = (NETUID,)
+) -> AsyncGenerator[tuple[Miner, MinerNode]]:
     miner = await start(backend or Letters())
     node = MinerNode(
-        keys=MINER, ledger=ledger, clock=LoopClock(), netuid=NETUID, endpoint=ENDPOINT, handler=miner.handler,
+        keys=MINER, ledger=ledger, clock=LoopClock(), netuids=netuids, endpoint=ENDPOINT, handler=miner.handler,
         view=miner.view, admission=miner.admission,
     )  # fmt: skip
     async with anyio.create_task_group() as tasks:
@@ -213,6 +218,19 @@ async def test_an_unregistered_miner_writes_nothing_until_it_is_registered() -> 
         ledger.neurons[MINER_KEY] = neuron(1, MINER_KEY)
         await anyio.sleep(5)
         assert len(ledger.served) == 1
+
+
+async def test_several_subnets_are_served_where_the_miner_is_registered() -> None:
+    ledger = Ledger(ours())
+    ledger.netuids |= {2, 3}
+    ledger.elsewhere = [neuron(0, VALIDATOR_KEY, 5 * TOKEN)]
+    async with living(ledger, netuids=(NETUID, 2, 3)) as (miner, _):
+        await anyio.sleep(3)
+        assert [m.netuid for m in ledger.served[0].models] == [NETUID]
+        assert (await miner.call(ask({"prompt": "a"}))).status == 200, "stake on any of its subnets lets a caller in"
+        ledger.elsewhere.append(neuron(1, MINER_KEY))
+        await anyio.sleep(3)
+        assert [m.netuid for m in ledger.served[1].models] == [NETUID, 2, 3]
 
 
 class Other(Letters):

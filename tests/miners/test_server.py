@@ -12,6 +12,7 @@ import pytest
 from davy.miners.admission import NOBODY, Rules
 from davy.miners.backend import Piece, Tally
 from davy.miners.server import ANSWER_SECONDS, Unsigned
+from davy.miners.serving import Serving
 from davy.network.openai import CompletionRequest, CompletionResponse, parse_response
 from davy.protocol.errors import Misconfigured
 from davy.protocol.manifest import Identity, model_id
@@ -370,7 +371,7 @@ async def _with_swap(frames: Any, miner: Miner, new: Letters) -> AsyncGenerator[
     first = True
     async for frame in frames:
         if first:
-            miner.handler.swap(new)
+            miner.handler.swap(Serving(new))
             first = False
         yield frame
 

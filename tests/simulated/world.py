@@ -157,7 +157,7 @@ class World:
             keys=node.keys,
             ledger=node.client,
             clock=self.clock,
-            netuid=NETUID,
+            netuids=[NETUID],
             endpoint=endpoint,
             handler=handler,
             view=view,
