@@ -123,7 +123,7 @@ async def _whole(to: Endpoint, answer: ClientResponse) -> bytes:
     if (answer.content_length or 0) > MAX_RESPONSE_BYTES:
         raise _too_large(to)
     body = bytearray()
-    async for chunk in answer.content.iter_any():
+    while chunk := await answer.content.readany():
         body += chunk
         if len(body) > MAX_RESPONSE_BYTES:
             raise _too_large(to)

@@ -287,7 +287,7 @@ async def _read(scope: _Scope, receive: _Receive) -> SignedRequest | Response | 
     target: bytes = scope["state"]["target"]
     if len(fields) > MAX_HEADERS or len(target) + sum(len(n) + len(v) for n, v in fields) > MAX_HEADER_BYTES:
         return _refusal(f"a request holds at most {MAX_HEADERS} header fields and {MAX_HEADER_BYTES} bytes of them")
-    body = b""
+    body = bytearray()
     while True:
         message = await receive()
         if message["type"] != "http.request":
@@ -298,7 +298,7 @@ async def _read(scope: _Scope, receive: _Receive) -> SignedRequest | Response | 
         if not message["more_body"]:
             break
     headers = tuple((n.decode("latin-1"), v.decode("latin-1")) for n, v in fields)
-    return SignedRequest(scope["method"], target.decode("latin-1"), headers, body)
+    return SignedRequest(scope["method"], target.decode("latin-1"), headers, bytes(body))
 
 
 def _refusal(message: str) -> Response:

@@ -27,7 +27,6 @@ _COMPONENT: Final = re.compile(_STRING)
 _PARAMETER: Final = re.compile(rf";({_KEY})=({_VALUE})")
 _SIGNATURE: Final = re.compile(rf"({_KEY})=:([A-Za-z0-9+/]{{86}}==):")
 _ESCAPED: Final = re.compile(r"\\(.)")
-_FIELD_VALUE: Final = re.compile(r"[\t -~]*")
 
 
 class SignatureInput(NamedTuple):
@@ -61,8 +60,7 @@ def parse_signature_input(value: str) -> SignatureInput:
 
 def write_signature_input(components: Iterable[str], parameters: Mapping[str, int | str]) -> str:
     """Serialise components and parameters, in the order given: the `text` of a `SignatureInput`."""
-    inner = " ".join(_quote(c) for c in components)
-    return f"({inner})" + "".join(
+    return f"({_inner_list(tuple(components))})" + "".join(
         f";{name}={value if isinstance(value, int) else _quote(value)}" for name, value in parameters.items()
     )
 
@@ -107,17 +105,17 @@ def signature_base(values: Mapping[str, str], components: Iterable[str], text: s
     Raises
     ------
     Malformed
-        A component is missing, or its value holds what no field value may hold: a line break, or what is not ASCII.
+        A component is missing, or its value is not printable ASCII; a tab, which the RFC allows, is not taken.
     """
-    lines: list[str] = []
-    for name in components:
-        value = values.get(name)
-        if value is None:
-            raise Malformed(f"{name} is to be signed and is not in the request; add it")
-        if not _FIELD_VALUE.fullmatch(value):
-            raise Malformed(f"the value of {name} holds characters that cannot be signed; use printable ASCII")
-        lines.append(f'"{name}": {value}\n')
-    return ("".join(lines) + f'"@signature-params": {text}').encode()
+    try:
+        lines = [f'"{name}": {values[name]}' for name in components]
+    except KeyError as e:
+        raise Malformed(f"{e.args[0]} is to be signed and is not in the request; add it") from None
+    lines.append(f'"@signature-params": {text}')
+    flat = "".join(lines)
+    if not flat.isascii() or not flat.isprintable():  # a line break would add a line to what is signed
+        raise Malformed("a signed field holds what cannot be signed; use printable ASCII")
+    return "\n".join(lines).encode()
 
 
 def content_digest(body: bytes) -> str:
@@ -131,8 +129,15 @@ def _component_names(inner: str) -> tuple[str, ...]:
     return tuple(_unquote(c) for c in _COMPONENT.findall(inner))
 
 
+@lru_cache(maxsize=64)
+def _inner_list(components: tuple[str, ...]) -> str:
+    return " ".join(_quote(c) for c in components)
+
+
 def _quote(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    if "\\" in text or '"' in text:
+        text = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'
 
 
 def _unquote(text: str) -> str:

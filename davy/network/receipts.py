@@ -12,7 +12,7 @@ import hashlib
 from typing import Final, NamedTuple
 
 from davy.network.events import DONE, data_payloads
-from davy.network.signed import Caller, read_request
+from davy.network.signed import Caller, anchor_text, request_id
 from davy.protocol.encoding import encode
 from davy.protocol.errors import BadSignature, Malformed, Misdirected, TooLarge
 from davy.protocol.limits import MAX_RECEIPT_BYTES
@@ -98,6 +98,8 @@ def check_receipt(raw: bytes, *, sent: SignedRequest, miner: Hotkey, response_bo
 
     Parameters
     ----------
+    sent
+        The request as `sign_request` returned it; it is trusted.
     response_body
         Digest of what arrived: `response_digest`, or a `StreamDigest`'s value.
 
@@ -111,12 +113,13 @@ def check_receipt(raw: bytes, *, sent: SignedRequest, miner: Hotkey, response_bo
         For another chain or caller.
     """
     receipt = open_receipt(raw)
-    ours = read_request(sent)
+    fields = dict(sent.headers)
     if receipt.miner != miner:
         raise BadSignature("the receipt is signed by another miner than was asked")
-    if (receipt.chain, receipt.caller) != (ours.chain, ours.hotkey):
+    signer = f';keyid="{receipt.caller.hex()}";'
+    if receipt.chain.hex() != fields.get("davy-chain") or signer not in fields.get("signature-input", ""):
         raise Misdirected("the receipt is for another chain or caller")
-    if receipt.request_id != digest(Domain.REQUEST, ours.base) or receipt.anchor != ours.anchor:
+    if receipt.request_id != request_id(sent) or anchor_text(receipt.anchor) != fields.get("davy-anchor"):
         raise BadSignature("the receipt is for another request")
     if receipt.request_body != digest(Domain.REQUEST_BODY, sent.body):
         raise BadSignature("the miner received another request body than was sent")

@@ -50,10 +50,10 @@ COMPONENTS: Final = (
     "davy-brake-head",
 )
 _PARAMETERS: Final = frozenset({"created", "nonce", "keyid", "alg", "tag"})
-_ONCE: Final = frozenset({*COMPONENTS, "signature-input", "signature"})
+_FIELDS: Final = frozenset({*COMPONENTS[3:], "signature-input", "signature"})
+"""Header fields that stand in a request exactly once: more of them than names are a duplicate, less are a gap."""
 _METHOD: Final = re.compile(r"[A-Z]{1,16}")
 _TARGET: Final = re.compile(r"/[!\"$->@-~]*(?:\?[!\"$-~]+)?")
-_HEX: Final = re.compile(r"(?:[0-9a-f]{2})*")
 _ANCHOR: Final = re.compile(r"(0|[1-9][0-9]{0,18}):([0-9a-f]{64})")
 
 
@@ -105,7 +105,7 @@ def sign_request(
         ("content-digest", content_digest(body)),
         ("davy-recipient", recipient.hex()),
         ("davy-chain", chain.hex()),
-        ("davy-anchor", f"{anchor.height}:{anchor.hash.hex()}"),
+        ("davy-anchor", anchor_text(anchor)),
         ("davy-brake-head", brake_head.hex()),
     )
     text = write_signature_input(
@@ -127,15 +127,22 @@ def sign_request(
     return SignedRequest(method, path, (*headers, *signed), body)
 
 
-def request_id(request: SignedRequest) -> Digest:
-    """Digest of the request's signature base in the domain REQUEST; the signature itself is not checked.
+def request_id(sent: SignedRequest) -> Digest:
+    """Digest of the signature base, in the domain REQUEST, of a request that was signed here: nothing is checked.
 
     Raises
     ------
-    Refused
-        See `read_request`.
+    Malformed
+        The request is not signed.
     """
-    return digest(Domain.REQUEST, read_request(request).base)
+    values = component_values(sent)
+    text = values.get("signature-input", "").removeprefix(f"{LABEL}=")
+    return digest(Domain.REQUEST, signature_base(values, COMPONENTS, text))
+
+
+def anchor_text(anchor: Anchor) -> str:
+    """Return the value of ``davy-anchor``."""
+    return f"{anchor.height}:{anchor.hash.hex()}"
 
 
 class RequestReading(NamedTuple):
@@ -167,12 +174,14 @@ def read_request(request: SignedRequest) -> RequestReading:
     """
     if len(request.body) > MAX_REQUEST_BYTES:
         raise TooLarge(f"a request body holds at most {MAX_REQUEST_BYTES} bytes; send less")
-    size = len(request.path) + sum(len(name) + len(value) for name, value in request.headers)
+    size, signed = len(request.path), 0
+    for name, value in request.headers:
+        size += len(name) + len(value)
+        signed += name in _FIELDS
     if size > MAX_HEADER_BYTES or len(request.headers) > MAX_HEADERS:
         raise TooLarge(f"a request holds at most {MAX_HEADERS} header fields and {MAX_HEADER_BYTES} bytes of them")
     _check_target(request.method, request.path)
-    names = [name for name, _ in request.headers if name in _ONCE]
-    if len(set(names)) != len(names):
+    if signed > len(_FIELDS):
         raise Malformed("a signed header field stands in the request twice; send each once")
     values = component_values(request)
     if not values.get("signature-input") or not values.get("signature"):
@@ -274,9 +283,13 @@ def _check_profile(claimed: SignatureInput, label: str) -> None:
 
 
 def _hex(name: str, text: int | str, size: int) -> bytes:
-    if not isinstance(text, str) or len(text) != 2 * size or not _HEX.fullmatch(text):
+    try:
+        raw = bytes.fromhex(str(text))
+    except ValueError:
+        raw = b""
+    if len(raw) != size or raw.hex() != text:  # upper case and spaces are other texts for the same bytes
         raise Malformed(f"{name} is {2 * size} lower-case hex digits")
-    return bytes.fromhex(text)
+    return raw
 
 
 def _anchor(text: str) -> Anchor:
