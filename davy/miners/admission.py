@@ -96,8 +96,8 @@ class Admission:
         if self._rules.open or caller == NOBODY or caller in self._staked:
             return True
         raise Unauthorised(
-            f"this miner answers neurons with {self._rules.minimum_stake / TOKEN:g} tokens of stake, or what their subnet "
-            f"asks for, and this key has {self._stakes.get(caller, 0) / TOKEN:g}; stake on the hotkey that signs"
+            f"this miner answers neurons with {self._rules.minimum_stake / TOKEN:g} tokens of stake, or what their "
+            f"subnet asks for, and this key has {self._stakes.get(caller, 0) / TOKEN:g}; stake on the hotkey that signs"
         )
 
     def spend(self, caller: Hotkey) -> None:
