@@ -1,8 +1,26 @@
-"""The state machine: accounts, subnets, neurons, stake, weights, models, budgets, brake, epoch, conservation.
+"""The state machine: accounts, subnets, neurons, stake, weights, models, epochs, emission, conservation.
 
 May import: incentive, killswitch (but guard), protocol. No clock, entropy, file, socket or event loop: height and
 verified time arrive as a Moment. Integers only, no order but a sorted one, work bounded by counted units.
 
 Flows through: a block's transactions in; results, app hash and producer updates out. A transaction runs in a
 savepoint, and whatever goes wrong in it becomes a deterministic error code and a rollback: no exception stops a node.
+
+===============  ====================================================================================================
+`machine`        start here: check_tx, apply_block, query, prove, restore
+`transactions`   from raw bytes to a rule; nonces; what an exception becomes
+`block`          what a block does besides its transactions: payouts and accrual before them, epochs after them
+`accounts`       transfer, burn                            `models`     register_model, and what may be served
+`subnets`        create_subnet, prices, when epochs end    `neurons`    register, serve, who loses its UID
+`stake`          add, remove, the least held, unbonding    `weights`    commit, reveal, set, expiry
+`epoch`          one epoch: `seats` are asked, the mechanism of davy.incentive answers, `payment` pays
+`emission`       rewards, and the whole schedule as one function
+`conservation`   the witness: no part of a block makes or loses a base unit
+`records`        every record's type and key               `packed`     arrays of all UIDs as bytes
+`state`, `trie`  records with a journal and savepoints; the authenticated map over their encodings
+`genesis`        the state before the first block          `queries`    answers
+===============  ====================================================================================================
+
+A block in order: stake that is due becomes free; each subnet's part of the reward is minted into what its next epoch
+pays; the transactions; the epochs that end with this block. So a commit in an epoch's last block belongs to that epoch.
 """

@@ -30,6 +30,7 @@ def with_rule(monkeypatch: pytest.MonkeyPatch, rule: Rule) -> None:
 
 def raises_halfway(s: State, at: Moment, sender: bytes, x: Transfer) -> None:
     credit(s, x.to, x.amount)
+    credit(s, x.to, x.amount)  # what stands before the first write must come back, not what stood before the last
     raise KeyError("a bug")
 
 

@@ -2,9 +2,10 @@
 
 import pytest
 
-from davy.ledger.rules import packed
-from davy.ledger.rules.neurons import MAX_SUBNETS_A_HOTKEY
-from davy.ledger.rules.records import BONDS, COMMITS, neuron_key, subnet_key
+from davy.ledger.rules import block, packed
+from davy.ledger.rules.neurons import MAX_SUBNETS_A_HOTKEY, deregister
+from davy.ledger.rules.records import BONDS, COMMITS, HOTKEYS, NEURONS, UIDS, WEIGHTS, neuron_key, subnet_key
+from davy.ledger.rules.stake import stake_of
 from davy.ledger.rules.subnets import SURGE
 from davy.protocol.chain import Neuron
 from davy.protocol.errors import TxCode
@@ -149,6 +150,54 @@ def test_a_reused_uid_inherits_no_weight_no_bond_no_commit_no_permit_and_no_resu
     assert w.neuron("cat-hot").incentive == 65_535, "ann's weight was on dan, not on dan's UID"
     assert bonds_in(w, uid=3) == 0
     assert results(w.neuron("eve-2")) == (False, 0, 0, 0, 0, 0, 0, 0)
+
+
+def test_who_has_a_uid_of_one_that_earned_has_earned_nothing_and_goes_first() -> None:
+    h = hyperparameters(tempo=10, immunity=0, max_uids=4, max_validators=2)
+    w = market(genesis(h))
+    row = w.row({"cat-hot": 3, "dan-hot": 9})
+    for hotkey in ("ann-hot", "ben-hot"):
+        epoch = w.commit(hotkey, row)
+    w.end_epoch()
+    for hotkey in ("ann-hot", "ben-hot"):
+        w.reveal(hotkey, row, epoch)
+    w.end_epoch()
+    paid = {n.hotkey: n.emission for n in w.metagraph().neurons}
+    lowest = min(("ben-hot", "cat-hot", "dan-hot"), key=lambda name: paid[pub(name)])
+    assert paid[pub(lowest)] > 0
+    uid = w.neuron(lowest).uid
+    for name in ("eve-1", "eve-2", "eve-3"):
+        w.register("eve", name)
+        assert w.neuron(name).uid == uid
+
+
+def test_a_deregistered_uid_leaves_nothing_but_stake() -> None:
+    w = market(genesis(hyperparameters(tempo=10, max_uids=8, max_validators=4)))
+    row = w.row({"cat-hot": 1})
+    epoch = w.commit("ann-hot", row)
+    w.end_epoch()
+    w.reveal("ann-hot", row, epoch)
+    w.commit("ann-hot", row)
+    s, seat = w.machine.state, neuron_key(1, w.neuron("ann-hot").uid)
+    by_seat = {key[:1] for key in s.records if key[1:] == seat}
+    assert by_seat == {NEURONS.tag, WEIGHTS.tag, COMMITS.tag}
+    mark = s.savepoint()
+    deregister(s, 1, w.neuron("ann-hot").uid)
+    assert not [key for key in s.records if key[1:] == seat]
+    assert UIDS.tag + subnet_key(1) + pub("ann-hot") not in s.records
+    assert s.need(HOTKEYS, pub("ann-hot"), "").netuids == ()
+    assert stake_of(s, pub("ann-hot"), pub("ann")) > 300 * TOKEN
+    s.rollback(mark)
+    w.block()
+
+
+def test_looking_for_who_goes_is_counted_and_a_block_has_only_so_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    w = World()
+    crowd(w, SMALL.max_uids)
+    monkeypatch.setattr(block, "WORK_A_BLOCK", 2 * SMALL.max_uids)
+    w.send("eve", *(w.registration("eve", f"eve-{i}") for i in range(3)))
+    assert w.block() == [TxCode.OK, TxCode.OK, TxCode.TOO_EXPENSIVE]
+    w.register("eve", "eve-2")
 
 
 def bonds_in(w: World, uid: int) -> int:

@@ -2,11 +2,11 @@
 
 from davy.ledger.rules.stake import MAX_DELEGATORS, MAX_PAYOUTS_A_BLOCK
 from davy.protocol.errors import TxCode
-from davy.protocol.genesis import Allocation, Genesis
+from davy.protocol.genesis import Allocation, Genesis, GenesisSubnet
 from davy.protocol.limits import chain_parameters
 from davy.protocol.transaction import AddStake, RemoveStake, Transfer
 from davy.protocol.words import TOKEN
-from tests.ledger.rules.world import FAST, World, genesis, market, pub
+from tests.ledger.rules.world import FAST, SMALL, World, genesis, market, pub
 
 
 def paid(w: World, hotkey: str) -> int:
@@ -64,6 +64,21 @@ def test_stake_moved_in_the_middle_counts_on_neither_hotkey() -> None:
     w.end_epoch()
     shares = w.record(w.subnet().epoch - 1).validators
     assert abs(shares[0] * 2 - shares[1] * 3) < shares[0] // 20, "300 to 200, as if the 500 were nowhere"
+
+
+def test_stake_put_on_a_hotkey_before_it_registers_in_the_same_epoch_does_not_count_in_it() -> None:
+    """Eve's hotkey is known from subnet 2; on subnet 1 it gets a UID and stake within one epoch."""
+    g = genesis()
+    two = (*g.subnets, GenesisSubnet(2, pub("owner"), "text", "yuma3", SMALL, 0))
+    w = market(Genesis(1, g.note, g.time, g.parameters, g.producers, g.allocations, two))
+    w.register("eve", "eve-hot", netuid=2)
+    w.stake("eve", "eve-hot", 900 * TOKEN)
+    w.register("eve", "eve-hot", netuid=1)
+    w.end_epoch()
+    assert w.neuron("eve-hot").permit is False
+    assert w.record(w.subnet().epoch - 1).validators[4] == 0
+    w.end_epoch()
+    assert w.neuron("eve-hot").permit is True
 
 
 def test_a_delegator_is_paid_for_what_it_held_and_the_owner_takes_its_take() -> None:
