@@ -5,4 +5,18 @@ tests. Every byte that arrives is bounded and decoded strictly before anything l
 
 Flows through: signed requests and signed orders, both ways. Gossip (py-libp2p) runs in a process of its own behind a
 Unix socket, in the extra `gossip`.
+
+======================  ==============================================================================
+`message_signature`     the part of RFC 9421 and RFC 9530 that is used here
+`signed`                davy's profile of it: who asks whom, on which chain, knowing which block
+`freshness`             no signed request is accepted twice, across restarts too
+`signed_client`         signs what is asked, and anew where a node restarted
+`receipts`              how a miner's receipt is made, travels and is checked
+`openai`, `events`      the schemas and the event streams of OpenAI's API
+`error_responses`       errors as answers, and back: one table
+`memory`                a transport without sockets, with loss, delay and partitions
+`tls`                   certificates that are known by their fingerprint
+`http_client`           `davy.protocol.ports.Transport` by aiohttp
+`http_server`           a `Handler` behind uvicorn
+======================  ==============================================================================
 """

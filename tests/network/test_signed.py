@@ -1,6 +1,7 @@
 """davy's profile: what is not signed exactly so, by the right key, for this node and chain, once, is refused."""
 
 import base64
+import re
 from collections.abc import Callable
 
 import pytest
@@ -167,6 +168,8 @@ OTHER_PROFILES: dict[str, Callable[[str], str]] = {
     "negative created": lambda t: t.replace("created=", "created=-"),
     "short nonce": lambda t: t.replace('nonce="00', 'nonce="'),
     "nonce as a number": lambda t: t.replace('nonce="00000000000000000000000000000000"', "nonce=0"),
+    "upper-case key": lambda t: re.sub('keyid="[0-9a-f]+', lambda found: found[0].upper().replace("KEYID", "keyid"), t),
+    "spaces in the key": lambda t: re.sub('keyid="(..)', r'keyid="\1 ', t),
     "a longer key": lambda t: t.replace('keyid="', 'keyid="aa'),
     "no key": lambda t: t.replace("keyid=", "x="),
     "another algorithm": lambda t: t.replace("ed25519", "hmac-sha256"),
@@ -190,6 +193,20 @@ async def test_another_profile_is_refused_though_rightly_signed(
     signature = base64.b64encode(caller.sign_raw(HOTKEY, base)).decode()
     with pytest.raises((BadSignature, Malformed, Expired)):
         await verifier.verify(with_header(resigned, "signature", f"davy=:{signature}:"))
+
+
+async def test_a_list_of_components_that_lies_is_refused(
+    verifier: RequestVerifier, sign: Sign, caller: SeededKeys
+) -> None:
+    """All of them are signed, but fewer are named: another verifier would rightly check other bytes."""
+    r = sign()
+    text = parse_signature_input(header(r, "signature-input")).text.replace(' "davy-chain"', "")
+    signature = base64.b64encode(
+        caller.sign_raw(HOTKEY, signature_base(component_values(r), COMPONENTS, text))
+    ).decode()
+    lying = with_header(with_header(r, "signature-input", "davy=" + text), "signature", f"davy=:{signature}:")
+    with pytest.raises(BadSignature, match="must cover"):
+        await verifier.verify(lying)
 
 
 async def test_another_label_or_a_second_signature_is_refused(verifier: RequestVerifier, sign: Sign) -> None:
