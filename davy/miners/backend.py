@@ -12,6 +12,8 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from davy.network.openai import CompletionRequest
 from davy.protocol.manifest import Identity, Manifest
+from davy.protocol.ports import Clock, Entropy, KeyStore, LedgerClient
+from davy.protocol.words import Netuid
 
 
 class Piece(NamedTuple):
@@ -70,6 +72,23 @@ class Backend(Protocol):
     async def aclose(self) -> None:
         """End the generations that run, and give back what the model holds."""
         ...
+
+
+class Neighbourhood(NamedTuple):
+    """A node's own means of asking other nodes."""
+
+    keys: KeyStore
+    ledger: LedgerClient
+    clock: Clock
+    entropy: Entropy
+    netuid: Netuid
+
+
+@runtime_checkable
+class AsksOthers(Protocol):
+    """A backend that asks other nodes; `join` is called once, before it is served."""
+
+    async def join(self, own: Neighbourhood) -> None: ...
 
 
 def identity_of(manifest: Manifest) -> Identity:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from anyio.streams.memory import MemoryObjectReceiveStream
 
+from davy import models
 from davy.miners import llama
 from davy.miners.backend import Piece, Stopped, Tally
 from davy.miners.batching import Batcher, Item, Line
@@ -29,7 +30,7 @@ class HuggingFace:
     Parameters
     ----------
     folder
-        Holds config.json, tokenizer.json and safetensors.
+        Holds config.json, tokenizer.json and safetensors; or the name of a model that davy ships (`davy.models`).
     name, licence
         For the manifest; the folder's name when left out.
     threads
@@ -64,6 +65,8 @@ class HuggingFace:
             raise Misconfigured(f"there is no dtype '{dtype}': choose {', '.join(DTYPES)}")
         if min(threads, batch, queue) < 1:
             raise Misconfigured("threads, batch and queue are at least 1")
+        if not folder.exists() and str(folder) in models.NAMES:
+            folder = models.folder(str(folder))
         checkpoint = open_checkpoint(folder)
         self._manifest = manifest_of(checkpoint, name=name, licence=licence)
         self._vocabulary = TokenizerFile(checkpoint.tokenizer)

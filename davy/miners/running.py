@@ -12,6 +12,7 @@ import anyio
 import anyio.to_thread
 
 from davy.miners.admission import Admission, Rules
+from davy.miners.backend import AsksOthers, Backend, Neighbourhood
 from davy.miners.chain_view import ChainView
 from davy.miners.loading import load_backend
 from davy.miners.node import MinerNode
@@ -88,7 +89,8 @@ async def run_miner(
     Misconfigured, NoSuchKey, StoreFailed
         Before anything is served.
     """
-    backend = await anyio.to_thread.run_sync(load_backend, options.backend, options.backend_options)
+    own = Neighbourhood(keys, ledger, clock, entropy, options.netuids[0])
+    backend = await _load(options, own)
     verifier = RequestVerifier(keys.public(KeyRole.HOTKEY), ledger.chain, clock, store)
     await verifier.open()
     view = ChainView(options.anchor_slack, int(options.outage_s * 1000))
@@ -120,15 +122,22 @@ async def run_miner(
                 async for received in signals:
                     if received != signal.SIGHUP:
                         break
-                    tasks.start_soon(_reload, options, handler, node)
+                    tasks.start_soon(_reload, options, own, handler, node)
             await node.stop(options.grace_s)
             tasks.cancel_scope.cancel()
 
 
-async def _reload(options: MinerOptions, handler: MinerHandler, node: MinerNode) -> None:
+async def _load(options: MinerOptions, own: Neighbourhood) -> Backend:
+    backend = await anyio.to_thread.run_sync(load_backend, options.backend, options.backend_options)
+    if isinstance(backend, AsksOthers):
+        await backend.join(own)
+    return backend
+
+
+async def _reload(options: MinerOptions, own: Neighbourhood, handler: MinerHandler, node: MinerNode) -> None:
     """Load the backend as the options name it, and change to it if it is another model; else go on as before."""
     try:
-        backend = await anyio.to_thread.run_sync(load_backend, options.backend, options.backend_options)
+        backend = await _load(options, own)
         if model_id(backend.manifest()) == handler.serving.model_id:
             await backend.aclose()
             log.info("the model is the one that is served already")
