@@ -12,8 +12,8 @@ import numpy as np
 from davy.incentive.fixed_point import Int64
 from davy.incentive.mechanism import BondState, EpochInputs, EpochResult, Params
 
-CHUNK_ELEMENTS = 1 << 14
-"""128 KiB of int64: a second-level cache holds several of them, and malloc does not map and unmap each anew."""
+CHUNK_ELEMENTS = 1 << 15
+"""256 KiB of int64, of which a second-level cache holds several."""
 
 Epoch = Callable[[BondState, EpochInputs, Params], tuple[BondState, EpochResult]]
 

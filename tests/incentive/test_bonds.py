@@ -75,14 +75,14 @@ def test_moving_average() -> None:
 
 def test_liquid_alpha_buys_by_distance_to_consensus_and_sells_by_distance_to_itself() -> None:
     low, high = share(0.7), share(0.9)
-    weights = np.array([[share(0.8), share(0.1), share(0.2)]])
-    held = np.array([[share(0.3), share(0.6), share(0.2)]])
-    alpha = bonds.liquid_alpha(
-        weights, held, ints(share(0.3), share(0.9), share(0.9)), low=low, high=high, steepness=10
-    )
+    weights = np.array([[share(0.8), share(0.1), share(0.2), share(0.8)]])
+    held = np.array([[share(0.3), share(0.6), share(0.2), share(0.8)]])
+    consensus = ints(share(0.3), share(0.9), share(0.9), share(0.3))
+    alpha = bonds.liquid_alpha(weights, held, consensus, low=low, high=high, steepness=10)
     middle = (low + high) // 2
     assert abs(int(alpha[0, 0]) - middle) <= 2  # W − C = .5
     assert abs(int(alpha[0, 1]) - middle) <= 2  # B − W = .5
+    assert abs(int(alpha[0, 3]) - middle) <= 2  # W = B counts as buying
     assert abs(int(alpha[0, 2]) - share(0.7 + 0.2 / (1 + np.exp(5)))) <= 4  # W ≥ B and below consensus: no distance
 
 
