@@ -78,7 +78,7 @@ def epoch_inputs(
     """What the mechanism is asked: rows are `seats.rows`, columns all UIDs.
 
     A weight counts only where its subject is the neuron's now. A row's last update is the block it was revealed or set
-    in; of a neuron that never had one, its registration.
+    in; of a neuron that never had one, its registration. Of the owner's neurons the first may weigh itself.
     """
     subjects = packed.pack_subjects([neuron.subject for neuron in seats.neurons])
     weights = np.zeros((len(seats.rows), len(seats.neurons)), dtype=np.int64)

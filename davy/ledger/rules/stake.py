@@ -32,13 +32,14 @@ from davy.ledger.rules.records import (
 )
 from davy.ledger.rules.state import State
 from davy.protocol.errors import TxCode, TxFailed
+from davy.protocol.limits import MAX_BLOCK_TXS
 from davy.protocol.transaction import AddStake, RemoveStake
 from davy.protocol.words import Moment
 
 MAX_DELEGATORS: Final = 128
 """Coldkeys with stake on one hotkey, its owner apart: what an epoch has to pay is bounded."""
-MAX_PAYOUTS_A_BLOCK: Final = 1_000
-"""Unbondings that become free in one block; what is due beyond it waits for the next one."""
+MAX_PAYOUTS_A_BLOCK: Final = MAX_BLOCK_TXS
+"""Unbondings that become free in one block. A transaction begins one at most, so nobody can hold up another's."""
 
 _NO_STAKE: Final = StakeRecord(0, ())
 

@@ -7,7 +7,7 @@ from davy.protocol.errors import TxCode
 from davy.protocol.limits import hyperparameters
 from davy.protocol.transaction import CommitWeights, RevealWeights, SetWeights, Weight
 from davy.protocol.words import TOKEN
-from tests.ledger.rules.world import genesis, manifest, market, pub
+from tests.ledger.rules.world import World, genesis, manifest, market, pub
 
 
 def test_a_commit_is_revealed_in_its_epoch_and_then_votes() -> None:
@@ -154,6 +154,25 @@ def test_a_weight_counts_zero_once_its_neuron_serves_another_model() -> None:
     w.end_epoch()
     assert w.neuron("cat-hot").incentive > 0, "it is again what was scored"
     assert manifest("one") != manifest("two")
+
+
+def test_a_weight_on_oneself_counts_zero_but_for_the_subnet_s_owner() -> None:
+    w = World(genesis(OPEN))
+    for coldkey, hotkey in (("ann", "ann-hot"), ("owner", "owner-hot")):
+        w.register(coldkey, hotkey)
+        w.stake(coldkey, hotkey, 300 * TOKEN)
+    w.register("cat", "cat-hot")
+    w.end_epoch()
+    w.end_epoch()
+    w.ok("ann-hot", SetWeights(1, w.row({"ann-hot": 1_000, "cat-hot": 1})))
+    w.end_epoch()
+    assert w.neuron("ann-hot").incentive == 0
+    assert w.neuron("cat-hot").incentive == 65_535
+    row = w.row({"owner-hot": 1_000, "cat-hot": 1})
+    w.ok("owner-hot", SetWeights(1, row))
+    w.ok("ann-hot", SetWeights(1, row))
+    w.end_epoch()
+    assert w.neuron("owner-hot").incentive > w.neuron("cat-hot").incentive > 0
 
 
 def test_a_validator_that_stops_revealing_stops_voting() -> None:
