@@ -218,7 +218,8 @@ class Methods:
     async def _tx(self, p: _HashParams) -> Json:
         h = hash_from(p.hash)
         found = self._producer.store.tx(h)
-        if found is None:
+        # The file may be one block ahead of what everybody was told: a block is announced as a whole.
+        if found is None or found.result.height > self._producer.head.height:
             raise RpcFailed(RpcCode.INTERNAL, f"tx ({upper_hex(h)}) not found")
         answer = tx_json(h, found)
         if p.prove:

@@ -9,11 +9,12 @@ from contextlib import ExitStack
 from typing import Any
 
 import aiohttp
+import anyio
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from davy.ledger.driver.blockstore import BlockStore
+from davy.ledger.driver.blockstore import Block, BlockStore
 from davy.ledger.driver.embedded import Producer
 from davy.ledger.driver.server import RpcServer, listening
 from davy.ledger.headers import Authority, open_header
@@ -97,6 +98,26 @@ async def test_a_transaction_from_the_door_to_its_block(front: Front, chain: Any
     assert block["block"]["header"]["height"] == "1"
     assert block == await front.call("block") == (await front.get("block?height=1"))["result"]
     assert (await front.call("header", height=1))["header"] == block["block"]["header"]
+
+
+async def test_a_block_shows_as_a_whole(front: Front, chain: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the end of its write and its announcement neither its header nor its transactions are there."""
+    raw, seen = chain.tx(0, 0), list[Any]()
+    append = front.producer.store.append
+
+    async def look() -> None:
+        for method, params in [("tx", {"hash": b64(tx_hash(raw))}), ("header", {"height": "1"}), ("blockchain", {})]:
+            seen.append(await front.call(method, **params))
+
+    def written_and_looked_at(block: Block) -> None:
+        append(block)
+        anyio.from_thread.run(look)
+
+    monkeypatch.setattr(front.producer.store, "append", written_and_looked_at)
+    front.producer.submit(raw)
+    await front.producer.make_block()
+    assert ["not found" in seen[0]["data"], seen[1]["code"], seen[2]["block_metas"]] == [True, -32603, []]
+    assert (await front.call("tx", hash=b64(tx_hash(raw))))["height"] == "1"
 
 
 async def test_the_door_s_codes_reach_the_caller(front: Front, chain: Any) -> None:

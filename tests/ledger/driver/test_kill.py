@@ -1,0 +1,164 @@
+"""A ledger is killed at a hundred random moments, under load and watched; nothing that was acknowledged is lost.
+
+A kill tests what the operating system was given, not what a disk does without power: that the flush is asked for is
+test_recovery's.
+"""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from anyio.streams.buffered import BufferedByteReceiveStream
+
+from davy.ledger.client import RpcLedger
+from davy.ledger.driver.blockstore import BlockStore
+from davy.ledger.driver.recovery import recover
+from davy.ledger.headers import Authority, open_header
+from davy.ledger.rules.machine import Machine
+from davy.ledger.submit import deliver
+from davy.protocol.chain import Head, TxResult
+from davy.protocol.encoding import encode
+from davy.protocol.transaction import tx_hash
+
+KILLS = 100
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
+
+
+class Nursery:
+    """Forks ledgers and kills them."""
+
+    def __init__(self, process: anyio.abc.Process, database: Path) -> None:
+        self._process, self._database = process, database
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._stdin = process.stdin
+        self._lines = BufferedByteReceiveStream(process.stdout)
+        self._life, self._address = 0, ""
+        self.port = 0
+        self.lives = 0
+
+    async def start(self) -> None:
+        """Ask for a ledger; its process exists, and opens its file."""
+        await self._stdin.send(f"{self._database} {self.port}\n".encode())
+        while True:
+            pid, said = await self._line()
+            if said == "started":
+                self._life, self._address, self.lives = int(pid), "", self.lives + 1
+                return
+
+    def kill(self) -> None:
+        life, self._life = self._life, 0
+        if life:
+            os.kill(life, signal.SIGKILL)
+
+    async def answering(self) -> str:
+        """Wait until it answers."""
+        while not self._address:
+            _, said = await self._line()
+            if said.startswith("http"):
+                self._address, self.port = said, int(said.rsplit(":", 1)[1])
+        return self._address
+
+    async def _line(self) -> tuple[str, str]:
+        pid, _, said = (await self._lines.receive_until(b"\n", 1000)).decode().partition(" ")
+        assert said != "ended", "a ledger ended by itself"
+        return pid, said
+
+
+@asynccontextmanager
+async def nursery(chain: Any, database: Path) -> AsyncIterator[Nursery]:
+    script = Path(__file__).with_name("nursery.py")
+    seed = b"producer".ljust(32, b".").hex()
+    command = [sys.executable, str(script), encode(chain.genesis).hex(), seed]
+    async with await anyio.open_process(command, stdin=subprocess.PIPE, stderr=None) as process:
+        births = Nursery(process, database)
+        try:
+            yield births
+        finally:
+            births.kill()
+            process.kill()
+
+
+async def load(client: RpcLedger, chain: Any, person: int, acknowledged: dict[bytes, TxResult]) -> None:
+    nonce = 0
+    while True:
+        raw = chain.tx(person, nonce)
+        acknowledged[tx_hash(raw)] = await deliver(client, raw)
+        nonce += 1
+
+
+async def watch(client: RpcLedger, heads: list[Head]) -> None:
+    async with client.blocks(0) as new:
+        async for head in new:
+            heads.append(head)  # noqa: PERF401 - each is to be seen as it comes
+
+
+@pytest.mark.parametrize("seed", [1])
+async def test_a_hundred_kills_lose_nothing_acknowledged(chain: Any, database: Path, seed: int) -> None:
+    rng, heads, acknowledged = random.Random(seed), list[Head](), dict[bytes, TxResult]()
+    async with nursery(chain, database) as births, anyio.create_task_group() as tasks:
+        await births.start()
+        async with RpcLedger(await births.answering(), chain.id) as client:
+            for person in range(3):
+                tasks.start_soon(load, client, chain, person, acknowledged)
+            tasks.start_soon(watch, client, heads)
+            for _ in range(KILLS):
+                await anyio.sleep(rng.uniform(0, 0.1))
+                births.kill()
+                await births.start()
+                if rng.random() < 0.8:  # the others die while they open their file
+                    await births.answering()
+            await births.answering()
+            await settled(client, acknowledged, heads)
+            births.kill()
+            tasks.cancel_scope.cancel()
+    assert births.lives == KILLS + 1
+    with closing(BlockStore(database)) as store:
+        nothing_acknowledged_is_lost(store, acknowledged)
+        every_head_was_seen_once(chain, store, heads)
+        a_fresh_machine_agrees(chain, store)
+
+
+async def settled(client: RpcLedger, acknowledged: dict[bytes, TxResult], heads: list[Head]) -> None:
+    """Wait until load and watch have caught up with the last life."""
+    height, seen = (await client.head()).height, len(acknowledged)
+    while len(acknowledged) < seen + 6 or not heads or heads[-1].height < height:  # noqa: ASYNC110
+        await anyio.sleep(0.01)
+
+
+def nothing_acknowledged_is_lost(store: BlockStore, acknowledged: dict[bytes, TxResult]) -> None:
+    assert len(acknowledged) >= 6
+    for h, result in acknowledged.items():
+        stored = store.tx(h)
+        assert stored is not None, f"{h.hex()} was acknowledged in block {result.height} and is gone"
+        assert stored.result == result
+        assert result.code == 0
+
+
+def every_head_was_seen_once(chain: Any, store: BlockStore, heads: list[Head]) -> None:
+    assert [head.height for head in heads] == list(range(1, len(heads) + 1))
+    authority = Authority.of(chain.genesis)
+    stored = [open_header(raw, authority).head for _, raw, _ in store.headers(1, len(heads))]
+    assert stored == heads
+
+
+def a_fresh_machine_agrees(chain: Any, store: BlockStore) -> None:
+    machine, authority = Machine.from_genesis(chain.genesis), Authority.of(chain.genesis)
+    for height, raw, after in list(store.headers(1, store.height())):
+        header = open_header(raw, authority).header
+        assert header.app_hash == machine.app_hash
+        txs = store.txs(height)
+        done = machine.apply_block(height, header.time, [t.raw for t in txs])
+        assert done.results == tuple(t.result for t in txs)
+        assert after == machine.app_hash
+    restored = recover(store, chain.genesis)
+    assert restored.machine.app_hash == machine.app_hash
+    assert list(restored.machine.rows()) == list(machine.rows()) == list(store.state())
