@@ -77,12 +77,12 @@ def pack_subjects(subjects: Sequence[bytes]) -> NDArray[np.uint64]:
 
 
 def row_values(row: bytes, subjects: NDArray[np.uint64]) -> Int64:
-    """A row's weights by UID, [n]; zero where the subject is not the neuron's current one."""
+    """A row's weights by UID, [n], all of them below n; zero where the subject is not the neuron's current one."""
     weights = np.frombuffer(row, dtype=_WEIGHTS)
-    weights = weights[weights["uid"] < len(subjects)]
-    bound = weights[weights["subject"] == subjects[weights["uid"]]]
+    uid = weights["uid"].astype(np.int64)
+    bound = weights["subject"] == subjects[uid]
     values = np.zeros(len(subjects), dtype=np.int64)
-    values[bound["uid"]] = bound["value"]
+    values[uid[bound]] = weights["value"][bound]
     return values
 
 
