@@ -11,6 +11,8 @@ from davy.protocol.ports import Frame
 
 DONE: Final = b"[DONE]"
 """The payload that ends a stream of OpenAI's API."""
+STREAM_HEADERS: Final = (("content-type", "text/event-stream"), ("cache-control", "no-store"))
+"""What every transport sets for a stream; a handler's own come after them."""
 
 
 def data_frame(payload: bytes) -> Frame:

@@ -24,6 +24,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from davy.network.error_responses import answer, error_response, pump_to_end
+from davy.network.events import STREAM_HEADERS
 from davy.network.openai import error_body
 from davy.network.tls import CertificateFiles, server_context
 from davy.protocol.errors import Misconfigured, TooLarge
@@ -260,8 +261,8 @@ class _Answer:
         await self._within({"type": "http.response.body", "body": response.body})
 
     async def begin(self, reply: StreamReply) -> None:
-        headers = (("content-type", "text/event-stream"), ("cache-control", "no-store"), *reply.headers)
-        await self._within({"type": "http.response.start", "status": reply.status, "headers": _raw(headers)})
+        headers = _raw((*STREAM_HEADERS, *reply.headers))
+        await self._within({"type": "http.response.start", "status": reply.status, "headers": headers})
 
     async def frame(self, frame: Frame) -> None:
         await self._within({"type": "http.response.body", "body": frame + b"\n\n", "more_body": True})

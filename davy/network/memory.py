@@ -19,7 +19,7 @@ import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from davy.network.error_responses import answer, error_response, pump_to_end
-from davy.network.events import body_as_frame
+from davy.network.events import STREAM_HEADERS, body_as_frame
 from davy.protocol.errors import TooLarge, Unreachable
 from davy.protocol.limits import MAX_EVENT_BYTES, MAX_REQUEST_BYTES, MAX_RESPONSE_BYTES, MAX_STREAM_BYTES
 from davy.protocol.ports import Clock, Frame, Handler, IncomingStream, Response, SignedRequest, StreamReply, Transport
@@ -114,7 +114,7 @@ class _MemoryTransport:
         with anyio.move_on_after(self._network.seconds_until(deadline)):
             reply = await self._ask(to, r)
             if isinstance(reply, StreamReply):
-                reply = Response(reply.status, reply.headers, await _gathered(reply))
+                reply = Response(reply.status, (*STREAM_HEADERS, *reply.headers), await _gathered(reply))
             await self._carry(to)
             if len(reply.body) > MAX_RESPONSE_BYTES:
                 raise TooLarge(f"{to.host}:{to.port} answered with more than {MAX_RESPONSE_BYTES} bytes")
@@ -147,7 +147,7 @@ class _MemoryTransport:
             send.close()
             try:
                 async with aclosing(self._frames(to, receive, end)) as frames:
-                    yield IncomingStream(reply.status, reply.headers, frames)
+                    yield IncomingStream(reply.status, (*STREAM_HEADERS, *reply.headers), frames)
             except Exception as e:  # raised below: a task group would wrap it in an ExceptionGroup
                 failure = e
             pumping.cancel_scope.cancel()

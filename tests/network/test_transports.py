@@ -158,7 +158,8 @@ async def test_a_stream_comes_frame_by_frame(connect: Connect, sign: Sign) -> No
 
     got: list[bytes] = []
     async with connect(handle) as peer, peer.transport.stream(peer.to, sign(), deadline=peer.soon()) as incoming:
-        assert (incoming.status, dict(incoming.headers)["x-a"]) == (200, "b")
+        told = dict(incoming.headers)
+        assert (incoming.status, told["x-a"], told["content-type"]) == (200, "b", "text/event-stream")
         async for frame in incoming.frames:
             read[len(got)].set()
             got.append(frame)
