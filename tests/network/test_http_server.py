@@ -123,9 +123,19 @@ async def test_a_slow_head_loses_the_connection(sent: bytes) -> None:
 
 
 async def test_a_slow_head_on_a_used_connection() -> None:
-    async with serve(ECHO, HOST, 0, None, limits=IMPATIENT._replace(idle=60)) as port:
+    async with serve(ECHO, HOST, 0, None, limits=IMPATIENT._replace(idle=3_600)) as port:
         got = await exchange(port, b"GET / HTTP/1.1\r\n\r\n", b"GET /second HT")
     assert got.count(b"HTTP/1.1 200") == 1
+
+
+async def test_a_slow_head_after_an_answer_was_read() -> None:
+    async with serve(ECHO, HOST, 0, None, limits=IMPATIENT._replace(idle=3_600)) as port:
+        reader, writer = await asyncio.open_connection(HOST, port)
+        writer.write(b"POST / HTTP/1.1\r\ncontent-length: 2\r\n\r\nhi")
+        assert (await reader.readuntil(b"\r\n\r\nhi")).startswith(b"HTTP/1.1 200")
+        writer.write(b"GET /second HT")
+        assert await reader.read() == b""
+        writer.close()
 
 
 async def test_an_idle_connection_ends() -> None:
