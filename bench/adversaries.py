@@ -1,6 +1,7 @@
 """Who tries to earn without a model, or with a worse one than it says: each reports a distribution for the next token.
 
-An honest miner is here too. Every report goes through the same door: a whole completion response, at most 20 tokens listed.
+An honest miner is here too. Every report goes through the same door: a whole completion response, at most 20 tokens
+listed.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ Reporter = Callable[[Sequence[TextChallenge]], list[FloatArray]]
 
 
 def respond(distributions: Sequence[FloatArray], task: Text, asked: CompletionRequest) -> CompletionResponse:
-    """Write one distribution a position as a completion, as a miner does: the most likely token is chosen, 20 are listed."""
+    """Write one distribution a position as a miner does: the most likely token is chosen, 20 are listed."""
     tops = [np.argsort(-d, kind="stable")[: asked.logprobs] for d in distributions]
     chosen = [int(t[0]) for t in tops]
     listed = [
@@ -91,7 +92,7 @@ def constant(task: Text, text: PublicText) -> Reporter:
 
 
 class Search:
-    """Search public text for the longest stretches that end like the prompt; every length votes, smoothed (Witten & Bell 1991).
+    """Search public text for stretches that end like the prompt; every length votes, smoothed (Witten & Bell 1991).
 
     Parameters
     ----------

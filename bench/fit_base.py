@@ -1,8 +1,8 @@
-"""Fit the constants of davy.tasks.base (how far each order leans on the shorter one) to challenges of the public generator.
+"""Fit the constants of davy.tasks.base (how far each order leans on the shorter one) to the public generator.
 
     python -m bench.fit_base --challenges 3000
 
-Coordinate search on the log-likelihood of true next tokens; prints both tables and the loss on challenges it has not seen.
+Coordinate search on the log-likelihood of true next tokens; prints both tables and the loss on challenges unseen.
 """
 
 from __future__ import annotations
@@ -84,9 +84,8 @@ def main() -> None:
     for name, table, kinds in zip(("PUBLIC", "PROMPT"), fitted, KINDS, strict=True):
         print(name, "=", ", ".join(f"Order({d:.3g}, {a:.3g})" for d, a in table[:kinds]))
     for name, table in (("as committed", start), ("fitted", fitted)):
-        print(
-            f"{name}: {loss(seen, table, task.vocabulary.size):.4f} nats, unseen {loss(unseen, table, task.vocabulary.size):.4f}"
-        )
+        here, there = (loss(found, table, task.vocabulary.size) for found in (seen, unseen))
+        print(f"{name}: {here:.4f} nats, unseen {there:.4f}")
 
 
 if __name__ == "__main__":

@@ -74,10 +74,9 @@ def main() -> None:
             kept = [observe(EMPTY, run[name][:size]) for run in runs]
             best = [weight(observe(EMPTY, run["good"][:size])) for run in runs]
             shares = [weight(s) / b if b else np.inf for s, b in zip(kept, best, strict=True)]
-            print(
-                f"{size:>10}  {name:<18}{np.mean([s.skill for s in kept]):>8.3f}{np.mean([s.error for s in kept]):>8.3f}"
-                f"{np.mean([weight(s) for s in kept]):>8.3f}{np.mean(shares):>15.3f}{np.max(shares):>9.3f}"
-            )
+            means = (np.mean([f(s) for s in kept]) for f in (lambda s: s.skill, lambda s: s.error, weight))
+            columns = "".join(f"{m:>8.3f}" for m in means)
+            print(f"{size:>10}  {name:<18}{columns}{np.mean(shares):>15.3f}{np.max(shares):>9.3f}")
 
 
 if __name__ == "__main__":

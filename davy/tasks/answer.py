@@ -46,11 +46,11 @@ def read_tokens(r: CompletionResponse, asked: CompletionRequest, vocabulary: Voc
     Raises
     ------
     BadAnswer
-        Not one choice; halted; more tokens than asked for, or none; lists of unequal length; a token id malformed, unknown or
-        listed twice; a log-probability above 0 or not finite; Σq > 1; a chosen token that is not the reported most likely one;
-        text that is not the tokens'.
+        Not one choice; halted; more tokens than asked for, or none; lists of unequal length; a token id malformed,
+        unknown or listed twice; a log-probability above 0 or not finite; Σq > 1; a chosen token that is not the
+        reported most likely one; text that is not the tokens'.
     """
-    text, finish, log = _choice(r, asked)
+    text, finish, log = choice_of(r, asked)
     positions = tuple(
         _position(_id(token, vocabulary.size), chosen, _ids(top, vocabulary.size), (asked.logprobs or 0) + 1)
         for token, chosen, top in zip(log.tokens, log.token_logprobs, log.top_logprobs, strict=True)
@@ -59,7 +59,13 @@ def read_tokens(r: CompletionResponse, asked: CompletionRequest, vocabulary: Voc
     return Answer(positions)
 
 
-def _choice(r: CompletionResponse, asked: CompletionRequest) -> tuple[str, str | None, Logprobs]:
+def choice_of(r: CompletionResponse, asked: CompletionRequest) -> tuple[str, str | None, Logprobs]:
+    """Text, finish reason and log-probabilities of an answer that is one finished choice of fitting length.
+
+    Raises
+    ------
+    BadAnswer
+    """
     if len(r.choices) != 1:
         raise BadAnswer(f"{len(r.choices)} choices where one is asked for")
     choice = r.choices[0]
@@ -118,7 +124,7 @@ def _id(token: str, size: int) -> int:
 
 
 def _check_text(text: str, raw: bytes, *, cut: bool) -> None:
-    """The text is the tokens' bytes; a character cut at the end may be left out, and what a stop string cut may be missing."""
+    """The text is the tokens' bytes; a character cut at the end, and what a stop string cut, may be missing."""
     whole = raw.decode("utf-8", "replace")
     if text in (whole, whole.rstrip("\ufffd")) or (cut and whole.startswith(text)):
         return

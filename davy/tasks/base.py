@@ -163,8 +163,7 @@ class Base:
                 low, high = int(self._starts[token]), int(self._starts[token + 1])
             else:
                 column = self._reversed[self._suffixes[low:high] + k]
-                sides = np.searchsorted(column, token), np.searchsorted(column, token, "right")
-                low, high = low + int(sides[0]), low + int(sides[1])
+                low, high = low + _below(column, int(token)), low + _below(column, int(token) + 1)
             if low == high:
                 break
             found.append((low, high))
@@ -188,6 +187,10 @@ class Base:
     def _count(self, tokens: npt.NDArray[np.integer]) -> IntArray:
         """How often each token occurs; ends of documents are left out."""
         return np.bincount(tokens, minlength=self._size + 1)[: self._size]
+
+
+def _below(column: Tokens, token: int) -> int:
+    return int(np.searchsorted(column, np.uint16(token)))
 
 
 def _lean(counts: IntArray, shorter: FloatArray, order: Order) -> FloatArray:

@@ -1,10 +1,10 @@
-"""Identity: does a miner run the model whose files it named? Its report is held against a re-execution of those files.
+"""Identity: does a miner run the model whose files it named? Its report is held against a run of those files.
 
-The gap of an answer is the median of |log q − log q*| over all tokens it listed, q the report and q* one's own run. What
-gap an honest run shows is not assumed: it is measured per model and committed (`Calibration`), across batch sizes and
-threads, against copies with int8 weights, an early checkpoint and another good model. An answer whose gap exceeds the
-threshold is an alarm. One alarm may be chance; `ALARMS` of them among the answers examined are a verdict, so that who runs the right
-model only now and then is found out too.
+The gap of an answer is the median of |log q − log q*| over all tokens it listed, q the report and q* one's own run.
+What gap an honest run shows is not assumed: it is measured per model and committed (`Calibration`), across batch
+sizes and threads, against copies with int8 weights, an early checkpoint and another good model. An answer whose gap
+exceeds the threshold is an alarm. One alarm may be chance; `ALARMS` of them among the answers examined are a verdict,
+so that who runs the right model only now and then is found out too.
 """
 
 from __future__ import annotations
@@ -35,17 +35,32 @@ class Verdict(StrEnum):
     """No files to run, or too few answers yet: no claim is made."""
 
 
+class Role(StrEnum):
+    """What a condition of the calibration stands for."""
+
+    HONEST = "honest"
+    DISHONEST = "dishonest"
+    """A cheaper copy of the model: int8 weights."""
+    STRANGER = "stranger"
+    """Another training, or an earlier state of this one."""
+    REFUSED = "refused"
+    """An honest run in a compute type that cannot be told from a dishonest one: taken for dishonest."""
+    UNDECIDED = "undecided"
+
+
 class Condition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One way of running a model, measured: gaps over `answers` answers of up to 16 positions."""
 
     name: str
-    honest: bool
+    role: Role
     answers: int
     median: float
     least: float
     largest: float
     above: int
     """Answers whose gap exceeds the threshold: alarms."""
+    distance: float
+    """Median distance from the reference's own answers, as davy.tasks.originality has it."""
 
 
 class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -100,7 +115,7 @@ def verdict(gaps: Sequence[float], calibration: Calibration) -> Verdict:
 
 
 def upper_bound(events: int, trials: int, confidence: float = 0.95) -> float:
-    """Clopper–Pearson: the largest rate under which `events` or fewer of `trials` still have a chance of 1 − confidence."""
+    """Clopper–Pearson: the largest rate at which `events` or fewer of `trials` have a chance of 1 − confidence."""
     if events >= trials:
         return 1.0
     low, high = events / trials, 1.0

@@ -1,8 +1,9 @@
-"""Originality: who answers alike shares one reward. UIDs with one fingerprint are a cluster, and a cluster is paid once.
+"""Originality: UIDs with one fingerprint are a cluster, and a cluster is paid once.
 
-The fingerprint is the list of reported log-probabilities on shared challenges. Two UIDs that run one model's files, or of which
-one passes on the other's answers, report nearly the same; two trained models, even on the same text, do not. How near
-is near is calibrated per model (`Calibration.kinship`). What this does not stop is written in docs/scoring.md.
+The fingerprint is the list of reported log-probabilities on shared challenges. Two UIDs that run one model's files,
+or of which one passes on the other's answers, report nearly the same; two trained models, even on the same text, do
+not. How near is near is calibrated per model (`Calibration.kinship`). What this does not stop is written in
+docs/scoring.md.
 """
 
 from __future__ import annotations
@@ -25,13 +26,14 @@ def distance(a: Sequence[Answer | None], b: Sequence[Answer | None]) -> float | 
 
     A challenge on which they list no token in common counts as infinitely far. None below `SHARED` shared challenges.
     """
-    apart = [
-        _apart(x.positions[0], y.positions[0]) for x, y in zip(a, b, strict=True) if x is not None and y is not None
+    distances = [
+        apart(x.positions[0], y.positions[0]) for x, y in zip(a, b, strict=True) if x is not None and y is not None
     ]
-    return float(np.median(apart)) if len(apart) >= SHARED else None
+    return float(np.median(distances)) if len(distances) >= SHARED else None
 
 
-def _apart(x: Position, y: Position) -> float:
+def apart(x: Position, y: Position) -> float:
+    """Median |log q_x − log q_y| over tokens both listed; infinite if there is none."""
     _, at_x, at_y = np.intersect1d(x.listed, y.listed, assume_unique=True, return_indices=True)
     return float(np.median(np.abs(x.logprobs[at_x] - y.logprobs[at_y]))) if len(at_x) else np.inf
 
@@ -67,11 +69,12 @@ def shares(
     Parameters
     ----------
     capacity
-        One a cluster, at least 1: how many times the work of one it has shown under concurrent load. 1 where nothing was shown.
+        One a cluster, at least 1: how many times the work of one it has shown under concurrent load. 1 where nothing
+        was shown.
     """
     raised = capacity if capacity is not None else [1.0] * len(groups)
     return {
-        key: weights[key] * max(1.0, shown) / max(len(group), shown)
+        key: weights[key] * min(1.0, max(1.0, shown) / len(group))
         for group, shown in zip(groups, raised, strict=True)
         for key in group
     }

@@ -1,7 +1,8 @@
 """Running a model's own files once more: next-token log-probabilities that a miner's report can be held against.
 
-The only file of this room that needs torch, and it imports it when a model is loaded. Weights come from safetensors only,
-and the loader sees exactly the files of the manifest, each with its digest checked: nothing else that lies in the folder.
+The only file of this room that needs torch, and it imports it when a model is loaded. Weights come from safetensors
+only, and the loader sees exactly the files of the manifest, each with its digest checked: nothing else that lies in
+the folder.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -81,6 +83,7 @@ class Reexecution:
             for file in manifest.files:
                 (Path(bare) / file.name).symlink_to((folder / file.name).resolve())
             self.model, self._tokenizer = _load(Path(bare))
+        self.batch = BATCH
 
     def encode(self, prompt: str) -> IntArray:
         """Token ids of a prompt, with whatever the model's tokenizer puts before it."""
@@ -104,15 +107,13 @@ class Reexecution:
         ]
         lengths = [len(c) for c in continuations]
         found: list[FloatArray] = []
-        for at in range(0, len(whole), BATCH):
-            found += self._batch(whole[at : at + BATCH], lengths[at : at + BATCH])
+        for at in range(0, len(whole), self.batch):
+            found += self._together(whole[at : at + self.batch], lengths[at : at + self.batch])
         return found
 
-    def _batch(self, rows: Sequence[IntArray], lengths: Sequence[int]) -> list[FloatArray]:
+    def _together(self, rows: Sequence[IntArray], lengths: Sequence[int]) -> list[FloatArray]:
         """Shorter rows are padded at the end, where a causal model cannot look."""
-        import torch as untyped
-
-        torch: Any = untyped
+        torch: Any = import_module("torch")
         padded = np.zeros((len(rows), max(map(len, rows))), dtype=np.int64)
         for i, row in enumerate(rows):
             padded[i, : len(row)] = row
@@ -128,10 +129,10 @@ def _load(folder: Path) -> tuple[Any, Any]:
     try:
         import torch
         from tokenizers import Tokenizer
-        from transformers import AutoModelForCausalLM as untyped
+        from transformers import AutoModelForCausalLM
     except ImportError as e:
         raise Misconfigured(f"to run a model again, install the extra: pip install 'davy[torch]' ({e.name})") from e
-    loader: Any = untyped
+    loader: Any = AutoModelForCausalLM
     try:
         model = loader.from_pretrained(
             folder, use_safetensors=True, local_files_only=True, trust_remote_code=False, dtype=torch.float32

@@ -1,15 +1,15 @@
 """The scoring rule of distributions: a logarithmic score that is bounded and still strictly proper.
 
-A report lists some outcomes y ∈ L with probabilities q_y, Σq ≤ 1. What is left, 1 − Σq, is spread over the unlisted outcomes
-in proportion to a public base distribution b. Report and truth are then smoothed alike, with s(p) = (1 − ε)p + εb:
+A report lists some outcomes y ∈ L with probabilities q_y, Σq ≤ 1. What is left, 1 − Σq, is spread over the unlisted
+outcomes in proportion to a public base distribution b. Report and truth are smoothed alike, with s(p) = (1 − ε)p + εb:
 
     score(q, y) = Σ_z s(δ_y)_z · log s(q)_z = (1 − ε) log s(q)_y + ε Σ_z b_z log s(q)_z
 
-If y ~ p, the expected score is Σ_z s(p)_z log s(q)_z, which by Gibbs' inequality is largest at s(q) = s(p), so at q = p and
-nowhere else. Without the second term (the plain score log s(q)_y) the best report would be (p − εb)/(1 − ε): a little overconfident.
-With a list of only some outcomes, the best one gives each listed outcome its true probability, whatever the list.
-No entry has a floor of its own (one floor for each outcome lets a report promise more than 1 in all); the score is bounded by log ε
-+ the score of the base.
+If y ~ p, the expected score is Σ_z s(p)_z log s(q)_z, which by Gibbs' inequality is largest at s(q) = s(p), so at q =
+p and nowhere else. Without the second term (the plain score log s(q)_y) the best report would be (p − εb)/(1 − ε): a
+little overconfident. Of a list of only some outcomes, the best gives each listed one its true probability, whatever
+the list. No entry has a floor of its own (floors let a report promise more than 1 in all); the score is bounded by
+log ε + the score of the base.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What a challenge wears: everything a miner sees of it but the text is taken from a request somebody really sent.
 
-A validator that also relays users' requests lets `Shapes` observe them; a challenge then copies one of the last, drawn at
-random: every field, and its prompt's size. Only a request at temperature 0 can lend its shape, since only there can the
-emitted tokens be checked against the reported distribution.
+A validator that also relays users' requests lets `Shapes` observe them; a challenge then copies one of the last, drawn
+at random: every field, and its prompt's size. Only a request at temperature 0 can lend its shape, since only there can
+the emitted tokens be checked against the reported distribution.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from davy.network.openai import CompletionRequest
 
 LISTED: Final = 20
-"""Log-probabilities asked for at every position, of every request: a gateway adds them to its users' requests and strips them."""
+"""Log-probabilities asked for in every request: a gateway adds them to its users' requests and strips them."""
 KEPT: Final = 4_096
 
 
@@ -54,7 +54,7 @@ class Shapes:
 
 
 def outgoing(r: CompletionRequest) -> CompletionRequest:
-    """A user's request as it goes out to a miner: log-probabilities by token id are always asked for, and no user is named."""
+    """A user's request as it goes out to a miner: log-probabilities by token id are asked for, and no user is named."""
     return msgspec.structs.replace(r, logprobs=LISTED, return_tokens_as_token_ids=True, user=None)
 
 

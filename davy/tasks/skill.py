@@ -1,4 +1,4 @@
-"""From scores to weights: skill, its standard error, and the u16 that goes onto the ledger. Pure functions over `Standing`.
+"""From scores to weights: skill, its standard error, and the u16 on the ledger. Pure functions over `Standing`.
 
     skill  = mean over challenges of (score − public baseline's)
     weight ∝ max(0, skill − 2·standard error), from 128 challenges on
@@ -95,7 +95,9 @@ def weight(standing: Standing, *, minimum: int = MINIMUM) -> float:
 
 
 def weights_u16(weights: Mapping[K, float]) -> dict[K, int]:
-    """Scale linearly so that the largest weight becomes 65535; who rounds to zero is left out, all of them if none is positive.
+    """Scale linearly so that the largest weight becomes 65535; who rounds to zero is left out.
+
+    Nothing is left if no weight is positive.
 
     Raises
     ------

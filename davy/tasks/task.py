@@ -1,6 +1,6 @@
 """What a task is, and how one is found: by its entry point in the group `davy.tasks`.
 
-A stranger's package adds a task with a class of the five methods below, built from a `Setting`, and in its pyproject.toml::
+A stranger's package adds one with a class of the five methods below, built from a `Setting`, and in pyproject.toml::
 
     [project.entry-points."davy.tasks"]
     sums = "my_package:Sums"
@@ -68,7 +68,7 @@ class Task(Protocol[Challenge, Answer]):
     """What a subnet asks and how an answer is scored. Miners see nothing but `request`."""
 
     def challenge(self, rng: Generator, corpus: Corpus) -> Challenge:
-        """Draw a challenge. Its truth stays with the validator; `rng` is private too (`davy.tasks.corpus.private_rng`)."""
+        """Draw a challenge. Its truth stays with the validator; so does `rng` (`davy.tasks.corpus.private_rng`)."""
         ...
 
     def request(self, c: Challenge) -> CompletionRequest:
@@ -86,7 +86,10 @@ class Task(Protocol[Challenge, Answer]):
         ...
 
     def score(self, c: Challenge, answers: Sequence[Answer | None]) -> FloatArray:
-        """Return each answer's score by a proper rule, higher is better; None is an answer that failed, was late or never came."""
+        """Return each answer's score by a proper rule, higher is better.
+
+        None stands for an answer that failed, was late or never came.
+        """
         ...
 
     def baseline(self, c: Challenge) -> float:
@@ -95,7 +98,7 @@ class Task(Protocol[Challenge, Answer]):
 
 
 def differences(task: Task[Challenge, Answer], c: Challenge, answers: Sequence[Answer | None]) -> FloatArray:
-    """score − baseline of each answer: what `davy.tasks.skill` averages.
+    """Score − baseline of each answer: what `davy.tasks.skill` averages.
 
     Raises
     ------

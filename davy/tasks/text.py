@@ -1,12 +1,13 @@
 """The task `text`: predict the next token of documentation nobody has seen, in the subnet's pinned tokenizer.
 
-A challenge is a prompt and a private true next token. A miner sees an ordinary completion request. What is scored is the
-distribution it reports for the first token, by the rule of davy.tasks.rule. Later tokens are checked (each the reported most
-likely one, the text theirs) but not scored: they follow the miner's own first token, not the truth, so there is
-no truth for them. Asking for log-probabilities of the prompt itself (`echo`) would hand the truths out with the request.
+A challenge is a prompt and a private true next token; a miner sees an ordinary completion request. What is scored is
+the distribution it reports for the first token, by the rule of davy.tasks.rule. Later tokens are checked (each the
+reported most likely one, the text theirs) but not scored: they follow the miner's own first token, not the truth, so
+there is no truth for them. Log-probabilities of the prompt itself (`echo`) are never asked for: they would be scored on
+what was handed out with the request.
 
-An answer that failed, was late or never came scores the base's score − `ABSENT`. A miner can always answer with the base itself,
-which is public, so not answering never pays; the truth does not enter, so nothing is learnt from it.
+An answer that failed, was late or never came scores `ABSENT` less than the base. A miner can always answer with the
+base itself, which is public, so not answering never pays.
 """
 
 from __future__ import annotations
@@ -34,16 +35,19 @@ SPREAD: Final = 0.15
 UNSURE: Final = 0.2
 PUBLIC_MATCH: Final = 2
 """What a search can answer is not asked: a place is taken only where the base gives no token more than `UNSURE`, and no
-more than `PUBLIC_MATCH` of the prompt's last tokens stand in this order in published text. Both depend on the prompt alone,
-so that the choice tells nothing of the truth, and the rule stays proper."""
+more than `PUBLIC_MATCH` of the prompt's last tokens stand in this order in published text. Both depend on the prompt
+alone, so that the choice tells nothing of the truth, and the rule stays proper."""
+FOLLOWS: Final = 8
+"""Tokens kept of what follows, for those who speak another vocabulary and for the log."""
 ATTEMPTS: Final = 200
 
 
 class TextChallenge(NamedTuple):
-    """What is asked, and the token that really follows: `truth` never leaves the validator."""
+    """What is asked, and what really follows: its first token, its first characters; these stay with the validator."""
 
     asked: CompletionRequest
     truth: int
+    follows: str
 
 
 class Text:
@@ -70,7 +74,8 @@ class Text:
             cut = self._cut(ids, shape, rng)
             if cut is not None:
                 prompt = self.vocabulary.bytes_of(ids[:cut]).decode()
-                return TextChallenge(dress(shape, model=ANY_MODEL, prompt=prompt), int(ids[cut]))
+                follows = self.vocabulary.bytes_of(ids[cut : cut + FOLLOWS]).decode("utf-8", "replace")
+                return TextChallenge(dress(shape, model=ANY_MODEL, prompt=prompt), int(ids[cut]), follows)
         raise Misconfigured(
             f"no text of the corpus gives a prompt of {shape.prompt_bytes} bytes; give it longer documents"
         )
@@ -80,7 +85,9 @@ class Text:
         ends = np.cumsum([len(self.vocabulary.token_bytes[int(i)]) for i in ids])
         size = shape.prompt_bytes
         places = 1 + np.flatnonzero((ends >= size * (1 - SPREAD)) & (ends <= size * (1 + SPREAD)))
-        return next((int(p) for p in rng.permutation(places[places < len(ids)]) if self.may_ask(ids[:p])), None)
+        return next(
+            (int(p) for p in rng.permutation(places[places + FOLLOWS <= len(ids)]) if self.may_ask(ids[:p])), None
+        )
 
     def may_ask(self, ids: IntArray) -> bool:
         """These tokens are exactly those of their text, and a search does not know how it goes on."""

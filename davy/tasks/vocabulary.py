@@ -62,7 +62,7 @@ class Vocabulary:
 
 
 def _bytes_of_letters() -> dict[str, int]:
-    """Byte-level BPE writes each byte as a letter: itself where it is printable, else the next free one from U+0100 on."""
+    """Byte-level BPE writes a byte as a letter: itself where it is printable, else the next free one from U+0100."""
     own = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [b for b in range(256) if b not in set(own)]
     return {chr(b): b for b in own} | {chr(0x100 + n): b for n, b in enumerate(others)}
