@@ -31,7 +31,7 @@ from davy.tasks.corpus import Disguised
 from davy.tasks.task import Corpus, Setting, open_task
 from davy.validators.challenger import Challenger
 from davy.validators.evidence import Evidence
-from davy.validators.examiner import Examiner, Pace
+from davy.validators.examiner import Examiner, Means, Pace
 from davy.validators.identity import IdentityEvidence, Known
 from davy.validators.library import Library
 from davy.validators.node import Timing, ValidatorNode
@@ -56,6 +56,7 @@ _log = logging.getLogger(__name__)
 @click.option("--round", "round_s", type=click.FloatRange(0.1, 3600), default=30.0, show_default=True, help="Seconds.")
 @click.option("--deadline", type=click.FloatRange(0.1, 600), default=20.0, show_default=True, help="Seconds.")
 @click.option("--source", help="module:Class that gives the weights instead of an examination: to study strategies.")
+@click.option("--means", hidden=True, help="module:function that changes what the examiner works with: for sabotage.")
 @click.option("--verbose", is_flag=True, help="Log what is done.")
 def validator_command(
     home: Path,
@@ -67,6 +68,7 @@ def validator_command(
     round_s: float,
     deadline: float,
     source: str | None,
+    means: str | None,
     verbose: bool,
 ) -> None:
     """Examine the miners of one or more subnets of one task, and commit and reveal weights.
@@ -78,7 +80,7 @@ def validator_command(
     keys = unlocked(opened, KeyRole.HOTKEY)
     pace = Pace(challenges, int(round_s * 1000), int(deadline * 1000))
     with opened.running():
-        run(_validate, opened, keys, read_network(network), netuids, library, corpus, pace, source)
+        run(_validate, opened, keys, read_network(network), netuids, library, corpus, pace, source, means)
 
 
 async def _validate(
@@ -90,6 +92,7 @@ async def _validate(
     corpus: Path | None,
     pace: Pace,
     source: str | None,
+    means: str | None,
 ) -> None:
     clock, entropy = SystemClock(), OsEntropy()
     async with ledger_of(network) as ledger, HttpTransport(clock) as transport:
@@ -98,11 +101,14 @@ async def _validate(
             raise Misconfigured("the subnets have different tasks; run one validator for each task")
         store = SqliteStore(home.store)
         try:
+            changed = _named(means) if means else _unchanged
             if source:
-                weights = _strategy(source)(ledger, keys)
+                weights: WeightSource = _named(source)(ledger, keys)
             else:
                 texts = Disguised.folder(corpus) if corpus else Disguised.held_out(Path(shipped.__file__).parent)
-                weights = await _examiner(keys, ledger, transport, store, graphs, Library(library), texts, pace)
+                weights = await _examiner(
+                    keys, ledger, transport, store, graphs, Library(library), texts, pace, changed
+                )
             node = ValidatorNode(
                 netuids,
                 keys=keys,
@@ -128,6 +134,7 @@ async def _examiner(
     library: Library,
     corpus: Corpus,
     pace: Pace,
+    change: Callable[[Means], Means],
 ) -> Examiner:
     clock, entropy = SystemClock(), OsEntropy()
     name = graphs[0].subnet.task
@@ -146,28 +153,20 @@ async def _examiner(
     if name == "text":
         evidence = [IdentityEvidence(registered, at_hand), OriginalityEvidence(library.kinship())]
     challenger = Challenger(keys, ledger.chain, transport, clock, entropy, await ledger.head())
-    return Examiner(
-        [m.subnet.netuid for m in graphs],
-        task=task,
-        corpus=corpus,
-        challenger=challenger,
-        evidence=evidence,
-        ledger=ledger,
-        store=store,
-        entropy=entropy,
-        clock=clock,
-        own=keys.public(KeyRole.HOTKEY),
-        offload=to_thread.run_sync,
-        pace=pace,
-    )
+    means = Means(task, corpus, challenger, evidence, ledger, store, entropy, clock, to_thread.run_sync)
+    return Examiner([m.subnet.netuid for m in graphs], keys.public(KeyRole.HOTKEY), change(means), pace)
 
 
-def _strategy(spec: str) -> Callable[[RpcLedger, FileKeyStore], WeightSource]:
+def _unchanged(means: Means) -> Means:
+    return means
+
+
+def _named(spec: str) -> Callable[..., Any]:
     module, colon, name = spec.partition(":")
     try:
         found: Any = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as e:
-        raise Misconfigured(f"there is no source '{spec}' ({e}); write module:Class") from None
+        raise Misconfigured(f"there is no '{spec}' ({e}); write module:name") from None
     if not colon or not callable(found):
-        raise Misconfigured(f"'{spec}' is no source of weights; write module:Class")
+        raise Misconfigured(f"'{spec}' cannot be called; write module:name")
     return found

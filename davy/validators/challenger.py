@@ -6,7 +6,7 @@ random (`arrivals`), so that neither fields nor gaps tell it from a user's.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
@@ -17,7 +17,7 @@ from davy.network.signed import sign_request
 from davy.protocol.chain import Head, Neuron
 from davy.protocol.errors import DavyError, Refused
 from davy.protocol.limits import NONCE_BYTES
-from davy.protocol.ports import Clock, Entropy, KeyStore, Response, Transport
+from davy.protocol.ports import Clock, Entropy, KeyStore, Response, SignedRequest, Transport
 from davy.protocol.receipt import EMPTY_BRAKE_HEAD, Anchor, Outcome
 from davy.protocol.words import ChainId
 
@@ -30,6 +30,14 @@ class Answered(NamedTuple):
 
     response: CompletionResponse | None
     reason: str
+
+
+class Asker(Protocol):
+    """Who asks; `head` is the newest block it was told of."""
+
+    head: Head
+
+    async def ask(self, miner: Neuron, request: CompletionRequest, *, deadline_ms: int) -> Answered: ...
 
 
 class Challenger:
@@ -81,13 +89,24 @@ class Challenger:
         answer = await self._transport.call(miner.endpoint[0], sent, deadline=deadline)
         if answer.status != 200:
             return None, _told(answer)
+        fault = self.receipt_fault(miner, sent, answer)
+        return (None, fault) if fault else (parse_response(answer.body), "")
+
+    def receipt_fault(self, miner: Neuron, sent: SignedRequest, answer: Response) -> str:
+        """Say what is wrong with an answer's receipt; an answer is worth nothing unless its miner signed for it.
+
+        Raises
+        ------
+        Refused
+            The receipt is not the miner's, or not for this request and answer.
+        """
         raw = receipt_of(answer)
         if raw is None:
-            return None, "no receipt"
+            return "no receipt"
         receipt = check_receipt(raw, sent=sent, miner=miner.hotkey, response_body=response_digest(answer.body))
         if receipt.model_id != miner.model[0].model_id or receipt.outcome is not Outcome.DONE:
-            return None, "the receipt is for another model, or for an answer that did not come to its end"
-        return parse_response(answer.body), ""
+            return "the receipt is for another model, or for an answer that did not come to its end"
+        return ""
 
 
 def arrivals(rng: np.random.Generator, count: int, span_ms: int) -> list[int]:

@@ -24,7 +24,7 @@ from davy.protocol.words import Hotkey, UnixMillis
 from davy.tasks.corpus import private_rng
 from davy.tasks.skill import MINIMUM, UNIT, weight, weights_u16
 from davy.tasks.task import Corpus, Task, differences
-from davy.validators.challenger import Answered, Challenger, arrivals
+from davy.validators.challenger import Answered, Asker, arrivals
 from davy.validators.evidence import Evidence, Exchange
 from davy.validators.source import bound
 from davy.validators.standing import Seat, Standings, Verdict
@@ -56,8 +56,8 @@ class Pace(NamedTuple):
     minimum: int = MINIMUM
 
 
-class Examiner:
-    """See the head of this file; `run` examines, `weights` answers from what is persisted.
+class Means(NamedTuple):
+    """What an examiner works with; all of it is handed in, so that a test can switch one thing off.
 
     Parameters
     ----------
@@ -65,26 +65,26 @@ class Examiner:
         Runs a long computation: in a worker thread in production, at once in virtual time.
     """
 
-    def __init__(
-        self,
-        netuids: Sequence[int],
-        *,
-        task: Task[Any, Any],
-        corpus: Corpus,
-        challenger: Challenger,
-        evidence: Sequence[Evidence],
-        ledger: LedgerClient,
-        store: Store,
-        entropy: Entropy,
-        clock: Clock,
-        own: Hotkey,
-        offload: Callable[[Callable[[], Any]], Awaitable[Any]],
-        pace: Pace,
-    ) -> None:
-        self._netuids, self._task, self._corpus, self._challenger = tuple(netuids), task, corpus, challenger
-        self._evidence, self._ledger, self._entropy = tuple(evidence), ledger, entropy
-        self._clock, self._own, self._offload, self._pace = clock, own, offload, pace
-        self.standings = {n: Standings(n, store) for n in netuids}
+    task: Task[Any, Any]
+    corpus: Corpus
+    challenger: Asker
+    evidence: Sequence[Evidence]
+    ledger: LedgerClient
+    store: Store
+    entropy: Entropy
+    clock: Clock
+    offload: Callable[[Callable[[], Any]], Awaitable[Any]]
+
+
+class Examiner:
+    """See the head of this file; `run` examines, `weights` answers from what is persisted."""
+
+    def __init__(self, netuids: Sequence[int], own: Hotkey, means: Means, pace: Pace) -> None:
+        self._netuids, self._own, self._pace = tuple(netuids), own, pace
+        self._task, self._corpus, self._challenger = means.task, means.corpus, means.challenger
+        self._evidence, self._ledger, self._entropy = tuple(means.evidence), means.ledger, means.entropy
+        self._clock, self._offload = means.clock, means.offload
+        self.standings = {n: Standings(n, means.store) for n in netuids}
 
     async def run(self) -> None:
         """Examine until cancelled; a ledger that does not answer is waited for."""

@@ -68,6 +68,10 @@ class Guesser(SimpleBackend):
         self._knowledge = knowledge
         self.name = f"guesser-{knowledge:g}"  # pyright: ignore[reportIncompatibleVariableOverride]
 
+    def learn(self, knowledge: float) -> None:
+        """Know more, or less, from now on."""
+        self._knowledge = knowledge
+
     def next_token(self, tokens: Sequence[int]) -> Mapping[int, float]:
         p = self._knowledge * next_letter(bytes(tokens).decode()) + (1 - self._knowledge) / 16
         return {ord(letter): float(x) for letter, x in zip(LETTERS, p, strict=True)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,7 @@ from davy.protocol.chain import EpochRecord, Metagraph
 from davy.protocol.genesis import Allocation, Genesis, GenesisSubnet
 from davy.protocol.limits import EMISSION_PARTS, chain_parameters, hyperparameters
 from davy.protocol.manifest import Manifest
+from davy.protocol.ports import Handler
 from davy.protocol.signing import Domain
 from davy.protocol.transaction import (
     AddStake,
@@ -31,7 +32,7 @@ from davy.protocol.transaction import (
 )
 from davy.protocol.words import TOKEN, KeyRole
 from davy.validators.challenger import Challenger
-from davy.validators.examiner import Examiner, Pace
+from davy.validators.examiner import Examiner, Means, Pace
 from davy.validators.node import ValidatorNode
 from tests.simulated.guess import Guess, Guesser, NoCorpus
 from tests.simulated.ledger import SimulatedClient, SimulatedLedger
@@ -91,8 +92,16 @@ class World:
     sources: dict[str, Callable[[World, Node], Any]] = field(default_factory=dict[str, Callable[["World", Node], Any]])
     """A strategy in place of an examination, by validator name."""
 
-    async def run(self) -> list[EpochRecord]:
-        """Play the history to its last epoch; return what every epoch paid."""
+    changed: Callable[[Means], Means] = field(default=lambda means: means)
+    """What is switched off in every examiner."""
+    wrapped: Callable[[str, Handler], Handler] = field(default=lambda name, handler: handler)
+    """What stands before a miner's handler."""
+    running: dict[str, anyio.CancelScope] = field(default_factory=dict[str, anyio.CancelScope])
+    backends: dict[str, Guesser] = field(default_factory=dict[str, Guesser])
+    examiners: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    async def run(self, *stories: Callable[[], Any]) -> list[EpochRecord]:
+        """Play the history to its last epoch, with what else happens in it; return what every epoch paid."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self.ledger.run)
             async with anyio.create_task_group() as joining:
@@ -100,6 +109,8 @@ class World:
                     joining.start_soon(self._join_miner, i, node, tasks)
                 for node in self.validators:
                     joining.start_soon(self._join_validator, node, tasks)
+            for story in stories:
+                tasks.start_soon(story)
             while (await self.metagraph()).subnet.epoch < self.setting.epochs:
                 await self.ledger.next_block()
             tasks.cancel_scope.cancel()
@@ -135,6 +146,7 @@ class World:
     async def _join_miner(self, i: int, node: Node, tasks: anyio.abc.TaskGroup) -> None:
         await self._register(node)
         backend = Guesser(self.knowledge(i))
+        self.backends[node.name] = backend
         manifest = _named(backend.manifest(), node.name)
         self._note(node, await send(node.client, node.keys, KeyRole.COLDKEY, RegisterModel(manifest)))
         endpoint = Endpoint(node.name, 1, hashlib.sha256(node.name.encode()).digest(), b"")
@@ -152,7 +164,7 @@ class World:
             admission=admission,
             backend=_WithManifest(backend, manifest),
         )
-        self.net.serve(endpoint, handler)
+        self.net.serve(endpoint, self.wrapped(node.name, handler))
         miner = MinerNode(
             keys=node.keys,
             ledger=node.client,
@@ -168,6 +180,11 @@ class World:
     async def _join_validator(self, node: Node, tasks: anyio.abc.TaskGroup) -> None:
         await self._register(node)
         self._note(node, await send(node.client, node.keys, KeyRole.COLDKEY, AddStake(node.hotkey, 1_000 * TOKEN)))
+        self._tasks = tasks
+        await self.start_validator(node)
+
+    async def start_validator(self, node: Node) -> None:
+        """Start a validator on what its store holds, as after a crash."""
         source = self.sources[node.name](self, node) if node.name in self.sources else await self._examiner(node)
         validator = ValidatorNode(
             [NETUID],
@@ -178,7 +195,19 @@ class World:
             clock=self.clock,
             source=source,
         )
-        tasks.start_soon(validator.run)
+        scope = self.running[node.name] = anyio.CancelScope()
+        self.examiners[node.name] = source
+
+        async def run() -> None:
+            with scope:
+                await validator.run()
+
+        self._tasks.start_soon(run)
+
+    def crash(self, node: Node) -> None:
+        """End a validator where it stands; its store keeps what was put, and nothing else stays."""
+        self.running[node.name].cancel()
+        node.store = node.store.copy()
 
     async def _examiner(self, node: Node) -> Examiner:
         challenger = Challenger(
@@ -189,20 +218,9 @@ class World:
             node.entropy,
             await node.client.head(),
         )
-        return Examiner(
-            [NETUID],
-            task=Guess(),
-            corpus=NoCorpus(),
-            challenger=challenger,
-            evidence=(),
-            ledger=node.client,
-            store=node.store,
-            entropy=node.entropy,
-            clock=self.clock,
-            own=node.hotkey,
-            offload=_here,
-            pace=Pace(self.setting.challenges, TEMPO * self.setting.block_ms, 1_500, 64, self.setting.challenges),
-        )
+        means = Means(Guess(), NoCorpus(), challenger, (), node.client, node.store, node.entropy, self.clock, _here)
+        pace = Pace(self.setting.challenges, TEMPO * self.setting.block_ms, 1_500, 64, self.setting.challenges)
+        return Examiner([NETUID], node.hotkey, self.changed(means), pace)
 
     def knowledge(self, i: int) -> float:
         """How good a miner is."""
@@ -274,6 +292,3 @@ async def _at_once() -> None:
 async def _here(work: Callable[[], Any]) -> Any:
     """Computes where it stands: in virtual time a computation takes none."""
     return work()
-
-
-Offload = Callable[[Callable[[], Any]], Awaitable[Any]]

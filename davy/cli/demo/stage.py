@@ -37,6 +37,7 @@ class Stage:
     """
 
     def __init__(self, root: Path, *, threads: int = 1) -> None:
+        root.mkdir(parents=True, exist_ok=True)
         self.root = root
         self.network = root / "network.json"
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -79,6 +80,11 @@ class Stage:
         """Start `davy …` and leave it running; its output goes to `<name>.log`."""
         self._commands[name] = list(words)
         self._processes[name] = self._spawn(name, words)
+
+    def amend(self, name: str, option: str, value: str) -> None:
+        """Change an option's value for the next start of a process."""
+        words = self._commands[name]
+        words[words.index(option) + 1] = value
 
     def restart(self, name: str) -> None:
         """Start a process that has ended again, with the same words."""

@@ -1,0 +1,98 @@
+"""`davy demo`: a whole market in a minute, its claims checked.
+
+play tells the story on a stage of real processes, cast deals the roles, claims says what must hold, live draws, report
+keeps. The demo imports no room of davy but the ledger's client: it sees what anybody could see.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import anyio
+import click
+
+from davy.cli.demo.cast import deal
+from davy.cli.demo.claims import Claim, check
+from davy.cli.demo.live import Show
+from davy.cli.demo.play import Plan, Story, on_stage
+from davy.cli.demo.relay import play_open_access
+from davy.cli.demo.report import Told, as_html, as_json
+from davy.cli.demo.sabotage import SABOTAGE, changes_of
+from davy.protocol.errors import Misconfigured
+
+
+@click.command("demo")
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Deals the roles.")
+@click.option("--seeds", type=click.IntRange(1, 1_000), help="Play so many, from --seed on.")
+@click.option("--fast", is_flag=True, help="A shorter run: fewer epochs after the swap, and no second run.")
+@click.option("--report", type=click.Path(path_type=Path), default=Path("davy-demo"), help="Folder.")
+@click.option("--keep", is_flag=True, help="Keep homes and logs in the report's folder.")
+@click.option("--quiet", is_flag=True, help="No live view.")
+@click.option("--json", "as_json_", is_flag=True, help="Print the report as JSON.")
+@click.option("--sabotage", type=click.Choice(sorted(SABOTAGE)), help="Switch one cause off: its claim must fail.")
+def demo_command(
+    seed: int,
+    seeds: int | None,
+    fast: bool,
+    report: Path,
+    keep: bool,
+    quiet: bool,
+    as_json_: bool,
+    sabotage: str | None,
+) -> int:
+    """Run a market of eleven processes for a minute: ten miners and validators, four of them cheats, and a ledger.
+
+    Exit code 1 if a claim fails.
+    """
+    failed = 0
+    weakest: list[tuple[float, int, Claim]] = []
+    for number in range(seed, seed + (seeds or 1)):
+        told = anyio.run(_play, number, fast, report, keep, quiet, sabotage)
+        _write(report, told, as_json_)
+        failed += any(not c.holds for c in told.claims)
+        weakest += [(c.margin, number, c) for c in told.claims]
+    if seeds:
+        margin, number, claim = min(weakest, key=lambda w: w[0])
+        click.echo(f"{seeds - failed} of {seeds} seeds hold")
+        click.echo(f"the weakest margin is {margin:.4g}: {claim.name}, seed {number}")
+    return 1 if failed else 0
+
+
+async def _play(seed: int, fast: bool, report: Path, keep: bool, quiet: bool, sabotage: str | None) -> Told:
+    cast = deal(seed)
+    plan = Plan()._replace(end_after=6) if fast else Plan()
+    root = report / f"seed-{seed}" if keep else Path(tempfile.mkdtemp(prefix="davy-demo-"))
+    with Show(cast, quiet=quiet) as show:
+        async with on_stage(root, keep=keep) as stage:
+            story = Story(stage, cast, plan, show, changes_of(sabotage, cast))
+            played = await story.run()
+            peak = stage.peak_bytes
+        relay: dict[str, float] = {}
+        if not fast and not sabotage:
+            async with on_stage(root.with_name(f"{root.name}-open"), keep=keep) as stage:
+                relay = await play_open_access(stage, show, played.phases)
+    facts = played.facts
+    return Told(seed, cast, check(facts), played.phases, peak, facts.sealed, facts.sealed_uids, played.news, relay)
+
+
+def _write(folder: Path, told: Told, as_json_: bool) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"demo-{told.seed}.json").write_bytes(as_json(told))
+        (folder / f"demo-{told.seed}.html").write_text(as_html(told))
+    except OSError as e:
+        raise Misconfigured(f"cannot write the report to {folder} ({e.strerror}); choose another --report") from None
+    if as_json_:
+        click.echo(as_json(told))
+        return
+    for claim in told.claims:
+        click.echo(f"{'holds' if claim.holds else 'FAILS'}  {claim.sentence}  (margin {claim.margin:.4g})")
+    for name, seconds in told.phases.items():
+        click.echo(f"{seconds:7.1f} s  {name}")
+    if told.relay:
+        click.echo(
+            f"with one good miner open to all, a relay earns {told.relay['relay']:.2f} of a good miner's pay, and its "
+            f"victim keeps {told.relay['victim']:.2f} of it"
+        )
+    click.echo(f"at most {told.peak_bytes / 2**30:.1f} GiB; report: {folder / f'demo-{told.seed}.html'}")

@@ -1,0 +1,112 @@
+"""`davy miner`: put a model on the network, or see first what a validator would make of it."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import click
+
+from davy.cli.model import backend_options
+from davy.cli.network import Network, ledger_of, network_option, read_network
+from davy.cli.options import Tokens, home_option, run, unlocked
+from davy.host.clock import SystemClock
+from davy.host.entropy import OsEntropy
+from davy.host.home import Home
+from davy.host.keys import FileKeyStore
+from davy.host.store import SqliteStore
+from davy.miners.admission import Rules
+from davy.miners.loading import option
+from davy.miners.running import MinerOptions, Started, run_miner
+from davy.network.tls import CertificateFiles, make_certificate
+from davy.protocol.words import TOKEN, KeyRole
+
+
+@click.group("miner", invoke_without_command=True)
+@home_option
+@network_option
+@backend_options
+@click.option("--netuid", "netuids", type=click.IntRange(0, 65_535), multiple=True, default=(1,), help="Repeat it.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="To listen on.")
+@click.option("--port", type=click.IntRange(0, 65_535), default=0, show_default=True, help="0: any.")
+@click.option("--public-host", default="", help="Where others reach it; the same as --host if not given.")
+@click.option("--public-port", type=click.IntRange(0, 65_535), default=0, help="The same as --port if not given.")
+@click.option("--open", "open_to_all", is_flag=True, help="Answer whoever signs, not only callers with stake.")
+@click.option("--minimum-stake", type=Tokens(), default=TOKEN, help="Of callers that are answered; 1 if not given.")
+@click.option(
+    "--rate", type=click.FloatRange(0.1, 100_000), default=20.0, show_default=True, help="Requests/s of one caller."
+)
+@click.option(
+    "--insecure-local", type=click.IntRange(0, 65_535), help="Port on 127.0.0.1 that takes unsigned requests."
+)
+@click.option("--verbose", is_flag=True, help="Log what is done.")
+@click.pass_context
+def miner_command(
+    ctx: click.Context,
+    home: Path,
+    network: Path,
+    backend: str,
+    options: tuple[str, ...],
+    netuids: tuple[int, ...],
+    host: str,
+    port: int,
+    public_host: str,
+    public_port: int,
+    open_to_all: bool,
+    minimum_stake: int,
+    rate: float,
+    insecure_local: int | None,
+    verbose: bool,
+) -> None:
+    """Serve a model until Ctrl-C; SIGHUP loads it anew.
+
+    The home needs a hotkey that is registered on the subnet; the model must be on the ledger's register
+    (`davy model register`).
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(message)s")
+    opened = Home.open(home)
+    chosen = MinerOptions(
+        backend,
+        dict(map(option, options)),
+        netuids=netuids,
+        host=host,
+        port=port,
+        public_host=public_host,
+        public_port=public_port,
+        insecure_local=insecure_local,
+        rules=Rules(open=open_to_all, minimum_stake=minimum_stake, rate=rate, burst=int(2 * rate) + 1),
+    )
+    keys = unlocked(opened, KeyRole.HOTKEY)
+    with opened.running():
+        run(_serve, opened, keys, read_network(network), chosen)
+
+
+async def _serve(home: Home, keys: FileKeyStore, network: Network, options: MinerOptions) -> None:
+    certificate = CertificateFiles(home.tls.certificate, home.tls.key)
+    if not certificate.certificate.exists():
+        made = make_certificate(OsEntropy().bytes(32))
+        home.keep_tls(made.certificate, made.key)
+    store = SqliteStore(home.store)
+    try:
+        async with ledger_of(network) as ledger:
+            slack = (await ledger.genesis()).parameters.anchor_slack
+            await run_miner(
+                options._replace(anchor_slack=slack),
+                keys=keys,
+                ledger=ledger,
+                clock=SystemClock(),
+                entropy=OsEntropy(),
+                store=store,
+                certificate=certificate,
+                ready=_ready,
+            )
+    finally:
+        store.close()
+
+
+def _ready(started: Started) -> None:
+    click.echo(f"serving {started.name} ({started.model_id.hex()}) at {started.endpoint.host}:{started.endpoint.port}")
+    if started.local_port is not None:
+        click.echo(f"unsigned requests from this machine: http://127.0.0.1:{started.local_port}/v1")

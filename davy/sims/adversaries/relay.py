@@ -1,0 +1,101 @@
+"""Has no model: asks a good miner the same prompt in time and passes the answer on as its own.
+
+By default a miner answers only callers with stake or a budget, so a relay gets nothing to pass on. Where it is let in,
+its answers are its victim's, and who answers alike shares one reward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, aclosing
+from pathlib import Path
+
+import msgspec
+
+from davy.miners.backend import Neighbourhood, Piece, Stopped, Tally
+from davy.miners.vocabulary import TokenizerFile
+from davy.network.http_client import HttpTransport
+from davy.network.openai import CompletionRequest, CompletionResponse, parse_response, to_json
+from davy.network.signed import sign_request
+from davy.protocol.chain import Neuron
+from davy.protocol.errors import Unreachable
+from davy.protocol.limits import NONCE_BYTES
+from davy.protocol.manifest import Manifest, model_id
+from davy.protocol.receipt import EMPTY_BRAKE_HEAD, Anchor
+
+_PATIENCE_MS = 3_000
+
+
+class Relay:
+    """Asks whoever earns most on the subnet.
+
+    Parameters
+    ----------
+    folder
+        Of any model with the subnet's tokenizer: only its tokenizer.json is read.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._vocabulary = TokenizerFile(folder / "tokenizer.json")
+        self._own: Neighbourhood | None = None
+        self._transport: HttpTransport | None = None
+
+    def manifest(self) -> Manifest:
+        return Manifest(1, "relay", (), "opaque", b"", "unstated")
+
+    async def join(self, own: Neighbourhood) -> None:
+        """Take over the node's means of asking others."""
+        self._own = own
+        self._transport = await HttpTransport(own.clock).__aenter__()
+
+    def generate(
+        self, request: CompletionRequest, stopped: Stopped
+    ) -> AbstractAsyncContextManager[AsyncGenerator[Piece | Tally, None]]:
+        return aclosing(self._passed_on(request))
+
+    async def aclose(self) -> None:
+        if self._transport is not None:
+            await self._transport.__aexit__(None, None, None)
+
+    async def _passed_on(self, request: CompletionRequest) -> AsyncGenerator[Piece | Tally, None]:
+        answer = await self._ask(request)
+        logs = answer.choices[0].logprobs
+        if logs is None:
+            raise Unreachable("the victim gave no log-probabilities")
+        for token, logprob, top in zip(logs.tokens, logs.token_logprobs, logs.top_logprobs, strict=True):
+            listed = tuple((_id(key), value) for key, value in top.items())
+            yield Piece(_id(token), self._vocabulary.decode([_id(token)]), logprob, listed)
+
+    async def _ask(self, request: CompletionRequest) -> CompletionResponse:
+        if self._own is None or self._transport is None:
+            raise Unreachable("a relay without a network has nobody to ask")
+        own, head = self._own, await self._own.ledger.head()
+        victim = await self._victim(own)
+        plain = msgspec.structs.replace(request, model=victim.model[0].model_id.hex(), stream=False)
+        sent = sign_request(
+            own.keys,
+            method="POST",
+            path="/v1/completions",
+            body=to_json(plain),
+            recipient=victim.hotkey,
+            chain=own.ledger.chain,
+            anchor=Anchor(head.height, head.hash),
+            brake_head=EMPTY_BRAKE_HEAD,
+            created=own.clock.now(),
+            nonce=own.entropy.bytes(NONCE_BYTES),
+        )
+        answer = await self._transport.call(victim.endpoint[0], sent, deadline=own.clock.now() + _PATIENCE_MS)
+        if answer.status != 200:
+            raise Unreachable(f"the victim answered {answer.status}")
+        return parse_response(answer.body)
+
+    async def _victim(self, own: Neighbourhood) -> Neuron:
+        neurons = (await own.ledger.metagraph(own.netuid)).neurons
+        serving = [n for n in neurons if n.endpoint and n.model and n.model[0].model_id != model_id(self.manifest())]
+        if not serving:
+            raise Unreachable("nobody else serves anything")
+        return max(serving, key=lambda n: (n.incentive, n.uid))
+
+
+def _id(token: str) -> int:
+    return int(token.removeprefix("token_id:"))

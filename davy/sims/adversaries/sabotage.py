@@ -1,0 +1,77 @@
+"""A validator with one thing switched off: what the claims of the demo and of the tests must not survive.
+
+Each function changes what an examiner works with (`davy.validators.examiner.Means`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from davy.network.openai import CompletionRequest, CompletionResponse
+from davy.protocol.chain import Neuron
+from davy.protocol.ports import Response, SignedRequest
+from davy.tasks.task import Corpus, FloatArray, Generator, Task
+from davy.validators.challenger import Challenger
+from davy.validators.examiner import Means
+from davy.validators.identity import IdentityEvidence
+
+
+def constant_scorer(means: Means) -> Means:
+    """Whatever was answered is worth the same."""
+    return means._replace(task=_Constant(means.task))
+
+
+def receipts_unchecked(means: Means) -> Means:
+    """An answer counts though nobody signed for it."""
+    if isinstance(means.challenger, Challenger):
+        means.challenger.__class__ = _Unchecked
+    return means
+
+
+def no_persistence(means: Means) -> Means:
+    """What was measured is forgotten with the process."""
+    return means._replace(store=_Forgetful())
+
+
+def no_identity(means: Means) -> Means:
+    """Nobody runs a model again to see whether it is the one that was registered."""
+    return means._replace(evidence=[e for e in means.evidence if not isinstance(e, IdentityEvidence)])
+
+
+class _Constant:
+    def __init__(self, task: Task[Any, Any]) -> None:
+        self._task = task
+
+    def challenge(self, rng: Generator, corpus: Corpus) -> Any:
+        return self._task.challenge(rng, corpus)
+
+    def request(self, c: Any) -> CompletionRequest:
+        return self._task.request(c)
+
+    def parse(self, c: Any, r: CompletionResponse) -> Any:
+        return self._task.parse(c, r)
+
+    def score(self, c: Any, answers: Sequence[Any]) -> FloatArray:
+        return np.full(len(answers), self.baseline(c) + 1.0)
+
+    def baseline(self, c: Any) -> float:
+        return self._task.baseline(c)
+
+
+class _Unchecked(Challenger):
+    def receipt_fault(self, miner: Neuron, sent: SignedRequest, answer: Response) -> str:
+        return ""
+
+
+class _Forgetful:
+    def __init__(self) -> None:
+        self._values: dict[bytes, bytes] = {}
+
+    async def put(self, key: bytes, value: bytes) -> None:
+        self._values[key] = value
+
+    async def get(self, key: bytes) -> bytes | None:
+        return self._values.get(key)
