@@ -5,8 +5,28 @@ an upstream that speaks OpenAI's API, or a class of your own.
 
 May import: tasks and everything below it; never validators, keyholders or gateway.
 
-Flows through: a signed request in; the response and its signed receipt out. The guard is asked before a request and
-during a stream.
+Flows through: a signed request in; the response and its signed receipt out. `stopped` is asked before each token:
+there, and before a request, the brake's guard has its place.
+
+======================  ==============================================================================
+`backend`               the seam: a stream of tokens out of a request
+`loading`               a backend by name
+`simple`                a backend in one method, for a model of your own
+`huggingface`           a model in this process; `batching` its thread, `llama` and `automodel` its
+                        forward pass, `checkpoint` its folder
+`upstream`              a server that speaks OpenAI's API
+`sampling`              from a distribution to a token that can be drawn again
+`vocabulary`            tokens and text
+`stop_strings`          where an answer ends
+`answer`                from tokens to what OpenAI's clients read
+`admission`             who is answered, and how much
+`chain_view`            which anchors can be answered
+`serving`               the model in service
+`server`                what is done with a request
+`node`                  follows the ledger and keeps its record right
+`running`               a whole miner as one process
+`checking`              what a validator would see
+======================  ==============================================================================
 """
 
 if not __name__.startswith("davy."):

@@ -31,7 +31,8 @@ from davy.network.events import DONE, data_frame
 from davy.network.openai import CompletionRequest, ModelCard, ModelList, error_body, parse_request, to_json
 from davy.network.receipts import Served, StreamDigest, make_receipt, receipt_frame, receipt_header, response_digest
 from davy.network.signed import Caller, RequestVerifier
-from davy.protocol.errors import Busy, DavyError, ModelHalted, Refused, Unreachable
+from davy.protocol.errors import Busy, DavyError, ModelHalted, Refused, TooLarge, Unreachable
+from davy.protocol.limits import MAX_RESPONSE_BYTES
 from davy.protocol.ports import Clock, Entropy, KeyStore, Response, SendFrame, SignedRequest, StreamReply
 from davy.protocol.receipt import EMPTY_BRAKE_HEAD, Outcome
 from davy.protocol.words import ChainId, KeyRole
@@ -218,6 +219,8 @@ class MinerHandler:
 
         await self._generate(job, keep)
         body = to_json(job.answer.whole(pieces))
+        if len(body) > MAX_RESPONSE_BYTES:
+            raise TooLarge(f"the answer has {len(body)} bytes, above {MAX_RESPONSE_BYTES}: ask for less, or stream")
         receipt = self._receipt(job, response_digest(body), Outcome.DONE)
         return Response(200, (JSON, *headers, receipt_header(receipt)), body)
 

@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from davy.miners.node import RETRY_MS, MinerNode
-from davy.protocol.chain import Head, Metagraph, Neuron, ServedModel, TxResult
+from davy.protocol.chain import Head, Metagraph, Neuron, RowsInForce, ServedModel, TxResult
 from davy.protocol.errors import Expired, TxCode, TxFailed, Unreachable
 from davy.protocol.manifest import Identity, model_id
 from davy.protocol.receipt import Anchor
@@ -28,7 +28,7 @@ from tests.miners.stage import (
     neuron,
     start,
 )
-from tests.miners.test_server import Slow, error_of, receipt_of
+from tests.miners.test_server import Slow, error_of, read, receipt_of
 from tests.twins import LoopClock
 
 pytestmark = pytest.mark.anyio
@@ -108,6 +108,9 @@ class Ledger:
 
     async def epoch(self, netuid: int, epoch: int) -> None:
         raise AssertionError("a miner asks for no epoch")
+
+    async def rows(self, netuid: int) -> RowsInForce:
+        raise AssertionError("a miner asks for no weights")
 
     async def submit(self, raw: bytes) -> bytes:
         self._up()
@@ -297,15 +300,13 @@ async def test_stopping_lets_answers_end_for_a_while(grace_s: float, ends: str) 
     async with living(ledger, Watched()) as (miner, node):
         await anyio.sleep(3)
 
-        async def read() -> None:
-            from tests.miners.test_server import read as read_stream
+        async def stream() -> None:
+            got.append(await read(miner, ask({"prompt": "a", "max_tokens": 50, "stream": True})))
 
-            got.append(await read_stream(miner, ask({"prompt": "a", "max_tokens": 50, "stream": True})))
-
+        began = anyio.current_time() + 1
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(read)
+            tasks.start_soon(stream)
             await anyio.sleep(1)
-            began = anyio.current_time()
             await node.stop(grace_s)
         assert error_of(await miner.call(ask({"prompt": "a"}))) == (429, "busy")
     assert got[0].receipt.outcome == ends

@@ -14,7 +14,7 @@ from davy.miners.backend import Piece, Tally
 from davy.miners.server import ANSWER_SECONDS, Unsigned
 from davy.miners.serving import Serving
 from davy.network.openai import CompletionRequest, CompletionResponse, parse_response
-from davy.protocol.errors import Misconfigured
+from davy.protocol.errors import Misconfigured, ModelHalted
 from davy.protocol.manifest import Identity, model_id
 from davy.protocol.ports import Response, SignedRequest
 from davy.protocol.receipt import Anchor, Outcome, Receipt, open_receipt
@@ -270,6 +270,7 @@ async def test_a_stopping_miner_ends_its_streams_with_an_error_and_a_receipt() -
     backend = Slow()
     miner = await start(backend)
     got = Stream()
+    made = 0
     async with miner.stream(ask({"prompt": "a", "max_tokens": 150, "stream": True})) as incoming:
         async for frame in incoming.frames:
             got.frames.append(frame)
@@ -302,6 +303,43 @@ async def test_a_model_that_fails_is_told_without_its_secrets() -> None:
     assert got.receipt.outcome is Outcome.CANCELLED
     assert b"secret" not in response.body + b"".join(got.frames)
     assert miner.handler.serving.active == 0
+
+
+class Halted(Letters):
+    def next_token(self, tokens: Sequence[int]) -> dict[int, float]:
+        if tokens[-1] == ord("c"):
+            raise ModelHalted("halted by order 7", b"the order")
+        return super().next_token(tokens)
+
+
+async def test_a_halt_under_way_is_told_with_a_receipt_that_says_so() -> None:
+    miner = await start(Halted())
+    body = {"prompt": "a", "temperature": 0, "max_tokens": 5}
+    response = await miner.call(ask(body))
+    assert error_of(response) == (451, "model_halted")
+    assert dict(response.headers)["x-should-retry"] == "false"
+    got = await read(miner, ask({**body, "stream": True}))
+    assert json.loads(got.payloads[-1])["error"]["code"] == "model_halted"
+    assert got.receipt.outcome is Outcome.HALTED
+    assert got.receipt.completion_tokens == 2
+    assert got.matches()
+
+
+class Wide(Letters):
+    context = 2_000
+
+    def next_token(self, tokens: Sequence[int]) -> dict[int, float]:
+        return {i: 1 / 65 - i * 1e-5 for i in range(64)}
+
+
+async def test_an_answer_too_large_to_be_taken_is_refused_and_can_be_streamed() -> None:
+    miner = await start(Wide())
+    body = {"prompt": "a", "max_tokens": 1000, "logprobs": 64, "temperature": 0, "return_tokens_as_token_ids": True}
+    response = await miner.call(ask(body))
+    assert error_of(response) == (413, "too_large")
+    assert b"or stream" in response.body
+    got = await read(miner, ask({**body, "stream": True}))
+    assert got.receipt.completion_tokens == 1000
 
 
 class Empty(Letters):

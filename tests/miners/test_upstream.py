@@ -232,7 +232,7 @@ async def test_the_api_key_comes_from_the_environment_or_a_file(
         ({"key_env": "A", "key_file": "b"}, "not both"),
     ],
 )
-def test_mistakes_in_the_options(options: dict[str, str], word: str) -> None:
+def test_mistakes_in_the_options(options: dict[str, Any], word: str) -> None:
     with pytest.raises(Misconfigured, match=word):
         Upstream(**{"url": "http://127.0.0.1:1/v1", "model": "m", **options})
 
