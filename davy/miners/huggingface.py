@@ -100,13 +100,16 @@ class HuggingFace:
                 f"of {self._context} leaves {max(0, room)}; shorten one of them"
             )
         self._batcher.check()
-        return self._generation(Line(request, prompt, stopped, self._vocabulary))
+        return self._generation(request, prompt, stopped)
 
     async def aclose(self) -> None:
         await self._batcher.aclose()
 
     @asynccontextmanager
-    async def _generation(self, line: Line) -> AsyncGenerator[AsyncIterator[Piece | Tally]]:
+    async def _generation(
+        self, request: CompletionRequest, prompt: list[int], stopped: Stopped
+    ) -> AsyncGenerator[AsyncIterator[Piece | Tally]]:
+        line = Line(request, prompt, stopped, self._vocabulary)
         with line.receive:
             self._batcher.submit(line)
             try:
