@@ -20,6 +20,7 @@ from davy.protocol.transaction import (
     RegisterModel,
     Serve,
     Served,
+    SetWeights,
     Transfer,
 )
 from davy.protocol.words import TOKEN
@@ -152,23 +153,23 @@ def test_a_reused_uid_inherits_no_weight_no_bond_no_commit_no_permit_and_no_resu
     assert results(w.neuron("eve-2")) == (False, 0, 0, 0, 0, 0, 0, 0)
 
 
-def test_who_has_a_uid_of_one_that_earned_has_earned_nothing_and_goes_first() -> None:
-    h = hyperparameters(tempo=10, immunity=0, max_uids=4, max_validators=2)
-    w = market(genesis(h))
-    row = w.row({"cat-hot": 3, "dan-hot": 9})
-    for hotkey in ("ann-hot", "ben-hot"):
-        epoch = w.commit(hotkey, row)
-    w.end_epoch()
-    for hotkey in ("ann-hot", "ben-hot"):
-        w.reveal(hotkey, row, epoch)
-    w.end_epoch()
-    paid = {n.hotkey: n.emission for n in w.metagraph().neurons}
-    lowest = min(("ben-hot", "cat-hot", "dan-hot"), key=lambda name: paid[pub(name)])
-    assert paid[pub(lowest)] > 0
-    uid = w.neuron(lowest).uid
-    for name in ("eve-1", "eve-2", "eve-3"):
-        w.register("eve", name)
-        assert w.neuron(name).uid == uid
+def test_who_has_the_uid_of_one_that_earned_has_earned_nothing_and_goes_first() -> None:
+    """Ben takes cat's UID while eve, who earns least, is immune. When both are past immunity ben goes, not eve."""
+    w = World(genesis(hyperparameters(tempo=10, immunity=3, max_uids=4, max_validators=2, commit_reveal=0)))
+    w.register("ann", "ann-hot")
+    w.register("cat", "cat-hot")
+    w.register("dan", "dan-hot")
+    w.stake("ann", "ann-hot", 300 * TOKEN)
+    w.block(36 - w.machine.height)
+    w.register("eve", "eve-hot")
+    w.ok("ann-hot", SetWeights(1, w.row({"cat-hot": 50, "dan-hot": 60, "eve-hot": 1})))
+    earned = {name: w.neuron(name).emission for name in ("eve-hot", "cat-hot", "dan-hot")}
+    assert 0 < earned["eve-hot"] < earned["cat-hot"] < earned["dan-hot"]
+    w.register("ben", "ben-1")
+    assert w.neuron("ben-1").uid == 1
+    w.block(2)
+    w.register("ben", "ben-2")
+    assert w.neuron("ben-2").uid == 1
 
 
 def test_a_deregistered_uid_leaves_nothing_but_stake() -> None:
