@@ -13,7 +13,7 @@ from aiohttp import web
 
 from davy.ledger.client import RpcLedger
 from davy.ledger.driver.blockstore import BlockStore
-from davy.ledger.driver.embedded import Producer
+from davy.ledger.driver.embedded import Producer, Subscriber
 from davy.ledger.driver.methods import Methods
 from davy.ledger.driver.server import RpcServer, listening
 from davy.ledger.rules.records import ACCOUNTS
@@ -343,6 +343,19 @@ async def test_news_alone_carries_the_heads_once_caught_up(client: RpcLedger, se
             await eventually(lambda height=height: len(seen) >= height)
     assert seen == list(range(1, 31))
     assert served.calls.count("blockchain") < 6
+
+
+async def test_news_with_gaps_is_made_whole(client: RpcLedger, served: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    tell = Subscriber.tell
+    monkeypatch.setattr(Subscriber, "tell", lambda self, height: height % 3 == 0 and tell(self, height))
+    seen: list[int] = []
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(collect, client, 0, 30, seen)
+        for height in range(1, 31):
+            await served.producer.make_block()
+            if height % 3 == 0:
+                await eventually(lambda height=height: len(seen) >= height)
+    assert seen == list(range(1, 31))
 
 
 async def test_heads_outlive_restarts_of_the_ledger(client: RpcLedger, served: Ledger) -> None:

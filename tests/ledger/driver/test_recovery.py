@@ -83,23 +83,21 @@ def statement(sql: str) -> Damage:
     return lambda db: db.executescript(sql)
 
 
-def flip(table: str, column: str, where: str) -> Damage:
-    """Change one bit in the middle of a value."""
+def flip(table: str, column: str, where: str, at: int | None = None) -> Damage:
+    """Change one bit of a value, in its middle or at byte `at`."""
 
     def damage(db: sqlite3.Connection) -> None:
         (value,) = db.execute(f"SELECT {column} FROM {table} WHERE {where}").fetchone()
-        at = len(value) // 2
-        changed = value[:at] + bytes([value[at] ^ 1]) + value[at + 1 :]
-        assert db.execute(f"UPDATE {table} SET {column} = ? WHERE {where}", (changed,)).rowcount == 1
+        changed = bytearray(value)
+        changed[len(value) // 2 if at is None else at] ^= 1
+        assert db.execute(f"UPDATE {table} SET {column} = ? WHERE {where}", (bytes(changed),)).rowcount == 1
 
     return damage
 
 
 DAMAGES = {
     "a header's bit": flip("blocks", "header", "height = 3"),
-    "the last header's signature": lambda db: db.execute(
-        "UPDATE blocks SET header = substr(header, 1, length(header) - 1) || x'00' WHERE height = 6"
-    ),
+    "the last header's signature": flip("blocks", "header", "height = 6", at=-1),
     "the first block gone": statement("DELETE FROM blocks WHERE height = 1"),
     "a block in the middle gone": statement("DELETE FROM blocks WHERE height = 4"),
     "the last block gone": statement("DELETE FROM blocks WHERE height = 6"),
