@@ -108,23 +108,17 @@ class Base:
     @classmethod
     def of_public_text(cls, folder: Path, vocabulary: Vocabulary, cache: Path | None = None) -> Base:
         """Count all public text of a folder: some seconds, less if `cache` keeps its tokens from an earlier time."""
-        name = _cache_name(folder, vocabulary)
+        kept = None if cache is None else cache / _cache_name(folder, vocabulary)
+        found = None if kept is None else _recall(kept)
+        if found is None:
+            text = read_public_text(folder)
+            rendered = vocabulary.encode_all(renditions(text, RENDITION_SEED, RENDITIONS))
+            published = vocabulary.encode_all([*text.training, *text.held_out])
+            found = _joined([*rendered, *published], vocabulary.size), sum(len(d) + 1 for d in rendered)
+            if kept is not None:
+                _keep(kept, *found)
         base = cls.__new__(cls)
-        if cache is not None and (cache / name).is_file():
-            kept = np.fromfile(cache / name, dtype="<u2")
-            if len(kept) > 2 and int(kept[2:].max()) <= vocabulary.size:
-                base._index(kept[2:], int(kept[0]) << 16 | int(kept[1]), vocabulary.size)
-                return base
-        text = read_public_text(folder)
-        rendered = vocabulary.encode_all(renditions(text, RENDITION_SEED, RENDITIONS))
-        tokens = _joined([*rendered, *vocabulary.encode_all([*text.training, *text.held_out])], vocabulary.size)
-        made = sum(len(d) + 1 for d in rendered)
-        if cache is not None:
-            cache.mkdir(parents=True, exist_ok=True)
-            partial = cache / f"{name}.{os.getpid()}"
-            np.concatenate([np.array([made >> 16, made & 0xFFFF], dtype="<u2"), tokens]).tofile(partial)
-            partial.replace(cache / name)
-        base._index(tokens, made, vocabulary.size)
+        base._index(*found, vocabulary.size)
         return base
 
     def _index(self, tokens: Tokens, rendered: int, size: int) -> None:
@@ -156,7 +150,7 @@ class Base:
 
     def ranges(self, context: IntArray) -> list[tuple[int, int]]:
         """Where the last 0, 1, 2 … tokens of `context` stand in the suffix array, as far as they occur at all."""
-        found = [(0, int(self._starts[self._size]))]
+        found = [(0, len(self._suffixes))]
         for k, token in enumerate(context[::-1][:DEPTH]):
             low, high = found[-1]
             if k == 0:
@@ -221,9 +215,26 @@ def _suffix_array(text: Tokens, symbols: int) -> npt.NDArray[np.int64]:
     return suffixes[suffixes > 0]
 
 
+def _keep(path: Path, tokens: Tokens, rendered: int) -> None:
+    """SHA-256 of what follows, the number of rendered tokens in 8 bytes, the tokens; in place by one rename."""
+    body = rendered.to_bytes(8, "little") + tokens.astype("<u2").tobytes()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(f".{os.getpid()}")
+    partial.write_bytes(hashlib.sha256(body).digest() + body)
+    partial.replace(path)
+
+
+def _recall(path: Path) -> tuple[Tokens, int] | None:
+    """What `_keep` kept; None if there is nothing, or not those bytes."""
+    raw = path.read_bytes() if path.is_file() else b""
+    if len(raw) < 40 or hashlib.sha256(raw[32:]).digest() != raw[:32]:
+        return None
+    return np.frombuffer(raw, dtype="<u2", offset=40).astype(np.uint16), int.from_bytes(raw[32:40], "little")
+
+
 def _cache_name(folder: Path, vocabulary: Vocabulary) -> str:
     """Changes with the tokenizer, the texts and the way renditions are made."""
     h = hashlib.sha256(vocabulary.digest + b"%d %d" % (RENDITIONS, RENDITION_SEED))
     for path in (folder / "training.txt.xz", folder / "heldout.txt", Path(disguise.__code__.co_filename)):
         h.update(hashlib.sha256(path.read_bytes()).digest() if path.is_file() else b"")
-    return f"base-{h.hexdigest()[:32]}.u16"
+    return f"base-{h.hexdigest()[:32]}.tokens"
