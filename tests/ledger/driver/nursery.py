@@ -1,7 +1,8 @@
 """Starts ledgers to be killed: imports once, then forks one ledger for each line ``<file> <port>`` on its input.
 
-Prints ``<pid> started`` at once, ``<pid> <address>`` when that ledger answers, and ``<pid> ended`` when it ended by
-itself. A forked ledger is a process of its own; what it saves is the second that importing takes.
+Prints ``<pid> started`` at once, ``<pid> <address>`` when that ledger answers, ``<pid> killed`` when it is gone, and
+``<pid> ended`` when it ended by itself. A forked ledger is a process of its own; what it saves is the second that
+importing takes.
 """
 
 import os
@@ -51,5 +52,4 @@ for line in sys.stdin:
         print(os.getpid(), "started", flush=True)
         anyio.run(live, Path(name), int(port_text))
         os._exit(1)
-    if os.WIFEXITED(os.waitpid(child, 0)[1]):
-        print(child, "ended", flush=True)
+    print(child, "ended" if os.WIFEXITED(os.waitpid(child, 0)[1]) else "killed", flush=True)

@@ -54,10 +54,14 @@ class Nursery:
                 self._life, self._address, self.lives = int(pid), "", self.lives + 1
                 return
 
-    def kill(self) -> None:
+    async def kill(self) -> None:
+        """Kill the ledger that lives, and wait until the system has let go of all it held."""
         life, self._life = self._life, 0
         if life:
             os.kill(life, signal.SIGKILL)
+            with anyio.CancelScope(shield=True):
+                while await self._line() != (str(life), "killed"):
+                    pass
 
     async def answering(self) -> str:
         """Wait until it answers."""
@@ -83,7 +87,7 @@ async def nursery(chain: Any, database: Path) -> AsyncIterator[Nursery]:
         try:
             yield births
         finally:
-            births.kill()
+            await births.kill()
             process.kill()
 
 
@@ -112,13 +116,13 @@ async def test_a_hundred_kills_lose_nothing_acknowledged(chain: Any, database: P
             tasks.start_soon(watch, client, heads)
             for _ in range(KILLS):
                 await anyio.sleep(rng.uniform(0, 0.1))
-                births.kill()
+                await births.kill()
                 await births.start()
                 if rng.random() < 0.8:  # the others die while they open their file
                     await births.answering()
             await births.answering()
             await settled(client, acknowledged, heads)
-            births.kill()
+            await births.kill()
             tasks.cancel_scope.cancel()
     assert births.lives == KILLS + 1
     with closing(BlockStore(database)) as store:
