@@ -222,10 +222,7 @@ class _Application:
                     await self._exchange(request, out)
             except Exception:
                 _log.exception("an answer could not be sent")
-                out.is_cut = True
-            if out.is_cut:
-                connection.transport.close()
-        connection.leave = None
+        connection.leave = None  # uvicorn closes a connection whose answer was left unfinished: the client sees a cut
 
     async def _read_in_time(self, scope: _Scope, receive: _Receive) -> SignedRequest | Response | None:
         if not scope["state"]["connection"].cycle.more_body:
@@ -239,8 +236,7 @@ class _Application:
         reply = await answer(self._handler, request)
         if isinstance(reply, StreamReply):
             await out.begin(reply)
-            out.is_cut = not await pump_to_end(reply, out.frame)
-            if not out.is_cut:
+            if await pump_to_end(reply, out.frame):
                 await out.end()
         else:
             await out.whole(reply)
@@ -253,7 +249,6 @@ class _Answer:
         self._send = send
         self._connection = connection
         self._patience = patience
-        self.is_cut = False
 
     async def whole(self, response: Response) -> None:
         headers = (*response.headers, ("content-length", str(len(response.body))))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import anyio
@@ -13,8 +14,8 @@ import pytest
 from davy.network.http_client import HttpTransport
 from davy.network.http_server import ServerLimits, serve
 from davy.network.tls import CertificateFiles, make_certificate
-from davy.protocol.errors import Misconfigured, Unreachable
-from davy.protocol.limits import MAX_HEADER_BYTES, MAX_REQUEST_BYTES
+from davy.protocol.errors import Misconfigured, TooLarge, Unreachable
+from davy.protocol.limits import MAX_HEADER_BYTES, MAX_REQUEST_BYTES, MAX_RESPONSE_BYTES
 from davy.protocol.ports import Response, SendFrame, SignedRequest, StreamReply
 from davy.protocol.transaction import Endpoint
 from tests.network.conftest import Answering, Sign
@@ -23,6 +24,8 @@ from tests.twins import LoopClock
 pytestmark = pytest.mark.anyio
 CERTIFICATE = make_certificate(bytes(32))
 HOST = "127.0.0.1"
+HUNG = 60
+"""Seconds after which a connection that a limit should have ended is a failure."""
 IMPATIENT = ServerLimits(head=0.1, body=0.1, write=0.1, handshake=0.1, idle=1)
 
 
@@ -51,11 +54,12 @@ async def exchange(port: int, *parts: bytes) -> bytes:
     reader, writer = await asyncio.open_connection(HOST, port)
     got = b""
     try:
-        for part in parts:
-            writer.write(part)
-            await writer.drain()
-        while data := await reader.read(65_536):
-            got += data
+        with anyio.fail_after(HUNG):
+            for part in parts:
+                writer.write(part)
+                await writer.drain()
+            while data := await reader.read(65_536):
+                got += data
     except ConnectionError:
         pass
     finally:
@@ -134,7 +138,8 @@ async def test_a_slow_head_after_an_answer_was_read() -> None:
         writer.write(b"POST / HTTP/1.1\r\ncontent-length: 2\r\n\r\nhi")
         assert (await reader.readuntil(b"\r\n\r\nhi")).startswith(b"HTTP/1.1 200")
         writer.write(b"GET /second HT")
-        assert await reader.read() == b""
+        with anyio.fail_after(HUNG):
+            assert await reader.read() == b""
         writer.close()
 
 
@@ -359,6 +364,52 @@ async def test_a_peer_that_answers_nonsense_is_unreachable(files: CertificateFil
         to = Endpoint(HOST, listener.sockets[0].getsockname()[1], CERTIFICATE.fingerprint, b"")
         with pytest.raises(Unreachable):
             await t.call(to, sign(), deadline=clock.now() + 10_000)
+
+
+@asynccontextmanager
+async def raw_peer(files: CertificateFiles, answer: bytes) -> AsyncGenerator[tuple[HttpTransport, Endpoint, LoopClock]]:
+    """A peer that sends these bytes after a request's head, and then keeps the connection open."""
+
+    async def send(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        await reader.read()
+        writer.close()
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(files.certificate, files.key)
+    clock = LoopClock()
+    async with await asyncio.start_server(send, HOST, 0, ssl=context) as listener:
+        to = Endpoint(HOST, listener.sockets[0].getsockname()[1], CERTIFICATE.fingerprint, b"")
+        async with HttpTransport(clock) as transport:
+            yield transport, to, clock
+
+
+async def test_an_answer_announced_too_large_is_not_waited_for(files: CertificateFiles, sign: Sign) -> None:
+    head = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % (MAX_RESPONSE_BYTES + 1)
+    async with raw_peer(files, head) as (transport, to, clock):
+        with pytest.raises(TooLarge):
+            await transport.call(to, sign(), deadline=clock.now() + 20_000)
+
+
+async def test_an_answer_that_grows_too_large(files: CertificateFiles, sign: Sign) -> None:
+    size = MAX_RESPONSE_BYTES + 1
+    chunk = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n%x\r\n" % (size + 1) + bytes(size)
+    async with raw_peer(files, chunk) as (transport, to, clock):
+        with pytest.raises(TooLarge):
+            await transport.call(to, sign(), deadline=clock.now() + 20_000)
+
+
+async def test_a_stream_that_ends_within_a_frame(files: CertificateFiles, sign: Sign) -> None:
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+    async with (
+        raw_peer(files, head + b"10\r\ndata: a\n\ndata: b\r\n0\r\n\r\n") as (transport, to, clock),
+        transport.stream(to, sign(), deadline=clock.now() + 20_000) as incoming,
+    ):
+        frames = aiter(incoming.frames)
+        assert await anext(frames) == b"data: a"
+        with pytest.raises(Unreachable, match="broke off"):
+            await anext(frames)
 
 
 async def test_a_redirect_is_an_answer_and_not_followed(files: CertificateFiles, sign: Sign) -> None:
