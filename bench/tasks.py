@@ -59,6 +59,8 @@ def main() -> None:
     parser.add_argument("--models", type=Path, default=Setting().models)
     parser.add_argument("--good", default="stdlib-a")
     parser.add_argument("--weak", default="stdlib-weak")
+    parser.add_argument("--challenges", type=int, default=max(SIZES), choices=SIZES)
+    parser.add_argument("--only", nargs="*", help="some of the miners, by name; the good one always")
     parser.add_argument(
         "--flood", type=int, default=6_000_000, help="characters of the attacker's own renditions; 0: none"
     )
@@ -66,10 +68,12 @@ def main() -> None:
     options = parser.parse_args()
     task = Text(Setting(models=options.models, cache=options.cache))
     miners = cast(task, options.models, options.good, options.weak, options.flood)
-    runs = [measure(task, options.models, miners, seed, max(SIZES)) for seed in range(options.seeds)]
+    kept = miners if options.only is None else {"good", *options.only}
+    miners = {name: report for name, report in miners.items() if name in kept}
+    runs = [measure(task, options.models, miners, seed, options.challenges) for seed in range(options.seeds)]
     print(f"{options.seeds} seeds; nats")
     print(f"{'challenges':>10}  {'miner':<18}{'skill':>8}{'error':>8}{'weight':>8}{'of good: mean':>15}{'largest':>9}")
-    for size in SIZES:
+    for size in (s for s in SIZES if s <= options.challenges):
         for name in miners:
             kept = [observe(EMPTY, run[name][:size]) for run in runs]
             best = [weight(observe(EMPTY, run["good"][:size])) for run in runs]

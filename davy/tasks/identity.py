@@ -18,6 +18,7 @@ import msgspec
 import numpy as np
 
 from davy.protocol.errors import Malformed
+from davy.protocol.manifest import Manifest
 from davy.tasks.answer import Answer
 from davy.tasks.task import FloatArray
 
@@ -93,6 +94,11 @@ def read_calibration(raw: bytes) -> Calibration:
         return msgspec.json.decode(raw, type=Calibration)
     except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as e:
         raise Malformed(f"not a calibration: {e}; write one with python -m davy.tasks.calibrate") from None
+
+
+def belongs(calibration: Calibration, manifest: Manifest) -> bool:
+    """Whether the calibration was measured on these weights, and not on those the folder held before."""
+    return calibration.weights in {f.digest.hex() for f in manifest.files if f.name.endswith(".safetensors")}
 
 
 def gap(answer: Answer, rerun: FloatArray) -> float:
