@@ -13,7 +13,7 @@ from davy.cli.network import Network, ledger_of, network_option, read_network
 from davy.cli.options import home_option, json_option, run, tokens, unlocked
 from davy.cli.output import show
 from davy.host.home import Home
-from davy.miners.loading import load_backend, option
+from davy.miners.loading import load_manifest, option
 from davy.protocol.chain import ModelRecord
 from davy.protocol.encoding import decode
 from davy.protocol.errors import Malformed, TxCode, TxFailed
@@ -49,7 +49,7 @@ def model_command() -> None:
 @backend_options
 def register(home: Path, network: Path, as_json: bool, backend: str, options: tuple[str, ...]) -> None:
     """Register the backend's model: its manifest and a bond, by this home's coldkey. Done once for all its miners."""
-    manifest = load_backend(backend, dict(map(option, options))).manifest()
+    manifest = load_manifest(backend, dict(map(option, options)))
     show(run(_register, Home.open(home), read_network(network), manifest), as_json=as_json)
 
 

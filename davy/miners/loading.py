@@ -17,7 +17,9 @@ from typing import Any, get_type_hints
 import msgspec
 
 from davy.miners.backend import Backend
+from davy.miners.checkpoint import manifest_of, open_checkpoint
 from davy.protocol.errors import DavyError, Misconfigured
+from davy.protocol.manifest import Manifest
 
 BUILT_IN = {
     "huggingface": "davy.miners.huggingface:HuggingFace",
@@ -50,6 +52,22 @@ def load_backend(spec: str, options: Mapping[str, str]) -> Backend:
     except Exception as e:
         raise Misconfigured(f"the backend {spec} did not start: {type(e).__name__}: {e}") from e
     return backend
+
+
+def load_manifest(spec: str, options: Mapping[str, str]) -> Manifest:
+    """What the model of a backend is. A Hugging Face folder is only looked at: no torch, and no model in memory.
+
+    Raises
+    ------
+    Misconfigured
+        See `load_backend`.
+    """
+    if spec != "huggingface":
+        return load_backend(spec, options).manifest()
+    if "folder" not in options:
+        raise Misconfigured("the backend huggingface needs the option folder: add folder=…")
+    named = {key: options[key] for key in ("name", "licence") if key in options}
+    return manifest_of(open_checkpoint(Path(options["folder"])), **named)
 
 
 def option(text: str) -> tuple[str, str]:

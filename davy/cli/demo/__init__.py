@@ -61,11 +61,12 @@ def demo_command(
 
 async def _play(seed: int, fast: bool, report: Path, keep: bool, quiet: bool, sabotage: str | None) -> Told:
     cast = deal(seed)
-    plan = Plan()._replace(end_after=6) if fast else Plan()
+    cause = SABOTAGE[sabotage] if sabotage else None
+    plan = Plan()._replace(sealed=cause.sealed if cause else "", end_after=6 if fast else Plan().end_after)
     root = report / f"seed-{seed}" if keep else Path(tempfile.mkdtemp(prefix="davy-demo-"))
     with Show(cast, quiet=quiet) as show:
         async with on_stage(root, keep=keep) as stage:
-            story = Story(stage, cast, plan, show, changes_of(sabotage, cast))
+            story = Story(stage, cast, plan, show, changes_of(cause, cast))
             played = await story.run()
             peak = stage.peak_bytes
         relay: dict[str, float] = {}

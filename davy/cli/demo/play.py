@@ -48,13 +48,15 @@ class Plan(NamedTuple):
     end_after: int = 8
     wait_epochs: int = 12
     """So many epochs without weights, and the demo gives up."""
+    sealed: str = ""
+    """A hyperparameter of the sealed subnet, switched off by a sabotage."""
 
 
 class Played(NamedTuple):
     """What a run came to."""
 
     facts: Facts
-    phases: Mapping[str, float]
+    phases: dict[str, float]
     news: list[str]
 
 
@@ -87,6 +89,16 @@ class Story:
             async with self._phase("reading the ledger"):
                 return Played(await self._facts(ledger), self.phases, self.news)
 
+    async def run_plain(self) -> tuple[list[EpochRecord], dict[str, Uid]]:
+        """Play without swap and kills; return the open subnet's epochs and everybody's UID there."""
+        await self._make_keys()
+        await self._start_ledger()
+        async with self._ledger() as ledger:
+            await self._start_nodes()
+            first = await self._until_weights_pay(ledger)
+            await self._until_epoch(ledger, first + self.plan.end_after)
+            return await self._records(ledger, OPEN), await self._uids(ledger, OPEN)
+
     def say(self, line: str) -> None:
         """Tell a piece of news."""
         self.news.append(f"{self._seconds():5.1f} s  {line}")
@@ -100,11 +112,12 @@ class Story:
         self.say(f"{len(self._keys)} homes with a coldkey and a hotkey each")
 
     async def _start_ledger(self) -> None:
-        sealed = f"text:tempo={self.plan.tempo},immunity=10000,max_uids=32,max_validators=8"
+        subnet = f"text:tempo={self.plan.tempo},immunity=10000,max_uids=32,max_validators=8"
+        sealed = f"{subnet},{self.plan.sealed}" if self.plan.sealed else subnet
         granted = [word for k in self._keys.values() for word in ("--allocate", f"{k['coldkey']}=1000")]
         self.stage.start(
             "ledger", "up", "--home", str(self.stage.home("ledger")), "--port", "0", "--block-time", str(BLOCK_MS),
-            "--subnet", sealed, "--subnet", f"{sealed},commit_reveal=0", *granted, *self.changes.get("ledger", ()),
+            "--subnet", sealed, "--subnet", f"{subnet},commit_reveal=0", *granted,
         )  # fmt: skip
         with anyio.fail_after(_READY_S):
             while not self.stage.network.exists():
@@ -129,17 +142,18 @@ class Story:
             joining.append(lambda v=validator, s=stake: join(v.name, s))
         for miner in self.cast.miners:
             backend, options = self._backend(miner)
+            if miner.role is Role.LIAR:
+                backend = "huggingface"  # whose files it claims
             model = ("model", "register", "--backend", backend, *_options(options))
             joining.append(lambda m=miner, words=model: join(m.name, words))
         await _all(joining, at_once=3)
         # what the good miners will change to
-        for name in models.NAMES:
-            folder = str(models.folder(name))
-            words = ("model", "register", "--backend", "huggingface", "-o", f"folder={folder}")
+        for name in models.GOOD:
+            words = ("model", "register", "-o", f"folder={models.folder(name)}")
             await self.stage.do(*words, home=self.cast.miners[0].name)
         for validator in self.cast.validators:
             self._start_validator(validator)
-        self.say("seven miners and three validators are registered")
+        self.say(f"{len(self.cast.miners)} miners and {len(self.cast.validators)} validators are registered")
 
     def _start_miner(self, miner: Miner) -> None:
         backend, options = self._backend(miner)
@@ -179,7 +193,7 @@ class Story:
         self.stage.start(validator.name, *words, *self.changes.get(validator.name, ()))
 
     async def _market(self, ledger: RpcLedger) -> None:
-        first = await self._until(ledger, lambda m: any(n.incentive for n in m.neurons), self.plan.wait_epochs)
+        first = await self._until_weights_pay(ledger)
         self.say(f"epoch {first}: the first weights pay")
         await self._until_epoch(ledger, first + self.plan.swap_after)
         await self._swap_checkpoints(ledger)
@@ -247,6 +261,10 @@ class Story:
         names = self._hotkeys()
         return {names[n.hotkey]: n.uid for n in (await ledger.metagraph(netuid)).neurons if n.hotkey in names}
 
+    async def _until_weights_pay(self, ledger: RpcLedger) -> int:
+        last = (await ledger.metagraph(SEALED)).subnet.epoch + self.plan.wait_epochs
+        return await self._until(ledger, lambda m: any(n.incentive for n in m.neurons), last)
+
     async def _until_epoch(self, ledger: RpcLedger, epoch: int) -> None:
         await self._until(ledger, lambda m: m.subnet.epoch >= epoch, epoch + 1)
 
@@ -259,7 +277,7 @@ class Story:
             if reached(m):
                 return m.subnet.epoch
             if m.subnet.epoch > last:
-                raise StageFailed(f"nothing was paid by weights in {last} epochs; see the logs in {self.stage.root}")
+                raise StageFailed(f"epoch {last} came before what the story waits for; see logs in {self.stage.root}")
             await anyio.sleep(BLOCK_MS / 1000)
 
     def _hotkeys(self) -> dict[bytes, str]:

@@ -13,26 +13,23 @@ class Cause(NamedTuple):
 
     claim: str
     """Name of the claim that must fail without it."""
-    ledger: tuple[str, ...]
-    """Words added to the ledger's command."""
-    validators: tuple[str, ...]
-    """Words added to the commands of the validators that examine."""
+    means: str = ""
+    """What is changed in the validators that examine: a function of `davy.sims.adversaries.sabotage`."""
+    sealed: str = ""
+    """A hyperparameter of the subnet with commit–reveal."""
 
-
-_SOURCES: Final = "davy.sims.adversaries.sabotage"
 
 SABOTAGE: Final = {
-    "constant-scorer": Cause("weak", (), ("--means", f"{_SOURCES}:constant_scorer")),
-    "open-commits": Cause("weight copier", ("--subnet-default", "commit_reveal=0"), ()),
-    "receipts-unchecked": Cause("receipts", (), ("--means", f"{_SOURCES}:receipts_unchecked")),
-    "no-persistence": Cause("kill -9: a validator", (), ("--means", f"{_SOURCES}:no_persistence")),
-    "no-identity": Cause("cheat: liar", (), ("--means", f"{_SOURCES}:no_identity")),
+    "constant-scorer": Cause("weak", means="constant_scorer"),
+    "no-identity": Cause("cheat: liar", means="no_identity"),
+    "no-persistence": Cause("kill -9: a validator", means="no_persistence"),
+    "open-commits": Cause("weight copier", sealed="commit_reveal=0"),
 }
 
 
-def changes_of(name: str | None, cast: Cast) -> Mapping[str, tuple[str, ...]]:
+def changes_of(cause: Cause | None, cast: Cast) -> Mapping[str, tuple[str, ...]]:
     """Words to add to each node's command, by its name."""
-    if name is None:
+    if cause is None or not cause.means:
         return {}
-    cause = SABOTAGE[name]
-    return {v.name: cause.validators for v in cast.validators if not v.copies} | {"ledger": cause.ledger}
+    words = ("--means", f"davy.sims.adversaries.sabotage:{cause.means}")
+    return {v.name: words for v in cast.validators if not v.copies}
