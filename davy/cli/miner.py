@@ -9,13 +9,15 @@ import click
 
 from davy.cli.model import backend_options
 from davy.cli.network import Network, ledger_of, network_option, read_network
-from davy.cli.options import Tokens, home_option, run, unlocked
+from davy.cli.options import Tokens, home_option, json_option, run, unlocked
+from davy.cli.output import show_table
 from davy.host.clock import SystemClock
 from davy.host.entropy import OsEntropy
 from davy.host.home import Home
 from davy.host.keys import FileKeyStore
 from davy.host.store import SqliteStore
 from davy.miners.admission import Rules
+from davy.miners.checking import Finding, check_miner
 from davy.miners.loading import option
 from davy.miners.running import MinerOptions, Started, run_miner
 from davy.network.tls import CertificateFiles, make_certificate
@@ -83,11 +85,61 @@ def miner_command(
         run(_serve, opened, keys, read_network(network), chosen)
 
 
-async def _serve(home: Home, keys: FileKeyStore, network: Network, options: MinerOptions) -> None:
-    certificate = CertificateFiles(home.tls.certificate, home.tls.key)
-    if not certificate.certificate.exists():
+@miner_command.command()
+@home_option
+@network_option
+@json_option
+@backend_options
+@click.option("--netuid", "netuids", type=click.IntRange(0, 65_535), multiple=True, default=(1,), help="Repeat it.")
+@click.option("--offline", is_flag=True, help="Do not compare with the ledger.")
+def check(
+    home: Path,
+    network: Path,
+    as_json: bool,
+    backend: str,
+    options: tuple[str, ...],
+    netuids: tuple[int, ...],
+    offline: bool,
+) -> int:
+    """Look at the model as a validator would, on this machine, before one does. Exit code 1 if something is wrong."""
+    opened = Home.open(home)
+    keys = unlocked(opened, KeyRole.HOTKEY)
+    chosen = MinerOptions(backend, dict(map(option, options)), netuids=netuids)
+    findings = run(_check, opened, keys, None if offline else read_network(network), chosen)
+    rows = [{"": "ok" if f.ok else "WRONG", "what": f.name, "found": f.said} for f in findings]
+    show_table(("", "what", "found"), rows, as_json=as_json)
+    return 0 if all(f.ok for f in findings) else 1
+
+
+async def _check(home: Home, keys: FileKeyStore, network: Network | None, options: MinerOptions) -> list[Finding]:
+    certificate = _certificate(home)
+    if network is None:
+        return await check_miner(
+            options, keys=keys, chain=bytes(32), clock=SystemClock(), entropy=OsEntropy(), certificate=certificate
+        )
+    async with ledger_of(network) as ledger:
+        return await check_miner(
+            options,
+            keys=keys,
+            chain=ledger.chain,
+            clock=SystemClock(),
+            entropy=OsEntropy(),
+            certificate=certificate,
+            ledger=ledger,
+        )
+
+
+def _certificate(home: Home) -> CertificateFiles:
+    """The home's certificate, made when it has none."""
+    files = CertificateFiles(home.tls.certificate, home.tls.key)
+    if not files.certificate.exists():
         made = make_certificate(OsEntropy().bytes(32))
         home.keep_tls(made.certificate, made.key)
+    return files
+
+
+async def _serve(home: Home, keys: FileKeyStore, network: Network, options: MinerOptions) -> None:
+    certificate = _certificate(home)
     store = SqliteStore(home.store)
     try:
         async with ledger_of(network) as ledger:

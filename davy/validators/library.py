@@ -11,6 +11,7 @@ from davy.tasks.reexecution import FORMAT, Reexecution, check_files
 from davy.validators.identity import Known
 
 CALIBRATION = "calibration.json"
+_MAKE = "python -m davy.tasks.calibrate FOLDER"
 
 
 class Library:
@@ -30,7 +31,10 @@ class Library:
                 check_files(folder, manifest)
             except Misconfigured:
                 continue
-            return Known(Reexecution(folder, manifest), read_calibration((folder / CALIBRATION).read_bytes()))
+            calibration = read_calibration((folder / CALIBRATION).read_bytes())
+            if bytes.fromhex(calibration.weights) not in {f.digest for f in manifest.files}:
+                raise Misconfigured(f"{folder / CALIBRATION} is of other weights; make it anew: {_MAKE}")
+            return Known(Reexecution(folder, manifest), calibration)
         return None
 
     def kinship(self) -> float:
@@ -38,6 +42,6 @@ class Library:
         found = [read_calibration((f / CALIBRATION).read_bytes()).kinship for f in self._folders]
         if not found:
             raise Misconfigured(
-                f"no model folder here has a {CALIBRATION}; make it with python -m davy.tasks.calibrate"
+                f"no model folder here has a {CALIBRATION}; make it: {_MAKE}"
             )
         return min(found)

@@ -66,7 +66,6 @@ class Guesser(SimpleBackend):
 
     def __init__(self, knowledge: float) -> None:
         self._knowledge = knowledge
-        self.name = f"guesser-{knowledge:g}"  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def learn(self, knowledge: float) -> None:
         """Know more, or less, from now on."""

@@ -54,7 +54,7 @@ def examined(shifts: dict[int, float], rounds: int = 4) -> tuple[IdentityEvidenc
         await evidence.prepare(miners)
         for _ in range(rounds):
             said = {n.hotkey: answer(shifts[n.uid]) for n in miners}
-            evidence.observe(miners, [Exchange(TextChallenge(ASKED, 0), said)] * 8)
+            evidence.observe(miners, [Exchange(TextChallenge(ASKED, 0, ""), said)] * 8)
 
     anyio.run(story)
     return evidence, miners
@@ -80,7 +80,7 @@ def test_a_model_that_is_not_at_hand_is_not_judged() -> None:
     evidence = IdentityEvidence(nothing, nothing)
     miner = neuron(3, b"x" * 32)
     anyio.run(evidence.prepare, [miner])
-    evidence.observe([miner], [Exchange(TextChallenge(ASKED, 0), {miner.hotkey: answer(1.0)})])
+    evidence.observe([miner], [Exchange(TextChallenge(ASKED, 0, ""), {miner.hotkey: answer(1.0)})])
     assert evidence.factors([miner], {}) == {miner.hotkey: 1.0}
 
 

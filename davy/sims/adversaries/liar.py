@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save_file  # pyright: ignore[reportUnknownVariableType]
 
 from davy.miners.checkpoint import manifest_of, open_checkpoint
 from davy.miners.huggingface import HuggingFace
