@@ -123,8 +123,8 @@ class Search:
         p = np.full(self._task.vocabulary.size, 1.0 / self._task.vocabulary.size)
         tables = [self._text.followers(*r) for r in self._text.ranges(ids)]
         for counts in [*tables, *(self._text.within(ids)[1:] if self._prompt_too else [])]:
-            kinds = np.count_nonzero(counts)
-            p = (counts + kinds * p) / (counts.sum() + kinds)
+            if kinds := np.count_nonzero(counts):
+                p = (counts + kinds * p) / (counts.sum() + kinds)
         return p
 
     def __call__(self, challenges: Sequence[TextChallenge]) -> list[FloatArray]:
