@@ -76,4 +76,7 @@ def test_the_split_is_of_the_seed_alone() -> None:
 
 
 def test_cleaning_leaves_ascii_without_rulers() -> None:
-    assert clean("Head — \N{RIGHT SINGLE QUOTATION MARK}é\n    ======\n\n\n    body\t.\n    ") == "Head  e\n\nbody        ."
+    assert (
+        clean("Head — \N{RIGHT SINGLE QUOTATION MARK}é\n    ======\n\n\n    body\t.\n    ")
+        == "Head  e\n\nbody        ."
+    )
