@@ -77,7 +77,7 @@ def main() -> None:
         for name in miners:
             kept = [observe(EMPTY, run[name][:size]) for run in runs]
             best = [weight(observe(EMPTY, run["good"][:size])) for run in runs]
-            shares = [weight(s) / b if b else np.inf for s, b in zip(kept, best, strict=True)]
+            shares = [w / b if b else (np.inf if w else 0.0) for w, b in zip(map(weight, kept), best, strict=True)]
             means = (np.mean([f(s) for s in kept]) for f in (lambda s: s.skill, lambda s: s.error, weight))
             columns = "".join(f"{m:>8.3f}" for m in means)
             print(f"{size:>10}  {name:<18}{columns}{np.mean(shares):>15.3f}{np.max(shares):>9.3f}")
