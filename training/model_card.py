@@ -91,7 +91,7 @@ def card(early: Path) -> str:
     runs = training_rows()
     bits = "\n".join(f"| {name} | {plain:.3f} | {hidden:.3f} |" for name, plain, hidden in measured(early))
     how = "\n".join(
-        f"| {run['name']} | {parameters(run['name']):,} | {size(models.folder(run['name'])):,} | {run['seed']} "
+        f"| {run['name']} | {parameters(run['name']):,} | {(models.folder(run['name']) / 'model.safetensors').stat().st_size:,} | {run['seed']} "
         f"| {run['steps']:,} x {run['rows']} x {CONTEXT} | {run['seconds'] / 60:.0f} |"
         for run in runs
     )
@@ -128,7 +128,7 @@ Small transformers for demonstrations and tests: they write text that looks like
 anybody should rely on. Format: Hugging Face (`LlamaForCausalLM`, tied embeddings), safetensors, float16. Written by
 `python -m training.model_card`; every figure below was measured by that command.
 
-| model | parameters | bytes of the folder | seed | steps x rows x tokens | minutes, on a shared core |
+| model | parameters | bytes of weights | seed | steps x rows x tokens | minutes, on a shared core |
 |---|---|---|---|---|---|
 {how}
 
