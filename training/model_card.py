@@ -91,7 +91,7 @@ def card(early: Path) -> str:
     runs = training_rows()
     bits = "\n".join(f"| {name} | {plain:.3f} | {hidden:.3f} |" for name, plain, hidden in measured(early))
     how = "\n".join(
-        f"| {run['name']} | {parameters(run['name']):,} | {(models.folder(run['name']) / 'model.safetensors').stat().st_size:,} | {run['seed']} "
+        f"| {run['name']} | {parameters(run['name']):,} | {weights(run['name']):,} | {run['seed']} "
         f"| {run['steps']:,} x {run['rows']} x {CONTEXT} | {run['seconds'] / 60:.0f} |"
         for run in runs
     )
@@ -115,6 +115,11 @@ def card(early: Path) -> str:
 def parameters(name: str) -> int:
     """Trained numbers in the model; the tied embedding counts once."""
     return sum(p.numel() for p in load(models.folder(name))[0].parameters())
+
+
+def weights(name: str) -> int:
+    """Bytes of the model's safetensors file."""
+    return (models.folder(name) / "model.safetensors").stat().st_size
 
 
 def fenced(text: str, prompt: str) -> str:
