@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -138,7 +139,7 @@ async def _examiner(
 ) -> Examiner:
     clock, entropy = SystemClock(), OsEntropy()
     name = graphs[0].subnet.task
-    task = await to_thread.run_sync(open_task, name, Setting())
+    task = await to_thread.run_sync(open_task, name, Setting(cache=_cache()))
 
     async def registered(model_id: ModelId) -> ModelRecord | None:
         try:
@@ -155,6 +156,11 @@ async def _examiner(
     challenger = Challenger(keys, ledger.chain, transport, clock, entropy, await ledger.head())
     means = Means(task, corpus, challenger, evidence, ledger, store, entropy, clock, to_thread.run_sync)
     return Examiner([m.subnet.netuid for m in graphs], keys.public(KeyRole.HOTKEY), change(means), pace)
+
+
+def _cache() -> Path:
+    """Where tables made from public text are kept, for all validators of this user."""
+    return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "davy"
 
 
 def _unchanged(means: Means) -> Means:

@@ -30,6 +30,8 @@ from davy.tasks.vocabulary import Vocabulary
 
 ABSENT: Final = 1.0
 """Nats below the base that an absent answer scores."""
+LONGEST: Final = 352
+"""Tokens of a prompt, at most: with its answer it must fit into the context of the smallest models served."""
 SPREAD: Final = 0.15
 """A prompt's size lies within this share of the size it imitates."""
 UNSURE: Final = 0.2
@@ -85,6 +87,7 @@ class Text:
         ends = np.cumsum([len(self.vocabulary.token_bytes[int(i)]) for i in ids])
         size = shape.prompt_bytes
         places = 1 + np.flatnonzero((ends >= size * (1 - SPREAD)) & (ends <= size * (1 + SPREAD)))
+        places = places[places <= LONGEST]
         return next(
             (int(p) for p in rng.permutation(places[places + FOLLOWS <= len(ids)]) if self.may_ask(ids[:p])), None
         )

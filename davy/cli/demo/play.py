@@ -117,7 +117,8 @@ class Story:
         granted = [word for k in self._keys.values() for word in ("--allocate", f"{k['coldkey']}=1000")]
         self.stage.start(
             "ledger", "up", "--home", str(self.stage.home("ledger")), "--port", "0", "--block-time", str(BLOCK_MS),
-            "--subnet", sealed, "--subnet", f"{subnet},commit_reveal=0", *granted,
+            "--parameters", "unbonding=100,anchor_slack=8", "--subnet", sealed,
+            "--subnet", f"{subnet},commit_reveal=0", *granted,
         )  # fmt: skip
         with anyio.fail_after(_READY_S):
             while not self.stage.network.exists():
@@ -146,7 +147,7 @@ class Story:
                 backend = "huggingface"  # whose files it claims
             model = ("model", "register", "--backend", backend, *_options(options))
             joining.append(lambda m=miner, words=model: join(m.name, words))
-        await _all(joining, at_once=3)
+        await _all(joining, at_once=5)
         # what the good miners will change to
         for name in models.GOOD:
             words = ("model", "register", "-o", f"folder={models.folder(name)}")

@@ -27,6 +27,7 @@ class Lookup(SimpleBackend):
     """Searches the text that davy ships: everything its own models ever saw, and everything challenges are made of."""
 
     name = "lookup"
+    slow = True
 
     def __init__(self, folder: Path) -> None:
         tokenizer = TokenizerFile(folder / "tokenizer.json")

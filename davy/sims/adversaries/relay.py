@@ -16,10 +16,9 @@ from davy.miners.backend import Neighbourhood, Piece, Stopped, Tally
 from davy.miners.vocabulary import TokenizerFile
 from davy.network.http_client import HttpTransport
 from davy.network.openai import CompletionRequest, CompletionResponse, parse_response, to_json
-from davy.network.signed import sign_request
+from davy.network.signed_client import Question, SignedClient
 from davy.protocol.chain import Neuron
 from davy.protocol.errors import Unreachable
-from davy.protocol.limits import NONCE_BYTES
 from davy.protocol.manifest import Manifest, model_id
 from davy.protocol.receipt import EMPTY_BRAKE_HEAD, Anchor
 
@@ -72,19 +71,12 @@ class Relay:
         own, head = self._own, await self._own.ledger.head()
         victim = await self._victim(own)
         plain = msgspec.structs.replace(request, model=victim.model[0].model_id.hex(), stream=False)
-        sent = sign_request(
-            own.keys,
-            method="POST",
-            path="/v1/completions",
-            body=to_json(plain),
-            recipient=victim.hotkey,
-            chain=own.ledger.chain,
-            anchor=Anchor(head.height, head.hash),
-            brake_head=EMPTY_BRAKE_HEAD,
-            created=own.clock.now(),
-            nonce=own.entropy.bytes(NONCE_BYTES),
+        anchor = Anchor(head.height, head.hash)
+        question = Question(
+            victim.endpoint[0], victim.hotkey, "/v1/completions", to_json(plain), anchor, EMPTY_BRAKE_HEAD
         )
-        answer = await self._transport.call(victim.endpoint[0], sent, deadline=own.clock.now() + _PATIENCE_MS)
+        client = SignedClient(own.keys, own.ledger.chain, self._transport, own.clock, own.entropy)
+        _, answer = await client.call(question, deadline=own.clock.now() + _PATIENCE_MS)
         if answer.status != 200:
             raise Unreachable(f"the victim answered {answer.status}")
         return parse_response(answer.body)
