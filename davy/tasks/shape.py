@@ -38,9 +38,9 @@ class Shapes:
 
     def observe(self, r: CompletionRequest) -> bool:
         """Remember a user's request as it goes out to a miner; False if it cannot lend its shape."""
-        if r.temperature != 0 or r.logprobs != LISTED or not r.return_tokens_as_token_ids:
+        if r.temperature != 0 or r.logprobs != LISTED:
             return False
-        bare = msgspec.structs.replace(r, prompt="-", model="-")
+        bare = msgspec.structs.replace(r, prompt="-", model="-", return_tokens_as_token_ids=True)
         self._seen.append(Shape(len(r.prompt.encode()), bare))
         return True
 
@@ -53,9 +53,19 @@ class Shapes:
         return Shape(size, outgoing(CompletionRequest(model="-", prompt="-", max_tokens=tokens, temperature=0.0)))
 
 
-def outgoing(r: CompletionRequest) -> CompletionRequest:
-    """A user's request as it goes out to a miner: log-probabilities by token id are asked for, and no user is named."""
-    return msgspec.structs.replace(r, logprobs=LISTED, return_tokens_as_token_ids=True, user=None)
+def outgoing(r: CompletionRequest, *, token_ids: bool = True) -> CompletionRequest:
+    """A user's request as it goes out to a miner: log-probabilities are asked for, and no user is named.
+
+    At temperature 0 `seed` and `top_p` change no answer and are left out: a challenge that wore a seed seen before
+    would be known by it.
+
+    Parameters
+    ----------
+    token_ids
+        Whether tokens are named by id: True where the subnet pins a tokenizer (`text`), else False (`text-open`).
+    """
+    worn = msgspec.structs.replace(r, logprobs=LISTED, return_tokens_as_token_ids=token_ids, user=None)
+    return msgspec.structs.replace(worn, seed=None, top_p=1.0) if r.temperature == 0 else worn
 
 
 def dress(shape: Shape, *, model: str, prompt: str) -> CompletionRequest:

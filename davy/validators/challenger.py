@@ -1,28 +1,27 @@
 """Asks one miner one thing and returns what came back, receipt checked, or the reason why nothing useful did.
 
-A challenge must look like use: it is an ordinary signed request on the ordinary route, and when it is sent is drawn at
-random (`arrivals`), so that neither fields nor gaps tell it from a user's.
+A challenge must look like use: it is sent by the client that a gateway has, on the ordinary route, whole or as a stream
+like the request whose looks it wears, and when it is sent is drawn at random (`arrivals`). So neither fields nor gaps
+nor what happens after a miner's restart tell it from a user's.
 """
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 import numpy as np
 
-from davy.network.openai import CompletionRequest, CompletionResponse, parse_response, to_json
-from davy.network.receipts import check_receipt, receipt_of, response_digest
-from davy.network.signed import sign_request
+from davy.network.error_responses import response_error
+from davy.network.openai import CompletionRequest, CompletionResponse, to_json
+from davy.network.receipts import check_receipt
+from davy.network.signed_client import Question, SignedClient
 from davy.protocol.chain import Head, Neuron
-from davy.protocol.errors import DavyError, Refused
-from davy.protocol.limits import NONCE_BYTES
-from davy.protocol.ports import Clock, Entropy, KeyStore, Response, SignedRequest, Transport
+from davy.protocol.errors import DavyError
+from davy.protocol.ports import Clock, Entropy, KeyStore, Response, Transport
 from davy.protocol.receipt import EMPTY_BRAKE_HEAD, Anchor, Outcome
-from davy.protocol.words import ChainId
-
-_ATTEMPTS: Final = 2
-"""A miner that cannot prove a request new (`retry_fresh`) is asked once more, freshly signed."""
+from davy.protocol.words import ChainId, UnixMillis
+from davy.validators.arrived import Arrived, joined, whole
 
 
 class Answered(NamedTuple):
@@ -52,47 +51,38 @@ class Challenger:
         entropy: Entropy,
         head: Head,
     ) -> None:
-        self._keys, self._chain, self._transport = keys, chain, transport
-        self._clock, self._entropy, self.head = clock, entropy, head
+        self._client = SignedClient(keys, chain, transport, clock, entropy)
+        self._clock, self.head = clock, head
 
     async def ask(self, miner: Neuron, request: CompletionRequest, *, deadline_ms: int) -> Answered:
         """Ask a miner for its registered model; late, refused, unsigned and broken answers come back as a reason."""
         if not (miner.endpoint and miner.model):
             return Answered(None, "serves nothing")
         body = to_json(msgspec.structs.replace(request, model=miner.model[0].model_id.hex()))
+        anchor = Anchor(self.head.height, self.head.hash)
+        q = Question(miner.endpoint[0], miner.hotkey, "/v1/completions", body, anchor, EMPTY_BRAKE_HEAD)
         deadline = self._clock.now() + deadline_ms
-        reason = ""
         try:
-            for _ in range(_ATTEMPTS):
-                response, reason = await self._exchange(miner, body, deadline)
-                if response is not None:
-                    return Answered(response, "")
-                if not reason.startswith("retry_fresh"):
-                    break
+            arrived = await (self._streamed if request.stream else self._whole)(q, deadline)
+            fault = self.receipt_fault(miner, arrived)
+            return Answered(None, fault) if fault else Answered(arrived.response, "")
         except DavyError as e:
-            reason = str(e)
-        return Answered(None, reason[:200])
+            return Answered(None, str(e)[:200])
 
-    async def _exchange(self, miner: Neuron, body: bytes, deadline: int) -> tuple[CompletionResponse | None, str]:
-        sent = sign_request(
-            self._keys,
-            method="POST",
-            path="/v1/completions",
-            body=body,
-            recipient=miner.hotkey,
-            chain=self._chain,
-            anchor=Anchor(self.head.height, self.head.hash),
-            brake_head=EMPTY_BRAKE_HEAD,
-            created=self._clock.now(),
-            nonce=self._entropy.bytes(NONCE_BYTES),
-        )
-        answer = await self._transport.call(miner.endpoint[0], sent, deadline=deadline)
+    async def _whole(self, q: Question, deadline: UnixMillis) -> Arrived:
+        sent, answer = await self._client.call(q, deadline=deadline)
         if answer.status != 200:
-            return None, _told(answer)
-        fault = self.receipt_fault(miner, sent, answer)
-        return (None, fault) if fault else (parse_response(answer.body), "")
+            raise response_error(answer)
+        return whole(sent, answer)
 
-    def receipt_fault(self, miner: Neuron, sent: SignedRequest, answer: Response) -> str:
+    async def _streamed(self, q: Question, deadline: UnixMillis) -> Arrived:
+        async with self._client.stream(q, deadline=deadline) as (sent, incoming):
+            frames = [frame async for frame in incoming.frames]
+        if incoming.status != 200:
+            raise response_error(Response(incoming.status, incoming.headers, b"".join(frames)))
+        return joined(sent, frames)
+
+    def receipt_fault(self, miner: Neuron, arrived: Arrived) -> str:
         """Say what is wrong with an answer's receipt; an answer is worth nothing unless its miner signed for it.
 
         Raises
@@ -100,10 +90,9 @@ class Challenger:
         Refused
             The receipt is not the miner's, or not for this request and answer.
         """
-        raw = receipt_of(answer)
-        if raw is None:
+        if arrived.receipt is None:
             return "no receipt"
-        receipt = check_receipt(raw, sent=sent, miner=miner.hotkey, response_body=response_digest(answer.body))
+        receipt = check_receipt(arrived.receipt, sent=arrived.sent, miner=miner.hotkey, response_body=arrived.digest)
         if receipt.model_id != miner.model[0].model_id or receipt.outcome is not Outcome.DONE:
             return "the receipt is for another model, or for an answer that did not come to its end"
         return ""
@@ -112,20 +101,3 @@ class Challenger:
 def arrivals(rng: np.random.Generator, count: int, span_ms: int) -> list[int]:
     """Draw when each of `count` requests leaves, in ms from now: a Poisson stream's arrivals, given their number."""
     return [int(t) for t in rng.uniform(0, span_ms, count)]
-
-
-class _Code(msgspec.Struct):
-    code: str | None = None
-    message: str = ""
-
-
-class _Error(msgspec.Struct):
-    error: _Code
-
-
-def _told(answer: Response) -> str:
-    try:
-        error = msgspec.json.decode(answer.body, type=_Error).error
-    except (msgspec.DecodeError, Refused, UnicodeDecodeError):
-        return f"status {answer.status}"
-    return f"{error.code or answer.status}: {error.message}"

@@ -5,6 +5,9 @@ evidence on identity and originality, persist. Weights follow from standing and 
 
     weight ∝ max(0, skill − 2 standard errors) · Π factors of the evidence
 
+Rounds follow each other without a pause, and how many challenges one holds is drawn (Poisson): so to a miner they are
+a Poisson stream, as users' requests are, and neither a silence nor a round's count tells them apart.
+
 Subnets of one task share their challenges: a hotkey registered on several of them is asked once.
 """
 
@@ -12,7 +15,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from itertools import count
+from typing import Any, Final, NamedTuple
 
 import anyio
 
@@ -23,13 +27,16 @@ from davy.protocol.transaction import Weight
 from davy.protocol.words import Hotkey, UnixMillis
 from davy.tasks.corpus import private_rng
 from davy.tasks.skill import MINIMUM, UNIT, weight, weights_u16
-from davy.tasks.task import Corpus, Task, differences
+from davy.tasks.task import Corpus, Generator, Task, differences
 from davy.validators.challenger import Answered, Asker, arrivals
 from davy.validators.evidence import Evidence, Exchange
 from davy.validators.source import bound
 from davy.validators.standing import Seat, Standings, Verdict
 
 _log = logging.getLogger(__name__)
+
+_JUDGED: Final = 2
+"""Rounds that may wait to be judged. A validator too slow for its pace pauses until one is: a silence that tells."""
 
 
 class Pace(NamedTuple):
@@ -38,9 +45,9 @@ class Pace(NamedTuple):
     Parameters
     ----------
     challenges
-        A round's; every miner gets each of them.
+        A round's, on average; every miner gets each of them.
     span_ms
-        Over which a round's requests leave.
+        Over which a round's requests leave; the next round's follow at once.
     deadline_ms
         After which an answer is no answer. Generous: speed is not scored.
     parallel
@@ -54,6 +61,15 @@ class Pace(NamedTuple):
     deadline_ms: int = 20_000
     parallel: int = 64
     minimum: int = MINIMUM
+
+
+class Round(NamedTuple):
+    """What is asked in one round, and when each request leaves, in ms after the round began."""
+
+    challenges: Sequence[Any]
+    miners: Sequence[Neuron]
+    graphs: Sequence[Metagraph]
+    leave_ms: Sequence[int]
 
 
 class Means(NamedTuple):
@@ -84,6 +100,9 @@ class Examiner:
         self._task, self._corpus, self._challenger = means.task, means.corpus, means.challenger
         self._evidence, self._ledger, self._entropy = tuple(means.evidence), means.ledger, means.entropy
         self._clock, self._offload = means.clock, means.offload
+        self._judging = anyio.Lock()
+        # A miner that hangs holds its round up to the deadline; the next ones begin nevertheless.
+        self._under_way = anyio.Semaphore(_JUDGED + -(-pace.deadline_ms // pace.span_ms))
         self.standings = {n: Standings(n, means.store) for n in netuids}
 
     async def run(self) -> None:
@@ -92,37 +111,59 @@ class Examiner:
         secret = self._entropy.bytes(32)
         for standings in self.standings.values():
             await standings.open()
-        while True:
-            began = self._clock.now()
-            try:
-                await self.round(secret)
-            except (Unreachable, TxFailed) as e:
-                _log.warning("no round: %s", e)
-            await self._clock.sleep_until(max(began + self._pace.span_ms, self._clock.now() + 10))
+        begins = self._clock.now()
+        async with anyio.create_task_group() as tasks:
+            for number in count():
+                rng = private_rng(secret, netuid=self._netuids[0], epoch=number)
+                drawn = await self._draw(rng)
+                await self._under_way.acquire()
+                begins = max(begins, self._clock.now())
+                await self._clock.sleep_until(begins)
+                try:
+                    tasks.start_soon(self._hold, await self._plan(rng, drawn), begins)
+                except (Unreachable, TxFailed) as e:
+                    self._under_way.release()
+                    _log.warning("no round: %s", e)
+                begins += self._pace.span_ms
 
-    async def round(self, secret: bytes) -> None:
-        """Examine every miner once, with `Pace.challenges` challenges.
+    async def _draw(self, rng: Generator) -> Sequence[Any]:
+        wanted = int(rng.poisson(self._pace.challenges))
+        return await self._offload(lambda: [self._task.challenge(rng, self._corpus) for _ in range(wanted)])
+
+    async def _plan(self, rng: Generator, drawn: Sequence[Any]) -> Round:
+        """Who is asked what when.
 
         Raises
         ------
         Unreachable, TxFailed
             The metagraph cannot be read.
-        StoreFailed
-            What was found cannot be kept.
         """
         graphs = [await self._ledger.metagraph(n) for n in self._netuids]
         miners = list({n.hotkey: n for m in graphs for n in m.neurons if self._asked(n)}.values())
-        if not miners:
-            return
+        return Round(drawn, miners, graphs, arrivals(rng, len(drawn) * len(miners), self._pace.span_ms))
+
+    async def _hold(self, r: Round, began: UnixMillis) -> None:
+        """Ask, and take in what was answered; the next round is asked meanwhile.
+
+        Raises
+        ------
+        StoreFailed
+            What was found cannot be kept.
+        """
+        answered = await self._ask_all(r, began)
+        async with self._judging:
+            try:
+                if answered:
+                    await self._take_in(r, answered)
+            except (Unreachable, TxFailed) as e:
+                _log.warning("a round was not counted: %s", e)
+        self._under_way.release()
+
+    async def _take_in(self, r: Round, answered: Mapping[tuple[int, Hotkey], Answered]) -> None:
         for claim in self._evidence:
-            await claim.prepare(miners)
-        rng = private_rng(secret, netuid=self._netuids[0], epoch=self.standings[self._netuids[0]].rounds)
-        drawn = await self._offload(
-            lambda: [self._task.challenge(rng, self._corpus) for _ in range(self._pace.challenges)]
-        )
-        answered = await self._ask_all(drawn, miners, arrivals(rng, len(drawn) * len(miners), self._pace.span_ms))
-        found = await self._offload(lambda: self._judge(drawn, miners, answered, self._clock.now()))
-        for m in graphs:
+            await claim.prepare(r.miners)
+        found = await self._offload(lambda: self._judge(r.challenges, r.miners, answered, self._clock.now()))
+        for m in r.graphs:
             seats = {Seat(n.hotkey, n.registered_at): n for n in m.neurons}
             verdicts = {seat: found[n.hotkey] for seat, n in seats.items() if n.hotkey in found}
             await self.standings[m.subnet.netuid].add_round(verdicts, list(seats))
@@ -145,24 +186,21 @@ class Examiner:
     def _asked(self, n: Neuron) -> bool:
         return n.hotkey != self._own and bool(n.endpoint) and bool(n.model)
 
-    async def _ask_all(
-        self, drawn: Sequence[Any], miners: Sequence[Neuron], leave_ms: Sequence[int]
-    ) -> dict[tuple[int, Hotkey], Answered]:
-        began = self._clock.now()
+    async def _ask_all(self, r: Round, began: UnixMillis) -> dict[tuple[int, Hotkey], Answered]:
         answers: dict[tuple[int, Hotkey], Answered] = {}
         limit = anyio.CapacityLimiter(self._pace.parallel)
 
         async def ask(number: int, miner: Neuron, at: int) -> None:
             await self._clock.sleep_until(began + at)
             async with limit:
-                request = self._task.request(drawn[number])
+                request = self._task.request(r.challenges[number])
                 answers[number, miner.hotkey] = await self._challenger.ask(
                     miner, request, deadline_ms=self._pace.deadline_ms
                 )
 
-        pairs = [(number, miner) for number in range(len(drawn)) for miner in miners]
+        pairs = [(number, miner) for number in range(len(r.challenges)) for miner in r.miners]
         async with anyio.create_task_group() as tasks:
-            for (number, miner), at in zip(pairs, leave_ms, strict=True):
+            for (number, miner), at in zip(pairs, r.leave_ms, strict=True):
                 tasks.start_soon(ask, number, miner, at)
         return answers
 

@@ -41,7 +41,5 @@ class Library:
         """The distance in nats below which two miners' answers count as one model's: the least of all."""
         found = [read_calibration((f / CALIBRATION).read_bytes()).kinship for f in self._folders]
         if not found:
-            raise Misconfigured(
-                f"no model folder here has a {CALIBRATION}; make it: {_MAKE}"
-            )
+            raise Misconfigured(f"no model folder here has a {CALIBRATION}; make it: {_MAKE}")
         return min(found)

@@ -42,10 +42,11 @@ class OriginalityEvidence:
 
     def reason(self, miner: Neuron) -> str:
         """Say with how many others a miner shares."""
-        seen = list(dict.fromkeys(h for x in self._round for h in x.answers))
+        seen = list(dict.fromkeys(h for x in list(self._round) for h in x.answers))
         near = next((g for g in self._groups(seen) if miner.hotkey in g), [miner.hotkey])
         others = len(near) - 1
         return f"it answers like {others} other miner{'s' * (others > 1)}, and they share one reward" if others else ""
 
     def _groups(self, hotkeys: Sequence[Hotkey]) -> list[list[Hotkey]]:
-        return clusters({h: [x.answers.get(h) for x in self._round] for h in hotkeys}, self._kinship)
+        kept = list(self._round)  # `observe` may run meanwhile, in a worker thread
+        return clusters({h: [x.answers.get(h) for x in kept] for h in hotkeys}, self._kinship)

@@ -12,8 +12,8 @@ import numpy as np
 
 from davy.network.openai import CompletionRequest, CompletionResponse
 from davy.protocol.chain import Neuron
-from davy.protocol.ports import Response, SignedRequest
 from davy.tasks.task import Corpus, FloatArray, Generator, Task
+from davy.validators.arrived import Arrived
 from davy.validators.challenger import Challenger
 from davy.validators.examiner import Means
 from davy.validators.identity import IdentityEvidence
@@ -62,7 +62,7 @@ class _Constant:
 
 
 class _Unchecked(Challenger):
-    def receipt_fault(self, miner: Neuron, sent: SignedRequest, answer: Response) -> str:
+    def receipt_fault(self, miner: Neuron, arrived: Arrived) -> str:
         return ""
 
 

@@ -1,0 +1,119 @@
+"""What a miner sees does not tell challenges from use, where a gateway's traffic goes out under the validator's hotkey.
+
+Two classifiers are trained on everything but the words of the prompts: headers, fields, sizes, repetitions, signer and
+time, with the labels of half of the requests. On the other half the area under their ROC curve is at most .55, with
+97.5 % confidence. Three careless validators show that the test can fail.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import msgspec
+import numpy as np
+import pytest
+
+from davy.network.openai import CompletionRequest
+from davy.protocol.ports import SignedRequest
+from davy.tasks.base import read_public_text
+from davy.tasks.corpus import Disguised, private_rng
+from davy.tasks.shape import Shapes, outgoing
+from davy.tasks.task import Generator, Setting
+from davy.tasks.text import Text
+from davy.tasks.text_open import TextOpen
+from davy.validators import examiner
+from tests.validators.classifier import Table, Verdict, judge, tabulate
+from tests.validators.traffic import Scene, play
+
+MOST = 0.55
+CLEARLY = 0.65
+
+
+@pytest.fixture(scope="module")
+def setting(tmp_path_factory: pytest.TempPathFactory) -> Setting:
+    return Setting(cache=tmp_path_factory.getbasetemp() / "base")
+
+
+@pytest.fixture(scope="module")
+def task(setting: Setting) -> Text:
+    return Text(setting)
+
+
+@pytest.fixture(scope="module")
+def users_text(setting: Setting) -> str:
+    return "\n".join(read_public_text(setting.models).training[:200])
+
+
+def seen_by_the_miner(scene: Scene, task: Text, users_text: str) -> Table:
+    task.shapes = Shapes()
+    corpus = Disguised.held_out(Setting().models)
+    return tabulate(play(scene, task, corpus, users_text), scene.pace.span_ms)
+
+
+def told_apart(t: Table) -> float:
+    """What the better classifier surely reaches."""
+    return max(v.auc - 1.96 * v.error for v in judge(t).values())
+
+
+def test_a_miner_cannot_tell_challenges_from_use(task: Text, users_text: str) -> None:
+    t = seen_by_the_miner(Scene(seconds=1_000), task, users_text)
+    challenges, use = int(t.is_challenge.sum()), int((~t.is_challenge).sum())
+    assert min(challenges, use) > 1_200
+    verdicts: dict[str, Verdict] = judge(t)
+    print(f"{challenges} challenges, {use} users' requests, {len(t.names)} columns: {verdicts}")
+    for name, v in verdicts.items():
+        assert v.at_most <= MOST, name
+
+
+def few_tokens(r: CompletionRequest) -> CompletionRequest:
+    return msgspec.structs.replace(r, max_tokens=12)
+
+
+def one_header_more(r: SignedRequest) -> SignedRequest:
+    return r._replace(headers=(*r.headers, ("x-task", "text")))
+
+
+def evenly(rng: Generator, count: int, span_ms: int) -> list[int]:
+    return [span_ms * i // count for i in range(count)]
+
+
+@pytest.mark.parametrize(
+    "careless",
+    [Scene(seconds=300, change_request=few_tokens), Scene(seconds=300, change_sent=one_header_more)],
+    ids=["max_tokens of its own", "a header more"],
+)
+def test_a_careless_request_is_told_apart(careless: Scene, task: Text, users_text: str) -> None:
+    assert told_apart(seen_by_the_miner(careless, task, users_text)) > CLEARLY
+
+
+def test_regular_challenges_are_told_apart(task: Text, users_text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(examiner, "arrivals", evenly)
+    assert told_apart(seen_by_the_miner(Scene(seconds=600), task, users_text)) > CLEARLY
+
+
+def test_what_is_sampled_is_known_to_be_use(task: Text, users_text: str) -> None:
+    """A limit that docs/threat-model.md states: only at temperature 0 can what was emitted be checked."""
+
+    def half_sampled(rng: np.random.Generator) -> float:
+        return 0.0 if rng.random() < 0.5 else 0.7
+
+    assert told_apart(seen_by_the_miner(Scene(seconds=300, temperature=half_sampled), task, users_text)) > CLEARLY
+
+
+def test_at_temperature_0_a_request_carries_nothing_that_can_be_recognised_again() -> None:
+    asked = CompletionRequest("m", "p", temperature=0.0, seed=7, top_p=0.5, user="somebody", stop=["\n"])
+    sent = outgoing(asked)
+    assert (sent.seed, sent.top_p, sent.user) == (None, 1.0, None)
+    assert (sent.stop, sent.max_tokens) == (asked.stop, asked.max_tokens)
+    sampled = outgoing(msgspec.structs.replace(asked, temperature=0.7))
+    assert (sampled.seed, sampled.top_p) == (7, 0.5)
+
+
+def test_on_an_open_subnet_too_a_challenge_wears_what_users_wear(setting: Setting) -> None:
+    user = outgoing(CompletionRequest("m", "x" * 300, max_tokens=9, temperature=0.0, stop="END"), token_ids=False)
+    shapes = Shapes()
+    assert shapes.observe(user)
+    task = TextOpen(replace(setting, shapes=shapes))
+    c = task.challenge(private_rng(b"s", netuid=1, epoch=0), Disguised.held_out(setting.models))
+    asked = task.request(c)
+    assert msgspec.structs.replace(asked, model="m", prompt="") == msgspec.structs.replace(user, prompt="")
