@@ -69,8 +69,8 @@ class Text:
         Misconfigured
             `ATTEMPTS` texts held no place where a prompt's tokens are the beginning of the text's tokens.
         """
-        shape = self.shapes.draw(rng)
         for _ in range(ATTEMPTS):
+            shape = self.shapes.draw(rng)  # anew: a user's prompt may be longer than what is asked here
             text = corpus.text(rng, int(shape.prompt_bytes * (1 + SPREAD)) + 64)
             ids = self.vocabulary.encode(text)
             cut = self._cut(ids, shape, rng)
@@ -78,9 +78,7 @@ class Text:
                 prompt = self.vocabulary.bytes_of(ids[:cut]).decode()
                 follows = self.vocabulary.bytes_of(ids[cut : cut + FOLLOWS]).decode("utf-8", "replace")
                 return TextChallenge(dress(shape, model=ANY_MODEL, prompt=prompt), int(ids[cut]), follows)
-        raise Misconfigured(
-            f"no text of the corpus gives a prompt of {shape.prompt_bytes} bytes; give it longer documents"
-        )
+        raise Misconfigured("no text of the corpus gives a prompt as long as users' are; give it longer documents")
 
     def _cut(self, ids: IntArray, shape: Shape, rng: Generator) -> int | None:
         """A random place, of fitting size, that may be asked."""

@@ -117,3 +117,11 @@ def test_on_an_open_subnet_too_a_challenge_wears_what_users_wear(setting: Settin
     c = task.challenge(private_rng(b"s", netuid=1, epoch=0), Disguised.held_out(setting.models))
     asked = task.request(c)
     assert msgspec.structs.replace(asked, model="m", prompt="") == msgspec.structs.replace(user, prompt="")
+
+
+def test_a_prompt_longer_than_any_challenge_lends_its_looks_to_none(task: Text, setting: Setting) -> None:
+    task.shapes = Shapes()
+    for size in (300, 60_000):
+        assert task.shapes.observe(outgoing(CompletionRequest("m", "x" * size, temperature=0.0)))
+    corpus, rng = Disguised.held_out(setting.models), private_rng(b"s", netuid=1, epoch=0)
+    assert max(len(task.challenge(rng, corpus).asked.prompt) for _ in range(8)) < 400

@@ -151,7 +151,9 @@ class _Stage:
         """A user of one of three kinds: completing a line, writing a paragraph, or an application with its own ways."""
         rng = self._rng
         kind = rng.choice(3, p=[0.5, 0.3, 0.2])
-        size = int(np.clip(rng.lognormal((5.2, 6.2, 5.8)[kind], 0.4), 80, 1500))
+        size = int(
+            np.clip(rng.lognormal((5.2, 6.2, 5.8)[kind], 0.4), 80, 1_000)
+        )  # longer ones the smallest models refuse
         start = int(rng.integers(len(self._users_text) - size))
         return CompletionRequest(
             model="-",
