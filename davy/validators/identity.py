@@ -19,8 +19,8 @@ from davy.tasks.task import FloatArray
 from davy.tasks.text import TextChallenge
 from davy.validators.evidence import Exchange
 
-EXAMINED_A_ROUND: Final = 4
-"""Answers of each miner that are run again in one round."""
+FIRST_A_ROUND: Final = 4
+"""Answers of a miner that are run again in one round until there is a verdict; one a round afterwards."""
 WINDOW: Final = 32
 """Gaps remembered of each miner and model."""
 
@@ -75,7 +75,7 @@ class IdentityEvidence:
                 self._known[model_id] = await self._library(record)
 
     def observe(self, miners: Sequence[Neuron], round: Sequence[Exchange]) -> None:
-        """Run `EXAMINED_A_ROUND` of each miner's answers again, all miners of one model in one batch."""
+        """Run some of each miner's answers again, all miners of one model in one batch, equal answers once."""
         for model_id, known in self._known.items():
             if known is None:
                 continue
@@ -83,15 +83,15 @@ class IdentityEvidence:
             for n in miners:
                 if n.model and n.model[0].model_id == model_id:
                     said = [(n.hotkey, x.challenge, x.answers[n.hotkey]) for x in round if x.answers[n.hotkey]]
-                    asked += said[:EXAMINED_A_ROUND]
+                    asked += said[: FIRST_A_ROUND if self._judged(n) is Verdict.UNKNOWN else 1]
             if not asked:
                 continue
-            again = known.rerun.log_probabilities(
-                [c.asked.prompt for _, c, _ in asked], [[p.chosen for p in a.positions] for _, _, a in asked]
-            )
-            for (hotkey, _, answer), own in zip(asked, again, strict=True):
+            runs = dict.fromkeys((c.asked.prompt, tuple(p.chosen for p in a.positions)) for _, c, a in asked)
+            again = known.rerun.log_probabilities([prompt for prompt, _ in runs], [chosen for _, chosen in runs])
+            own = dict(zip(runs, again, strict=True))
+            for hotkey, c, answer in asked:
                 kept = self._gaps.setdefault(Runner(hotkey, model_id), deque(maxlen=WINDOW))
-                kept.append(gap(answer, own))
+                kept.append(gap(answer, own[c.asked.prompt, tuple(p.chosen for p in answer.positions)]))
 
     def factors(self, miners: Sequence[Neuron], worth: Mapping[Hotkey, float]) -> Mapping[Hotkey, float]:
         """1 for a model found to be the same or not in the library, else 0."""

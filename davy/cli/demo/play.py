@@ -39,13 +39,13 @@ _READY_S: Final = 60.0
 class Plan(NamedTuple):
     """How long the story is, in epochs of the sealed subnet, counted from the first one that paid by weights."""
 
-    tempo: int = 16
+    tempo: int = 12
     challenges: int = 24
     round_s: float = 2.0
-    deadline_s: float = 4.0
-    swap_after: int = 2
-    kill_after: int = 4
-    end_after: int = 8
+    deadline_s: float = 5.0
+    swap_after: int = 1
+    kill_after: int = 3
+    end_after: int = 7
     wait_epochs: int = 12
     """So many epochs without weights, and the demo gives up."""
     sealed: str = ""
@@ -135,12 +135,14 @@ class Story:
             for words in more:
                 await self.stage.do(*words, home=name)
 
+        # Validators first: their stake must have been held for two epochs before they may vote.
+        stake = ("stake", "add", str(STAKE // TOKEN))
+        await _all([lambda v=v: join(v.name, stake) for v in self.cast.validators], at_once=3)
+        for validator in self.cast.validators:
+            self._start_validator(validator)
         for miner in self.cast.miners:
             self._start_miner(miner)
         joining: list[Callable[[], Coroutine[Any, Any, None]]] = []
-        for validator in self.cast.validators:
-            stake = ("stake", "add", str(STAKE // TOKEN))
-            joining.append(lambda v=validator, s=stake: join(v.name, s))
         for miner in self.cast.miners:
             backend, options = self._backend(miner)
             if miner.role is Role.LIAR:
@@ -149,11 +151,8 @@ class Story:
             joining.append(lambda m=miner, words=model: join(m.name, words))
         await _all(joining, at_once=5)
         # what the good miners will change to
-        for name in models.GOOD:
-            words = ("model", "register", "-o", f"folder={models.folder(name)}")
-            await self.stage.do(*words, home=self.cast.miners[0].name)
-        for validator in self.cast.validators:
-            self._start_validator(validator)
+        missing = models.GOOD[1]
+        await self.stage.do("model", "register", "-o", f"folder={models.folder(missing)}", home=self._names()[0])
         self.say(f"{len(self.cast.miners)} miners and {len(self.cast.validators)} validators are registered")
 
     def _start_miner(self, miner: Miner) -> None:

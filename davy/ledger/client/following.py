@@ -85,7 +85,10 @@ class Heads:
     async def _hear(self, socket: aiohttp.ClientWebSocketResponse, authority: Authority) -> None:
         self._behind = True
         with anyio.move_on_after(_PATIENCE_S):
-            message = await socket.receive()
+            try:
+                message = await socket.receive()
+            except aiohttp.ClientError as e:  # it answers pings by itself, on a connection that may just have closed
+                raise Unreachable(f"the subscription broke off ({e})") from e
             if message.type is not aiohttp.WSMsgType.TEXT:
                 raise Unreachable("the subscription has ended")
             try:
