@@ -62,7 +62,9 @@ def show_model(network: Path, as_json: bool, model: str) -> None:
     try:
         wanted = bytes.fromhex(model)
     except ValueError:
-        raise Malformed("a model id is 64 hex digits; `davy status` shows those that are served") from None
+        wanted = b""
+    if len(wanted) != 32:
+        raise Malformed("a model id is 64 hex digits; `davy status --json` shows those that are served")
     record = run(_record, read_network(network), wanted)
     m = record.manifest
     show(
@@ -82,15 +84,13 @@ def show_model(network: Path, as_json: bool, model: str) -> None:
 async def _register(home: Home, network: Network, manifest: Manifest) -> dict[str, object]:
     answer: dict[str, object] = {"model": model_id(manifest).hex(), "name": manifest.name}
     async with ledger_of(network) as ledger:
-        try:
-            await ledger.query("/model", model_id(manifest))
-        except TxFailed as e:
-            if e.code is not TxCode.NOT_FOUND:
-                raise
-        else:
-            return {**answer, "registered": "before"}
         keys = unlocked(home, KeyRole.COLDKEY)
-        result = await act(ledger, keys, KeyRole.COLDKEY, RegisterModel(manifest))
+        try:
+            result = await act(ledger, keys, KeyRole.COLDKEY, RegisterModel(manifest))
+        except TxFailed as e:
+            if e.code is not TxCode.EXISTS:
+                raise
+            return {**answer, "registered": "before"}
         bond = (await ledger.genesis()).parameters.model_bond
     return {**answer, "registered": result.height, "bond": tokens(bond)}
 

@@ -163,10 +163,17 @@ class Examiner:
         for claim in self._evidence:
             await claim.prepare(r.miners)
         found = await self._offload(lambda: self._judge(r.challenges, r.miners, answered, self._clock.now()))
+        for hotkey in await self._changed(r):  # was asked for a model it no longer serves: only what it answered counts
+            found[hotkey] = [v for v in found[hotkey] if not v.reason]
         for m in r.graphs:
             seats = {Seat(n.hotkey, n.registered_at): n for n in m.neurons}
             verdicts = {seat: found[n.hotkey] for seat, n in seats.items() if n.hotkey in found}
             await self.standings[m.subnet.netuid].add_round(verdicts, list(seats))
+
+    async def _changed(self, r: Round) -> list[Hotkey]:
+        """Who serves another model than when the round was planned; its weights are void on the ledger anyway."""
+        now = {n.hotkey: n.model for netuid in self._netuids for n in (await self._ledger.metagraph(netuid)).neurons}
+        return [n.hotkey for n in r.miners if now.get(n.hotkey, n.model) != n.model]
 
     def see(self, head: Head) -> None:
         """Anchor the next requests to this block."""

@@ -39,14 +39,14 @@ _READY_S: Final = 60.0
 class Plan(NamedTuple):
     """How long the story is, in epochs of the sealed subnet, counted from the first one that paid by weights."""
 
-    tempo: int = 12
-    challenges: int = 24
+    tempo: int = 10
+    challenges: int = 16
     round_s: float = 2.0
     deadline_s: float = 5.0
     swap_after: int = 1
     kill_after: int = 3
-    end_after: int = 7
-    wait_epochs: int = 12
+    end_after: int = 8
+    wait_epochs: int = 24
     """So many epochs without weights, and the demo gives up."""
     sealed: str = ""
     """A hyperparameter of the sealed subnet, switched off by a sabotage."""
@@ -58,6 +58,15 @@ class Played(NamedTuple):
     facts: Facts
     phases: dict[str, float]
     news: list[str]
+
+
+class Killed(NamedTuple):
+    """Which miner was killed, who judges it, and the height at which the ledger was back."""
+
+    miner: str
+    validator: Validator
+    uid: Uid
+    height: int
 
 
 class Story:
@@ -75,6 +84,7 @@ class Story:
         self._keys: dict[str, dict[str, str]] = {}
         self._survived: dict[str, str] = {}
         self._swap = 0
+        self._killed: Killed | None = None
 
     async def run(self) -> Played:
         """Play from keys to the last epoch."""
@@ -171,7 +181,7 @@ class Story:
             case Role.CONSTANT:
                 return f"{_ADVERSARIES}.constant:Constant", tokenizer
             case Role.LOOKUP:
-                return f"{_ADVERSARIES}.lookup:Lookup", tokenizer
+                return f"{_ADVERSARIES}.lookup:Lookup", tokenizer | {"cache": str(Path("~/.cache/davy").expanduser())}
             case Role.RELAY:
                 return f"{_ADVERSARIES}.relay:Relay", tokenizer
 
@@ -212,7 +222,7 @@ class Story:
 
     async def _kill_three(self, ledger: RpcLedger) -> None:
         """Kill a miner, a validator and the ledger, and see whether each comes back with what it had."""
-        miner = self.cast.of(Role.FIRST_GOOD)
+        miner = self.cast.of(Role.WEAK)
         validator = next(v for v in self.cast.validators if not v.copies)
         uid = (await self._uids(ledger, SEALED))[miner.name]
         before = (await self._why(validator, uid))["challenges"]
@@ -221,17 +231,25 @@ class Story:
         sent = await self.stage.do("transfer", self._keys[validator.name]["coldkey"], "1", home=miner.name)
         head = await ledger.head()
         self.stage.kill("ledger")
-        self.say("kill -9: a good miner, a validator, the ledger")
-        for name in ("ledger", miner.name, validator.name):
-            self.stage.restart(name)
+        self.say("kill -9: the weak miner, a validator, the ledger")
+        self.stage.restart("ledger")
         with anyio.fail_after(_READY_S):
             now = await _height_above(ledger, head.height + 2)
+        for name in (miner.name, validator.name):
+            self.stage.restart(name)
         account = await ledger.account(key_from_text(KeyRole.COLDKEY, self._keys[miner.name]["coldkey"]))
         self._survived["the ledger"] = "" if account.nonce >= 1 and now > sent["height"] else "a transfer"
         after = (await self._why(validator, uid))["challenges"]
         self._survived["a validator"] = "" if after >= before > 0 else f"{before - after} challenges of a standing"
-        self._survived["a miner"] = ""
+        self._killed = Killed(miner.name, validator, uid, now)
         self.say("all three are back")
+
+    async def _lost_by(self, k: Killed, uids: Mapping[str, Uid]) -> str:
+        """What a killed miner lost: its UID, or being asked and scored under its old keys; empty for nothing."""
+        if uids.get(k.miner) != k.uid:
+            return "its UID"
+        last = (await self._why(k.validator, k.uid))["verdicts"]
+        return "" if any(v["reason"] == "scored" for v in last) else "its place among those who are asked"
 
     async def _why(self, validator: Validator, uid: Uid) -> Any:
         return await self.stage.do("why", "--netuid", str(SEALED), str(uid), home=validator.name)
@@ -242,11 +260,9 @@ class Story:
         granted = sum(a.amount for a in genesis.allocations)
         shares = sum(s.share for s in genesis.subnets)
         schedule = granted + issuance.height * (genesis.parameters.block_reward * shares // EMISSION_PARTS)
-        miner = self.cast.of(Role.FIRST_GOOD)
-        sealed_uids = await self._uids(ledger, SEALED)
-        sealed = await self._records(ledger, SEALED)
-        if self._survived.get("a miner") == "" and not sealed[-1].miners[sealed_uids[miner.name]]:
-            self._survived["a miner"] = "its pay"
+        sealed, sealed_uids = await self._records(ledger, SEALED), await self._uids(ledger, SEALED)
+        if self._killed is not None:
+            self._survived["a miner"] = await self._lost_by(self._killed, sealed_uids)
         return Facts(
             self.cast, sealed, await self._records(ledger, OPEN), sealed_uids, await self._uids(ledger, OPEN),
             {v.name: STAKE for v in self.cast.validators}, self._swap, issuance, schedule, self._survived,

@@ -55,7 +55,7 @@ def as_json(told: Told) -> bytes:
         "weakest": min((c.margin for c in told.claims), default=0.0),
         "roles": {m.name: str(m.role) for m in told.cast.miners},
         "copier": next(v.name for v in told.cast.validators if v.copies),
-        "earned": {name: [r.miners[uid] + r.validators[uid] for r in told.sealed] for name, uid in told.uids.items()},
+        "earned": {name: [paid(r, uid) for r in told.sealed] for name, uid in told.uids.items()},
         "phases": dict(told.phases),
         "peak_mib": told.peak_bytes // 2**20,
         "open_access": dict(told.relay),
@@ -93,10 +93,15 @@ li{{font-family:ui-monospace,monospace;font-size:.85rem;list-style:none}}ul{{pad
 """
 
 
+def paid(r: EpochRecord, uid: Uid) -> int:
+    """Base units that an epoch paid to a UID on both sides; 0 before it was there."""
+    return r.miners[uid] + r.validators[uid] if uid < len(r.miners) else 0
+
+
 def _cumulated(records: Sequence[EpochRecord], uid: Uid) -> list[float]:
     total, line = 0, [0.0]
     for r in records:
-        total += r.miners[uid] + r.validators[uid] if uid < len(r.miners) else 0
+        total += paid(r, uid)
         line.append(total / TOKEN)
     return line
 
