@@ -51,7 +51,8 @@ demo-seeds: $(VENV)/demo.stamp ## the demo under SEEDS (20) seeds with the roles
 
 .PHONY: test
 test: $(VENV)/dev.stamp ## all tests, on JOBS (2) processes
-	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal -m "not market"
+	$(BIN)/python -m pytest -m market
 
 .PHONY: check
 check: $(VENV)/dev.stamp ## lint, format, types, import contracts, documentation, standards

@@ -26,7 +26,7 @@ def test_a_challenge_asks_what_its_prompt_promises(task: Text, corpus: Disguised
         assert c.follows.startswith(task.vocabulary.token_bytes[c.truth].decode())
         assert task.base.longest_match(ids) <= PUBLIC_MATCH
         assert task.base.distribution(ids).max() <= UNSURE
-        assert 120 * (1 - SPREAD) <= len(c.asked.prompt) <= 900 * (1 + SPREAD)
+        assert 80 * (1 - SPREAD) <= len(c.asked.prompt) <= 700 * (1 + SPREAD)
         assert (c.asked.temperature, c.asked.logprobs, c.asked.echo) == (0.0, 20, False)
         assert c.asked.return_tokens_as_token_ids
 

@@ -111,9 +111,11 @@ class RpcLedger:
             answer = await self._rpc.call("header", HeaderAnswer)
         except RpcRefused:
             status = await self._rpc.call("status", Status)
-            if shown is None and int(status.sync_info.latest_block_height) == 0:
+            if shown is not None:
+                raise
+            if int(status.sync_info.latest_block_height) == 0:
                 return origin(genesis)
-            raise
+            answer = await self._rpc.call("header", HeaderAnswer)  # the first block was made between the two calls
         return self._seen(to_bytes(answer.signed_header), shown, Authority.of(genesis)).head
 
     async def submit(self, raw: bytes) -> TxHash:

@@ -90,6 +90,20 @@ async def test_head_before_and_after_the_first_block(client: RpcLedger, served: 
     assert await client.head() == made == await client.head()
 
 
+async def test_a_first_block_made_between_two_calls_is_the_head(
+    client: RpcLedger, served: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = client._rpc.call
+
+    async def late(method: str, *args: Any, **kwargs: Any) -> Any:
+        if method == "status":
+            await served.producer.make_block()
+        return await call(method, *args, **kwargs)
+
+    monkeypatch.setattr(client._rpc, "call", late)
+    assert (await client.head()).height == 1
+
+
 async def test_a_transaction_is_acknowledged_by_its_block(client: RpcLedger, served: Ledger) -> None:
     raw = served.chain.tx(0, 0)
     assert await client.submit(raw) == tx_hash(raw)
