@@ -46,6 +46,8 @@ class Plan(NamedTuple):
     swap_after: int = 1
     kill_after: int = 3
     end_after: int = 8
+    second_starts_weak: bool = True
+    """Whether the second good miner's checkpoint is only swapped in in mid-run."""
     wait_epochs: int = 24
     """So many epochs without weights, and the demo gives up."""
     sealed: str = ""
@@ -174,7 +176,8 @@ class Story:
         tokenizer = {"folder": str(models.folder(models.GOOD[0]))}
         match miner.role:
             case Role.FIRST_GOOD | Role.SECOND_GOOD | Role.WEAK:
-                first = models.GOOD[0] if miner.role is Role.FIRST_GOOD else models.WEAK
+                late = models.WEAK if self.plan.second_starts_weak else models.GOOD[1]
+                first = {Role.FIRST_GOOD: models.GOOD[0], Role.SECOND_GOOD: late}.get(miner.role, models.WEAK)
                 return "huggingface", {"folder": str(self._link(miner.name, models.folder(first)))}
             case Role.LIAR:
                 return f"{_ADVERSARIES}.liar:Liar", tokenizer

@@ -23,10 +23,11 @@ from davy.protocol.manifest import Manifest, model_id
 from davy.protocol.receipt import EMPTY_BRAKE_HEAD, Anchor
 
 _PATIENCE_MS = 3_000
+_TRIED = 3
 
 
 class Relay:
-    """Asks whoever earns most on the subnet.
+    """Asks those who earn most on the subnet, until one answers.
 
     Parameters
     ----------
@@ -69,24 +70,25 @@ class Relay:
         if self._own is None or self._transport is None:
             raise Unreachable("a relay without a network has nobody to ask")
         own, head = self._own, await self._own.ledger.head()
-        victim = await self._victim(own)
-        plain = msgspec.structs.replace(request, model=victim.model[0].model_id.hex(), stream=False)
-        anchor = Anchor(head.height, head.hash)
-        question = Question(
-            victim.endpoint[0], victim.hotkey, "/v1/completions", to_json(plain), anchor, EMPTY_BRAKE_HEAD
-        )
         client = SignedClient(own.keys, own.ledger.chain, self._transport, own.clock, own.entropy)
-        _, answer = await client.call(question, deadline=own.clock.now() + _PATIENCE_MS)
-        if answer.status != 200:
-            raise Unreachable(f"the victim answered {answer.status}")
-        return parse_response(answer.body)
+        refused = "nobody else serves anything"
+        for victim in await self._victims(own):
+            plain = msgspec.structs.replace(request, model=victim.model[0].model_id.hex(), stream=False)
+            anchor = Anchor(head.height, head.hash)
+            question = Question(
+                victim.endpoint[0], victim.hotkey, "/v1/completions", to_json(plain), anchor, EMPTY_BRAKE_HEAD
+            )
+            _, answer = await client.call(question, deadline=own.clock.now() + _PATIENCE_MS)
+            if answer.status == 200:
+                return parse_response(answer.body)
+            refused = f"the victim answered {answer.status}"
+        raise Unreachable(refused)
 
-    async def _victim(self, own: Neighbourhood) -> Neuron:
+    async def _victims(self, own: Neighbourhood) -> list[Neuron]:
+        """Who serves a model, the best paid first."""
         neurons = (await own.ledger.metagraph(own.netuid)).neurons
         serving = [n for n in neurons if n.endpoint and n.model and n.model[0].model_id != model_id(self.manifest())]
-        if not serving:
-            raise Unreachable("nobody else serves anything")
-        return max(serving, key=lambda n: (n.incentive, n.uid))
+        return sorted(serving, key=lambda n: (-n.incentive, n.uid))[:_TRIED]
 
 
 def _id(token: str) -> int:
