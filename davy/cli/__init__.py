@@ -60,12 +60,17 @@ def cli() -> None:
 def main() -> None:
     """Run the command line: exit code 0 for done, 1 for a claim or check that failed, 2 for a mistake to be mended."""
     try:
-        code: object = cli.main(standalone_mode=False)
+        code: object = cli.main(prog_name="davy", standalone_mode=False)
     except click.exceptions.Abort:
         click.echo("stopped", err=True)
         sys.exit(130)
     except click.exceptions.Exit as e:
         sys.exit(e.exit_code)
+    except click.BadParameter as e:
+        _refuse(e.format_message())
+    except click.UsageError as e:
+        told = e.ctx.command_path if e.ctx else "davy"
+        _refuse(f"{e.format_message().rstrip('.')}; `{told} --help` lists what there is")
     except click.ClickException as e:
         _refuse(e.format_message())
     except DavyError as e:

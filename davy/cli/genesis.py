@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from typing import Final
 
-from davy.protocol.errors import Misconfigured
+from davy.protocol.encoding import decode, encode
+from davy.protocol.errors import Misconfigured, Refused
 from davy.protocol.genesis import Allocation, Genesis, GenesisSubnet
-from davy.protocol.limits import EMISSION_PARTS, chain_parameters, hyperparameters
-from davy.protocol.words import KeyRole, key_from_text
+from davy.protocol.limits import EMISSION_PARTS, MAX_GENESIS_BYTES, chain_parameters, hyperparameters
+from davy.protocol.words import MAX_SUPPLY, TOKEN, KeyRole, key_from_text
+
+_NUMBER: Final = re.compile("[0-9]{1,19}")
 
 
 def parse_subnet(spec: str, netuid: int, owner: bytes, share: int) -> GenesisSubnet:
@@ -50,7 +55,12 @@ def make_genesis(
         raise Misconfigured(f"the subnets' shares sum to more than {EMISSION_PARTS}; lower one")
     chain = chain_parameters(**{name: int(value) for name, value in _numbers(parameters).items()})
     granted = tuple(Allocation(key, amount) for key, amount in sorted(allocations.items()))
-    return Genesis(1, note, time, chain, (producer,), granted, built)
+    try:  # what was typed may be too long, or too much
+        return decode(
+            encode(Genesis(1, note, time, chain, (producer,), granted, built)), Genesis, limit=MAX_GENESIS_BYTES
+        )
+    except Refused as e:
+        raise Misconfigured(f"these words make no genesis: {e}") from None
 
 
 def parse_allocation(text: str) -> tuple[bytes, int]:
@@ -61,16 +71,18 @@ def parse_allocation(text: str) -> tuple[bytes, int]:
     Malformed, Misconfigured
     """
     key, equals, amount = text.partition("=")
-    if not equals or not amount.isdigit():
+    if not equals or not _NUMBER.fullmatch(amount):
         raise Misconfigured(f"'{text[:20]}…' is no allocation; write cold_…=WHOLE-TOKENS")
-    return key_from_text(KeyRole.COLDKEY, key), int(amount) * 10**9
+    if int(amount) * TOKEN > MAX_SUPPLY:
+        raise Misconfigured(f"{amount} tokens are more than there can ever be; allocate less")
+    return key_from_text(KeyRole.COLDKEY, key), int(amount) * TOKEN
 
 
 def _numbers(text: str, words: Sequence[str] = ()) -> dict[str, str]:
     found: dict[str, str] = {}
     for part in filter(None, text.split(",")):
         name, equals, value = part.partition("=")
-        if not equals or not (name in words or value.isdigit()):
-            raise Misconfigured(f"'{part}' is no setting; write name=number, several with commas between")
+        if not equals or not (name in words or _NUMBER.fullmatch(value)):
+            raise Misconfigured(f"'{part[:40]}' is no setting; write name=number, several with commas between")
         found[name] = value
     return found

@@ -35,7 +35,7 @@ def key_command() -> None:
 @click.option("--quick", is_flag=True, help="Derive passwords with less work: for local networks and tests only.")
 def new(home: Path, as_json: bool, quick: bool) -> None:
     """Make a coldkey and a hotkey, and print the 24 words that bring both back."""
-    _store(Home.create(home), new_words(OsEntropy()), as_json=as_json, quick=quick, tell=True)
+    _store(home, new_words(OsEntropy()), as_json=as_json, quick=quick, tell=True)
 
 
 @key_command.command()
@@ -46,7 +46,7 @@ def recover(home: Path, as_json: bool, quick: bool) -> None:
     """Make the keys again from their 24 words, read from the terminal or from standard input."""
     asked = sys.stdin.isatty()
     words = str(click.prompt("The 24 words", hide_input=True)) if asked else sys.stdin.read(1_000)
-    _store(Home.create(home), words, as_json=as_json, quick=quick, tell=False)
+    _store(home, words, as_json=as_json, quick=quick, tell=False)
 
 
 @key_command.command("show")
@@ -60,32 +60,30 @@ def show_keys(home: Path, as_json: bool) -> None:
 
 @key_command.command()
 @home_option
+@json_option
 @click.argument("role", type=click.Choice(sorted(_ROLES)))
 @click.argument("to", type=click.Path(path_type=Path))
-def export(home: Path, role: str, to: Path) -> None:
+def export(home: Path, as_json: bool, role: str, to: Path) -> None:
     """Copy ROLE's encrypted file to the folder TO: a hotkey for another machine, or a backup.
 
     The copy opens with the same password. A secret is never printed.
     """
-    source = key_path(Home.open(home).keys, _ROLES[role])
+    keys = Home.open(home).keys
+    FileKeyStore(keys).public(_ROLES[role])  # there is one, and it is whole
     target = key_path(Home.create(to).keys, _ROLES[role])
-    copy_key(source, target)
-    click.echo(f"copied to {target}; it opens with the same password")
+    write_new(target, read_bounded(key_path(keys, _ROLES[role]), 4096))
+    show({"copied_to": str(target), "password": "the same"}, as_json=as_json)
 
 
-def copy_key(source: Path, target: Path) -> None:
-    """Copy an encrypted key file; never over another one."""
-    if not source.exists():
-        raise Misconfigured(f"there is no key file {source}; make keys with `davy key new`")
-    write_new(target, read_bounded(source, 4096))
-
-
-def _store(home: Home, words: str, *, as_json: bool, quick: bool, tell: bool) -> None:
+def _store(root: Path, words: str, *, as_json: bool, quick: bool, tell: bool) -> None:
+    """Write keys where there are none; whatever is wrong is told before anything is written."""
+    place = Home(root.expanduser().absolute())
     for role in _ROLES.values():
-        if key_path(home.keys, role).exists():
-            raise Misconfigured(f"{home.root} has keys already, and they are never overwritten; choose another --home")
+        if key_path(place.keys, role).exists():
+            raise Misconfigured(f"{place.root} has keys already, and they are never overwritten; choose another --home")
     seeds = {role: seed_from_words(words, role) for role in _ROLES.values()}
     passwords = {role: password(role, twice=True) for role in _ROLES.values()}
+    home = Home.create(root)
     public = {
         role.name.lower(): key_text(
             role,

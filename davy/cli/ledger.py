@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import anyio
@@ -18,8 +19,9 @@ from davy.host.entropy import OsEntropy
 from davy.host.home import Home
 from davy.host.keys import MODERATE, Cost, FileKeyStore, key_path, write_key
 from davy.ledger.driver.service import DEFAULT_PORT, serve_embedded
+from davy.ledger.rules.machine import Machine
 from davy.protocol.errors import Misconfigured
-from davy.protocol.genesis import chain_id
+from davy.protocol.genesis import Genesis, chain_id
 from davy.protocol.words import KeyRole, key_from_text, key_text
 
 
@@ -46,12 +48,15 @@ def init(
     note: str,
 ) -> None:
     """Make a genesis and the producer key that signs its blocks."""
-    made = Home.create(home)
+    owned_by = key_from_text(KeyRole.COLDKEY, owner)
     granted = dict(map(parse_allocation, allocations))
+    draft(subnets, parameters, granted, note)
+    secret = password(KeyRole.PRODUCER, twice=True)
+    made = Home.create(home)
     create_chain(
         made,
-        password(KeyRole.PRODUCER, twice=True),
-        owner=key_from_text(KeyRole.COLDKEY, owner),
+        secret,
+        owner=owned_by,
         subnets=subnets,
         parameters=parameters,
         allocations=granted,
@@ -63,15 +68,39 @@ def init(
 @ledger_command.command()
 @home_option
 @network_option
+@json_option
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", type=click.IntRange(0, 65_535), default=DEFAULT_PORT, show_default=True, help="0: any.")
 @click.option("--block-time", type=click.IntRange(10, 3_600_000), default=1_000, show_default=True, help="In ms.")
-def serve(home: Path, network: Path, host: str, port: int, block_time: int) -> None:
+def serve(home: Path, network: Path, as_json: bool, host: str, port: int, block_time: int) -> None:
     """Make this chain's blocks, and answer for it. Writes the network file once it does."""
     opened = Home.open(home)
+    if not opened.has_genesis():
+        raise Misconfigured(f"{opened.root} has no chain; make one with `davy ledger init`, or try `davy up`")
     keys = FileKeyStore(opened.keys)
     keys.unlock(KeyRole.PRODUCER, password(KeyRole.PRODUCER))
-    run(run_ledger, opened, keys, network, host=host, port=port, block_time=block_time)
+    run(run_ledger, opened, keys, network, as_json=as_json, host=host, port=port, block_time=block_time)
+
+
+def draft(subnets: Sequence[str], parameters: str, allocations: Mapping[bytes, int], note: str) -> Genesis:
+    """Build a genesis of these words without its keys, so that a mistake is told before anything is written.
+
+    Raises
+    ------
+    Misconfigured
+        The words make no genesis, or one that no ledger starts from.
+    """
+    g = make_genesis(
+        note=note,
+        time=SystemClock().now(),
+        producer=bytes(32),
+        owner=bytes(32),
+        subnets=subnets,
+        parameters=parameters,
+        allocations=allocations,
+    )
+    Machine.from_genesis(g)
+    return g
 
 
 def create_chain(
@@ -79,9 +108,9 @@ def create_chain(
     producer_password: str,
     *,
     owner: bytes,
-    subnets: tuple[str, ...],
+    subnets: Sequence[str],
     parameters: str,
-    allocations: dict[bytes, int],
+    allocations: Mapping[bytes, int],
     note: str,
     cost: Cost = MODERATE,
 ) -> None:
@@ -94,21 +123,13 @@ def create_chain(
     """
     if home.has_genesis():
         raise Misconfigured(f"{home.root} has a chain already; choose another --home")
-    # Built once without its key, so that a typing error leaves no key behind.
-    draft = make_genesis(
-        note=note,
-        time=SystemClock().now(),
-        producer=bytes(32),
-        owner=owner,
-        subnets=subnets,
-        parameters=parameters,
-        allocations=allocations,
-    )
+    drafted = draft(subnets, parameters, allocations, note)
     if not key_path(home.keys, KeyRole.PRODUCER).exists():  # it is there when a first try was cut off here
         seed = OsEntropy().bytes(32)
         write_key(home.keys, KeyRole.PRODUCER, seed, producer_password, entropy=OsEntropy(), cost=cost)
     producer = FileKeyStore(home.keys).public(KeyRole.PRODUCER)
-    home.keep_genesis(msgspec.structs.replace(draft, producers=(producer,)))
+    owned = tuple(msgspec.structs.replace(s, owner=owner) for s in drafted.subnets)
+    home.keep_genesis(msgspec.structs.replace(drafted, producers=(producer,), subnets=owned))
 
 
 async def run_ledger(
@@ -116,6 +137,7 @@ async def run_ledger(
     keys: FileKeyStore,
     network: Path,
     *,
+    as_json: bool,
     host: str,
     port: int,
     block_time: int,
@@ -142,6 +164,10 @@ async def run_ledger(
             address: str = await tasks.start(engine)
             written = Network(1, chain_id(genesis).hex(), address, faucet)
             write_network(network, written)
-            click.echo(f"the ledger answers at {address}; chain {written.chain[:16]}…; network file {network}")
-            click.echo(f"blocks are signed by {key_text(KeyRole.PRODUCER, keys.public(KeyRole.PRODUCER))}")
+            signer = key_text(KeyRole.PRODUCER, keys.public(KeyRole.PRODUCER))
+            if as_json:
+                show({**msgspec.structs.asdict(written), "network": str(network), "producer": signer}, as_json=True)
+            else:
+                click.echo(f"the ledger answers at {address}; chain {written.chain[:16]}…; network file {network}")
+                click.echo(f"blocks are signed by {signer}")
             task_status.started(written)

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import logging
+import shlex
+from functools import partial
 from pathlib import Path
 
 import click
 
 from davy.cli.model import backend_options
-from davy.cli.network import Network, ledger_of, network_option, read_network
+from davy.cli.network import Network, ledger_of, metagraph_of, network_option, neuron_of, read_network
 from davy.cli.options import Tokens, home_option, json_option, run, unlocked
-from davy.cli.output import show_table
+from davy.cli.output import show, show_table
 from davy.host.clock import SystemClock
 from davy.host.entropy import OsEntropy
 from davy.host.home import Home
 from davy.host.keys import FileKeyStore
 from davy.host.store import SqliteStore
+from davy.ledger.client import RpcLedger
 from davy.miners.admission import Rules
 from davy.miners.checking import Finding, check_miner
 from davy.miners.loading import option
 from davy.miners.running import MinerOptions, Started, run_miner
 from davy.network.tls import CertificateFiles, make_certificate
-from davy.protocol.words import TOKEN, KeyRole
+from davy.protocol.errors import Misconfigured, TxCode, TxFailed
+from davy.protocol.words import TOKEN, KeyRole, ModelId
 
 
 @click.group("miner", invoke_without_command=True)
@@ -42,6 +46,7 @@ from davy.protocol.words import TOKEN, KeyRole
     "--insecure-local", type=click.IntRange(0, 65_535), help="Port on 127.0.0.1 that takes unsigned requests."
 )
 @click.option("--verbose", is_flag=True, help="Log what is done.")
+@json_option
 @click.pass_context
 def miner_command(
     ctx: click.Context,
@@ -59,6 +64,7 @@ def miner_command(
     rate: float,
     insecure_local: int | None,
     verbose: bool,
+    as_json: bool,
 ) -> None:
     """Serve a model until Ctrl-C; SIGHUP loads it anew.
 
@@ -82,7 +88,7 @@ def miner_command(
     )
     keys = unlocked(opened, KeyRole.HOTKEY)
     with opened.running():
-        run(_serve, opened, keys, read_network(network), chosen)
+        run(_serve, opened, keys, read_network(network), chosen, as_json)
 
 
 @miner_command.command()
@@ -106,8 +112,8 @@ def check(
     keys = unlocked(opened, KeyRole.HOTKEY)
     chosen = MinerOptions(backend, dict(map(option, options)), netuids=netuids)
     findings = run(_check, opened, keys, None if offline else read_network(network), chosen)
-    rows = [{"": "ok" if f.ok else "WRONG", "what": f.name, "found": f.said} for f in findings]
-    show_table(("", "what", "found"), rows, as_json=as_json)
+    rows = [{"ok": f.ok if as_json else "ok" if f.ok else "WRONG", "what": f.name, "found": f.said} for f in findings]
+    show_table(("ok", "what", "found"), rows, as_json=as_json)
     return 0 if all(f.ok for f in findings) else 1
 
 
@@ -126,6 +132,7 @@ async def _check(home: Home, keys: FileKeyStore, network: Network | None, option
             entropy=OsEntropy(),
             certificate=certificate,
             ledger=ledger,
+            permitted=partial(_permitted, ledger, options),
         )
 
 
@@ -138,11 +145,13 @@ def _certificate(home: Home) -> CertificateFiles:
     return files
 
 
-async def _serve(home: Home, keys: FileKeyStore, network: Network, options: MinerOptions) -> None:
-    certificate = _certificate(home)
+async def _serve(home: Home, keys: FileKeyStore, network: Network, options: MinerOptions, as_json: bool) -> None:
     store = SqliteStore(home.store)
     try:
         async with ledger_of(network) as ledger:
+            for netuid in options.netuids:
+                neuron_of(await metagraph_of(ledger, netuid), keys.public(KeyRole.HOTKEY))
+            certificate = _certificate(home)
             slack = (await ledger.genesis()).parameters.anchor_slack
             await run_miner(
                 options._replace(anchor_slack=slack),
@@ -152,13 +161,39 @@ async def _serve(home: Home, keys: FileKeyStore, network: Network, options: Mine
                 entropy=OsEntropy(),
                 store=store,
                 certificate=certificate,
-                ready=_ready,
+                ready=partial(_ready, as_json),
+                permitted=partial(_permitted, ledger, options),
             )
     finally:
         store.close()
 
 
-def _ready(started: Started) -> None:
+async def _permitted(ledger: RpcLedger, options: MinerOptions, model: ModelId) -> None:
+    """Look the model up on the ledger's register.
+
+    Raises
+    ------
+    Misconfigured
+        It is not there; the message holds the command that puts it there.
+    """
+    try:
+        await ledger.query("/model", model)
+    except TxFailed as e:
+        if e.code is not TxCode.NOT_FOUND:
+            raise
+        words = ["davy", "model", "register", "--backend", options.backend]
+        words += [word for key, value in options.backend_options.items() for word in ("-o", f"{key}={value}")]
+        raise Misconfigured(
+            f"the model {model.hex()[:16]}… is not on the ledger's register; put it there once: `{shlex.join(words)}`"
+        ) from None
+
+
+def _ready(as_json: bool, started: Started) -> None:
+    if as_json:
+        local = {} if started.local_port is None else {"local": f"http://127.0.0.1:{started.local_port}/v1"}
+        at = f"{started.endpoint.host}:{started.endpoint.port}"
+        show({"name": started.name, "model": started.model_id.hex(), "endpoint": at, **local}, as_json=True)
+        return
     click.echo(f"serving {started.name} ({started.model_id.hex()}) at {started.endpoint.host}:{started.endpoint.port}")
     if started.local_port is not None:
         click.echo(f"unsigned requests from this machine: http://127.0.0.1:{started.local_port}/v1")

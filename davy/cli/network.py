@@ -11,9 +11,10 @@ import click
 import msgspec
 from msgspec import Meta
 
-from davy.host.files import read_bounded, write_over
+from davy.host.files import make_private_folder, read_bounded, write_over
 from davy.ledger.client import RpcLedger
-from davy.protocol.errors import Misconfigured
+from davy.protocol.chain import Metagraph, Neuron
+from davy.protocol.errors import Misconfigured, TxCode, TxFailed
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -62,13 +63,54 @@ def read_network(path: Path) -> Network:
 
 def write_network(path: Path, network: Network) -> None:
     """Write a network file in place of any before it."""
-    path = path.expanduser()
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = path.expanduser().absolute()
+    make_private_folder(path.parent)
     write_over(path, msgspec.json.format(msgspec.json.encode(network)) + b"\n")
 
 
 @asynccontextmanager
 async def ledger_of(network: Network) -> AsyncGenerator[RpcLedger]:
-    """Open a client to the network's ledger."""
+    """Open a client to the network's ledger.
+
+    Raises
+    ------
+    Misdirected
+        It runs another chain than the network file says.
+    """
     async with RpcLedger(network.ledger, bytes.fromhex(network.chain)) as ledger:
+        await ledger.genesis()
         yield ledger
+
+
+async def metagraph_of(ledger: RpcLedger, netuid: int) -> Metagraph:
+    """Return a subnet's neurons.
+
+    Raises
+    ------
+    Misconfigured
+        There is no such subnet; the message names those there are.
+    """
+    try:
+        return await ledger.metagraph(netuid)
+    except TxFailed as e:
+        if e.code is not TxCode.NOT_FOUND:
+            raise
+        there = ", ".join(str(s.netuid) for s in await ledger.subnets()) or "none"
+        raise Misconfigured(f"this network has no subnet {netuid}; it has {there}; choose with --netuid") from None
+
+
+def neuron_of(m: Metagraph, hotkey: bytes) -> Neuron:
+    """Return the neuron of a hotkey.
+
+    Raises
+    ------
+    Misconfigured
+        It has none on this subnet.
+    """
+    found = next((n for n in m.neurons if n.hotkey == hotkey), None)
+    if found is None:
+        netuid = m.subnet.netuid
+        raise Misconfigured(
+            f"this home's hotkey has no UID on subnet {netuid}; get one with `davy register --netuid {netuid}`"
+        )
+    return found

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from davy.cli.network import Network, ledger_of, network_option, read_network
+from davy.cli.network import Network, ledger_of, metagraph_of, network_option, read_network
 from davy.cli.options import json_option, netuid_option, run, tokens
 from davy.cli.output import show_table
 from davy.protocol.chain import Metagraph, Neuron
@@ -60,4 +60,4 @@ def neuron_row(n: Neuron) -> dict[str, object]:
 
 async def _metagraph(network: Network, netuid: int) -> Metagraph:
     async with ledger_of(network) as ledger:
-        return await ledger.metagraph(netuid)
+        return await metagraph_of(ledger, netuid)

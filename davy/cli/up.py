@@ -5,6 +5,8 @@ Its keys are protected by no secret; what they hold is worth nothing outside thi
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -12,22 +14,26 @@ import anyio
 import click
 import msgspec
 from anyio.abc import TaskStatus
+from click.core import ParameterSource
 
 from davy.cli.act import act
 from davy.cli.genesis import parse_allocation
-from davy.cli.ledger import create_chain, run_ledger
+from davy.cli.ledger import create_chain, draft, run_ledger
 from davy.cli.network import Network, ledger_of, network_option
-from davy.cli.options import run, tokens
+from davy.cli.options import json_option, run, tokens
 from davy.host.entropy import OsEntropy
+from davy.host.files import make_private_folder
 from davy.host.home import Home
 from davy.host.keys import QUICK, FileKeyStore, key_path, write_key
 from davy.ledger.driver.service import DEFAULT_PORT
 from davy.network.http_server import serve
-from davy.protocol.errors import DavyError, Malformed, TooLarge
+from davy.protocol.errors import DavyError, Malformed, Misconfigured, TooLarge
+from davy.protocol.genesis import Genesis
 from davy.protocol.ports import Response, SignedRequest
 from davy.protocol.transaction import Transfer
 from davy.protocol.words import TOKEN, KeyRole, key_from_text
 
+_NOTE: Final = "local"
 _PASSWORD: Final = "local"
 _FAUCET_TOKENS: Final = 1_000_000
 _MOST_AT_ONCE: Final = 10_000 * TOKEN
@@ -38,6 +44,7 @@ _MOST_AT_ONCE: Final = 10_000 * TOKEN
     "--home", type=click.Path(path_type=Path), default=Path("~/.davy/local"), show_default=True, help="Of the network."
 )
 @network_option
+@json_option
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", type=click.IntRange(0, 65_535), default=DEFAULT_PORT, show_default=True, help="0: any.")
 @click.option("--block-time", type=click.IntRange(10, 60_000), default=250, show_default=True, help="Milliseconds.")
@@ -55,6 +62,7 @@ _MOST_AT_ONCE: Final = 10_000 * TOKEN
 def up_command(
     home: Path,
     network: Path,
+    as_json: bool,
     host: str,
     port: int,
     block_time: int,
@@ -63,30 +71,74 @@ def up_command(
     allocations: tuple[str, ...],
 ) -> None:
     """Run a local network until Ctrl-C. Started again, it goes on where it stopped."""
-    made = Home.create(home)
-    if not made.has_genesis():
-        if not key_path(made.keys, KeyRole.COLDKEY).exists():
-            seed = OsEntropy().bytes(32)
-            write_key(made.keys, KeyRole.COLDKEY, seed, _PASSWORD, entropy=OsEntropy(), cost=QUICK)
-        owner = FileKeyStore(made.keys).public(KeyRole.COLDKEY)
-        granted = {owner: _FAUCET_TOKENS * TOKEN} | dict(map(parse_allocation, allocations))
-        create_chain(
-            made,
-            _PASSWORD,
-            owner=owner,
-            subnets=subnets,
-            parameters=parameters,
-            allocations=granted,
-            note="local",
-            cost=QUICK,
-        )
-    keys = FileKeyStore(made.keys)
+    place = Home(home.expanduser().absolute())
+    granted = dict(map(parse_allocation, allocations))
+    if place.has_genesis():
+        _check_same(place, draft(subnets, parameters, granted, _NOTE))
+    else:
+        draft(subnets, parameters, {bytes(32): _FAUCET_TOKENS * TOKEN, **granted}, _NOTE)
+        _check_port(host, port)
+        make_private_folder(network.expanduser().absolute().parent)
+        place = _create(home, subnets, parameters, granted)
+    keys = FileKeyStore(place.keys)
     for role in (KeyRole.COLDKEY, KeyRole.PRODUCER):
         keys.unlock(role, _PASSWORD)
-    run(_run, made, keys, network, host, port, block_time)
+    run(_run, place, keys, network, as_json, host, port, block_time)
 
 
-async def _run(home: Home, keys: FileKeyStore, network: Path, host: str, port: int, block_time: int) -> None:
+def _create(home: Path, subnets: Sequence[str], parameters: str, granted: Mapping[bytes, int]) -> Home:
+    """Make the network's home, keys and genesis; goes on where an earlier try was cut off."""
+    made = Home.create(home)
+    if not key_path(made.keys, KeyRole.COLDKEY).exists():
+        seed = OsEntropy().bytes(32)
+        write_key(made.keys, KeyRole.COLDKEY, seed, _PASSWORD, entropy=OsEntropy(), cost=QUICK)
+    owner = FileKeyStore(made.keys).public(KeyRole.COLDKEY)
+    create_chain(
+        made,
+        _PASSWORD,
+        owner=owner,
+        subnets=subnets,
+        parameters=parameters,
+        allocations={owner: _FAUCET_TOKENS * TOKEN, **granted},
+        note=_NOTE,
+        cost=QUICK,
+    )
+    return made
+
+
+def _check_same(home: Home, wanted: Genesis) -> None:
+    """A chain cannot be changed by the words it is started with: those typed must be its own.
+
+    Raises
+    ------
+    Misconfigured
+    """
+    there = home.genesis()
+    rules = [
+        (g.parameters, [(s.task, s.mechanism, s.hyperparameters, s.share) for s in g.subnets]) for g in (there, wanted)
+    ]
+    source = click.get_current_context().get_parameter_source
+    typed = any(source(name) is ParameterSource.COMMANDLINE for name in ("subnets", "parameters"))
+    granted = set(wanted.allocations) - set(there.allocations)
+    if granted or (typed and rules[0] != rules[1]):
+        raise Misconfigured(
+            f"{home.root} has a network with other rules or allocations already; leave --subnet, --parameters and "
+            "--allocate out to go on with it, or choose another --home"
+        )
+
+
+def _check_port(host: str, port: int) -> None:
+    """Raise Misconfigured where nothing can listen, before anything is written."""
+    try:
+        socket.create_server((host, port)).close()
+    except (OSError, UnicodeError) as e:
+        why = str(getattr(e, "strerror", None) or e).partition(" (")[0]
+        raise Misconfigured(f"cannot listen on {host}:{port} ({why}); choose another --port or --host") from None
+
+
+async def _run(
+    home: Home, keys: FileKeyStore, network: Path, as_json: bool, host: str, port: int, block_time: int
+) -> None:
     faucet = Faucet(keys)
     async with serve(faucet, host, 0, None) as faucet_port, anyio.create_task_group() as tasks:
 
@@ -95,6 +147,7 @@ async def _run(home: Home, keys: FileKeyStore, network: Path, host: str, port: i
                 home,
                 keys,
                 network,
+                as_json=as_json,
                 host=host,
                 port=port,
                 block_time=block_time,
@@ -103,7 +156,8 @@ async def _run(home: Home, keys: FileKeyStore, network: Path, host: str, port: i
             )
 
         faucet.network = await tasks.start(ledger)
-        click.echo("the faucet gives tokens: `davy faucet`. Ctrl-C stops the network, `davy up` brings it back.")
+        if not as_json:
+            click.echo("the faucet gives tokens: `davy faucet`. Ctrl-C stops the network, `davy up` brings it back.")
 
 
 class _Wish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -134,7 +188,9 @@ class Faucet:
         except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as e:
             raise Malformed(f"not a wish: {e}") from None
         if not 0 < wish.amount <= _MOST_AT_ONCE:
-            raise TooLarge(f"the faucet gives up to {tokens(_MOST_AT_ONCE)} tokens at once; ask for less")
+            raise TooLarge(
+                f"the faucet gives more than 0 and up to {tokens(_MOST_AT_ONCE)} tokens at once; ask for that"
+            )
         to = key_from_text(KeyRole.COLDKEY, wish.to)
         async with self._one_at_a_time, ledger_of(self.network) as ledger:
             result = await act(ledger, self._keys, KeyRole.COLDKEY, Transfer(to, wish.amount))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,9 @@ import click
 from anyio import to_thread
 
 from davy import models as shipped
-from davy.cli.network import Network, ledger_of, network_option, read_network
-from davy.cli.options import home_option, run, unlocked
+from davy.cli.network import Network, ledger_of, metagraph_of, network_option, neuron_of, read_network
+from davy.cli.options import home_option, json_option, run, unlocked
+from davy.cli.output import show
 from davy.host.clock import SystemClock
 from davy.host.entropy import OsEntropy
 from davy.host.home import Home
@@ -53,12 +54,15 @@ _log = logging.getLogger(__name__)
     help="Folder of model folders: models that lie here can be run again. davy's own, if not given.",
 )
 @click.option("--corpus", type=click.Path(path_type=Path), help="Folder of your own texts to make challenges of.")
-@click.option("--challenges", type=click.IntRange(1, 512), default=16, show_default=True, help="In a round.")
+@click.option(
+    "--challenges", type=click.IntRange(1, 512), default=16, show_default=True, help="In a round, on average."
+)
 @click.option("--round", "round_s", type=click.FloatRange(0.1, 3600), default=30.0, show_default=True, help="Seconds.")
 @click.option("--deadline", type=click.FloatRange(0.1, 600), default=20.0, show_default=True, help="Seconds.")
 @click.option("--source", help="module:Class that gives the weights instead of an examination: to study strategies.")
 @click.option("--means", hidden=True, help="module:function that changes what the examiner works with: for sabotage.")
 @click.option("--verbose", is_flag=True, help="Log what is done.")
+@json_option
 def validator_command(
     home: Path,
     network: Path,
@@ -71,6 +75,7 @@ def validator_command(
     source: str | None,
     means: str | None,
     verbose: bool,
+    as_json: bool,
 ) -> None:
     """Examine the miners of one or more subnets of one task, and commit and reveal weights.
 
@@ -78,10 +83,12 @@ def validator_command(
     """
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(message)s")
     opened = Home.open(home)
+    if corpus is not None and not corpus.is_dir():
+        raise Misconfigured(f"there is no folder {corpus}; name one with .txt, .md or .rst files")
     keys = unlocked(opened, KeyRole.HOTKEY)
     pace = Pace(challenges, int(round_s * 1000), int(deadline * 1000))
     with opened.running():
-        run(_validate, opened, keys, read_network(network), netuids, library, corpus, pace, source, means)
+        run(_validate, opened, keys, read_network(network), netuids, library, corpus, pace, source, means, as_json)
 
 
 async def _validate(
@@ -94,10 +101,12 @@ async def _validate(
     pace: Pace,
     source: str | None,
     means: str | None,
+    as_json: bool,
 ) -> None:
     clock, entropy = SystemClock(), OsEntropy()
     async with ledger_of(network) as ledger, HttpTransport(clock) as transport:
-        graphs = [await ledger.metagraph(n) for n in netuids]
+        graphs = [await metagraph_of(ledger, n) for n in netuids]
+        own = [neuron_of(m, keys.public(KeyRole.HOTKEY)) for m in graphs]
         if len({m.subnet.task for m in graphs}) > 1:
             raise Misconfigured("the subnets have different tasks; run one validator for each task")
         store = SqliteStore(home.store)
@@ -120,7 +129,7 @@ async def _validate(
                 source=weights,
                 timing=Timing(commit_at=getattr(weights, "commit_at", Timing().commit_at)),
             )
-            click.echo(f"validating subnet {', '.join(map(str, netuids))}, task {graphs[0].subnet.task}")
+            _ready(graphs, [n.permit for n in own], as_json=as_json)
             await node.run()
         finally:
             store.close()
@@ -161,6 +170,16 @@ async def _examiner(
 def _cache() -> Path:
     """Where tables made from public text are kept, for all validators of this user."""
     return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "davy"
+
+
+def _ready(graphs: Sequence[Metagraph], permits: Sequence[bool], *, as_json: bool) -> None:
+    netuids, task = [m.subnet.netuid for m in graphs], graphs[0].subnet.task
+    if as_json:
+        show({"netuids": netuids, "task": task, "permits": permits}, as_json=True)
+        return
+    click.echo(f"validating subnet {', '.join(map(str, netuids))}, task {task}")
+    for netuid in (n for n, permit in zip(netuids, permits, strict=True) if not permit):
+        click.echo(f"no permit on subnet {netuid} yet: weights count from the epoch on that finds enough stake")
 
 
 def _unchanged(means: Means) -> Means:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from davy.cli.network import Network, ledger_of, network_option, read_network
+from davy.cli.network import Network, ledger_of, metagraph_of, network_option, read_network
 from davy.cli.options import home_option, json_option, netuid_option, run
 from davy.cli.output import show_table
 from davy.host.home import Home
@@ -33,7 +33,7 @@ def why_command(home: Path, network: Path, netuid: int, as_json: bool, last: int
 
 async def _why(home: Home, network: Network, netuid: int, uid: int, last: int, as_json: bool) -> None:
     async with ledger_of(network) as ledger:
-        m = await ledger.metagraph(netuid)
+        m = await metagraph_of(ledger, netuid)
     neuron = next((n for n in m.neurons if n.uid == uid), None)
     if neuron is None:
         raise Misconfigured(f"subnet {netuid} has no UID {uid}; `davy status` lists those it has")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, NamedTuple
 
 import anyio
@@ -35,7 +35,7 @@ from davy.protocol.manifest import model_id
 from davy.protocol.ports import Clock, Entropy, KeyStore, LedgerClient, SignedRequest
 from davy.protocol.receipt import EMPTY_BRAKE_HEAD, Anchor, Outcome, Receipt
 from davy.protocol.transaction import Endpoint
-from davy.protocol.words import ChainId, KeyRole, Netuid
+from davy.protocol.words import ChainId, KeyRole, ModelId, Netuid
 
 PROMPT: Final = "def read(path, encoding=None):\n    "
 TOKENS: Final = 16
@@ -62,6 +62,7 @@ async def check_miner(
     entropy: Entropy,
     certificate: CertificateFiles,
     ledger: LedgerClient | None = None,
+    permitted: Callable[[ModelId], Awaitable[None]] | None = None,
 ) -> list[Finding]:
     """Start the miner on a port of this machine, ask it as a validator does, and say what was found.
 
@@ -69,6 +70,8 @@ async def check_miner(
     ----------
     ledger
         Left out: only what needs no ledger is looked at.
+    permitted
+        Raises, with the reason, where the ledger does not let this model be served.
 
     Raises
     ------
@@ -95,12 +98,22 @@ async def check_miner(
             endpoint = Endpoint(LOCAL, port, read_fingerprint(certificate.certificate), b"")
             asker = _Asker(keys, chain, clock, entropy, transport, endpoint, model_id(manifest))
             findings += await _ask(asker)
+            if permitted is not None:
+                findings.append(await _register(permitted, model_id(manifest)))
             if ledger is not None:
                 for netuid in options.netuids:
                     findings += await _record(netuid, ledger, keys, clock, transport, model_id(manifest))
     finally:
         await backend.aclose()
     return findings
+
+
+async def _register(permitted: Callable[[ModelId], Awaitable[None]], model: ModelId) -> Finding:
+    try:
+        await permitted(model)
+    except DavyError as e:
+        return Finding("model register", False, str(e))
+    return Finding("model register", True, "the ledger lets this model be served")
 
 
 class _Nowhere:

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from davy import models
 from davy.protocol.errors import Misconfigured
 from davy.protocol.limits import MAX_MODEL_FILES, MAX_NAME_CHARS
 from davy.protocol.manifest import Manifest, ModelFile
@@ -37,13 +38,15 @@ class Checkpoint(NamedTuple):
 
 
 def open_checkpoint(folder: Path) -> Checkpoint:
-    """Look at a folder; nothing is loaded.
+    """Look at a folder, or at a model that davy ships by its name; nothing is loaded.
 
     Raises
     ------
     Misconfigured
         No such folder, no model in it, pickled weights, or code of its own.
     """
+    if not folder.exists() and str(folder) in models.NAMES:
+        folder = models.folder(str(folder))
     folder = folder.resolve()
     if not folder.is_dir():
         raise Misconfigured(f"there is no folder {folder}: name the folder of a Hugging Face model")

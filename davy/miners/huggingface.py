@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from anyio.streams.memory import MemoryObjectReceiveStream
 
-from davy import models
 from davy.miners import llama
 from davy.miners.backend import Piece, Stopped, Tally
 from davy.miners.batching import Batcher, Item, Line
@@ -65,8 +64,6 @@ class HuggingFace:
             raise Misconfigured(f"there is no dtype '{dtype}': choose {', '.join(DTYPES)}")
         if min(threads, batch, queue) < 1:
             raise Misconfigured("threads, batch and queue are at least 1")
-        if not folder.exists() and str(folder) in models.NAMES:
-            folder = models.folder(str(folder))
         checkpoint = open_checkpoint(folder)
         self._manifest = manifest_of(checkpoint, name=name, licence=licence)
         self._vocabulary = TokenizerFile(checkpoint.tokenizer)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import Final, NamedTuple
 
@@ -24,7 +24,7 @@ from davy.protocol.errors import DavyError
 from davy.protocol.manifest import model_id
 from davy.protocol.ports import Clock, Entropy, KeyStore, LedgerClient, Store
 from davy.protocol.transaction import Endpoint
-from davy.protocol.words import KeyRole, Netuid
+from davy.protocol.words import KeyRole, ModelId, Netuid
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +74,7 @@ async def run_miner(
     store: Store,
     certificate: CertificateFiles,
     ready: Callable[[Started], None],
+    permitted: Callable[[ModelId], Awaitable[None]] | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM, then let answers end. SIGHUP loads the backend anew and changes to it.
 
@@ -83,6 +84,8 @@ async def run_miner(
         With an open hotkey.
     ready
         Called once, when requests are taken.
+    permitted
+        Asked once whether the model may be served, before it is; what it raises ends the start.
 
     Raises
     ------
@@ -91,6 +94,8 @@ async def run_miner(
     """
     own = Neighbourhood(keys, ledger, clock, entropy, options.netuids[0])
     backend = await _load(options, own)
+    if permitted is not None:
+        await permitted(model_id(backend.manifest()))
     verifier = RequestVerifier(keys.public(KeyRole.HOTKEY), ledger.chain, clock, store)
     await verifier.open()
     view = ChainView(options.anchor_slack, int(options.outage_s * 1000))

@@ -1,0 +1,64 @@
+"""`--json`: one JSON value on standard output, with the fields a program needs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from davy.protocol.words import KeyRole, key_from_text
+from tests.cli.conftest import Network, Say
+
+
+def test_keys(place: Path, say: Say) -> None:
+    made = say("key", "new", "--quick", "--json", "--home", "mine").json
+    assert len(made["words"].split()) == 24
+    public = {"coldkey": made["coldkey"], "hotkey": made["hotkey"]}
+    assert say("key", "show", "--json", "--home", "mine").json == public
+    assert len(key_from_text(KeyRole.HOTKEY, made["hotkey"])) == 32
+    exported = say("key", "export", "hot", "other", "--home", "mine", "--json").json
+    assert exported == {"copied_to": str(place / "other" / "keys" / "hotkey.json"), "password": "the same"}
+
+
+def test_a_chain(place: Path, say: Say) -> None:
+    owner = say("key", "show", "--json").json["coldkey"]
+    made = say("ledger", "init", "--home", "another", "--owner", owner, "--allocate", f"{owner}=12", "--json").json
+    assert made["home"] == str(place / "another")
+    assert len(bytes.fromhex(made["chain"])) == 32
+
+
+def test_a_member(place: Path, say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From tokens to a UID, stake and a model: what each command answers."""
+    monkeypatch.setenv("DAVY_HOME", "newcomer")
+    assert say("key", "new", "--quick").code == 0
+    given = say("faucet", "25.5", "--json").json
+    assert given["amount"] == "25.5"
+    quoted = say("register", "--dry-run", "--json").json
+    assert quoted["would_register"] is True
+    assert quoted["balance"] == "25.5"
+    registered = say("register", "--json").json
+    assert registered["price"] == quoted["price"]
+    moved = say("stake", "add", "3", "--json").json
+    assert moved["amount"] == "3"
+    assert say("stake", "remove", "1", "--json").json["hotkey"] == moved["hotkey"]
+    account = say("stake", "list", "--json").json
+    assert account["coldkey"] == given["to"]
+    assert account["unbonding"] == "1"
+    to = say("key", "show", "--home", "member", "--json").json["coldkey"]
+    assert say("transfer", to, "0.5", "--json").json["to"] == to
+    graph = say("status", "--json").json
+    own = next(n for n in graph["neurons"] if n["hotkey"] == moved["hotkey"])
+    assert own["uid"] == registered["uid"]
+    assert graph["subnet"]["task"] == "text"
+    model = say("model", "register", "-o", "folder=stdlib-a", "--json").json
+    assert say("model", "show", model["model"], "--json").json["name"] == "stdlib-a"
+    again = say("model", "register", "-o", "folder=stdlib-a", "--json").json
+    assert again == {"model": model["model"], "name": "stdlib-a", "registered": "before"}
+
+
+def test_a_network_says_what_its_file_says(network: Network) -> None:
+    said = json.loads((network.file.parent / "log").read_text())
+    assert said.pop("network") == str(network.file)
+    assert len(key_from_text(KeyRole.PRODUCER, said.pop("producer"))) == 32
+    assert said == json.loads(network.file.read_text())

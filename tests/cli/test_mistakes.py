@@ -1,0 +1,172 @@
+"""A mistake is answered with one sentence that says what to do, exit code 2, no traceback and nothing half done."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
+
+import pytest
+
+from tests.cli.conftest import OWNER, Network, Said, Say, contents
+
+
+class Mistake(NamedTuple):
+    """What was typed, the words that must be in the answer, and what was wrong with the surroundings."""
+
+    typed: str
+    told: tuple[str, ...]
+    environment: Mapping[str, str] = MappingProxyType({})
+
+
+NINES = "9" * 5_000
+MISTAKES = {
+    # keys, passwords, homes
+    "a wrong password": Mistake("stake add 5", ("password", "coldkey.json", "try again"), {"DAVY_PASSWORD": "no"}),
+    "a wrong password of a node": Mistake("validator", ("password", "hotkey.json"), {"DAVY_PASSWORD": "no"}),
+    "no password": Mistake("key new --home new", ("set DAVY_PASSWORD",), {"DAVY_PASSWORD": ""}),
+    "no such home": Mistake("key show --home nowhere", ("no home of davy", "davy key new --home")),
+    "a home that has keys": Mistake("key new", ("never overwritten", "choose another --home")),
+    "a file where a home is needed": Mistake("key new --home file", ("cannot create the folder", "choose one")),
+    "a home in a file": Mistake("key new --home file/home", ("cannot create the folder", "choose one")),
+    "too few words": Mistake("key recover --home new", ("24 words",)),
+    "an export over a key": Mistake("key export hot member", ("never overwritten", "move it away")),
+    "an export of no key": Mistake("key export cold other --home hot", ("no key", "coldkey.json")),
+    "an export into a file": Mistake("key export hot file", ("cannot create the folder", "choose one")),
+    "an unknown role": Mistake("key export warm other", ("'cold', 'hot'",)),
+    # amounts and keys of others
+    "ten decimals": Mistake("transfer COLD 1.0123456789", ("at most nine decimals", "write tokens like")),
+    "a negative amount": Mistake("transfer COLD -- -1", ("no amount", "write tokens like")),
+    "no amount at all": Mistake("transfer COLD nothing", ("no amount", "write tokens like")),
+    "zero": Mistake("stake add 0 --home member", ("zero", "at least one")),
+    "more than there is": Mistake("stake add 5000 --home member", ("are free", "add some")),
+    "more than there can be": Mistake("stake add 999999999", ("more than there can ever be",)),
+    "a hotkey where a coldkey is needed": Mistake("transfer HOT 1", ("begins with 'cold_'",)),
+    "a changed letter": Mistake(f"transfer {OWNER[:-1]}t 1", ("checksum", "copy it again")),
+    "a wish for too much": Mistake("faucet 20000", ("up to 10000 tokens", "ask for")),
+    # the network
+    "no network file": Mistake("status --network nowhere.json", ("no network file", "davy up")),
+    "a broken network file": Mistake("status --network file", ("no network file", "copy it again")),
+    "a folder as network file": Mistake("status --network empty", ("cannot read", "empty")),
+    "an unreachable ledger": Mistake("status --network dead.json", ("does not answer", "check that it runs")),
+    "another chain": Mistake("status --network other.json", ("another chain",)),
+    "a faucet that is not there": Mistake("faucet --network dead.json", ("no faucet", "davy transfer")),
+    "an unreachable faucet": Mistake("faucet --network dry.json", ("does not answer", "davy up")),
+    "an unknown subnet": Mistake("status --netuid 9", ("no subnet 9", "it has 1")),
+    "an unknown subnet to register on": Mistake("register --netuid 1 --netuid 9", ("no subnet 9", "it has 1")),
+    "an unknown UID": Mistake("why 900", ("no UID 900", "davy status")),
+    "no validator here": Mistake("why 0", ("no validator has run", "--home")),
+    # registering
+    "registered already": Mistake("register --home member", ("has UID", "already")),
+    "no tokens": Mistake("register", ("holds 0", "add tokens")),
+    "a price above the limit": Mistake("register --price-limit 0.000001", ("above your limit", "--price-limit")),
+    # miners and models
+    "no folder": Mistake("miner --home member -o folder=nowhere", ("no folder", "name the folder")),
+    "a file as model": Mistake("miner --home member -o folder=file", ("no folder", "name the folder")),
+    "an empty folder": Mistake("miner check --offline -o folder=empty", ("no config.json", "name the folder")),
+    "a folder without config": Mistake("model register -o folder=unconfigured", ("no config.json", "name the folder")),
+    "pickled weights": Mistake("model register -o folder=pickled", ("pytorch_model.bin", "safetensors only")),
+    "an unknown backend": Mistake(
+        "miner --home member --backend magic", ("no backend 'magic'", "huggingface or upstream")
+    ),
+    "an unknown file": Mistake(
+        "miner --home member --backend nowhere.py:Mine", ("no file nowhere.py", "name the Python file")
+    ),
+    "an unknown module": Mistake(
+        "miner --home member --backend nowhere:Mine", ("no module nowhere", "install its package")
+    ),
+    "an unknown class": Mistake("miner --home member --backend nothing.py:Mine", ("no class Mine", "after the colon")),
+    "a class that is no backend": Mistake(
+        "miner --home member --backend nothing.py:Nothing", ("no backend", "SimpleBackend")
+    ),
+    "an unknown option": Mistake(
+        "miner --home member -o order=3 -o folder=x", ("no option 'order'", "its options are")
+    ),
+    "half an option": Mistake("miner --home member -o folder", ("no option of a backend", "key=value")),
+    "an unregistered hotkey": Mistake("miner -o folder=stdlib-a", ("no UID on subnet 1", "davy register --netuid 1")),
+    "an unregistered model": Mistake(
+        "miner --home member -o folder=stdlib-weak",
+        ("not on the ledger's register", "davy model register --backend huggingface -o folder=stdlib-weak"),
+    ),
+    "a busy port": Mistake(
+        "miner --home member --port BUSY --backend upstream -o url=http://localhost:1/v1 -o model=m", ("BUSY",)
+    ),
+    "an unknown model": Mistake(f"model show {'0' * 64}", ("no model of this id",)),
+    "half a model id": Mistake("model show abcd", ("64 hex digits", "davy status")),
+    # validators
+    "an unregistered validator": Mistake("validator", ("no UID on subnet 1", "davy register --netuid 1")),
+    "no corpus": Mistake("validator --home member --corpus nowhere", ("no folder nowhere", "name one")),
+    "an empty corpus": Mistake("validator --home member --corpus empty", ("no .txt", "with text")),
+    "no library": Mistake("validator --home member --library nowhere", ("no folder nowhere", "name one")),
+    "a library without calibration": Mistake(
+        "validator --home member --library empty", ("calibration.json", "make it")
+    ),
+    "an unknown source": Mistake("validator --home member --source nowhere", ("no 'nowhere'", "module:name")),
+    # chains
+    "a wrong spec": Mistake("up --home new --subnet text:tempo", ("'tempo' is no setting", "name=number")),
+    "a subnet without a task": Mistake("up --home new --subnet :tempo=5", ("no genesis",)),
+    "an unknown hyperparameter": Mistake("up --home new --subnet text:speed=5", ("no parameter 'speed'", "names are")),
+    "a hyperparameter out of range": Mistake("up --home new --subnet text:tempo=1", ("tempo must lie between 2 and",)),
+    "a number without end": Mistake(f"up --home new --parameters unbonding={NINES}", ("no setting", "name=number")),
+    "an unknown mechanism": Mistake("up --home new --subnet text:mechanism=x", ("no mechanism", "choose one of")),
+    "more than all shares": Mistake("up --home new --subnet a:share=600000 --subnet b:share=600000", ("sum to more",)),
+    "no allocation": Mistake("up --home new --allocate me", ("no allocation", "write cold_")),
+    "an allocation of too much": Mistake("up --home new --allocate COLD=20999999", ("more than the supply",)),
+    "a busy port for a chain": Mistake("up --home new --port BUSY", ("BUSY", "--port")),
+    "a file where the network file's folder is needed": Mistake(
+        "up --home new --port 0 --network file/n.json", ("file",)
+    ),
+    "other rules for a chain": Mistake("up --home chain --subnet text:tempo=5", ("already", "choose another --home")),
+    "a chain made twice": Mistake("ledger init --home chain --owner COLD", ("has a chain already", "another --home")),
+    "a wrong owner": Mistake("ledger init --home new --owner HOT", ("begins with 'cold_'",)),
+    "no chain to serve": Mistake("ledger serve", ("has no chain", "davy ledger init")),
+    # words
+    "an unknown command": Mistake("mine", ("No such command 'mine'", "davy --help")),
+    "an unknown flag": Mistake("status --fast", ("No such option '--fast'", "davy status --help")),
+    "a missing word": Mistake("transfer", ("Missing argument 'TO'",)),
+}
+
+
+@pytest.fixture
+def words(place: Path, network: Network, say: Say) -> Callable[[str], list[str]]:
+    """Fill in what a row of the table cannot know, and make what it speaks of."""
+    shown = say("key", "show", "--home", "member", "--json").json
+    there = json.loads((place / "network.json").read_text())
+    dead = {**there, "ledger": "http://127.0.0.1:1"}
+    dead.pop("faucet")
+    (place / "dead.json").write_text(json.dumps(dead))
+    (place / "dry.json").write_text(json.dumps({**there, "faucet": "http://127.0.0.1:1/faucet"}))
+    (place / "other.json").write_text(json.dumps({**there, "chain": "0" * 64}))
+    meant = {"COLD": shown["coldkey"], "HOT": shown["hotkey"], "BUSY": str(network.port)}
+
+    def fill(typed: str) -> list[str]:
+        for name, value in meant.items():
+            typed = typed.replace(name, value)
+        return typed.split()
+
+    return fill
+
+
+def check_sentence(said: Said, told: list[str]) -> None:
+    """One sentence on standard error, nothing on standard output, exit code 2."""
+    assert said.code == 2, said
+    assert said.out == ""
+    assert said.err.startswith("davy: ")
+    assert said.err.count("\n") == 1, said.err
+    assert len(said.err) < 500
+    assert "Traceback" not in said.err
+    for part in told:
+        assert part in said.err
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_told_in_one_sentence_and_changes_nothing(
+    name: str, place: Path, words: Callable[[str], list[str]], say: Say
+) -> None:
+    mistake = MISTAKES[name]
+    before = contents(place)
+    said = say(*words(mistake.typed), **mistake.environment)
+    check_sentence(said, [" ".join(words(t)) for t in mistake.told])
+    assert contents(place) == before
