@@ -46,6 +46,7 @@ def test_an_honest_market_fails_nothing() -> None:
 @pytest.mark.parametrize(
     ("changed", "name"),
     [
+        (facts({**dict.fromkeys(HONEST, 0), Role.FIRST_GOOD: 100}), "good"),
         (facts(HONEST | {Role.LOOKUP: 5}), "cheat: lookup"),
         (facts(HONEST | {Role.LIAR: 80}), "cheat: liar"),
         (facts(HONEST | {Role.WEAK: 81}), "weak"),

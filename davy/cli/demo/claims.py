@@ -5,6 +5,7 @@ A margin is how far the measured value is from failing, in the unit of the claim
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
@@ -61,6 +62,7 @@ class Facts(NamedTuple):
 def check(facts: Facts) -> list[Claim]:
     """Check every claim."""
     return [
+        _good(facts),
         *(_cheat(facts, role) for role in CHEATS),
         _weak(facts),
         _copier(facts),
@@ -92,8 +94,20 @@ def _miner(facts: Facts, role: Role) -> int:
     return earned(facts.sealed, facts.sealed_uids[facts.cast.of(role).name])
 
 
+def _of_a_good_one(facts: Facts, role: Role) -> float:
+    """A miner's pay ÷ that of the good miner who earned less; infinite where that one earned nothing."""
+    good, own = min(_miner(facts, g) for g in GOOD), _miner(facts, role)
+    return own / good if good else (math.inf if own else 0.0)
+
+
+def _good(facts: Facts) -> Claim:
+    paid = sum(sum(r.miners) for r in facts.sealed)
+    least = min(_miner(facts, g) for g in GOOD) / max(paid, 1)
+    return Claim("good", f"each good miner earns, the one who earns less {least:.3f} of all", least or -1.0)
+
+
 def _cheat(facts: Facts, role: Role) -> Claim:
-    ratio = _miner(facts, role) / max(min(_miner(facts, g) for g in GOOD), 1)
+    ratio = _of_a_good_one(facts, role)
     return Claim(
         f"cheat: {role}",
         f"the {role} miner earns {ratio:.3f} of a good one, at most {CHEAT_SHARE}",
@@ -102,7 +116,7 @@ def _cheat(facts: Facts, role: Role) -> Claim:
 
 
 def _weak(facts: Facts) -> Claim:
-    ratio = _miner(facts, Role.WEAK) / max(min(_miner(facts, g) for g in GOOD), 1)
+    ratio = _of_a_good_one(facts, Role.WEAK)
     return Claim("weak", f"the weak miner earns {ratio:.3f} of a good one, less than 1", 1 - ratio)
 
 

@@ -243,7 +243,7 @@ class Story:
         account = await ledger.account(key_from_text(KeyRole.COLDKEY, self._keys[miner.name]["coldkey"]))
         self._survived["the ledger"] = "" if account.nonce >= 1 and now > sent["height"] else "a transfer"
         after = (await self._why(validator, uid))["challenges"]
-        self._survived["a validator"] = "" if after >= before > 0 else f"{before - after} challenges of a standing"
+        self._survived["a validator"] = "" if after >= before > 0 else "what it knew of its miners"
         self._killed = Killed(miner.name, validator, uid, now)
         self.say("all three are back")
 

@@ -47,12 +47,12 @@ class Told(NamedTuple):
 
 def as_json(told: Told) -> bytes:
     """The report for programs."""
-    claims = [{**c._asdict(), "holds": c.holds} for c in told.claims]
+    claims = [{**c._asdict(), "margin": _finite(c.margin), "holds": c.holds} for c in told.claims]
     value: dict[str, Any] = {
         "seed": told.seed,
         "holds": all(c.holds for c in told.claims),
         "claims": claims,
-        "weakest": min((c.margin for c in told.claims), default=0.0),
+        "weakest": _finite(min((c.margin for c in told.claims), default=0.0)),
         "roles": {m.name: str(m.role) for m in told.cast.miners},
         "copier": next(v.name for v in told.cast.validators if v.copies),
         "earned": {name: [paid(r, uid) for r in told.sealed] for name, uid in told.uids.items()},
@@ -91,6 +91,11 @@ li{{font-family:ui-monospace,monospace;font-size:.85rem;list-style:none}}ul{{pad
 <h2>Who is who</h2><table>{story}</table><h2>Phases</h2><table>{phases}</table>
 <h2>What happened</h2><ul>{news}</ul></html>
 """
+
+
+def _finite(margin: float) -> float:
+    """JSON has no infinity."""
+    return max(margin, -1e300)
 
 
 def paid(r: EpochRecord, uid: Uid) -> int:

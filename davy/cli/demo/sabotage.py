@@ -20,7 +20,7 @@ class Cause(NamedTuple):
 
 
 SABOTAGE: Final = {
-    "constant-scorer": Cause("weak", means="constant_scorer"),
+    "constant-scorer": Cause("cheat: constant", means="constant_scorer"),
     "no-identity": Cause("cheat: liar", means="no_identity"),
     "no-persistence": Cause("kill -9: a validator", means="no_persistence"),
     "open-commits": Cause("weight copier", sealed="commit_reveal=0"),
