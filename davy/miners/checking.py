@@ -272,7 +272,7 @@ async def _record(
         return [Finding("registered", False, f"this hotkey has no UID on subnet {netuid}: davy register")]
     findings = [Finding("registered", True, f"UID {neuron.uid} on subnet {netuid}")]
     if not neuron.endpoint:
-        return [*findings, Finding("endpoint", False, "the ledger names none: start the miner, and it will")]
+        return [*findings, Finding("endpoint", True, "the ledger names none yet: start the miner, and it will")]
     if [m.model_id for m in neuron.model] != [model]:
         named = neuron.model[0].model_id.hex() if neuron.model else "no model"
         findings.append(Finding("model on the ledger", False, f"{named}: a running miner corrects it"))

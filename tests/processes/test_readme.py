@@ -1,0 +1,126 @@
+"""The README's commands, typed in separate shells as they stand there: the miner earns, and says why.
+
+Only this is added: a port that is free, an address that a second machine reaches, and a faster validator. A second
+miner runs in a network namespace of its own, as on another machine.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from tests.processes.shells import Shell, environment, shell, typed, typed_in_readme, wait_until, with_options
+
+pytestmark = pytest.mark.slow
+
+SPACE = f"davy{os.getpid()}"
+NEAR, FAR = f"dv{os.getpid()}a", f"dv{os.getpid()}b"
+HERE = f"10.{os.getpid() % 200 + 20}.{os.getpid() // 200 % 250}.1"
+THERE = HERE.removesuffix("1") + "2"
+
+
+class Market(NamedTuple):
+    """What runs, and where the people are at home."""
+
+    home: Path
+    miner: Shell
+    validator: Shell
+    space: list[str]
+    """What to type before a command so that it runs in the other network namespace; empty where there is none."""
+
+    def neurons(self) -> list[dict[str, Any]]:
+        """What `davy status` shows."""
+        return json.loads(typed(["davy status --json"], environment(self.home)))["neurons"]
+
+    def earned(self, host: str) -> float:
+        """Tokens earned by the neuron that serves at a host."""
+        return sum(float(n["earned"]) for n in self.neurons() if n["endpoint"].startswith(f"{host}:"))
+
+
+@contextmanager
+def namespace() -> Iterator[list[str]]:
+    """A network namespace with a wire to this one; an empty list where this user may not make one."""
+
+    def ip(*words: str) -> bool:
+        try:
+            return subprocess.run(["ip", *words], capture_output=True, timeout=60).returncode == 0
+        except FileNotFoundError:
+            return False
+
+    if not ip("netns", "add", SPACE):
+        yield []
+        return
+    try:
+        inside = ("netns", "exec", SPACE, "ip")
+        assert ip("link", "add", NEAR, "type", "veth", "peer", "name", FAR)
+        assert ip("link", "set", FAR, "netns", SPACE)
+        assert ip("addr", "add", f"{HERE}/30", "dev", NEAR)
+        assert ip("link", "set", NEAR, "up")
+        assert ip(*inside, "addr", "add", f"{THERE}/30", "dev", FAR)
+        assert ip(*inside, "link", "set", FAR, "up")
+        assert ip(*inside, "link", "set", "lo", "up")
+        yield ["ip", "netns", "exec", SPACE]
+    finally:
+        ip("link", "del", NEAR)
+        ip("netns", "del", SPACE)
+
+
+@pytest.fixture(scope="module")
+def market(tmp_path_factory: pytest.TempPathFactory) -> Generator[Market]:
+    """Shells 1 to 3 of the README."""
+    home = tmp_path_factory.mktemp("person")
+    env, readme = environment(home), typed_in_readme()
+    assert list(readme) == ["Shell 1", "Shell 2", "Shell 3", "Shell 4"]
+    with ExitStack() as opened:
+        space = opened.enter_context(namespace())
+
+        def leave(name: str, lines: list[str]) -> Shell:
+            return opened.enter_context(shell(lines, env, home / f"{name}.log"))
+
+        up = leave(
+            "up", with_options(readme["Shell 1"], "davy up", f"--port 0 --host {HERE if space else '127.0.0.1'}")
+        )
+        up.wait_for("the faucet gives tokens")
+        miner = leave("miner", readme["Shell 2"])
+        validator = leave("validator", with_options(readme["Shell 3"], "davy validator", "--challenges 32 --round 5"))
+        miner.wait_for("serving stdlib-a")
+        validator.wait_for("validating subnet 1")
+        yield Market(home, miner, validator, space)
+
+
+@pytest.mark.timeout(900)
+def test_the_miner_earns_and_the_validator_says_why(market: Market) -> None:
+    wait_until(lambda: market.earned("127.0.0.1") > 0, market.miner, market.validator)
+    status, why = typed_in_readme()["Shell 4"]
+    shown = typed([status], environment(market.home))
+    assert "subnet 1 · task text" in shown
+    uid = next(n["uid"] for n in market.neurons() if n["serves"])
+    assert why.endswith(" davy why 0")  # UID 0 is who registered first; here both did at once
+    reasons = json.loads(typed([f"{why.removesuffix('0')}{uid} --json"], environment(market.home)))
+    assert reasons["challenges"] >= 128
+    assert reasons["weight"] > 0
+    assert {v["reason"] for v in reasons["verdicts"]} <= {"scored"}
+
+
+@pytest.mark.timeout(900)
+def test_a_miner_in_another_network_namespace_is_reached_and_paid(market: Market, tmp_path: Path) -> None:
+    if not market.space:
+        pytest.skip("`ip netns add` is not permitted to this user")
+    lines = [
+        f"export DAVY_HOME={tmp_path}/far DAVY_PASSWORD=far DAVY_NETWORK={market.home}/.davy/network.json",
+        "davy key new --quick",
+        "davy faucet",
+        "davy register",
+        "davy model register -o folder=stdlib-b",
+        f"davy miner -o folder=stdlib-b --host {THERE}",
+    ]
+    with shell(lines, environment(tmp_path), tmp_path / "far.log", before=market.space) as far:
+        far.wait_for("serving stdlib-b")
+        wait_until(lambda: market.earned(THERE) > 0, far, market.validator)
