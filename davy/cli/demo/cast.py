@@ -22,8 +22,8 @@ class Role(StrEnum):
 GOOD: Final = (Role.FIRST_GOOD, Role.SECOND_GOOD)
 CHEATS: Final = (Role.CONSTANT, Role.LOOKUP, Role.RELAY, Role.LIAR)
 STORY: Final = {
-    Role.FIRST_GOOD: "runs what it says; its checkpoint is changed for the other good one in mid-run",
-    Role.SECOND_GOOD: "starts with a weak checkpoint; a good one is swapped in in mid-run",
+    Role.FIRST_GOOD: "runs what it says; in mid-run its checkpoint is swapped for the other good one",
+    Role.SECOND_GOOD: "likewise, with the other checkpoint",
     Role.WEAK: "runs a weak checkpoint and says so",
     Role.CONSTANT: "gives every prompt the same answer",
     Role.LOOKUP: "searches all public text for the prompt's end",

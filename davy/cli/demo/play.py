@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 import anyio
 
 from davy import models
-from davy.cli.demo.cast import Cast, Miner, Role, Validator
+from davy.cli.demo.cast import GOOD, Cast, Miner, Role, Validator
 from davy.cli.demo.claims import Facts
 from davy.cli.demo.live import Seen, Show
 from davy.cli.demo.stage import Stage, StageFailed
@@ -34,6 +34,7 @@ BLOCK_MS: Final = 250
 STAKE: Final = 500 * TOKEN
 _ADVERSARIES: Final = "davy.sims.adversaries"
 _READY_S: Final = 60.0
+_WITH_A_MODEL: Final = (*GOOD, Role.WEAK, Role.LIAR)
 
 
 class Plan(NamedTuple):
@@ -46,8 +47,6 @@ class Plan(NamedTuple):
     swap_after: int = 1
     kill_after: int = 3
     end_after: int = 8
-    second_starts_weak: bool = True
-    """Whether the second good miner's checkpoint is only swapped in in mid-run."""
     wait_epochs: int = 24
     """So many epochs without weights, and the demo gives up."""
     sealed: str = ""
@@ -142,30 +141,27 @@ class Story:
         self.say(f"a ledger makes a block every {BLOCK_MS} ms; subnet 1 seals weights, subnet 2 does not")
 
     async def _start_nodes(self) -> None:
-        async def join(name: str, *more: tuple[str, ...]) -> None:
-            await self.stage.do("register", "--netuid", str(SEALED), "--netuid", str(OPEN), home=name)
-            for words in more:
-                await self.stage.do(*words, home=name)
-
-        # Validators first: their stake must have been held for two epochs before they may vote.
-        stake = ("stake", "add", str(STAKE // TOKEN))
-        await _all([lambda v=v: join(v.name, stake) for v in self.cast.validators], at_once=3)
-        for validator in self.cast.validators:
-            self._start_validator(validator)
-        for miner in self.cast.miners:
-            self._start_miner(miner)
-        joining: list[Callable[[], Coroutine[Any, Any, None]]] = []
-        for miner in self.cast.miners:
-            backend, options = self._backend(miner)
-            if miner.role is Role.LIAR:
-                backend = "huggingface"  # whose files it claims
-            model = ("model", "register", "--backend", backend, *_options(options))
-            joining.append(lambda m=miner, words=model: join(m.name, words))
-        await _all(joining, at_once=5)
-        # what the good miners will change to
-        missing = models.GOOD[1]
-        await self.stage.do("model", "register", "-o", f"folder={models.folder(missing)}", home=self._names()[0])
+        # Validators first: their stake must have been held for two epochs before they may vote. Then who loads a model.
+        await _all([lambda v=v: self._join_validator(v) for v in self.cast.validators], at_once=3)
+        by_load = sorted(self.cast.miners, key=lambda m: m.role not in _WITH_A_MODEL)
+        await _all([lambda m=m: self._join_miner(m) for m in by_load], at_once=4)
         self.say(f"{len(self.cast.miners)} miners and {len(self.cast.validators)} validators are registered")
+
+    async def _join_validator(self, validator: Validator) -> None:
+        await self._register(validator.name)
+        await self.stage.do("stake", "add", str(STAKE // TOKEN), home=validator.name)
+        self._start_validator(validator)
+
+    async def _join_miner(self, miner: Miner) -> None:
+        await self._register(miner.name)
+        backend, options = self._backend(miner)
+        if miner.role is Role.LIAR:
+            backend = "huggingface"  # whose files it claims
+        await self.stage.do("model", "register", "--backend", backend, *_options(options), home=miner.name)
+        self._start_miner(miner)
+
+    async def _register(self, name: str) -> None:
+        await self.stage.do("register", "--netuid", str(SEALED), "--netuid", str(OPEN), home=name)
 
     def _start_miner(self, miner: Miner) -> None:
         backend, options = self._backend(miner)
@@ -176,8 +172,7 @@ class Story:
         tokenizer = {"folder": str(models.folder(models.GOOD[0]))}
         match miner.role:
             case Role.FIRST_GOOD | Role.SECOND_GOOD | Role.WEAK:
-                late = models.WEAK if self.plan.second_starts_weak else models.GOOD[1]
-                first = {Role.FIRST_GOOD: models.GOOD[0], Role.SECOND_GOOD: late}.get(miner.role, models.WEAK)
+                first = dict(zip(GOOD, models.GOOD, strict=True)).get(miner.role, models.WEAK)
                 return "huggingface", {"folder": str(self._link(miner.name, models.folder(first)))}
             case Role.LIAR:
                 return f"{_ADVERSARIES}.liar:Liar", tokenizer
@@ -215,8 +210,7 @@ class Story:
         await self._until_epoch(ledger, first + self.plan.end_after)
 
     async def _swap_checkpoints(self, ledger: RpcLedger) -> None:
-        new = {Role.FIRST_GOOD: models.GOOD[1], Role.SECOND_GOOD: models.GOOD[0]}
-        for role, name in new.items():
+        for role, name in zip(GOOD, reversed(models.GOOD), strict=True):
             miner = self.cast.of(role)
             self._link(miner.name, models.folder(name))
             self.stage.interrupt(miner.name, signal.SIGHUP)

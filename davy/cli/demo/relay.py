@@ -26,7 +26,7 @@ async def play_open_access(stage: Stage, show: Show, phases: dict[str, float]) -
         (Validator("validator", copies=False),),
     )
     began = time.monotonic()
-    plan = Plan(end_after=3, second_starts_weak=False)
+    plan = Plan(end_after=3)
     story = Story(stage, cast, plan, show, {"victim": ("--open",)})
     records, uids = await story.run_plain()
     phases["second run, one miner open to all"] = round(time.monotonic() - began, 2)
