@@ -241,3 +241,6 @@ class Examiner:
             return self._task.parse(challenge, answer.response), ""
         except BadAnswer as e:
             return None, str(e)[:200]
+        except Exception as e:  # a task may be anybody's, and its answers come from anybody: neither ends a validator
+            _log.exception("the task could not read an answer")
+            return None, f"the task could not read it: {type(e).__name__}"
