@@ -172,7 +172,7 @@ class Story:
         tokenizer = {"folder": str(models.folder(models.GOOD[0]))}
         match miner.role:
             case Role.FIRST_GOOD | Role.SECOND_GOOD | Role.WEAK:
-                first = dict(zip(GOOD, models.GOOD, strict=True)).get(miner.role, models.WEAK)
+                first = models.GOOD[GOOD.index(miner.role)] if miner.role in GOOD else models.WEAK
                 return "huggingface", {"folder": str(self._link(miner.name, models.folder(first)))}
             case Role.LIAR:
                 return f"{_ADVERSARIES}.liar:Liar", tokenizer
