@@ -45,6 +45,7 @@ def demo_command(
 
     Exit code 1 if a claim fails.
     """
+    _prepare(report)
     failed = 0
     weakest: list[tuple[float, int, Claim]] = []
     for number in range(seed, seed + (seeds or 1)):
@@ -75,6 +76,16 @@ async def _play(seed: int, fast: bool, report: Path, keep: bool, quiet: bool, sa
                 relay = await play_open_access(stage, show, played.phases)
     facts = played.facts
     return Told(seed, cast, check(facts), played.phases, peak, facts.sealed, facts.sealed_uids, played.news, relay)
+
+
+def _prepare(folder: Path) -> None:
+    """See before the run that the report can be written after it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as e:
+        raise Misconfigured(f"cannot write the report to {folder} ({e.strerror}); choose another --report") from None
 
 
 def _write(folder: Path, told: Told, as_json_: bool) -> None:

@@ -47,7 +47,7 @@ class Plan(NamedTuple):
     swap_after: int = 1
     kill_after: int = 3
     end_after: int = 8
-    wait_epochs: int = 24
+    wait_epochs: int = 60
     """So many epochs without weights, and the demo gives up."""
     sealed: str = ""
     """A hyperparameter of the sealed subnet, switched off by a sabotage."""
