@@ -109,7 +109,9 @@ class IdentityEvidence:
 
     def _judged(self, n: Neuron) -> Verdict | None:
         model_id = n.model[0].model_id if n.model else b""
-        known = self._known.get(model_id)
+        if model_id not in self._known:
+            return Verdict.UNKNOWN  # a validator that has just started pays nobody on trust
+        known = self._known[model_id]
         if known is None:
             return None
         return verdict(list(self._gaps.get(Runner(n.hotkey, model_id), ())), known.calibration)

@@ -74,14 +74,27 @@ def test_a_known_model_earns_nothing_before_it_was_examined() -> None:
 
 
 def test_a_model_that_is_not_at_hand_is_not_judged() -> None:
+    async def registered(model_id: bytes) -> ModelRecord | None:
+        return ModelRecord(Manifest(1, "m", (), "safetensors", b"", "x"), b"c" * 32, 1, 1)
+
     async def nothing(_: object) -> None:
         return None
 
-    evidence = IdentityEvidence(nothing, nothing)
+    evidence = IdentityEvidence(registered, nothing)
     miner = neuron(3, b"x" * 32)
     anyio.run(evidence.prepare, [miner])
     evidence.observe([miner], [Exchange(TextChallenge(ASKED, 0, ""), {miner.hotkey: answer(1.0)})])
     assert evidence.factors([miner], {}) == {miner.hotkey: 1.0}
+
+
+def test_a_validator_that_has_just_started_pays_no_model_it_has_not_looked_for() -> None:
+    async def nothing(_: object) -> None:
+        return None
+
+    evidence = IdentityEvidence(nothing, nothing)
+    miner = neuron(1)
+    assert evidence.factors([miner], {}) == {miner.hotkey: 0.0}
+    assert "too few" in evidence.reason(miner)
 
 
 def test_equal_answers_share_one_reward_and_a_refuted_copy_takes_no_share() -> None:
