@@ -11,6 +11,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
+# Compiled here, once: where PYTHONDONTWRITEBYTECODE is set, every process would compile torch anew, for half a minute.
+INSTALL := $(UV) pip install --quiet --compile-bytecode --python $(BIN)/python
 JOBS ?= 2
 SEEDS ?= 20
 
@@ -28,14 +30,14 @@ $(UV): requirements/uv.txt
 
 # What a contributor and CI need: base, torch, sims and the tools; davy itself is installed in place.
 $(VENV)/dev.stamp: requirements/dev.txt pyproject.toml | $(UV)
-	$(UV) pip install --quiet --python $(BIN)/python --require-hashes --requirement requirements/dev.txt
-	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	$(INSTALL) --require-hashes --requirement requirements/dev.txt
+	$(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 # What the demo needs: base and torch, and the backend that installs davy in place.
 $(VENV)/demo.stamp: requirements/torch.txt requirements/build.txt pyproject.toml | $(UV)
-	$(UV) pip install --quiet --python $(BIN)/python --require-hashes --requirement requirements/torch.txt --requirement requirements/build.txt
-	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	$(INSTALL) --require-hashes --requirement requirements/torch.txt --requirement requirements/build.txt
+	$(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .PHONY: install

@@ -6,16 +6,18 @@ listed.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from davy.models.checkpoint import manifest_of, open_checkpoint
+from davy.models.int8 import quantise
 from davy.network.openai import Choice, CompletionRequest, CompletionResponse, Logprobs
 from davy.tasks.answer import Answer
 from davy.tasks.base import Base, PublicText, renditions
-from davy.tasks.reexecution import Reexecution, manifest_of
+from davy.tasks.reexecution import Reexecution
 from davy.tasks.rule import IntArray
 from davy.tasks.task import FloatArray
 from davy.tasks.text import Text, TextChallenge
@@ -57,10 +59,9 @@ def answers(report: Reporter, task: Text, challenges: Sequence[TextChallenge]) -
     return [task.parse(c, respond([d], task, c.asked)) for c, d in zip(challenges, report(challenges), strict=True)]
 
 
-def model(folder: Path, change: Callable[[Any], None] = lambda _: None) -> Reporter:
-    """An honest miner with the model in a folder, or one that changed its weights before."""
-    run = Reexecution(folder, manifest_of(folder, name=folder.name, licence="none"))
-    change(run.model)
+def model(folder: Path) -> Reporter:
+    """A miner with the model in a folder."""
+    run = Reexecution(folder, manifest_of(open_checkpoint(folder)))
 
     def report(challenges: Sequence[TextChallenge]) -> list[FloatArray]:
         order = sorted(range(len(challenges)), key=lambda i: len(challenges[i].asked.prompt))
@@ -71,16 +72,12 @@ def model(folder: Path, change: Callable[[Any], None] = lambda _: None) -> Repor
     return report
 
 
-def int8(model: Any, *, per_channel: bool = False) -> None:
-    """Round every weight matrix to 255 levels, one scale a matrix or one a row."""
-    import torch
-
-    with torch.no_grad():
-        for p in model.parameters():
-            if p.ndim == 2:
-                largest = p.abs().amax(dim=1, keepdim=True) if per_channel else p.abs().amax()
-                scale = largest.clamp(min=1e-12) / 127
-                p.copy_((p / scale).round() * scale)
+def int8(folder: Path) -> Reporter:
+    """A miner with the model's int8 copy."""
+    with tempfile.TemporaryDirectory() as place:
+        copy = Path(place) / folder.name
+        quantise(folder, copy)
+        return model(copy)
 
 
 def constant(task: Text, text: PublicText) -> Reporter:

@@ -42,7 +42,7 @@ def cast(task: Text, models: Path, good: str, weak: str | None, flood: int) -> d
     if weak is not None:
         miners["weak"] = model(models / weak)
     miners |= {
-        "liar, int8 copy": model(models / good, int8),
+        "liar, int8 copy": int8(models / good),
         "constant": constant(task, text),
         "lookup, text only": Search.published(task, text, prompt_too=False),
         "lookup": search,

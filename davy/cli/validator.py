@@ -59,6 +59,9 @@ _log = logging.getLogger(__name__)
 )
 @click.option("--round", "round_s", type=click.FloatRange(0.1, 3600), default=30.0, show_default=True, help="Seconds.")
 @click.option("--deadline", type=click.FloatRange(0.1, 600), default=20.0, show_default=True, help="Seconds.")
+@click.option(
+    "--parallel", type=click.IntRange(1, 4096), default=Pace().parallel, show_default=True, help="Requests at once."
+)
 @click.option("--source", help="module:Class that gives the weights instead of an examination: to study strategies.")
 @click.option("--means", hidden=True, help="module:function that changes what the examiner works with: for sabotage.")
 @click.option("--verbose", is_flag=True, help="Log what is done.")
@@ -72,6 +75,7 @@ def validator_command(
     challenges: int,
     round_s: float,
     deadline: float,
+    parallel: int,
     source: str | None,
     means: str | None,
     verbose: bool,
@@ -86,7 +90,7 @@ def validator_command(
     if corpus is not None and not corpus.is_dir():
         raise Misconfigured(f"there is no folder {corpus}; name one with .txt, .md or .rst files")
     keys = unlocked(opened, KeyRole.HOTKEY)
-    pace = Pace(challenges, int(round_s * 1000), int(deadline * 1000))
+    pace = Pace(challenges, int(round_s * 1000), int(deadline * 1000), parallel)
     with opened.running():
         run(_validate, opened, keys, read_network(network), netuids, library, corpus, pace, source, means, as_json)
 

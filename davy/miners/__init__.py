@@ -12,8 +12,7 @@ there, and before a request, the brake's guard has its place.
 `backend`               the seam: a stream of tokens out of a request
 `loading`               a backend by name
 `simple`                a backend in one method, for a model of your own
-`huggingface`           a model in this process; `batching` its thread, `llama` and `automodel` its
-                        forward pass, `checkpoint` its folder
+`huggingface`           a model in this process (`davy.models`); `batching` its thread
 `upstream`              a server that speaks OpenAI's API
 `sampling`              from a distribution to a token that can be drawn again
 `vocabulary`            tokens and text

@@ -11,8 +11,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
-from typing import Generic, Protocol, TypeVar
+from typing import Generic
 
 import anyio
 import anyio.to_thread
@@ -24,27 +23,13 @@ from torch import Tensor
 from davy.miners.backend import Piece, Stopped, Tally
 from davy.miners.sampling import pick
 from davy.miners.vocabulary import Unfolding, Vocabulary
+from davy.models.loading import Model, R
 from davy.network.openai import CompletionRequest
 from davy.protocol.errors import Busy
 
 log = logging.getLogger(__name__)
 
 Item = Piece | Tally | Exception
-
-
-class Keepable(Protocol):
-    def keep(self, rows: Sequence[int]) -> None: ...
-
-
-R = TypeVar("R", bound=Keepable)
-
-
-class Model(Protocol[R]):
-    """Next-token logits of several rows at once: `davy.miners.llama`, `davy.miners.automodel`."""
-
-    def start(self, prompts: Sequence[Sequence[int]], room: int) -> tuple[R, Tensor]: ...
-
-    def step(self, rows: R, tokens: Sequence[int]) -> Tensor: ...
 
 
 class Line:

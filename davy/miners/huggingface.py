@@ -10,17 +10,15 @@ from typing import Any
 import torch
 from anyio.streams.memory import MemoryObjectReceiveStream
 
-from davy.miners import llama
 from davy.miners.backend import Piece, Stopped, Tally
 from davy.miners.batching import Batcher, Item, Line
-from davy.miners.checkpoint import Checkpoint, manifest_of, open_checkpoint
 from davy.miners.vocabulary import TokenizerFile
+from davy.models.checkpoint import manifest_of, open_checkpoint
+from davy.models.loading import DTYPES, load_model
 from davy.network.openai import CompletionRequest
 from davy.protocol.errors import Malformed, Misconfigured
 from davy.protocol.limits import MAX_PROMPT_TOKENS
 from davy.protocol.manifest import Manifest
-
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class HuggingFace:
@@ -69,8 +67,7 @@ class HuggingFace:
         self._vocabulary = TokenizerFile(checkpoint.tokenizer)
         self._context = checkpoint.context
         torch.set_num_threads(threads)
-        model = _load(checkpoint, DTYPES[dtype], device)
-        _try(model, self._vocabulary.size, checkpoint.folder)
+        model = load_model(checkpoint, self._vocabulary.size, DTYPES[dtype], device)
         self._batcher = Batcher[Any](
             model,
             self._vocabulary,
@@ -121,27 +118,3 @@ async def _items(receive: MemoryObjectReceiveStream[Item]) -> AsyncGenerator[Pie
         if isinstance(item, Exception):
             raise item
         yield item
-
-
-def _load(checkpoint: Checkpoint, dtype: torch.dtype, device: str) -> Any:
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as e:
-        reason = str(e).splitlines()[0]
-        raise Misconfigured(f"torch cannot use the device {device} ({reason}): choose cpu, or another one") from None
-    shape = llama.shape_of(checkpoint.config)
-    if shape is not None:
-        return llama.Llama(checkpoint, shape, dtype, device)
-    from davy.miners.automodel import AutoModel
-
-    return AutoModel(checkpoint, dtype, device)
-
-
-def _try(model: Any, tokens: int, folder: Path) -> None:
-    """Make one token, so that weights that do not fit each other or the tokenizer are found before anybody asks."""
-    try:
-        _, logits = model.start([[0]], 1)
-    except (RuntimeError, IndexError) as e:
-        raise Misconfigured(f"the weights in {folder} do not fit its config.json: {str(e).splitlines()[0]}") from e
-    if logits.shape[-1] < tokens:
-        raise Misconfigured(f"the tokenizer in {folder} has {tokens} tokens, its model only {logits.shape[-1]}")

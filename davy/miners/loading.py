@@ -17,7 +17,7 @@ from typing import Any, get_type_hints
 import msgspec
 
 from davy.miners.backend import Backend
-from davy.miners.checkpoint import manifest_of, open_checkpoint
+from davy.models.checkpoint import manifest_of, open_checkpoint
 from davy.protocol.errors import DavyError, Misconfigured
 from davy.protocol.manifest import Manifest
 

@@ -1,8 +1,17 @@
 """The small models davy ships, and the text beside them: for demonstrations and tests without a download.
 
 `stdlib-a` and `stdlib-b` are two good models (one architecture, two seeds and orders of the data), `stdlib-weak` a weak
-one; README.md in this folder is their model card, and training/ makes everything here. This room hands out paths and
-text: it imports nothing of davy and no torch, so that a process without a model can read the text.
+one; README.md in this folder is their model card, and training/ makes everything here.
+
+What a model's folder is and how it is run lies here too, since a miner serves one and a validator runs it again.
+
+May import: protocol. Only `loading`, `llama` and `automodel` need torch: a process without a model reads text.
+
+==================  ==================================================================================
+`checkpoint`        a folder, and its manifest
+`loading`           a model in memory; `llama` and `automodel` its forward pass
+`int8`              a cheaper copy
+==================  ==================================================================================
 """
 
 from __future__ import annotations

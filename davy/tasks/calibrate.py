@@ -11,7 +11,8 @@ of int8 weights; otherwise float32 is what is honest.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -20,12 +21,13 @@ import click
 import msgspec
 import numpy as np
 
+from davy.models.checkpoint import manifest_of, open_checkpoint
 from davy.tasks import reexecution
 from davy.tasks.answer import Answer, Position
 from davy.tasks.corpus import Disguised, private_rng
 from davy.tasks.identity import Calibration, Condition, Role, gap, threshold_between, upper_bound
 from davy.tasks.originality import apart
-from davy.tasks.reexecution import Reexecution, manifest_of
+from davy.tasks.reexecution import Reexecution
 from davy.tasks.shape import LISTED
 from davy.tasks.task import Setting
 from davy.tasks.text import Text
@@ -55,19 +57,10 @@ def answer_all(run: Reexecution, prompts: Sequence[str]) -> list[Answer]:
     return [Answer(tuple(r)) for r in reports]
 
 
-def int8(model: Any, *, by_row: bool) -> None:
-    """Round every weight matrix to 255 levels, with one scale, or one a row."""
-    torch: Any = import_module("torch")
-    with torch.no_grad():
-        for p in model.parameters():
-            if p.ndim == 2:
-                largest = p.abs().amax(dim=1, keepdim=True) if by_row else p.abs().amax()
-                scale = largest.clamp(min=1e-12) / 127
-                p.copy_((p / scale).round() * scale)
-
-
 def measure(folder: Path, other: Path | None, early: Path | None, prompts: Sequence[str]) -> list[Measured]:
     """Run every condition."""
+    from davy.models.int8 import quantise
+
     torch: Any = import_module("torch")
     before = torch.get_num_threads()
     reference = _open(folder)
@@ -85,10 +78,11 @@ def measure(folder: Path, other: Path | None, early: Path | None, prompts: Seque
             name, role, gaps, [apart(a.positions[0], e.positions[0]) for a, e in zip(given, expected, strict=True)]
         )
 
-    def changed(change: Callable[[Any], object]) -> Reexecution:
-        run = _open(folder)
-        change(run.model)
-        return run
+    def rounded(*, by_row: bool) -> Reexecution:
+        with tempfile.TemporaryDirectory() as place:
+            copy = Path(place) / folder.name
+            quantise(folder, copy, by_row=by_row)
+            return _open(copy)
 
     torch.set_num_threads(1)
     again = _open(folder)
@@ -96,9 +90,9 @@ def measure(folder: Path, other: Path | None, early: Path | None, prompts: Seque
         hold(f"float32, batch {b}, threads {t}", Role.HONEST, again, batch=b, threads=t)
         for b, t in ((1, 1), (1, 2), (4, 1), (16, 1), (16, 2))
     ]
-    found.append(hold("bfloat16, batch 16", Role.UNDECIDED, changed(lambda m: m.to(torch.bfloat16))))
-    found.append(hold("int8 a matrix", Role.DISHONEST, changed(lambda m: int8(m, by_row=False))))
-    found.append(hold("int8 a row", Role.DISHONEST, changed(lambda m: int8(m, by_row=True))))
+    found.append(hold("bfloat16, batch 16", Role.UNDECIDED, _open(folder, dtype="bfloat16")))
+    found.append(hold("int8 a matrix", Role.DISHONEST, rounded(by_row=False)))
+    found.append(hold("int8 a row", Role.DISHONEST, rounded(by_row=True)))
     found += [hold(name, Role.STRANGER, _open(p)) for name, p in (("early", early), ("other", other)) if p is not None]
     torch.set_num_threads(before)
     return found
@@ -151,7 +145,7 @@ def main() -> None:
     corpus = Disguised.held_out(folder.parent)
     rng = private_rng(b"calibration", netuid=0, epoch=0)
     prompts = [task.challenge(rng, corpus).asked.prompt for _ in range(options.prompts)]
-    manifest = manifest_of(folder, name=folder.name, licence="none")
+    manifest = manifest_of(open_checkpoint(folder))
     weights = next(f.digest.hex() for f in manifest.files if f.name.endswith(".safetensors"))
     made = judge(folder.name, weights, measure(folder, options.other, options.early, prompts))
     (folder / "calibration.json").write_bytes(msgspec.json.format(msgspec.json.encode(made), indent=1) + b"\n")
@@ -161,8 +155,8 @@ def main() -> None:
     )
 
 
-def _open(folder: Path) -> Reexecution:
-    return Reexecution(folder, manifest_of(folder, name=folder.name, licence="none"))
+def _open(folder: Path, *, dtype: str = "float32") -> Reexecution:
+    return Reexecution(folder, manifest_of(open_checkpoint(folder)), dtype=dtype)
 
 
 if __name__ == "__main__":

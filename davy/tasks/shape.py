@@ -49,7 +49,7 @@ class Shapes:
         if self._seen:
             return self._seen[int(rng.integers(len(self._seen)))]
         size = int(np.clip(rng.lognormal(mean=5.4, sigma=0.45), 80, 700))
-        tokens = int(rng.choice([4, 8, 16], p=[0.25, 0.5, 0.25]))
+        tokens = int(rng.choice([2, 4, 8], p=[0.25, 0.5, 0.25]))
         return Shape(size, outgoing(CompletionRequest(model="-", prompt="-", max_tokens=tokens, temperature=0.0)))
 
 

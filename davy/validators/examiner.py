@@ -51,7 +51,8 @@ class Pace(NamedTuple):
     deadline_ms
         After which an answer is no answer. Generous: speed is not scored.
     parallel
-        Requests under way at once.
+        Requests under way at once, over all rounds; the others wait unsent. So a validator on a machine that is too
+        slow for its pace asks later, and no miner is charged with answers that were slow because of it.
     minimum
         Challenges before a miner is paid.
     """
@@ -59,7 +60,7 @@ class Pace(NamedTuple):
     challenges: int = 16
     span_ms: int = 30_000
     deadline_ms: int = 20_000
-    parallel: int = 64
+    parallel: int = 256
     minimum: int = MINIMUM
 
 
@@ -102,6 +103,7 @@ class Examiner:
         self._clock, self._offload = means.clock, means.offload
         self._judging = anyio.Lock()
         # A miner that hangs holds its round up to the deadline; the next ones begin nevertheless.
+        self._slots = anyio.CapacityLimiter(pace.parallel)
         self._under_way = anyio.Semaphore(_JUDGED + -(-pace.deadline_ms // pace.span_ms))
         self.standings = {n: Standings(n, means.store) for n in netuids}
 
@@ -195,11 +197,10 @@ class Examiner:
 
     async def _ask_all(self, r: Round, began: UnixMillis) -> dict[tuple[int, Hotkey], Answered]:
         answers: dict[tuple[int, Hotkey], Answered] = {}
-        limit = anyio.CapacityLimiter(self._pace.parallel)
 
         async def ask(number: int, miner: Neuron, at: int) -> None:
             await self._clock.sleep_until(began + at)
-            async with limit:
+            async with self._slots:
                 request = self._task.request(r.challenges[number])
                 answers[number, miner.hotkey] = await self._challenger.ask(
                     miner, request, deadline_ms=self._pace.deadline_ms

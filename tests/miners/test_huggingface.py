@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from davy.miners.backend import Piece, Tally, identity_of
-from davy.miners.checkpoint import file_digest, open_checkpoint
 from davy.miners.huggingface import HuggingFace
-from davy.miners.llama import Llama
+from davy.models.checkpoint import file_digest, open_checkpoint
+from davy.models.llama import Llama
 from davy.network.openai import CompletionRequest
 from davy.protocol.errors import Busy, Malformed, Misconfigured
 from davy.protocol.manifest import Identity, model_id

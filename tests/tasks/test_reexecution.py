@@ -7,8 +7,9 @@ import msgspec
 import numpy as np
 import pytest
 
+from davy.models.checkpoint import manifest_of, open_checkpoint
 from davy.protocol.errors import Misconfigured
-from davy.tasks.reexecution import Reexecution, check_files, manifest_of
+from davy.tasks.reexecution import Reexecution, check_files
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +19,7 @@ def folder(models: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def run(folder: Path) -> Reexecution:
-    return Reexecution(folder, manifest_of(folder, name="weak", licence="none"))
+    return Reexecution(folder, manifest_of(open_checkpoint(folder)))
 
 
 def test_batches_of_any_size_say_the_same(run: Reexecution) -> None:
@@ -41,7 +42,7 @@ def test_each_position_is_given_the_tokens_before_it(run: Reexecution) -> None:
 
 
 def test_another_file_is_refused(folder: Path, tmp_path: Path) -> None:
-    manifest = manifest_of(folder, name="weak", licence="none")
+    manifest = manifest_of(open_checkpoint(folder))
     copy = tmp_path / "copy"
     shutil.copytree(folder, copy)
     check_files(copy, manifest)
@@ -60,21 +61,22 @@ def test_files_beside_the_manifest_are_not_seen(folder: Path, tmp_path: Path, ru
     copy = tmp_path / "copy"
     shutil.copytree(folder, copy)
     (copy / "adapter_config.json").write_text('{"peft_type": "LORA", "base_model_name_or_path": "elsewhere"}')
-    again = Reexecution(copy, manifest_of(copy, name="weak", licence="none"))
+    again = Reexecution(copy, manifest_of(open_checkpoint(copy)))
     ours, theirs = (r.log_probabilities(["Return the"], [[5]])[0] for r in (run, again))
     assert np.array_equal(ours, theirs)
 
 
 def test_what_is_no_model_is_refused(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(Misconfigured, match="must hold"):
-        manifest_of(tmp_path, name="x", licence="none")
+    with pytest.raises(Misconfigured, match=r"no config\.json"):
+        manifest_of(open_checkpoint(tmp_path))
     with pytest.raises(Misconfigured, match="no folder"):
-        manifest_of(tmp_path / "nowhere", name="x", licence="none")
-    claimed = msgspec.structs.replace(manifest_of(folder, name="weak", licence="none"), format="opaque")
+        manifest_of(open_checkpoint(tmp_path / "nowhere"))
+    claimed = msgspec.structs.replace(manifest_of(open_checkpoint(folder)), format="opaque")
     with pytest.raises(Misconfigured, match="opaque"):
         Reexecution(folder, claimed)
     copy = tmp_path / "copy"
     shutil.copytree(folder, copy)
-    (copy / "config.json").write_text("{}")
-    with pytest.raises(Misconfigured, match="no model can be loaded"):
-        Reexecution(copy, manifest_of(copy, name="weak", licence="none"))
+    config = msgspec.json.decode((copy / "config.json").read_bytes())
+    (copy / "config.json").write_bytes(msgspec.json.encode(config | {"num_attention_heads": 3}))
+    with pytest.raises(Misconfigured, match="do not fit"):
+        Reexecution(copy, manifest_of(open_checkpoint(copy)))

@@ -67,7 +67,7 @@ def test_searching_and_repeating_earn_nothing(task: Text, models: Path, seed: in
 def test_better_models_earn_more_and_an_int8_copy_as_much(task: Text, models: Path) -> None:
     """Skill alone does not find the copy; identity must (test_identity)."""
     miners = {"good": model(models / "stdlib-a"), "weak": model(models / "stdlib-weak")}
-    miners["copy"] = model(models / "stdlib-a", int8)
+    miners["copy"] = int8(models / "stdlib-a")
     d = measure(task, models, miners, 0, 128)
     good, weak = (observe(EMPTY, d[name]) for name in ("good", "weak"))
     assert good.skill > 2 * good.error

@@ -63,7 +63,7 @@ def demo_command(
 async def _play(seed: int, fast: bool, report: Path, keep: bool, quiet: bool, sabotage: str | None) -> Told:
     cast = deal(seed)
     cause = SABOTAGE[sabotage] if sabotage else None
-    plan = Plan()._replace(sealed=cause.sealed if cause else "", end_after=6 if fast else Plan().end_after)
+    plan = Plan()._replace(sealed=cause.sealed if cause else "", end_after=7 if fast else Plan().end_after)
     root = report / f"seed-{seed}" if keep else Path(tempfile.mkdtemp(prefix="davy-demo-"))
     with Show(cast, quiet=quiet) as show:
         async with on_stage(root, keep=keep) as stage:

@@ -40,7 +40,7 @@ class Facts(NamedTuple):
     stakes
         By validator's name, in base units, at the start.
     swap
-        Epoch of the sealed subnet in which the last checkpoint was swapped.
+        Epoch of the sealed subnet in which the first checkpoint was swapped.
     schedule
         What should have been issued by the height of `issuance`.
     survived

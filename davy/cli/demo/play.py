@@ -44,9 +44,12 @@ class Plan(NamedTuple):
     challenges: int = 16
     round_s: float = 2.0
     deadline_s: float = 5.0
-    swap_after: int = 1
-    kill_after: int = 3
-    end_after: int = 8
+    parallel: int = 16
+    """Few, so that the demo is only slower on a slow machine."""
+    swap_after: tuple[int, int] = (1, 3)
+    """One good miner's checkpoint after the other's: what a copier saw is twice no longer so."""
+    kill_after: int = 5
+    end_after: int = 9
     wait_epochs: int = 60
     """So many epochs without weights, and the demo gives up."""
     sealed: str = ""
@@ -101,14 +104,15 @@ class Story:
                 return Played(await self._facts(ledger), self.phases, self.news)
 
     async def run_plain(self) -> tuple[list[EpochRecord], dict[str, Uid]]:
-        """Play without swap and kills; return the open subnet's epochs and everybody's UID there."""
+        """Play without swap and kills; return the open subnet's epochs since all miners are paid, and UIDs."""
         await self._make_keys()
         await self._start_ledger()
         async with self._ledger() as ledger:
             await self._start_nodes()
-            first = await self._until_weights_pay(ledger)
+            first = await self._until_weights_pay(ledger, len(self.cast.miners))
             await self._until_epoch(ledger, first + self.plan.end_after)
-            return await self._records(ledger, OPEN), await self._uids(ledger, OPEN)
+            records = await self._records(ledger, OPEN)
+            return [r for r in records if r.epoch > first], await self._uids(ledger, OPEN)
 
     def say(self, line: str) -> None:
         """Tell a piece of news."""
@@ -197,25 +201,26 @@ class Story:
             words += ["--source", f"{_ADVERSARIES}.copy_weights:CopyWeights"]
         else:
             words += ["--challenges", str(self.plan.challenges), "--round", str(self.plan.round_s)]
-            words += ["--deadline", str(self.plan.deadline_s)]
+            words += ["--deadline", str(self.plan.deadline_s), "--parallel", str(self.plan.parallel)]
         self.stage.start(validator.name, *words, *self.changes.get(validator.name, ()))
 
     async def _market(self, ledger: RpcLedger) -> None:
         first = await self._until_weights_pay(ledger)
         self.say(f"epoch {first}: the first weights pay")
-        await self._until_epoch(ledger, first + self.plan.swap_after)
-        await self._swap_checkpoints(ledger)
+        for role, after in zip(GOOD, self.plan.swap_after, strict=True):
+            await self._until_epoch(ledger, first + after)
+            await self._swap_checkpoint(ledger, role)
         await self._until_epoch(ledger, first + self.plan.kill_after)
         await self._kill_three(ledger)
         await self._until_epoch(ledger, first + self.plan.end_after)
 
-    async def _swap_checkpoints(self, ledger: RpcLedger) -> None:
-        for role, name in zip(GOOD, reversed(models.GOOD), strict=True):
-            miner = self.cast.of(role)
-            self._link(miner.name, models.folder(name))
-            self.stage.interrupt(miner.name, signal.SIGHUP)
-        self._swap = (await ledger.metagraph(SEALED)).subnet.epoch
-        self.say(f"epoch {self._swap}: the good miners' checkpoints are swapped")
+    async def _swap_checkpoint(self, ledger: RpcLedger, role: Role) -> None:
+        miner = self.cast.of(role)
+        self._link(miner.name, models.folder(models.GOOD[1 - GOOD.index(role)]))
+        self.stage.interrupt(miner.name, signal.SIGHUP)
+        epoch = (await ledger.metagraph(SEALED)).subnet.epoch
+        self._swap = self._swap or epoch
+        self.say(f"epoch {epoch}: the {role} miner's checkpoint is swapped for the other good one")
 
     async def _kill_three(self, ledger: RpcLedger) -> None:
         """Kill a miner, a validator and the ledger, and see whether each comes back with what it had."""
@@ -274,9 +279,9 @@ class Story:
         names = self._hotkeys()
         return {names[n.hotkey]: n.uid for n in (await ledger.metagraph(netuid)).neurons if n.hotkey in names}
 
-    async def _until_weights_pay(self, ledger: RpcLedger) -> int:
+    async def _until_weights_pay(self, ledger: RpcLedger, miners: int = 1) -> int:
         last = (await ledger.metagraph(SEALED)).subnet.epoch + self.plan.wait_epochs
-        return await self._until(ledger, lambda m: any(n.incentive for n in m.neurons), last)
+        return await self._until(ledger, lambda m: sum(n.incentive > 0 for n in m.neurons) >= miners, last)
 
     async def _until_epoch(self, ledger: RpcLedger, epoch: int) -> None:
         await self._until(ledger, lambda m: m.subnet.epoch >= epoch, epoch + 1)

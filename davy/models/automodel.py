@@ -1,4 +1,4 @@
-"""Any causal language model that `transformers` knows: slower to import than `davy.miners.llama`, the same use."""
+"""Any causal language model that `transformers` knows: slower to import than `davy.models.llama`, the same use."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
-from davy.miners.checkpoint import Checkpoint
+from davy.models.checkpoint import Checkpoint
 from davy.protocol.errors import Misconfigured
 
 
@@ -50,23 +50,30 @@ class AutoModel:
 
     def start(self, prompts: Sequence[Sequence[int]], room: int) -> tuple[CachedRows, Tensor]:
         """Read prompts; return their rows and [B, V] next-token logits. The cache makes its own room."""
-        longest = max(map(len, prompts))
-        ids = torch.tensor([[0] * (longest - len(p)) + list(p) for p in prompts], device=self._device)
-        mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts], device=self._device)
-        rows = CachedRows(mask, None)
-        return rows, self._forward(ids, rows)
+        ids, rows = self._padded(prompts)
+        return rows, self._forward(ids, rows)[:, -1]
+
+    def read(self, sequences: Sequence[Sequence[int]], last: int) -> Tensor:
+        """Return [B, last, V]: at each of the last positions of every sequence, the logits of the token after it."""
+        return self._forward(*self._padded(sequences), last)
 
     def step(self, rows: CachedRows, tokens: Sequence[int]) -> Tensor:
         """Append one token to each row; return [B, V] logits."""
         rows.mask = torch.cat((rows.mask, rows.mask.new_ones(len(tokens), 1)), -1)
-        return self._forward(torch.tensor(tokens, device=self._device)[:, None], rows)
+        return self._forward(torch.tensor(tokens, device=self._device)[:, None], rows)[:, -1]
+
+    def _padded(self, sequences: Sequence[Sequence[int]]) -> tuple[Tensor, CachedRows]:
+        longest = max(map(len, sequences))
+        ids = torch.tensor([[0] * (longest - len(s)) + list(s) for s in sequences], device=self._device)
+        mask = torch.tensor([[0] * (longest - len(s)) + [1] * len(s) for s in sequences], device=self._device)
+        return ids, CachedRows(mask, None)
 
     @torch.inference_mode()
-    def _forward(self, ids: Tensor, rows: CachedRows) -> Tensor:
+    def _forward(self, ids: Tensor, rows: CachedRows, last: int = 1) -> Tensor:
         positions = (rows.mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :]
         out = self._model(
             input_ids=ids, attention_mask=rows.mask, position_ids=positions, past_key_values=rows.cache,
-            use_cache=True, logits_to_keep=1,
+            use_cache=True, logits_to_keep=last,
         )  # fmt: skip
         rows.cache = out.past_key_values
-        return out.logits[:, -1]
+        return out.logits

@@ -1,7 +1,7 @@
 """A Llama in plain torch, for a start in a fraction of the time: importing `transformers`' one costs more than torch.
 
 The architecture is that of `transformers`' LlamaForCausalLM, whose logits a test compares with these; a checkpoint of
-any other kind goes through `davy.miners.automodel`. Rows of different length are padded on the left; padding is never
+any other kind goes through `davy.models.automodel`. Rows of different length are padded on the left; padding is never
 attended to and shifts no position, so a row's logits are those it has alone, up to rounding.
 """
 
@@ -17,7 +17,7 @@ from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariable
 from torch import Tensor
 from torch.nn.functional import embedding, linear, scaled_dot_product_attention, silu
 
-from davy.miners.checkpoint import Checkpoint
+from davy.models.checkpoint import Checkpoint
 from davy.protocol.errors import Misconfigured
 
 
@@ -117,22 +117,30 @@ class Llama:
 
     def start(self, prompts: Sequence[Sequence[int]], room: int) -> tuple[Rows, Tensor]:
         """Read prompts; return their rows, with room for so many further tokens, and [B, V] next-token logits."""
-        longest = max(map(len, prompts))
-        padding = torch.tensor([longest - len(p) for p in prompts], device=self._device)
-        shape = (len(prompts), self._kv_heads, longest + room, self._width)
-        keys, values = (
-            [torch.zeros(shape, dtype=self._dtype, device=self._device) for _ in range(self._layers)] for _ in range(2)
-        )
-        rows = Rows(padding, keys, values)
-        ids = torch.tensor([[0] * (longest - len(p)) + list(p) for p in prompts], device=self._device)
-        return rows, self._forward(ids, rows)
+        ids, rows = self._padded(prompts, room)
+        return rows, self._forward(ids, rows)[:, -1]
+
+    def read(self, sequences: Sequence[Sequence[int]], last: int) -> Tensor:
+        """Return [B, last, V]: at each of the last positions of every sequence, the logits of the token after it."""
+        return self._forward(*self._padded(sequences, 0), last)
 
     def step(self, rows: Rows, tokens: Sequence[int]) -> Tensor:
         """Append one token to each row; return [B, V] logits."""
-        return self._forward(torch.tensor(tokens, device=self._device)[:, None], rows)
+        return self._forward(torch.tensor(tokens, device=self._device)[:, None], rows)[:, -1]
+
+    def _padded(self, sequences: Sequence[Sequence[int]], room: int) -> tuple[Tensor, Rows]:
+        """[B, T] ids, and rows with room for them and so many further tokens."""
+        longest = max(map(len, sequences))
+        padding = torch.tensor([longest - len(s) for s in sequences], device=self._device)
+        shape = (len(sequences), self._kv_heads, longest + room, self._width)
+        keys, values = (
+            [torch.zeros(shape, dtype=self._dtype, device=self._device) for _ in range(self._layers)] for _ in range(2)
+        )
+        ids = torch.tensor([[0] * (longest - len(s)) + list(s) for s in sequences], device=self._device)
+        return ids, Rows(padding, keys, values)
 
     @torch.inference_mode()
-    def _forward(self, ids: Tensor, rows: Rows) -> Tensor:
+    def _forward(self, ids: Tensor, rows: Rows, last: int = 1) -> Tensor:
         count, begin = ids.shape[1], rows.length
         rows.length = end = begin + count
         column = torch.arange(begin, end, device=self._device)
@@ -157,7 +165,7 @@ class Llama:
             h = self._normed(x, block["post_attention_layernorm"])
             gated = silu(linear(h, block["mlp.gate_proj"])) * linear(h, block["mlp.up_proj"])
             x = x + linear(gated, block["mlp.down_proj"])
-        return linear(self._normed(x[:, -1], self._norm), self._head)
+        return linear(self._normed(x[:, -last:], self._norm), self._head)
 
     def _normed(self, x: Tensor, weight: Tensor) -> Tensor:
         """RMSNorm, its mean in float32."""

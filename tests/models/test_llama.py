@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from davy.miners.checkpoint import open_checkpoint
-from davy.miners.llama import Llama, shape_of
+from davy.models.checkpoint import open_checkpoint
+from davy.models.llama import Llama, shape_of
 from tests.miners import tiny
 
 PROMPTS = [[5, 17, 200, 3], [99], [7, 7, 7, 8, 9, 250, 31, 64, 12], [1, 2]]
@@ -22,7 +22,7 @@ def plain(folder: Path) -> Llama:
 
 
 def through_transformers(folder: Path) -> Any:
-    from davy.miners.automodel import AutoModel
+    from davy.models.automodel import AutoModel
 
     return AutoModel(open_checkpoint(folder), torch.float32, "cpu")
 
@@ -69,6 +69,14 @@ def test_rows_that_stay_do_not_notice_those_that_leave(tmp_path: Path, make: Cal
     for row, (prompt, first, second) in enumerate([(PROMPTS[2], 3, 5), (PROMPTS[3], 4, 6)]):
         _, alone = model.start([[*prompt, first, second]], 0)
         torch.testing.assert_close(after[row], alone[0], atol=2e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("make", [plain, through_transformers])
+def test_a_sequence_read_at_once_says_what_it_says_token_by_token(tmp_path: Path, make: Callable[[Path], Any]) -> None:
+    model = make(tiny.write(tmp_path / "m", seed=7))
+    whole = [[*prompt, 10 + i, 11 + i] for i, prompt in enumerate(PROMPTS)]
+    expected = torch.stack(run(model, PROMPTS, 2), 1)
+    torch.testing.assert_close(model.read(whole, 3), expected, atol=2e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
