@@ -26,7 +26,7 @@ def quantise(folder: Path, copy: Path, *, by_row: bool = False) -> None:
 
 
 def _rounded(tensor: npt.NDArray[Any], *, by_row: bool) -> npt.NDArray[Any]:
-    wide: Any = tensor.astype(np.float32)
-    largest: Any = np.abs(wide).max(axis=1 if by_row else None, keepdims=True)
-    scale = np.maximum(largest, 1e-12) / 127
-    return (np.round(wide / scale) * scale).astype(tensor.dtype)
+    wide = np.asarray(tensor, dtype=np.float32)
+    largest = np.max(np.abs(wide), axis=1 if by_row else None, keepdims=True)
+    scale = np.maximum(largest, np.float32(1e-12)) / np.float32(127)
+    return np.asarray(np.round(wide / scale) * scale, dtype=tensor.dtype)

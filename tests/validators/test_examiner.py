@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+from types import SimpleNamespace
 from typing import Any, cast
 
+import anyio
 import pytest
 
 from davy.network.openai import CompletionRequest, CompletionResponse
 from davy.protocol.errors import BadAnswer
 from davy.validators.challenger import Answered
-from davy.validators.examiner import Examiner, Means, Pace
+from davy.validators.examiner import Examiner, Means, Pace, Round
 from tests.twins import LoopClock, MemoryStore, SeededEntropy
 
 
@@ -44,3 +46,39 @@ def test_an_answer_that_its_task_fails_on_is_an_absent_one(
     answer = Answered(CompletionResponse("id", 0, "m", []), "")
     asked = CompletionRequest("m", "p")
     assert examiner._parse(asked, answer) == (None, reason)  # pyright: ignore[reportPrivateUsage]
+
+
+class Slow:
+    """Somebody who asks, and counts how many questions wait for an answer."""
+
+    head = cast("Any", None)
+
+    def __init__(self) -> None:
+        self.waiting = self.most = 0
+
+    async def ask(self, miner: object, request: object, *, deadline_ms: int) -> Answered:
+        self.waiting += 1
+        self.most = max(self.most, self.waiting)
+        await anyio.lowlevel.checkpoint()
+        self.waiting -= 1
+        return Answered(None, "late")
+
+
+class Asking:
+    def request(self, c: object) -> object:
+        return c
+
+
+@pytest.mark.anyio
+async def test_all_rounds_together_keep_to_one_limit() -> None:
+    nothing, slow = cast("Any", None), Slow()
+    means = Means(
+        cast("Any", Asking()), nothing, slow, (), nothing, MemoryStore(), SeededEntropy(), LoopClock(), nothing
+    )
+    examiner = Examiner([1], b"o" * 32, means, Pace(parallel=5))
+    miners = [cast("Any", SimpleNamespace(hotkey=bytes([i]))) for i in range(4)]
+    r = Round(list(range(6)), miners, [], [0] * 24)
+    async with anyio.create_task_group() as tasks:
+        for _ in range(3):
+            tasks.start_soon(examiner._ask_all, r, 0)  # pyright: ignore[reportPrivateUsage]
+    assert slow.most == 5
