@@ -44,7 +44,7 @@ $(VENV)/demo.stamp: requirements/torch.txt requirements/build.txt pyproject.toml
 install: $(VENV)/dev.stamp ## the environment of a contributor, in .venv
 
 .PHONY: demo
-demo: $(VENV)/demo.stamp ## the whole market in one minute: miners, cheats, validators, a ledger, and the claims checked
+demo: $(VENV)/demo.stamp ## a whole market: miners, cheats, validators, a ledger, and the claims checked
 	$(BIN)/davy demo
 
 .PHONY: demo-seeds
@@ -57,7 +57,7 @@ test: $(VENV)/dev.stamp ## all tests, on JOBS (2) processes
 	$(BIN)/python -m pytest tests/market -m "not market"
 
 .PHONY: market
-market: $(VENV)/dev.stamp ## the demo with every claim under three seeds, and each claim's cause switched off; ten minutes
+market: $(VENV)/dev.stamp ## the demo under three seeds, and each claim's cause switched off; ten minutes
 	$(BIN)/python -m pytest tests/market
 
 .PHONY: check

@@ -14,7 +14,7 @@ from training.text import Rows
 from training.tokenizer import learn
 from training.train import Run, rate_at, train
 
-RUN = Run(name="tiny", seed=5, steps=6, shape="weak", rows=2, rate=4e-3, threads=1, early=3)
+RUN = Run(name="tiny", seed=5, steps=6, shape="weak", rows=2, rate=4e-3, threads=1, early=3, compute="float32")
 
 
 @pytest.fixture(scope="module")
