@@ -29,7 +29,7 @@ def facts(
     plain = EpochRecord(2, 5, 50, 100, 0, miners, (*(0,) * 7, 99, 100, 100), ())
     issuance = Issuance(50, issued, issued, 0, 0, 0, 0, 0, 0)
     stakes = {f"v{i}": 1 for i in range(3)}
-    return claims.Facts(played, [sealed], [plain], uids, uids, stakes, 5, issuance, 10, {"the ledger": lost})
+    return claims.Facts(played, [sealed], [plain], uids, uids, stakes, 5, issuance, 10, "v2", {"the ledger": lost})
 
 
 HONEST = {Role.FIRST_GOOD: 100, Role.SECOND_GOOD: 80, Role.WEAK: 10, Role.LOOKUP: 4}

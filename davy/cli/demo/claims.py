@@ -14,6 +14,8 @@ from davy.protocol.chain import EpochRecord, Issuance
 from davy.protocol.words import Uid
 
 CHEAT_SHARE: Final = 0.05
+COPIER_LOSS: Final = 0.02
+"""By so much at least sealing must cost the copier: what two equal subnets differ by is less."""
 
 
 class Claim(NamedTuple):
@@ -43,6 +45,8 @@ class Facts(NamedTuple):
         Epoch of the sealed subnet in which the first checkpoint was swapped.
     schedule
         What should have been issued by the height of `issuance`.
+    killed
+        Name of the validator that is killed: what that costs it is not counted for the copier.
     survived
         What each kill should not have lost, by the name of what was killed: empty when nothing was lost.
     """
@@ -56,6 +60,7 @@ class Facts(NamedTuple):
     swap: int
     issuance: Issuance
     schedule: int
+    killed: str
     survived: Mapping[str, str]
 
 
@@ -82,10 +87,10 @@ def dividends(records: Sequence[EpochRecord], uid: Uid) -> int:
 
 
 def copier_ratio(facts: Facts, records: Sequence[EpochRecord], uids: Mapping[str, Uid]) -> float:
-    """Dividends per stake of the weight copier ÷ those of the honest validators, from the swap on."""
+    """Dividends per stake of the weight copier ÷ those of an honest validator, from the first swap on."""
     after = [r for r in records if r.epoch >= facts.swap]
     per_stake = {v: dividends(after, uids[v.name]) / facts.stakes[v.name] for v in facts.cast.validators}
-    honest = [x for v, x in per_stake.items() if not v.copies]
+    honest = [x for v, x in per_stake.items() if not v.copies and v.name != facts.killed]
     copier = next(x for v, x in per_stake.items() if v.copies)
     return copier / max(sum(honest) / len(honest), 1e-12)
 
@@ -125,8 +130,9 @@ def _copier(facts: Facts) -> Claim:
     openly = copier_ratio(facts, facts.open, facts.open_uids)
     return Claim(
         "weight copier",
-        f"per stake the copier earns {sealed:.3f} of an honest validator under commit–reveal, {openly:.3f} without",
-        openly - sealed,
+        f"per stake the copier earns {sealed:.3f} of an honest validator under commit–reveal, {openly:.3f} "
+        f"without, at least {COPIER_LOSS} more",
+        openly - sealed - COPIER_LOSS,
     )
 
 

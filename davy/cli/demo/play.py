@@ -267,7 +267,8 @@ class Story:
             self._survived["a miner"] = await self._lost_by(self._killed, sealed_uids)
         return Facts(
             self.cast, sealed, await self._records(ledger, OPEN), sealed_uids, await self._uids(ledger, OPEN),
-            {v.name: STAKE for v in self.cast.validators}, self._swap, issuance, schedule, self._survived,
+            {v.name: STAKE for v in self.cast.validators}, self._swap, issuance, schedule,
+            self._killed.validator.name if self._killed else "", self._survived,
         )  # fmt: skip
 
     async def _records(self, ledger: RpcLedger, netuid: int) -> list[EpochRecord]:
