@@ -16,6 +16,8 @@ class Attack(NamedTuple):
     run: Callable[[], object]
     error: type[Refused]
     culprits: tuple[Identifier, ...] = ()
+    says: str = ""
+    """What the sentence must contain, where the same error could have another reason."""
 
     def is_refused(self) -> None:
         with pytest.raises(self.error) as refused:
@@ -23,5 +25,6 @@ class Attack(NamedTuple):
         assert type(refused.value) is self.error
         assert getattr(refused.value, "culprits", ()) == self.culprits
         message = str(refused.value)
+        assert self.says in message
         assert "\n" not in message
         assert 20 < len(message) < 300

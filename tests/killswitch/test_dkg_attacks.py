@@ -145,6 +145,8 @@ def wrong_proofs() -> Iterator[Attack]:
         return lambda: check_round1(Terms(3, TERMS.members, session), [*packages, package])
 
     yield Attack("package of another session", in_session(proven(polynomial, TWO, other)), Misbehaved, (TWO,))
+    mislabelled = replace(proven(polynomial, TWO, session), context=other)
+    yield Attack("a right package with another session's label", in_session(mislabelled), Misbehaved, (TWO,))
     yield Attack("package of no session", in_session(proven(polynomial, TWO)), Misbehaved, (TWO,))
     yield Attack(
         "proof replayed from another session",

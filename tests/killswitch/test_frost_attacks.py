@@ -275,12 +275,15 @@ def wrong_public_packages() -> Iterator[Attack]:
         return replace(public, verifying_shares=changed)
 
     for name, bad in wrong.POINTS.items():
-        yield Attack(f"group key {name}", checked(replace(public, group_key=bad)), Malformed)
-        yield Attack(f"verifying share {name}", checked(shares(*rows[:4], replace(rows[4], point=bad))), Malformed)
+        spoilt = shares(*rows[:4], replace(rows[4], point=bad))
+        yield Attack(
+            f"group key {name}", checked(replace(public, group_key=bad)), Malformed, says="the group key is no"
+        )
+        yield Attack(f"verifying share {name}", checked(spoilt), Malformed, says="share of keyholder 5 is no point")
     moved = [replace(r, point=add_points(r.point, wrong.BASE)) for r in rows]
     for place in range(5):
-        spoilt = [*rows[:place], moved[place], *rows[place + 1 :]]
-        yield Attack(f"verifying share {place} moved", checked(shares(*spoilt)), Malformed)
+        mixed = [*rows[:place], moved[place], *rows[place + 1 :]]
+        yield Attack(f"verifying share {place} moved", checked(shares(*mixed)), Malformed)
     yield Attack(
         "group key moved", checked(replace(public, group_key=add_points(public.group_key, wrong.BASE))), Malformed
     )
