@@ -27,7 +27,9 @@ def show_table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], *, as_
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(*columns, title=title or None, title_justify="left", box=None, pad_edge=False)
+    if title:  # not the table's own, which is wrapped at its width
+        click.echo(title)
+    table = Table(*columns, box=None, pad_edge=False)
     for row in rows:
         table.add_row(*(str(row[c]) for c in columns))
     console = Console()

@@ -58,10 +58,13 @@ async def _why(home: Home, network: Network, netuid: int, uid: int, last: int, a
     if as_json:
         click.echo(msgspec.json.encode({**summary, "verdicts": [_row(v) for v in verdicts]}))
         return
-    title = (
-        f"UID {uid}: skill {summary['skill']} ± {summary['error']} nats over {standing.count} challenges, "
-        f"weight before identity and originality {summary['weight']}"
-    )
+    title = f"UID {uid}: no answer was scored yet"
+    if standing.count:
+        error = f" ± {summary['error']}" if standing.count > 1 else ""
+        title = (
+            f"UID {uid}: skill {summary['skill']}{error} nats over {standing.count} challenges, "
+            f"weight before identity and originality {summary['weight']}"
+        )
     show_table(("time", "difference", "reason"), [_row(v) for v in verdicts], as_json=False, title=title)
 
 
