@@ -11,20 +11,23 @@ from davy.killswitch.dkg import Round1Package, Round2Share
 from davy.killswitch.echo import Echo, Round1Statement, Session, SignedEcho, SignedRound1, Transcript
 from davy.killswitch.frost import SignatureShare, SigningCommitments, SigningPackage
 from davy.killswitch.keys import KeyPackage, PublicKeyPackage
+from davy.protocol.attestation import Attestation, SignedAttestation
 from davy.protocol.chain import Header, Proof, SignedHeader
 from davy.protocol.encoding import Wire
 from davy.protocol.genesis import Genesis
 from davy.protocol.limits import ChainParameters, Hyperparameters
 from davy.protocol.manifest import Manifest
+from davy.protocol.order import Order, SignedOrder
 from davy.protocol.receipt import Receipt, SignedReceipt
+from davy.protocol.roster import Roster
 from davy.protocol.signing import Domain, prefix
 from davy.protocol.transaction import SignedTx, TxBody
 
 NAMED_OUTRIGHT: list[type[Wire]] = [
     TxBody, SignedTx, Header, SignedHeader, Receipt, SignedReceipt, Manifest, Genesis, Proof,
-    ChainParameters, Hyperparameters,
     KeyPackage, PublicKeyPackage, SigningCommitments, SigningPackage, SignatureShare,
     Round1Package, Round2Share, Session, Round1Statement, SignedRound1, Echo, SignedEcho, Transcript,
+    ChainParameters, Hyperparameters, Roster, Order, SignedOrder, Attestation, SignedAttestation,
 ]  # fmt: skip
 HASHED = ["_Consent", "_Subject", "_Commitment"]
 
