@@ -178,7 +178,7 @@ def heartbeat(s: BrakeState, v: VerifiedOrder, own: UnixMillis) -> UnixMillis | 
 
 
 def forget(s: BrakeState, at: Clocks) -> BrakeState:
-    """Drop what can matter no more at these or later clocks, whatever arrives; no verdict changes by it.
+    """Drop what can matter no more at these or later clocks, whatever arrives: no verdict becomes another.
 
     That is a LEASE that lapsed, and what a replaced roster signed and was not carried, once it can neither last nor
     count in the allowance. So a tombstone goes no sooner than the HALTs that it ends. INSTALLs never go.

@@ -46,7 +46,7 @@ class Halted(NamedTuple):
 
 
 class Lapsed(NamedTuple):
-    """A systemic model without a LEASE: the last one ran out at `ended`, or there is none that is not void."""
+    """A systemic model without a LEASE: the last one known ran out at `ended`, or none is known that is not void."""
 
     ended: UnixMillis | None
 
