@@ -20,11 +20,13 @@ from davy.protocol.ports import SignedRequest
 
 # Possessive quantifiers: nothing is tried twice, so these match in linear time.
 _KEY: Final = r"[a-z*][a-z0-9_.*-]{0,31}+"
-_STRING: Final = r'"[ !#-\[\]-~]*+(?:\\["\\][ !#-\[\]-~]*+)*+"'
-_VALUE: Final = rf"(?:{_STRING}|-?[0-9]{{1,15}}+)"
+_CHARS: Final = r'[ !#-\[\]-~]*+(?:\\["\\][ !#-\[\]-~]*+)*+'
+_STRING: Final = f'"{_CHARS}"'
+_INTEGER: Final = r"(?:0|-?[1-9][0-9]{0,14}+)"
+_VALUE: Final = f"(?:{_STRING}|{_INTEGER})"
 _INPUT: Final = re.compile(rf"({_KEY})=(\(((?:{_STRING}(?: {_STRING})*+)?+)\)((?:;{_KEY}={_VALUE})*+))")
 _COMPONENT: Final = re.compile(_STRING)
-_PARAMETER: Final = re.compile(rf";({_KEY})=({_VALUE})")
+_PARAMETER: Final = re.compile(f';({_KEY})=(?:"({_CHARS})"|({_INTEGER}))')
 _SIGNATURE: Final = re.compile(rf"({_KEY})=:([A-Za-z0-9+/]{{86}}==):")
 _ESCAPED: Final = re.compile(r"\\(.)")
 
@@ -51,9 +53,12 @@ def parse_signature_input(value: str) -> SignatureInput:
         raise Malformed('signature-input is not one canonical member such as davy=("@method");created=1;keyid="…"')
     label, text, components, parameters = found.groups()
     names = _component_names(components)
-    pairs = _PARAMETER.findall(parameters)
-    values = {name: _bare_item(item) for name, item in pairs}
-    if len(set(names)) != len(names) or len(values) != len(pairs):
+    found_parameters = _PARAMETER.findall(parameters)
+    values: dict[str, int | str] = {
+        name: int(number) if number else _ESCAPED.sub(r"\1", chars) if "\\" in chars else chars
+        for name, chars, number in found_parameters
+    }
+    if len(set(names)) != len(names) or len(values) != len(found_parameters):
         raise Malformed("signature-input names a component or a parameter twice; name each once")
     return SignatureInput(label, names, values, text)
 
@@ -107,15 +112,15 @@ def signature_base(values: Mapping[str, str], components: Iterable[str], text: s
     Malformed
         A component is missing, or its value is not printable ASCII; a tab, which the RFC allows, is not taken.
     """
+    names = tuple(components)
     try:
-        lines = [f'"{name}": {values[name]}' for name in components]
+        signed = (*map(values.__getitem__, names), text)
     except KeyError as e:
         raise Malformed(f"{e.args[0]} is to be signed and is not in the request; add it") from None
-    lines.append(f'"@signature-params": {text}')
-    flat = "".join(lines)
+    flat = "".join((*names, *signed))
     if not flat.isascii() or not flat.isprintable():  # a line break would add a line to what is signed
         raise Malformed("a signed field holds what cannot be signed; use printable ASCII")
-    return "\n".join(lines).encode()
+    return (_base_form(names) % signed).encode()
 
 
 def content_digest(body: bytes) -> str:
@@ -127,6 +132,12 @@ def content_digest(body: bytes) -> str:
 def _component_names(inner: str) -> tuple[str, ...]:
     """Cached, for all requests of a profile cover the same components."""
     return tuple(_unquote(c) for c in _COMPONENT.findall(inner))
+
+
+@lru_cache(maxsize=64)
+def _base_form(components: tuple[str, ...]) -> str:
+    names = (*(name.replace("%", "%%") for name in components), "@signature-params")
+    return "\n".join(f'"{name}": %s' for name in names)
 
 
 @lru_cache(maxsize=64)
@@ -142,12 +153,3 @@ def _quote(text: str) -> str:
 
 def _unquote(text: str) -> str:
     return _ESCAPED.sub(r"\1", text[1:-1]) if "\\" in text else text[1:-1]
-
-
-def _bare_item(item: str) -> int | str:
-    if item[0] == '"':
-        return _unquote(item)
-    number = int(item)
-    if str(number) != item:
-        raise Malformed("signature-input holds a number with leading zeros; write it without")
-    return number

@@ -44,15 +44,21 @@ class Domain(StrEnum):
     DKG_ROUND1 = "dkg-round1"
     DKG_ECHO = "dkg-echo"
 
+    prefix: bytes
+    """What stands before the bytes of this domain: ``davy/<domain>`` and one zero byte."""
+
+    def __init__(self, name: str) -> None:
+        self.prefix = b"davy/" + name.encode() + b"\0"
+
 
 def prefix(domain: Domain) -> bytes:
-    """Return what stands before the bytes of this domain: ``davy/<domain>`` and one zero byte."""
-    return b"davy/" + domain.value.encode() + b"\0"
+    """Return `domain.prefix`."""
+    return domain.prefix
 
 
 def digest(domain: Domain, data: bytes) -> bytes:
     """SHA-256(prefix(domain) ‖ data), 32 bytes."""
-    return hashlib.sha256(prefix(domain) + data).digest()
+    return hashlib.sha256(domain.prefix + data).digest()
 
 
 def sign(secret: bytes, domain: Domain, body: bytes) -> bytes:
@@ -63,7 +69,7 @@ def sign(secret: bytes, domain: Domain, body: bytes) -> bytes:
     secret
         libsodium's 64-byte secret key (seed ‖ public key).
     """
-    return bindings.crypto_sign(prefix(domain) + body, secret)[:64]
+    return bindings.crypto_sign(domain.prefix + body, secret)[:64]
 
 
 def verify(public: bytes, domain: Domain, body: bytes, signature: bytes) -> None:
@@ -74,7 +80,7 @@ def verify(public: bytes, domain: Domain, body: bytes, signature: bytes) -> None
     BadSignature
         Empty, of a wrong length, by another key, over other bytes, or in a non-canonical form.
     """
-    verify_raw(public, prefix(domain) + body, signature)
+    verify_raw(public, domain.prefix + body, signature)
 
 
 def verify_raw(public: bytes, message: bytes, signature: bytes) -> None:
