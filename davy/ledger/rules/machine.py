@@ -156,7 +156,7 @@ class Machine:
         Malformed
             `data` is not what the path takes.
         """
-        return encode(self._queries.answer(path, data, self.height))
+        return self._queries.answer(path, data, self.height)
 
     def prove(self, key: bytes) -> tuple[bytes | None, Proof]:
         """The bytes at a key (None: absent) and the proof against `app_hash`; `records` says how keys are made."""

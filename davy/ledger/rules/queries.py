@@ -41,9 +41,13 @@ from davy.protocol.chain import (
     SubnetInfo,
     SubnetList,
 )
-from davy.protocol.encoding import Wire
+from davy.protocol.encoding import Wire, encode
 from davy.protocol.errors import Malformed, TxCode, TxFailed
 from davy.protocol.genesis import Genesis
+
+_KEPT_PATHS: Final = frozenset({"/metagraph", "/weights", "/subnets"})
+"""What every node asks for once a block, and costs most."""
+_KEPT_ANSWERS: Final = 64
 
 
 class Queries:
@@ -52,6 +56,8 @@ class Queries:
     def __init__(self, g: Genesis, s: State) -> None:
         self._genesis, self._state = g, s
         self._positions: dict[bytes, set[bytes]] = {}
+        self._kept: dict[tuple[str, bytes], bytes] = {}
+        """Answers since the last block: nothing else changes the state."""
         for key in s.records:
             self._index(key, stands=True)
         self._paths: dict[str, Callable[[bytes, int], Wire]] = {
@@ -66,13 +72,20 @@ class Queries:
             "/genesis": lambda data, height: g,
         }
 
-    def answer(self, path: str, data: bytes, height: int) -> Wire:
+    def answer(self, path: str, data: bytes, height: int) -> bytes:
+        kept = self._kept.get((path, data))
+        if kept is not None:
+            return kept
         if path not in self._paths:
             raise TxFailed(TxCode.NOT_FOUND, f"there is no query of this name; the names are: {', '.join(self._paths)}")
-        return self._paths[path](data, height)
+        raw = encode(self._paths[path](data, height))
+        if path in _KEPT_PATHS and len(self._kept) < _KEPT_ANSWERS:
+            self._kept[path, data] = raw
+        return raw
 
     def follow(self, changes: Changes) -> None:
         """Bring the indexes up to a block."""
+        self._kept.clear()
         for key in changes.deletes:
             self._index(key, stands=False)
         for key in changes.puts:

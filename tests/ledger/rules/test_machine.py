@@ -38,6 +38,18 @@ def mints(s: State, at: Moment, sender: bytes, x: Transfer) -> None:
     credit(s, x.to, x.amount)
 
 
+def test_an_answer_is_kept_for_its_block_only(world: World) -> None:
+    world.register("ann", "hot")
+    first = world.machine.query("/metagraph", b"\0\1")
+    assert world.machine.query("/metagraph", b"\0\1") is first
+    world.block()
+    assert world.metagraph().height == world.machine.height
+    world.register("ben", "hotter")
+    assert {n.hotkey for n in world.metagraph().neurons} == {pub("hot"), pub("hotter")}
+    restored = Machine.restore(world.machine.genesis, list(world.machine.rows()), world.machine.height, 0)
+    assert restored.query("/metagraph", b"\0\1") == world.machine.query("/metagraph", b"\0\1")
+
+
 @pytest.mark.parametrize("rule", [raises_halfway, mints])
 def test_a_rule_with_a_bug_is_undone_and_the_rest_of_the_block_stands(
     world: World, monkeypatch: pytest.MonkeyPatch, rule: Rule
