@@ -81,7 +81,8 @@ class Committer:
         """
         results: list[TxResult] = []
         left: list[Sealed] = []
-        for row in await self.sealed():
+        rows = await self.sealed()
+        for row in rows:
             due = row.epoch + m.subnet.hyperparameters.reveal_epochs
             if m.subnet.epoch < due:
                 left.append(row)
@@ -91,7 +92,8 @@ class Committer:
                 results.append(result)
                 if result.code == TxCode.WRONG_TIME:
                     left.append(row)
-        await self._keep(tuple(left))
+        if len(left) < len(rows):
+            await self._keep(tuple(left))
         return results
 
     async def sealed(self) -> tuple[Sealed, ...]:
