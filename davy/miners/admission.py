@@ -73,7 +73,7 @@ class Admission:
         self._stakes: dict[Hotkey, Amount] = {}
         self._staked: frozenset[Hotkey] = frozenset()
         self._buckets: OrderedDict[Hotkey, Bucket] = OrderedDict()
-        self._limiter = anyio.Semaphore(rules.places)
+        self._limiter = anyio.Semaphore(rules.places, fast_acquire=True)
         self._inside = 0
 
     def update(self, *metagraphs: Metagraph) -> None:

@@ -49,11 +49,11 @@ def pick(logprobs: Floats, request: CompletionRequest, position: int, ids: Ids |
     ranked = logprobs[order]
     chosen = 0 if greedy else draw(ranked, request.temperature, request.top_p, uniform(request.seed or 0, position))
     names = order if ids is None else ids[order]
-    shown = [*range(min(listed, len(order)))]
+    token, logprob = int(names[chosen]), float(ranked[chosen])
+    top = tuple(zip(names[:listed].tolist(), ranked[:listed].tolist(), strict=True))
     if request.logprobs is not None and chosen >= listed:
-        shown.append(chosen)
-    top = tuple((int(names[i]), float(ranked[i])) for i in shown)
-    return Pick(int(names[chosen]), float(ranked[chosen]), top)
+        top = (*top, (token, logprob))
+    return Pick(token, logprob, top)
 
 
 def ranking(logprobs: Floats, k: int) -> Ids:
@@ -62,7 +62,7 @@ def ranking(logprobs: Floats, k: int) -> Ids:
     if k < len(finite):
         least = np.partition(logprobs[finite], -k)[-k]
         finite = finite[logprobs[finite] >= least]
-    return finite[np.lexsort((finite, -logprobs[finite]))][:k]
+    return finite[np.argsort(-logprobs[finite], kind="stable")[:k]]  # stable: equal ones stay in order of index
 
 
 def draw(ranked: Floats, temperature: float, top_p: float, u: float) -> int:

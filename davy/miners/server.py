@@ -99,6 +99,11 @@ class MinerHandler:
         self._stopping = False
         self._interrupted = False
         self.serving = Serving(backend)
+        self._routes = {
+            ("GET", "/health"): self._health,
+            ("GET", "/v1/models"): self._models,
+            ("POST", "/v1/completions"): self._completions,
+        }
 
     async def handle(self, request: SignedRequest) -> Response | StreamReply:
         """Answer one request; never raises on account of what it holds."""
@@ -106,12 +111,7 @@ class MinerHandler:
 
     async def answer(self, request: SignedRequest, *, signed: bool) -> Response | StreamReply:
         """Answer one request; `signed` false takes one that carries no signature, too (`Unsigned`)."""
-        routes = {
-            ("GET", "/health"): self._health,
-            ("GET", "/v1/models"): self._models,
-            ("POST", "/v1/completions"): self._completions,
-        }
-        route = routes.get((request.method, request.path))
+        route = self._routes.get((request.method, request.path))
         try:
             if route is None:
                 raise NotFound(f"there is no {request.method} {request.path[:64]}; POST /v1/completions", "not_found")

@@ -77,7 +77,8 @@ class SimpleBackend(ABC):
         text = Unfolding(self.vocabulary, prompt)
         tokens = list(prompt)
         for position in range(request.max_tokens):
-            await anyio.lowlevel.checkpoint()
+            if position:  # between tokens others run; before the first one the request has only just come
+                await anyio.lowlevel.checkpoint()
             if stopped():
                 return
             listed = await anyio.to_thread.run_sync(self.next_token, tokens) if self.slow else self.next_token(tokens)

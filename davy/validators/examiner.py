@@ -102,8 +102,8 @@ class Examiner:
         self._evidence, self._ledger, self._entropy = tuple(means.evidence), means.ledger, means.entropy
         self._clock, self._offload = means.clock, means.offload
         self._judging = anyio.Lock()
+        self._slots = anyio.Semaphore(pace.parallel, fast_acquire=True)
         # A miner that hangs holds its round up to the deadline; the next ones begin nevertheless.
-        self._slots = anyio.CapacityLimiter(pace.parallel)
         self._under_way = anyio.Semaphore(_JUDGED + -(-pace.deadline_ms // pace.span_ms))
         self.standings = {n: Standings(n, means.store) for n in netuids}
 
