@@ -1,8 +1,8 @@
 """A network without sockets: HTTP's handlers and HTTP's promises, with loss, delay and partitions from a seed.
 
-Time is the event loop's: virtual under trio's MockClock, real otherwise. The `Clock` handed in tells only what a
-deadline means, so it must run at the loop's pace. Random numbers are drawn in the order of calls; with a scheduler that
-is seeded too, the same seed gives the same history.
+Time is the event loop's: virtual under a clock of trio's that jumps, real otherwise. The `Clock` handed in tells only
+what a deadline means, so it must run at the loop's pace. Random numbers are drawn in the order of calls; with a
+scheduler that is seeded too, the same seed gives the same history.
 
 Loss is what a client of TCP sees: no answer until its deadline. One message is lost as a whole (a request before it is
 handled, an answer after it was); frames of a stream are not lost one by one, a partition cuts it.
@@ -10,7 +10,7 @@ handled, an answer after it was); frames of a stream are not lost one by one, a 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from random import Random
 from typing import Final, TypeAlias
@@ -28,6 +28,7 @@ from davy.protocol.words import UnixMillis
 
 Delay = Callable[[Random], float]
 """One way, in milliseconds, ≥ 0."""
+Sleep = Callable[[float], Awaitable[None]]
 _FRAMES_IN_FLIGHT: Final = 64
 _Item: TypeAlias = tuple[float, Frame | None]
 """When it arrives, in the loop's seconds, and what: None is the end of a stream."""
@@ -46,13 +47,16 @@ class MemoryNetwork:
         Probability, in [0, 1], that one message is lost.
     rng
         All randomness; nothing else draws from it.
+    sleep
+        Waits so many of the loop's seconds.
     """
 
-    def __init__(self, clock: Clock, loss: float, delay: Delay, rng: Random) -> None:
+    def __init__(self, clock: Clock, loss: float, delay: Delay, rng: Random, *, sleep: Sleep = anyio.sleep) -> None:
         self._clock = clock
         self._loss = loss
         self._delay = delay
         self._rng = rng
+        self.sleep = sleep
         self._served: dict[tuple[str, int], tuple[bytes, Handler]] = {}
         self._cut: set[frozenset[str]] = set()
 
@@ -165,7 +169,7 @@ class _MemoryTransport:
         """One message, one way."""
         if self._network.is_lost():
             await anyio.sleep_forever()
-        await anyio.sleep(self._network.draw_delay())
+        await self._network.sleep(self._network.draw_delay())
         if self._network.is_cut(self._host, to):
             raise Unreachable(f"nobody answers at {to.host}:{to.port}")
 
@@ -193,7 +197,7 @@ class _MemoryTransport:
             with anyio.move_on_after(end - anyio.current_time()):
                 try:
                     item = await receive.receive()
-                    await anyio.sleep(max(0, item[0] - anyio.current_time()))
+                    await self._network.sleep(max(0, item[0] - anyio.current_time()))
                 except anyio.EndOfStream:
                     raise Unreachable(f"the stream of {to.host}:{to.port} broke off before its end") from None
             if item is None or anyio.current_time() > end:

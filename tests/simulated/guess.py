@@ -14,12 +14,13 @@ from davy.protocol.errors import BadAnswer
 from davy.tasks.task import ANY_MODEL, Corpus, FloatArray, Generator
 
 LETTERS = "abcdefghijklmnop"
+_TOKENS = tuple(map(ord, LETTERS))
 _FLOOR = 1e-3
 
 
-def next_letter(prompt: str) -> np.ndarray:
+def next_letter(prompt: str) -> list[float]:
     """The true distribution after a prompt: mostly the letter after its last one."""
-    p = np.full(16, 0.3 / 15)
+    p = [0.3 / 15] * 16
     p[(LETTERS.index(prompt[-1]) + 1) % 16] = 0.7
     return p
 
@@ -72,5 +73,6 @@ class Guesser(SimpleBackend):
         self._knowledge = knowledge
 
     def next_token(self, tokens: Sequence[int]) -> Mapping[int, float]:
-        p = self._knowledge * next_letter(bytes(tokens).decode()) + (1 - self._knowledge) / 16
-        return {ord(letter): float(x) for letter, x in zip(LETTERS, p, strict=True)}
+        known, unknown = self._knowledge, (1 - self._knowledge) / 16
+        p = next_letter(bytes(tokens).decode())
+        return {token: known * x + unknown for token, x in zip(_TOKENS, p, strict=True)}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import lru_cache
+from typing import Any
 
-import anyio
+import trio
 
 from davy.ledger.rules.machine import Machine
 from davy.protocol.chain import (
@@ -34,10 +36,11 @@ class SimulatedLedger:
         self.machine = Machine.from_genesis(genesis)
         self.chain = chain_id(genesis)
         self.headers: list[bytes] = []
+        self._heads: list[Head] = []
         self._clock, self._block_ms = clock, block_ms
         self._pool: dict[bytes, bytes] = {}
         self._results: dict[bytes, TxResult] = {}
-        self._new_block = anyio.Event()
+        self._new_block = trio.Event()
 
     async def run(self) -> None:
         """Make blocks until cancelled."""
@@ -57,14 +60,14 @@ class SimulatedLedger:
         block = self.machine.apply_block(height, header.time, txs)
         assert not block.faults, block.faults
         self._results |= dict(zip(hashes, block.results, strict=True))
-        self.headers.append(encode(header))
+        raw = encode(header)
+        self.headers.append(raw)
+        self._heads.append(Head(height, header.time, header_hash(raw), header.app_hash))
         self._new_block.set()
-        self._new_block = anyio.Event()
+        self._new_block = trio.Event()
 
     def head_at(self, height: int) -> Head:
-        raw = self.headers[height - 1]
-        h = decode(raw, Header, limit=1024)
-        return Head(height, h.time, header_hash(raw), h.app_hash)
+        return self._heads[height - 1]
 
     async def next_block(self) -> None:
         await self._new_block.wait()
@@ -114,11 +117,10 @@ class SimulatedClient:
         return decode(await self.query("/nonce", key), Account, limit=MAX_RESULT_BYTES).nonce
 
     async def metagraph(self, netuid: int, at: int | None = None) -> Metagraph:
-        raw = await self.query("/metagraph", netuid.to_bytes(2, "big"))
-        return decode(raw, Metagraph, limit=MAX_RESULT_BYTES)
+        return _read(await self.query("/metagraph", netuid.to_bytes(2, "big")), Metagraph)
 
     async def rows(self, netuid: int) -> RowsInForce:
-        return decode(await self.query("/weights", netuid.to_bytes(2, "big")), RowsInForce, limit=MAX_RESULT_BYTES)
+        return _read(await self.query("/weights", netuid.to_bytes(2, "big")), RowsInForce)
 
     async def epoch(self, netuid: int, epoch: int) -> EpochRecord | None:
         try:
@@ -146,3 +148,9 @@ class SimulatedClient:
             height += 1
             await self._carry()
             yield self._ledger.head_at(height)
+
+
+@lru_cache(maxsize=8)
+def _read(raw: bytes, kind: Any) -> Any:
+    """What all nodes are answered alike is decoded once: it cannot be changed."""
+    return decode(raw, kind, limit=MAX_RESULT_BYTES)

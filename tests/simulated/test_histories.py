@@ -42,6 +42,7 @@ def test_one_seed_is_one_history_in_any_process() -> None:
             capture_output=True,
             check=True,
         )
+        assert b"s of processor time" in done.stderr
         told.append(json.loads(done.stdout))
     assert told[0] == told[1] == told[2]
     assert not told[0]["torch"]

@@ -34,9 +34,10 @@ from davy.protocol.words import TOKEN, KeyRole
 from davy.validators.challenger import Challenger
 from davy.validators.examiner import Examiner, Means, Pace
 from davy.validators.node import ValidatorNode
+from tests.simulated.clock import VirtualClock
 from tests.simulated.guess import Guess, Guesser, NoCorpus
 from tests.simulated.ledger import SimulatedClient, SimulatedLedger
-from tests.twins import LoopClock, MemoryStore, SeededEntropy, SeededKeys
+from tests.twins import MemoryStore, SeededEntropy, SeededKeys
 
 NETUID = 1
 TEMPO = 8
@@ -87,7 +88,7 @@ class World:
     net: MemoryNetwork
     miners: list[Node]
     validators: list[Node]
-    clock: LoopClock
+    clock: VirtualClock
     journal: list[str] = field(default_factory=list[str])
     sources: dict[str, Callable[[World, Node], Any]] = field(default_factory=dict[str, Callable[["World", Node], Any]])
     """A strategy in place of an examination, by validator name."""
@@ -232,19 +233,20 @@ class World:
         self.journal.append(f"{self.clock.now()} {node.name} {result.height} {result.code}")
 
 
-def build(setting: Setting) -> World:
-    """Make keys, genesis and network; nothing runs yet. Called inside the event loop, whose time it takes."""
+def build(setting: Setting, clock: VirtualClock) -> World:
+    """Make keys, genesis and network; nothing runs yet."""
     rng = random.Random(setting.seed)
-    clock = LoopClock()
     seeds = iter(lambda: rng.getrandbits(63), None)
     names = [*(f"miner-{i}" for i in range(setting.miners)), *(f"validator-{i}" for i in range(setting.validators))]
     keys = {name: SeededKeys(next(seeds)) for name in names}
     ledger = SimulatedLedger(_genesis(setting, list(keys.values()), clock.now()), clock, setting.block_ms)
-    net = MemoryNetwork(clock, setting.loss, lambda r: r.uniform(*setting.delay_ms), random.Random(next(seeds)))
+    net = MemoryNetwork(
+        clock, setting.loss, lambda r: r.uniform(*setting.delay_ms), random.Random(next(seeds)), sleep=clock.sleep
+    )
     carry_rng = random.Random(next(seeds))
 
     async def carry() -> None:
-        await anyio.sleep(carry_rng.uniform(*setting.delay_ms) / 1000)
+        await clock.sleep(carry_rng.uniform(*setting.delay_ms) / 1000)
 
     nodes = [
         Node(name, keys[name], MemoryStore(), SeededEntropy(next(seeds)), SimulatedClient(ledger, carry))
