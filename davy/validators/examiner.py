@@ -35,6 +35,8 @@ from davy.validators.standing import Seat, Standings, Verdict
 
 _log = logging.getLogger(__name__)
 
+SETTLED: Final = 2
+"""Tempos a model must have been served before a round is forgiven for its replacement."""
 _JUDGED: Final = 2
 """Rounds that may wait to be judged. A validator too slow for its pace pauses until one is: a silence that tells."""
 
@@ -173,9 +175,14 @@ class Examiner:
             await self.standings[m.subnet.netuid].add_round(verdicts, list(seats))
 
     async def _changed(self, r: Round) -> list[Hotkey]:
-        """Who serves another model than when the round was planned; its weights are void on the ledger anyway."""
-        now = {n.hotkey: n.model for netuid in self._netuids for n in (await self._ledger.metagraph(netuid)).neurons}
-        return [n.hotkey for n in r.miners if now.get(n.hotkey, n.model) != n.model]
+        """Who serves another model than when the round was planned, after it had served that one for `SETTLED` tempos.
+
+        To say `serve` again, or to go to another model and back, must not make failures undone: a miner would then
+        answer easy prompts only. Once in `SETTLED` tempos is for honest swaps.
+        """
+        now = {n.hotkey: n for netuid in self._netuids for n in (await self._ledger.metagraph(netuid)).neurons}
+        settled = {n.hotkey for m in r.graphs for n in m.neurons if n.model and _settled(m, n)}
+        return [n.hotkey for n in r.miners if n.hotkey in settled and _model_ids(now.get(n.hotkey, n)) != _model_ids(n)]
 
     def see(self, head: Head) -> None:
         """Anchor the next requests to this block."""
@@ -245,3 +252,11 @@ class Examiner:
         except Exception as e:  # a task may be anybody's, and its answers come from anybody: neither ends a validator
             _log.exception("the task could not read an answer")
             return None, f"the task could not read it: {type(e).__name__}"
+
+
+def _settled(m: Metagraph, n: Neuron) -> bool:
+    return n.model[0].since + SETTLED * m.subnet.hyperparameters.tempo <= m.height
+
+
+def _model_ids(n: Neuron) -> tuple[bytes, ...]:
+    return tuple(served.model_id for served in n.model)

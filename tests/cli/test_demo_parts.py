@@ -46,7 +46,6 @@ def test_an_honest_market_fails_nothing() -> None:
 @pytest.mark.parametrize(
     ("changed", "name"),
     [
-        (facts({**dict.fromkeys(HONEST, 0), Role.FIRST_GOOD: 100}), "good"),
         (facts(HONEST | {Role.LOOKUP: 5}), "cheat: lookup"),
         (facts(HONEST | {Role.LIAR: 80}), "cheat: liar"),
         (facts(HONEST | {Role.WEAK: 81}), "weak"),
@@ -57,6 +56,11 @@ def test_an_honest_market_fails_nothing() -> None:
 )
 def test_each_claim_can_fail(changed: claims.Facts, name: str) -> None:
     assert failed(changed) == {name}
+
+
+def test_where_a_good_miner_earns_nothing_nothing_is_shown_of_the_others() -> None:
+    without = failed(facts({**dict.fromkeys(HONEST, 0), Role.FIRST_GOOD: 100}))
+    assert without == {"good", "weak", *(f"cheat: {role}" for role in cast.CHEATS)}
 
 
 def test_every_sabotage_names_a_claim() -> None:

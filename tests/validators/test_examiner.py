@@ -10,7 +10,9 @@ import anyio
 import pytest
 
 from davy.network.openai import CompletionRequest, CompletionResponse
+from davy.protocol.chain import ServedModel
 from davy.protocol.errors import BadAnswer
+from davy.protocol.manifest import Identity
 from davy.validators.challenger import Answered
 from davy.validators.examiner import Examiner, Means, Pace, Round
 from tests.twins import LoopClock, MemoryStore, SeededEntropy
@@ -82,3 +84,34 @@ async def test_all_rounds_together_keep_to_one_limit() -> None:
         for _ in range(3):
             tasks.start_soon(examiner._ask_all, r, 0)  # pyright: ignore[reportPrivateUsage]
     assert slow.most == 5
+
+
+class Shown:
+    """A ledger that shows one miner, now with this model."""
+
+    def __init__(self, model_id: bytes, since: int) -> None:
+        self.served = (ServedModel(model_id, Identity.FILES, since),)
+
+    async def metagraph(self, netuid: int) -> Any:
+        return SimpleNamespace(neurons=[SimpleNamespace(hotkey=b"h", model=self.served)])
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("since", "now", "forgiven"),
+    [
+        (0, Shown(b"B" * 32, 101), True),
+        (0, Shown(b"A" * 32, 101), False),  # said `serve` again: its failures stand
+        (81, Shown(b"B" * 32, 101), False),  # a change every other round would undo every other failure
+        (80, Shown(b"B" * 32, 101), True),
+    ],
+)
+async def test_a_round_is_forgiven_for_an_honest_swap_only(since: int, now: Shown, forgiven: bool) -> None:
+    nothing = cast("Any", None)
+    means = Means(nothing, nothing, nothing, (), cast("Any", now), MemoryStore(), SeededEntropy(), LoopClock(), nothing)
+    examiner = Examiner([1], b"o" * 32, means, Pace())
+    miner = cast("Any", SimpleNamespace(hotkey=b"h", model=(ServedModel(b"A" * 32, Identity.FILES, since),)))
+    rules = SimpleNamespace(hyperparameters=SimpleNamespace(tempo=10))
+    graph = cast("Any", SimpleNamespace(height=100, subnet=rules, neurons=[miner]))
+    found = await examiner._changed(Round([], [miner], [graph], []))  # pyright: ignore[reportPrivateUsage]
+    assert found == ([b"h"] if forgiven else [])

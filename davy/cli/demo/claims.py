@@ -101,8 +101,8 @@ def _miner(facts: Facts, role: Role) -> int:
 
 def _of_a_good_one(facts: Facts, role: Role) -> float:
     """A miner's pay ÷ that of the good miner who earned less; infinite where that one earned nothing."""
-    good, own = min(_miner(facts, g) for g in GOOD), _miner(facts, role)
-    return own / good if good else (math.inf if own else 0.0)
+    good = min(_miner(facts, g) for g in GOOD)
+    return _miner(facts, role) / good if good else math.inf
 
 
 def _good(facts: Facts) -> Claim:
