@@ -75,6 +75,9 @@ def main() -> None:
         _refuse(e.format_message())
     except DavyError as e:
         _refuse(str(e))
+    except OSError as e:  # this machine's: a name too long, a disk or an output that takes no more
+        where, what = str(e.filename or "the answer's way out")[:60], (e.strerror or str(e)).lower()[:100]
+        _refuse(f"{where}: {what}; name another place, or make room")
     except BaseExceptionGroup as group:
         ours = group.subgroup(DavyError)
         if ours is None:

@@ -84,15 +84,21 @@ def _store(root: Path, words: str, *, as_json: bool, quick: bool, tell: bool) ->
     seeds = {role: seed_from_words(words, role) for role in _ROLES.values()}
     passwords = {role: password(role, twice=True) for role in _ROLES.values()}
     home = Home.create(root)
-    public = {
-        role.name.lower(): key_text(
-            role,
-            write_key(home.keys, role, seed, passwords[role], entropy=OsEntropy(), cost=QUICK if quick else MODERATE),
-        )
-        for role, seed in seeds.items()
-    }
-    if tell:
-        public["words"] = words
-    show(public, as_json=as_json)
+    cost = QUICK if quick else MODERATE
+    try:
+        public = {
+            role.name.lower(): key_text(
+                role, write_key(home.keys, role, seed, passwords[role], entropy=OsEntropy(), cost=cost)
+            )
+            for role, seed in seeds.items()
+        }
+        if tell:
+            public["words"] = words
+        show(public, as_json=as_json)
+        sys.stdout.flush()
+    except BaseException:  # keys whose words nobody saw are worth nothing, and half of them would stand in the way
+        for role in _ROLES.values():
+            key_path(home.keys, role).unlink(missing_ok=True)
+        raise
     if tell and not as_json:
         click.echo("Write the 24 words down on paper, now: they are shown once, and whoever has them has the tokens.")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -28,6 +31,7 @@ MISTAKES = {
     "a wrong password of a node": Mistake("validator", ("password", "hotkey.json"), {"DAVY_PASSWORD": "no"}),
     "no password": Mistake("key new --home new", ("set DAVY_PASSWORD",), {"DAVY_PASSWORD": ""}),
     "no such home": Mistake("key show --home nowhere", ("no home of davy", "davy key new --home")),
+    "a home with too long a name": Mistake(f"key show --home {NINES}", ("too long", "name another place")),
     "a home that has keys": Mistake("key new", ("never overwritten", "choose another --home")),
     "a file where a home is needed": Mistake("key new --home file", ("cannot create the folder", "choose one")),
     "a home in a file": Mistake("key new --home file/home", ("cannot create the folder", "choose one")),
@@ -170,3 +174,18 @@ def test_a_mistake_is_told_in_one_sentence_and_changes_nothing(
     said = say(*words(mistake.typed), **mistake.environment)
     check_sentence(said, [" ".join(words(t)) for t in mistake.told])
     assert contents(place) == before
+
+
+def test_keys_whose_words_nobody_saw_are_not_kept(tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        made = subprocess.run(
+            [sys.executable, "-c", "from davy.cli import main; main()", "key", "new", "--quick"],
+            env={**os.environ, "DAVY_HOME": str(tmp_path / "home"), "DAVY_PASSWORD": "a"},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=120,
+        )
+    assert made.returncode == 2
+    assert made.stderr.count("\n") == 1
+    assert [p for p in (tmp_path / "home").rglob("*") if p.is_file()] == []
