@@ -12,6 +12,7 @@ from davy.protocol.chain import Head, Metagraph, Neuron, RowsInForce, ServedMode
 from davy.protocol.errors import Expired, TxCode, TxFailed, Unreachable
 from davy.protocol.manifest import Identity, model_id
 from davy.protocol.receipt import Anchor
+from davy.protocol.recorded import RecordedBrake
 from davy.protocol.transaction import Endpoint, Serve, open_tx, tx_hash, verify_tx
 from davy.protocol.words import TOKEN, KeyRole
 from tests.miners.stage import (
@@ -108,6 +109,9 @@ class Ledger:
 
     async def epoch(self, netuid: int, epoch: int) -> None:
         raise AssertionError("a miner asks for no epoch")
+
+    async def brake(self, known: RecordedBrake | None = None) -> RecordedBrake:
+        raise NotImplementedError
 
     async def rows(self, netuid: int) -> RowsInForce:
         raise AssertionError("a miner asks for no weights")
