@@ -111,7 +111,7 @@ class Ledger:
         raise AssertionError("a miner asks for no epoch")
 
     async def brake(self, known: RecordedBrake | None = None) -> RecordedBrake:
-        raise NotImplementedError
+        raise AssertionError("a miner without a guard asks for no orders")
 
     async def rows(self, netuid: int) -> RowsInForce:
         raise AssertionError("a miner asks for no weights")
