@@ -181,10 +181,11 @@ def report(shown: Sequence[tuple[str, Mutant, str]], reasons: Mapping[str, str])
         if not by:
             print(f"\n{m.path}:{m.line} {m.where}\n{m.diff}\n  {reasons.get(m.key, 'NOT EXPLAINED')}")
     print(f"\n| room | sampled | killed | survived | of them explained | share killed |\n|{'---|' * 6}")
+    share = 0.0
     for room in [*dict.fromkeys(room for room, _, _ in shown), "all"]:
         here = [(m, by) for r, m, by in shown if room in (r, "all")]
         left = [m for m, by in here if not by]
-        share = 1 - len(left) / len(here)
+        share = 1 - len(left) / max(len(here), 1)
         explained = sum(m.key in reasons for m in left)
         print(f"| {room} | {len(here)} | {len(here) - len(left)} | {len(left)} | {explained} | {share:.1%} |")
     return int(share < GOAL)

@@ -29,8 +29,11 @@ def numbers(path: Path) -> dict[str, int]:
     """The whole numbers that a module gives a name in capitals."""
     made: set[str] = set()
     for node in ast.parse(path.read_text()).body:
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
-        made |= {t.id for t in targets if isinstance(t, ast.Name) and t.id.isupper()}
+        match node:
+            case ast.Assign([ast.Name(name)]) | ast.AnnAssign(ast.Name(name)) if name.isupper():
+                made.add(name)
+            case _:
+                pass
     values = {name: getattr(import_module(f"davy.ledger.rules.{path.stem}"), name) for name in made}
     return {f"{path.stem}.{name}": value for name, value in values.items() if type(value) is int}
 
