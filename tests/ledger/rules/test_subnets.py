@@ -35,7 +35,7 @@ def test_the_last_netuid_is_given_out_and_then_no_more_are_taken() -> None:
     long = hyperparameters(max_uids=8, max_validators=4)
     taken = tuple(n for n in range(MAX_SUBNETS - 1) if n != 7)
     subnets = tuple(GenesisSubnet(n, pub("owner"), "t", "yuma3", long, 0) for n in taken)
-    w = World(Genesis(1, g.note, g.time, g.parameters, g.producers, g.allocations, subnets))
+    w = World(Genesis(1, g.note, g.time, g.parameters, g.producers, g.allocations, subnets, ()))
     w.send("ann", *[CreateSubnet(task, "yuma3", long) for task in ("chess", "go", "bridge")])
     assert w.block() == [TxCode.OK, TxCode.OK, TxCode.FULL]
     assert (w.subnet(7).task, w.subnet(MAX_SUBNETS - 1).task) == ("chess", "go")
