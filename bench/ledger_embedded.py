@@ -81,7 +81,7 @@ def load(count: int, accounts: int) -> Load:
     signers, producer = [Signer(n) for n in range(accounts)], Signer(2**64)
     publics = [s.public(KeyRole.COLDKEY) for s in signers]
     allocations = tuple(Allocation(key, 10**12) for key in publics)
-    g = Genesis(1, "bench", 0, chain_parameters(), (producer.public(KeyRole.PRODUCER),), allocations, ())
+    g = Genesis(1, "bench", 0, chain_parameters(), (producer.public(KeyRole.PRODUCER),), allocations, (), ())
     chain = chain_id(g)
 
     def transfers() -> Iterator[bytes]:

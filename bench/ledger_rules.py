@@ -49,7 +49,7 @@ def transfers(accounts: int) -> None:
     """Blocks of signed transfers among many accounts; the signatures are verified in the block, none before."""
     people = [key(f"person {i}") for i in range(accounts)]
     held = tuple(Allocation(public, 1_000 * TOKEN) for public, _ in people)
-    g = Genesis(1, "bench", 0, chain_parameters(), (people[0][0],), held, ())
+    g = Genesis(1, "bench", 0, chain_parameters(), (people[0][0],), held, (), ())
     chain, machine = chain_id(g), Machine.from_genesis(g)
     nonces = [0] * accounts
     seconds: list[float] = []
@@ -76,7 +76,9 @@ def crowded(uids: int, validators: int) -> Machine:
     h = hyperparameters(tempo=max(10, uids * validators >> 14), max_uids=uids, max_validators=validators)
     owner = key("owner")[0]
     subnet = GenesisSubnet(0, owner, "text", "yuma3", h, 1_000_000)
-    m = Machine.from_genesis(Genesis(1, "bench", 0, chain_parameters(), (owner,), (Allocation(owner, 1),), (subnet,)))
+    m = Machine.from_genesis(
+        Genesis(1, "bench", 0, chain_parameters(), (owner,), (Allocation(owner, 1),), (subnet,), ())
+    )
     s = m.state
     hotkeys = [hashlib.sha256(f"hotkey {uid}".encode()).digest() for uid in range(uids)]
     subjects = [weight_subject(hotkey, 0, b"") for hotkey in hotkeys]

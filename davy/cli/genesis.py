@@ -57,7 +57,7 @@ def make_genesis(
     granted = tuple(Allocation(key, amount) for key, amount in sorted(allocations.items()))
     try:  # what was typed may be too long, or too much
         return decode(
-            encode(Genesis(1, note, time, chain, (producer,), granted, built)), Genesis, limit=MAX_GENESIS_BYTES
+            encode(Genesis(1, note, time, chain, (producer,), granted, built, ())), Genesis, limit=MAX_GENESIS_BYTES
         )
     except Refused as e:
         raise Misconfigured(f"these words make no genesis: {e}") from None

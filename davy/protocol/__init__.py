@@ -16,6 +16,9 @@ promise when `signing` signs its exact bytes.
 `transaction`           what may be asked of the ledger
 `chain`                 blocks, headers, results, the metagraph: what the ledger answers
 `manifest`              what a model is, and its id
+`roster`                the keyholders' two group keys and thresholds
+`order`                 what keyholders sign: halt, extend, lift, lease, drill, install
+`attestation`           what a node signs when it obeys an order
 `receipt`               what a miner signs about each answer
 `ports`                 the seams: clock, entropy, store, keys, ledger, transport
 ======================  ==============================================================================

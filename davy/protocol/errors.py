@@ -11,6 +11,7 @@
      │   ├─ Expired            outside its window of time
      │   ├─ Replayed           seen before, or not provably new (`retry_fresh`)
      │   ├─ Unauthorised       a known caller who may not do this
+     │   ├─ UnknownRoster      signed for keyholders that this node has not heard of; pull the INSTALLs first
      │   ├─ Busy               admission control said no; may be retried
      │   └─ BadAnswer          a miner's answer that its task cannot read
      ├─ TxFailed               a transaction the ledger took and turned down: `code`, deterministic
@@ -62,6 +63,10 @@ class Replayed(Refused):
 
 class Unauthorised(Refused):
     """A known caller who may not do this."""
+
+
+class UnknownRoster(Refused):
+    """Signed for keyholders that this node has not heard of: pull the INSTALLs before it, then try again."""
 
 
 class Busy(Refused):

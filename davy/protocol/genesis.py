@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from davy.protocol.encoding import Wire, encode
 from davy.protocol.limits import EMISSION_PARTS, MAX_NAME_CHARS, MAX_SUBNETS, ChainParameters, Hyperparameters
+from davy.protocol.roster import Roster
 from davy.protocol.signing import Domain, digest
 from davy.protocol.words import Amount, ChainId, Coldkey, Netuid, PublicKey, UnixMillis
 
@@ -31,7 +32,11 @@ class GenesisSubnet(Wire):
 
 
 class Genesis(Wire):
-    """The first word. `producers` sign blocks of the embedded engine (exactly one there)."""
+    """The first word. `producers` sign blocks of the embedded engine (exactly one there).
+
+    `keyholders` is the first roster, of group epoch 0, from which all later ones follow by INSTALL; empty on a chain
+    that nobody can halt.
+    """
 
     version: Annotated[int, Meta(ge=1, le=1)]
     note: Annotated[str, Meta(max_length=MAX_NAME_CHARS)]
@@ -40,6 +45,7 @@ class Genesis(Wire):
     producers: Annotated[tuple[PublicKey, ...], Meta(min_length=1, max_length=128)]
     allocations: Annotated[tuple[Allocation, ...], Meta(max_length=10_000)]
     subnets: Annotated[tuple[GenesisSubnet, ...], Meta(max_length=MAX_SUBNETS)]
+    keyholders: Annotated[tuple[Roster, ...], Meta(max_length=1)]
 
 
 def chain_id(g: Genesis) -> ChainId:

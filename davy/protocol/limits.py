@@ -63,6 +63,38 @@ NONCE_BYTES: Final = 16
 MAX_NONCES: Final = 200_000
 """Nonces a server remembers; when they are used up within one window it refuses (`retry_fresh`), never forgets."""
 
+DAY_MS: Final = 86_400_000
+SIGNER_SKEW_MS: Final = 300_000
+"""A keyholder signs an order only when |issued − now| does not exceed it."""
+HALT_TERM_MS: Final = 7 * DAY_MS
+"""The longest a HALT lasts, and the furthest an EXTEND reaches from when it was issued."""
+HALT_LEAD_MS: Final = 3_600_000
+"""A HALT is in force from this long before it was issued: a node whose clock is slow must not wait for it."""
+ALLOWANCE_MS: Final = 21 * DAY_MS
+"""What the HALT key alone can stop an ordinary model for, of any `ALLOWANCE_WINDOW_MS`."""
+ALLOWANCE_WINDOW_MS: Final = 90 * DAY_MS
+LEASE_TERM_MS: Final = 30 * DAY_MS
+LEASE_GRACE_MS: Final = 3 * DAY_MS
+"""After a LEASE ended; and what a replaced roster permitted lasts for so long after its replacement."""
+FRESH_MS: Final = 60_000
+"""A systemic model runs while a verified header or heartbeat is no further from the own clock than this."""
+MAX_GROUP_EPOCH: Final = 255
+MAX_KEYHOLDERS: Final = 255
+MAX_ORDER_BYTES: Final = 20 * 1024
+"""An order without its signatures; the longest installs `MAX_KEYHOLDERS` and carries `MAX_NAMED_ORDERS`."""
+MAX_SIGNED_ORDER_BYTES: Final = MAX_ORDER_BYTES + 256
+MAX_NAMED_ORDERS: Final = 256
+"""Orders that one LIFT, LOWER or INSTALL names."""
+MAX_TARGET_MODELS: Final = 64
+"""Model ids, file digests or registrants that one order names, of each."""
+MAX_BRAKE_ORDERS: Final = 1_024
+"""Orders of one roster that a brake keeps; with one more it is full, and stops everything until the next INSTALL."""
+MAX_RIVAL_ROSTERS: Final = 4
+"""Rosters of one group epoch that a brake keeps; two are a dispute already."""
+MAX_BRAKE_BODY_BYTES: Final = 1024 * 1024
+"""One body of signed orders, on any route."""
+MAX_REASON_BYTES: Final = 1_000
+
 
 class Range(NamedTuple):
     """One row of the table: what `describe` lists."""

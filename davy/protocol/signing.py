@@ -34,6 +34,8 @@ class Domain(StrEnum):
     RECEIPT = "receipt"
     PARAMETERS = "parameters"
     ORDER = "brake-order"
+    ROSTER = "keyholder-roster"
+    REASON = "brake-reason"
     BRAKE_HEAD = "brake-head"
     ATTESTATION = "stop-attestation"
     TICKET = "ticket"
@@ -86,3 +88,8 @@ def verify_raw(public: bytes, message: bytes, signature: bytes) -> None:
         bindings.crypto_sign_open(signature + message, public)
     except (CryptoError, ValueError):
         raise BadSignature("the signature does not belong to these bytes and this key; sign again") from None
+
+
+def is_key(public: bytes) -> bool:
+    """Whether these are the canonical bytes of a point of Ed25519's prime-order subgroup other than the identity."""
+    return len(public) == 32 and bindings.crypto_core_ed25519_is_valid_point(public)

@@ -17,7 +17,7 @@ from davy.protocol.limits import chain_parameters
 
 
 def genesis(note: str) -> Genesis:
-    return Genesis(1, note, 0, chain_parameters(), (bytes(32),), (), ())
+    return Genesis(1, note, 0, chain_parameters(), (bytes(32),), (), (), ())
 
 
 def test_folders_are_private(tmp_path: Path) -> None:

@@ -7,18 +7,21 @@ import msgspec
 import pytest
 from msgspec import inspect
 
+from davy.protocol.attestation import Attestation, SignedAttestation
 from davy.protocol.chain import Header, Proof, SignedHeader
 from davy.protocol.encoding import Wire
 from davy.protocol.genesis import Genesis
 from davy.protocol.limits import ChainParameters, Hyperparameters
 from davy.protocol.manifest import Manifest
+from davy.protocol.order import Order, SignedOrder
 from davy.protocol.receipt import Receipt, SignedReceipt
+from davy.protocol.roster import Roster
 from davy.protocol.signing import Domain, prefix
 from davy.protocol.transaction import SignedTx, TxBody
 
 NAMED_OUTRIGHT: list[type[Wire]] = [
     TxBody, SignedTx, Header, SignedHeader, Receipt, SignedReceipt, Manifest, Genesis, Proof,
-    ChainParameters, Hyperparameters,
+    ChainParameters, Hyperparameters, Roster, Order, SignedOrder, Attestation, SignedAttestation,
 ]  # fmt: skip
 HASHED = ["_Consent", "_Subject", "_Commitment"]
 

@@ -267,7 +267,7 @@ def _genesis(setting: Setting, everybody: list[SeededKeys], time: int) -> Genesi
     granted = sorted((k.public(KeyRole.COLDKEY), 10_000 * TOKEN) for k in everybody)
     allocations = tuple(Allocation(key, amount) for key, amount in granted)
     parameters = chain_parameters(unbonding=10, halving_interval=1_000)
-    return Genesis(1, "simulated", time, parameters, (bytes(32),), allocations, (subnet,))
+    return Genesis(1, "simulated", time, parameters, (bytes(32),), allocations, (subnet,), ())
 
 
 def _named(m: Manifest, name: str) -> Manifest:

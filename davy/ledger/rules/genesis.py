@@ -26,6 +26,7 @@ from davy.protocol.chain import Issuance
 from davy.protocol.errors import Malformed, TxFailed
 from davy.protocol.genesis import Genesis, GenesisSubnet, chain_id
 from davy.protocol.limits import EMISSION_PARTS
+from davy.protocol.roster import check_roster
 from davy.protocol.words import MAX_SUPPLY
 
 
@@ -36,7 +37,8 @@ def genesis_state(g: Genesis) -> State:
     ------
     Malformed
         Allocations beyond the supply, a subnet or an owner twice, shares of more than everything, hyperparameters that
-        `subnets.well_formed` refuses, or a price range upside down.
+        `subnets.well_formed` refuses, a price range upside down, or keyholders that `check_roster` refuses or that are
+        not of group epoch 0.
     """
     issued = sum(a.amount for a in g.allocations)
     netuids = tuple(sorted(x.netuid for x in g.subnets))
@@ -45,6 +47,9 @@ def genesis_state(g: Genesis) -> State:
     _require(len(set(netuids)) == len(netuids), "two subnets have the same netuid; give each its own")
     _require(sum(x.share for x in g.subnets) <= EMISSION_PARTS, f"the shares sum to more than {EMISSION_PARTS}")
     _require(g.parameters.burn_low <= g.parameters.burn_high, "burn_low is above burn_high; exchange them")
+    for r in g.keyholders:
+        _require(r.epoch == 0, f"the first keyholders are of group epoch 0, not {r.epoch}; number them so")
+        check_roster(r)
     s = State({})
     s.put(CHAIN, b"", ChainRecord(chain_id(g), netuids, 0))
     s.put(PARAMETERS, b"", g.parameters)

@@ -57,7 +57,7 @@ class Chain:
         self.producer = MemoryKeys("producer")
         self.people = [MemoryKeys(name) for name in ("alice", "bob", "carol")]
         allocations = tuple(Allocation(p.public(), 10**12) for p in self.people)
-        self.genesis = Genesis(1, "driver", 500, chain_parameters(), (self.producer.public(),), allocations, ())
+        self.genesis = Genesis(1, "driver", 500, chain_parameters(), (self.producer.public(),), allocations, (), ())
         self.id = chain_id(self.genesis)
 
     def tx(self, person: int, nonce: int, action: Action | None = None, chain: bytes | None = None) -> bytes:

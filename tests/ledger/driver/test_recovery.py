@@ -71,7 +71,7 @@ async def test_a_file_that_was_begun_and_has_no_block_opens(chain: Any, database
 async def test_another_chain_s_file_is_refused(chain: Any, database: Path, clock: Any) -> None:
     await grow(chain, database, clock)
     g: Genesis = chain.genesis
-    other = Genesis(1, "other", g.time, g.parameters, g.producers, g.allocations, g.subnets)
+    other = Genesis(1, "other", g.time, g.parameters, g.producers, g.allocations, g.subnets, g.keyholders)
     with closing(BlockStore(database)) as store, pytest.raises(Misconfigured, match="belongs to another chain"):
         Producer(other, store, chain.producer, clock)
 

@@ -15,7 +15,7 @@ def test_epochs_beyond_a_block_s_work_wait_and_none_is_passed_over(monkeypatch: 
     """Three subnets whose epochs all end at 8, 18, 28, …; a block has work for one."""
     g = genesis()
     three = tuple(GenesisSubnet(n, pub("owner"), "text", "yuma3", SMALL, 0) for n in (1, 11, 21))
-    w = World(Genesis(1, g.note, g.time, g.parameters, g.producers, g.allocations, three))
+    w = World(Genesis(1, g.note, g.time, g.parameters, g.producers, g.allocations, three, ()))
     monkeypatch.setattr(block, "MAX_EPOCH_WORK", block.EPOCH_WORK)
     w.block(8)
     told = [epochs(w)]
@@ -30,7 +30,7 @@ def test_epochs_beyond_a_block_s_work_wait_and_none_is_passed_over(monkeypatch: 
 def test_an_epoch_that_is_overdue_goes_before_one_that_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
     g = genesis()
     two = tuple(GenesisSubnet(n, pub("owner"), "text", "yuma3", SMALL, 0) for n in (0, 1))
-    w = World(Genesis(1, g.note, g.time, g.parameters, g.producers, g.allocations, two))
+    w = World(Genesis(1, g.note, g.time, g.parameters, g.producers, g.allocations, two, ()))
     monkeypatch.setattr(block, "MAX_EPOCH_WORK", 0)
     w.block(9)
     assert [w.subnet(n).epoch for n in (0, 1)] == [0, 0], "1 was due at 8, 0 at 9"

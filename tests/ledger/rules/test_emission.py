@@ -31,7 +31,7 @@ def test_issuance_equals_the_schedule_in_every_block(interval: int, share: int) 
 def test_the_supply_is_never_exceeded() -> None:
     left = 5 * TOKEN // 2
     subnets = tuple(GenesisSubnet(n, pub("owner"), "t", "yuma3", SMALL, 500_000) for n in (1, 2))
-    g = Genesis(1, "", 0, FAST, (pub("p"),), (Allocation(pub("ann"), MAX_SUPPLY - left),), subnets)
+    g = Genesis(1, "", 0, FAST, (pub("p"),), (Allocation(pub("ann"), MAX_SUPPLY - left),), subnets, ())
     m = Machine.from_genesis(g)
     for height in range(1, 5):
         m.apply_block(height, height, [])

@@ -57,7 +57,7 @@ def two_subnets() -> Genesis:
         h=HIDDEN, p=chain_parameters(unbonding=3, burn_low=3, halving_interval=17, model_review=1), share=700_001
     )
     second = GenesisSubnet(2, pub("ann"), "text", "yuma2", OPEN, 200_000)
-    return Genesis(1, g.note, g.time, g.parameters, g.producers, g.allocations, (*g.subnets, second))
+    return Genesis(1, g.note, g.time, g.parameters, g.producers, g.allocations, (*g.subnets, second), ())
 
 
 class History(RuleBasedStateMachine):

@@ -240,4 +240,4 @@ def test_a_genesis_that_contradicts_itself_is_refused(
     allocations: tuple[Allocation, ...], subnets: tuple[GenesisSubnet, ...], parameters: object
 ) -> None:
     with pytest.raises(Malformed):
-        Machine.from_genesis(Genesis(1, "", 0, parameters, (pub("p"),), allocations, subnets))  # type: ignore[arg-type]
+        Machine.from_genesis(Genesis(1, "", 0, parameters, (pub("p"),), allocations, subnets, ()))  # type: ignore[arg-type]

@@ -48,7 +48,7 @@ def test_a_hotkey_belongs_to_its_first_coldkey_for_good(world: World) -> None:
     h = hyperparameters(tempo=10)
     two = (*world.genesis.subnets, GenesisSubnet(2, pub("owner"), "text", "yuma3", h, 0))
     g = world.genesis
-    w = World(Genesis(1, g.note, g.time, g.parameters, g.producers, g.allocations, two))
+    w = World(Genesis(1, g.note, g.time, g.parameters, g.producers, g.allocations, two, ()))
     w.register("ann", "ann-hot")
     w.refused(TxCode.NOT_OWNER, "ben", w.registration("ben", "ann-hot", netuid=2))
     w.ok("ann", w.registration("ann", "ann-hot", netuid=2))
@@ -261,7 +261,7 @@ def test_a_hotkey_is_on_a_bounded_number_of_subnets() -> None:
     g = genesis()
     h = hyperparameters()
     many = tuple(GenesisSubnet(n, pub("owner"), "text", "yuma3", h, 0) for n in range(1, MAX_SUBNETS_A_HOTKEY + 2))
-    w = World(Genesis(1, g.note, g.time, g.parameters, g.producers, g.allocations, many))
+    w = World(Genesis(1, g.note, g.time, g.parameters, g.producers, g.allocations, many, ()))
     for n in range(1, MAX_SUBNETS_A_HOTKEY + 1):
         w.send("ann", w.registration("ann", "ann-hot", netuid=n))
     assert set(w.block()) == {TxCode.OK}

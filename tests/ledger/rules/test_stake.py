@@ -73,7 +73,7 @@ def test_stake_put_on_a_hotkey_before_it_registers_in_the_same_epoch_does_not_co
     """Eve's hotkey is known from subnet 2; on subnet 1 it gets a UID and stake within one epoch."""
     g = genesis()
     two = (*g.subnets, GenesisSubnet(2, pub("owner"), "text", "yuma3", SMALL, 0))
-    w = market(Genesis(1, g.note, g.time, g.parameters, g.producers, g.allocations, two))
+    w = market(Genesis(1, g.note, g.time, g.parameters, g.producers, g.allocations, two, ()))
     w.register("eve", "eve-hot", netuid=2)
     w.stake("eve", "eve-hot", 900 * TOKEN)
     w.register("eve", "eve-hot", netuid=1)
@@ -118,7 +118,7 @@ def crowded() -> World:
     """As many delegators on ann's hotkey as it takes, each with one token more than the one before."""
     crowd = tuple(Allocation(pub(f"d{i}"), (i + 2) * TOKEN) for i in range(MAX_DELEGATORS))
     g = genesis()
-    w = World(Genesis(1, g.note, g.time, g.parameters, g.producers, (*g.allocations, *crowd), g.subnets))
+    w = World(Genesis(1, g.note, g.time, g.parameters, g.producers, (*g.allocations, *crowd), g.subnets, ()))
     w.register("ann", "ann-hot")
     for i in range(MAX_DELEGATORS):
         w.send(f"d{i}", AddStake(pub("ann-hot"), (i + 2) * TOKEN))

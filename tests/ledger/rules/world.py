@@ -68,6 +68,7 @@ def genesis(
         (pub("producer"),),
         tuple(Allocation(pub(name), 1_000 * TOKEN) for name in PEOPLE),
         (GenesisSubnet(1, pub("owner"), "text", mechanism, h, share),),
+        (),
     )
 
 

@@ -23,7 +23,7 @@ from msgspec import inspect
 from nacl import bindings
 
 import davy.protocol
-from davy.protocol import chain, genesis, limits, manifest, proof, receipt, transaction
+from davy.protocol import chain, genesis, limits, manifest, order, proof, receipt, roster, transaction
 from davy.protocol.encoding import Wire, encode
 from davy.protocol.errors import TxCode
 from davy.protocol.signing import Domain, digest, sign
@@ -93,7 +93,9 @@ def types() -> dict[str, str]:
 
 def words() -> dict[str, Any]:
     """Every enumeration's values: they stand in signed bytes and in consensus."""
-    kinds: list[type[enum.Enum]] = [Domain, TxCode, KeyRole, manifest.Identity, manifest.ModelClass, receipt.Outcome]
+    kinds: list[type[enum.Enum]] = [
+        Domain, TxCode, KeyRole, manifest.Identity, manifest.ModelClass, order.GroupKey, receipt.Outcome,
+    ]  # fmt: skip
     return {type_name(k): {m.name: m.value for m in k} for k in kinds}
 
 
@@ -114,7 +116,10 @@ def digests() -> dict[str, str]:
         "leaf_hash": proof.leaf_hash(b"key", a).hex(),
         "model_id": manifest.model_id(sample(manifest.Manifest)).hex(),
         "node_hash": proof.node_hash(258, a, b).hex(),
+        "order_id": order.order_id(b"order").hex(),
         "parameters_digest": limits.parameters_digest(limits.chain_parameters()).hex(),
+        "reason_digest": order.reason_digest("weights leaked – stop").hex(),
+        "roster_digest": roster.roster_digest(sample(roster.Roster)).hex(),
         "tx_hash": transaction.tx_hash(b"tx").hex(),
         "txs_digest": chain.txs_digest([a, b]).hex(),
         "value_hash": proof.value_hash(b"value").hex(),
