@@ -1,0 +1,236 @@
+"""The brake: a join over a set of verified orders.
+
+Merging is commutative, associative and idempotent: any node may learn orders in any order, by any route, any number of
+times. Whether an order is valid depends on its bytes and signatures, never on the receiver's clock; what it means at
+some time is for `davy.killswitch.verdict`.
+
+The set is bounded, and no HALT is dropped to make room: of each roster at most `MAX_BRAKE_ORDERS` are kept, and with
+one more everything stops until the LIFT key installs the next roster. Only group keys can get there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import NamedTuple
+
+from davy.killswitch.book import Book, read
+from davy.killswitch.clocks import Clocks
+from davy.killswitch.roster import RosterChain, admit, follow
+from davy.protocol.errors import Misdirected, Refused
+from davy.protocol.genesis import Genesis, chain_id
+from davy.protocol.limits import (
+    ALLOWANCE_WINDOW_MS,
+    FRESH_MS,
+    HALT_TERM_MS,
+    LEASE_GRACE_MS,
+    MAX_BRAKE_ORDERS,
+    MAX_RIVAL_ROSTERS,
+    SIGNER_SKEW_MS,
+)
+from davy.protocol.order import Drill, Heartbeat, Install, Lease, OrderId, VerifiedOrder, open_order, order_id
+from davy.protocol.receipt import EMPTY_BRAKE_HEAD
+from davy.protocol.roster import Roster, check_roster, roster_digest
+from davy.protocol.signing import Domain, digest
+from davy.protocol.words import ChainId, Digest, UnixMillis
+
+Orders = Mapping[OrderId, VerifiedOrder]
+
+
+@dataclass(frozen=True)
+class BrakeState:
+    """The orders a node knows. Made by `first_state`, changed by `take`, `merge`, `join`, `pin` and `forget` only."""
+
+    chain: ChainId
+    first: Roster | None
+    """The genesis' roster; None on a chain that nobody can halt."""
+    orders: Orders = field(default_factory=dict[OrderId, VerifiedOrder])
+    pinned: frozenset[OrderId] = frozenset()
+    """INSTALLs that stand on the ledger."""
+
+    @cached_property
+    def rosters(self) -> dict[Digest, Roster]:
+        """Every roster whose orders can be verified, in office or not."""
+        known = [] if self.first is None else [self.first]
+        known += [install.roster for _, install in _installs(self.orders)]
+        return {roster_digest(r): r for r in known}
+
+    @cached_property
+    def succession(self) -> RosterChain:
+        """The rosters in office."""
+        return follow(self.first, self.orders.values(), self.pinned)
+
+    @cached_property
+    def book(self) -> Book:
+        """What counts of the orders."""
+        return read(self.orders.values(), self.succession)
+
+    @cached_property
+    def overflows(self) -> dict[Digest, VerifiedOrder]:
+        """Rosters whose keys signed more than is kept, each with one of the orders."""
+        groups = _groups(self.orders, self.rosters.keys())
+        return {r: self.orders[ids[0]] for r, ids in groups.items() if len(ids) > MAX_BRAKE_ORDERS}
+
+
+class Taken(NamedTuple):
+    """What became of bytes from outside. `orders` verified: drills and heartbeats too, known ones too."""
+
+    state: BrakeState
+    orders: tuple[VerifiedOrder, ...]
+    refused: tuple[tuple[bytes, Refused], ...]
+
+
+def first_state(g: Genesis) -> BrakeState:
+    """Return the brake of a chain before any order.
+
+    Raises
+    ------
+    Malformed
+        `check_roster` refuses the genesis' keyholders.
+    """
+    for r in g.keyholders:
+        check_roster(r)
+    return BrakeState(chain_id(g), g.keyholders[0] if g.keyholders else None)
+
+
+def take(s: BrakeState, raws: Iterable[bytes]) -> Taken:
+    """Verify orders from outside and merge those that are good; the others are reported. Nothing raises.
+
+    INSTALLs are looked at first, so orders may come together with those that they need, in any sequence.
+    """
+    opened: list[tuple[bool, int, bytes, OrderId]] = []
+    refused: list[tuple[bytes, Refused]] = []
+    for raw in dict.fromkeys(raws):
+        try:
+            signed, order = open_order(raw)
+        except Refused as e:
+            refused.append((raw, e))
+        else:
+            opened.append((not isinstance(order.action, Install), order.epoch, raw, order_id(signed.order)))
+    rosters = dict(s.rosters)
+    orders: list[VerifiedOrder] = []
+    for _, _, raw, i in sorted(opened):
+        known = s.orders.get(i)
+        try:
+            v = known if known is not None and known.raw == raw else admit(raw, rosters, s.chain)
+        except Refused as e:
+            refused.append((raw, e))
+        else:
+            orders.append(v)
+            if isinstance(v.order.action, Install):
+                rosters[roster_digest(v.order.action.roster)] = v.order.action.roster
+    return Taken(merge(s, orders), tuple(orders), tuple(refused))
+
+
+def merge(s: BrakeState, orders: Iterable[VerifiedOrder]) -> BrakeState:
+    """Return the union of what is known and `orders`, within the bounds; never drills and heartbeats.
+
+    Orders are one by id; of two signatures for one the smaller bytes are kept, so that all nodes keep the same.
+    """
+    union = dict(s.orders)
+    for v in orders:
+        if not isinstance(v.order.action, Drill | Heartbeat) and v.order.chain == s.chain:
+            union[v.id] = min(v, union.get(v.id, v), key=lambda one: one.raw)
+    return s if union == s.orders else replace(s, orders=_bounded(union, s.first, s.pinned))
+
+
+def join(a: BrakeState, b: BrakeState) -> BrakeState:
+    """Return the least state that knows all that either knows.
+
+    Raises
+    ------
+    Misdirected
+        The states are of different chains.
+    """
+    if (a.chain, a.first) != (b.chain, b.first):
+        raise Misdirected("two chains' brakes cannot be joined; keep a state for each chain")
+    return merge(pin(a, b.pinned), b.orders.values())
+
+
+def pin(s: BrakeState, installs: Iterable[OrderId]) -> BrakeState:
+    """Let the INSTALLs that stand on the ledger, as a verified header proves, win over their rivals."""
+    return replace(s, pinned=s.pinned.union(installs))
+
+
+def head(s: BrakeState) -> Digest:
+    """SHA-256 over all ids, sorted, in the domain BRAKE_HEAD; zeros while there are none.
+
+    Peers whose heads differ exchange their sets.
+    """
+    return digest(Domain.BRAKE_HEAD, b"".join(sorted(s.orders))) if s.orders else EMPTY_BRAKE_HEAD
+
+
+def heartbeat(s: BrakeState, v: VerifiedOrder, own: UnixMillis) -> UnixMillis | None:
+    """When a heartbeat was issued, if it shows freshness now; a node keeps the newest for `Clocks`.
+
+    It must be of the roster in office, undisputed: the keys of a replaced one would keep a node running that is cut off
+    from all others. And it must lie within `FRESH_MS` of the own clock, so that one dated ahead does not hide the rest.
+    """
+    links, rivals = s.succession
+    if not isinstance(v.order.action, Heartbeat) or rivals or not links or v.order.roster != links[-1].roster:
+        return None
+    return v.order.issued if abs(own - v.order.issued) <= FRESH_MS else None
+
+
+def forget(s: BrakeState, at: Clocks) -> BrakeState:
+    """Drop what can matter no more at these or later clocks, whatever arrives; no verdict changes by it.
+
+    That is a LEASE that lapsed, and what a replaced roster signed and was not carried, once it can neither last nor
+    count in the allowance. So a tombstone goes no sooner than the HALTs that it ends. INSTALLs never go.
+    """
+
+    def matters(v: VerifiedOrder) -> bool:
+        place = s.succession.place(v.order.roster)
+        if isinstance(v.order.action, Install) or place is None:
+            return True
+        later = s.succession.after(place)
+        left = min((link.since for link in later if v.id not in link.carried), default=None)
+        if left is not None and all(link.install in s.pinned for link in later):
+            return at.behind < left + SIGNER_SKEW_MS + HALT_TERM_MS + ALLOWANCE_WINDOW_MS
+        lapsed = isinstance(v.order.action, Lease) and at.ahead >= v.order.end + LEASE_GRACE_MS
+        return not lapsed or v.order.roster in s.overflows
+
+    return replace(s, orders={i: v for i, v in s.orders.items() if matters(v)})
+
+
+def _installs(orders: Orders) -> list[tuple[VerifiedOrder, Install]]:
+    return [(v, v.order.action) for v in orders.values() if isinstance(v.order.action, Install)]
+
+
+def _groups(orders: Orders, known: Iterable[Digest]) -> dict[Digest, list[OrderId]]:
+    """The ids of the orders that are bounded in number, sorted, by roster; unknown rosters of one epoch together.
+
+    INSTALLs have their own bound, and so have the orders that they carry.
+    """
+    carried = {i for _, install in _installs(orders) for i in install.carried}
+    rosters = frozenset(known)
+    groups: dict[Digest, list[OrderId]] = {}
+    for i in sorted(orders.keys() - carried):
+        o = orders[i].order
+        if not isinstance(o.action, Install):
+            groups.setdefault(o.roster if o.roster in rosters else bytes([o.epoch]), []).append(i)
+    return groups
+
+
+def _bounded(union: Orders, first: Roster | None, pinned: frozenset[OrderId]) -> Orders:
+    """Keep of each roster the smallest ids, one more than its bound; of each epoch a few INSTALLs.
+
+    Smallest of a union are smallest of the parts' smallest, so this is a join too.
+    """
+    kept = dict(union)
+    rivals: dict[int, dict[Digest, OrderId]] = {}
+    for v, install in sorted(_installs(union), key=lambda pair: (pair[0].id not in pinned, pair[0].id)):
+        rivals.setdefault(v.order.epoch, {}).setdefault(roster_digest(install.roster), v.id)
+    chosen: set[OrderId] = set()
+    for by_roster in rivals.values():
+        ranked = sorted(by_roster.items(), key=lambda pair: (pair[1] not in pinned, pair[0]))
+        chosen |= {i for _, i in ranked[:MAX_RIVAL_ROSTERS]}
+    for v, _ in _installs(union):
+        if v.id not in chosen:
+            del kept[v.id]
+    known = {roster_digest(install.roster) for _, install in _installs(kept)}
+    for ids in _groups(kept, known if first is None else known | {roster_digest(first)}).values():
+        for i in ids[MAX_BRAKE_ORDERS + 1 :]:
+            del kept[i]
+    return kept

@@ -1,0 +1,48 @@
+"""The clocks that a verdict is asked at, and which of them counts: always the one that stops more.
+
+A HALT has ended when all clocks are past its end, so never on a node that has not seen the chain; what permits has
+ended when any is. On the ledger both are block time.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from davy.protocol.limits import FRESH_MS
+from davy.protocol.words import UnixMillis
+
+
+class Clocks(NamedTuple):
+    """What a node knows of the time."""
+
+    own: UnixMillis
+    """Its own clock, a persisted maximum: a clock set back, or a restored backup, does not turn it back."""
+    block: UnixMillis | None
+    """Time of the newest block header it ever verified; None before the first."""
+    heartbeat: UnixMillis | None = None
+    """`issued` of the newest heartbeat it verified."""
+
+    @property
+    def ahead(self) -> UnixMillis:
+        """The later clock: by it HALTs begin, and leases end."""
+        return self.own if self.block is None else max(self.own, self.block)
+
+    @property
+    def behind(self) -> UnixMillis:
+        """The earlier clock: by it HALTs end. 0 on a node that never saw the chain."""
+        return 0 if self.block is None else min(self.own, self.block)
+
+    @property
+    def begun(self) -> UnixMillis:
+        """The earlier clock that there is: by it leases begin."""
+        return self.own if self.block is None else self.behind
+
+    @property
+    def fresh_until(self) -> UnixMillis | None:
+        """First moment of the own clock at which neither header nor heartbeat is fresh; None when that is now.
+
+        Fresh is what lies within `FRESH_MS` of the own clock, before or after: by a clock that is far behind, every
+        header would be fresh.
+        """
+        seen = [t for t in (self.block, self.heartbeat) if t is not None and abs(self.own - t) <= FRESH_MS]
+        return max(seen) + FRESH_MS + 1 if seen else None
