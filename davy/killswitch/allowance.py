@@ -1,8 +1,9 @@
 """What the HALT key alone may stop: `ALLOWANCE_MS` of any `ALLOWANCE_WINDOW_MS`, by subject.
 
-It is computed from the set of orders and from nothing else. A HALT that ended stays counted until it leaves the window,
-so expiry does not refill it; a HALT that was lifted counts until it was. There is no pause between HALTs: while there
-is allowance, a second one works at once.
+It is computed from the set of orders and the times at which the ledger recorded them. A HALT that ended stays counted
+until it leaves the window, so expiry does not refill it; one that was lifted counts until it was; one dated back counts
+from its record on, or whoever stole the HALT key could spend the past and so end a HALT that is in force. There is no
+pause between HALTs: while there is allowance, a second one works at once.
 """
 
 from __future__ import annotations

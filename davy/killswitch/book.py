@@ -6,12 +6,12 @@ their roster was replaced) stay in the set, since one more INSTALL may change wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from davy.killswitch.allowance import Span
 from davy.killswitch.leases import LeaseInForce
-from davy.killswitch.roster import RosterChain
+from davy.killswitch.roster import FOREVER, RosterChain
 from davy.protocol.limits import HALT_LEAD_MS
 from davy.protocol.order import (
     Extend,
@@ -32,15 +32,17 @@ from davy.protocol.words import ModelId, UnixMillis
 class HaltEntry(NamedTuple):
     """A HALT that counts.
 
-    It is in force on an ordinary model during `spans`, as far as the allowance goes if they are `counted`; on a
-    systemic one from `begins` on; never longer than `until`, nor once it is `lifted`.
+    It is in force on an ordinary model during `free`, and during `counted` as far as the allowance goes; on a systemic
+    one from `begins` until `until`; never once it is `lifted`.
     """
 
     order: VerifiedOrder
     target: Target
     begins: UnixMillis
-    spans: tuple[tuple[Span, bool], ...]
-    """Each with whether it counts in the allowance."""
+    free: tuple[Span, ...]
+    """What no allowance bounds: stopped by the LIFT key, or before the ledger recorded it."""
+    counted: tuple[Span, ...]
+    """Up to the LIFT."""
     lifted: UnixMillis | None
     """When the first LIFT of it was issued."""
     until: UnixMillis
@@ -54,18 +56,6 @@ class HaltEntry(NamedTuple):
         """
         issued = self.order.order.issued
         return issued if self.lifted is None else min(issued, self.lifted)
-
-    def counted(self) -> list[Span]:
-        """What it asks of the allowance: nothing after it was lifted."""
-        return self._until_lifted(counted=True)
-
-    def uncounted(self) -> list[Span]:
-        """What the LIFT key stopped, which no allowance bounds."""
-        return self._until_lifted(counted=False)
-
-    def _until_lifted(self, *, counted: bool) -> list[Span]:
-        end = self.until if self.lifted is None else min(self.until, self.lifted)
-        return [Span(s.start, min(s.end, end)) for s, c in self.spans if c is counted]
 
 
 class RaiseEntry(NamedTuple):
@@ -91,19 +81,19 @@ class Book(NamedTuple):
     leases: tuple[LeaseInForce, ...]
 
 
-def read(orders: Iterable[VerifiedOrder], chain: RosterChain) -> Book:
-    """Read what counts out of a set of orders."""
+def read(orders: Iterable[VerifiedOrder], chain: RosterChain, recorded: Mapping[OrderId, UnixMillis]) -> Book:
+    """Read what counts out of a set of orders, and of the block times at which the ledger recorded them."""
     counting = [(v, ends) for v in orders if (ends := chain.ends(v)) is not None]
     counting.sort(key=lambda pair: (pair[0].order.issued, pair[0].id))
     enders: dict[OrderId, list[VerifiedOrder]] = {}
-    extensions: dict[OrderId, list[Span]] = {}
+    extensions: dict[OrderId, list[tuple[Span, OrderId]]] = {}
     for v, _ in counting:
         match v.order.action:
             case Lift(halts=named) | Lower(raises=named):
                 for i in named:
                     enders.setdefault(i, []).append(v)
             case Extend(halt=halt, previous_end=previous_end):
-                extensions.setdefault(halt, []).append(Span(previous_end, v.order.end))
+                extensions.setdefault(halt, []).append((Span(previous_end, v.order.end), v.id))
             case _:
                 pass
 
@@ -117,9 +107,18 @@ def read(orders: Iterable[VerifiedOrder], chain: RosterChain) -> Book:
     leases: list[LeaseInForce] = []
     for v, until in counting:
         match v.order.action:
-            case Halt(target=target) as halt:
-                spans = _spans(v, halt, extensions.get(v.id, []))
-                halts.append(HaltEntry(v, target, spans[0][0].start, spans, ended(v, Lift), until))
+            case Halt(target=target, authority=authority):
+                lifted = ended(v, Lift)
+                begins = v.order.issued - HALT_LEAD_MS
+                free: list[Span] = []
+                counted: list[Span] = []
+                for span, i in _reach((Span(begins, v.order.end), v.id), extensions.get(v.id, [])):
+                    start, end = span.start, min(span.end, until, FOREVER if lifted is None else lifted)
+                    bounded = i != v.id or authority is GroupKey.HALT
+                    counts = max(start, recorded[i]) if bounded and i in recorded else end
+                    free.append(Span(start, min(counts, end)))
+                    counted.append(Span(counts, end))
+                halts.append(HaltEntry(v, target, begins, tuple(free), tuple(counted), lifted, until))
             case Raise(models=models):
                 if ended(v, Lower) is None:
                     raises.append(RaiseEntry(models, until))
@@ -132,12 +131,11 @@ def read(orders: Iterable[VerifiedOrder], chain: RosterChain) -> Book:
     return Book(tuple(halts), tuple(raises), tuple(lowers), tuple(leases))
 
 
-def _spans(v: VerifiedOrder, halt: Halt, extensions: list[Span]) -> tuple[tuple[Span, bool], ...]:
-    """The HALT's own time, and that of EXTENDs which begin where it, or an EXTEND before them, ends."""
-    own = Span(v.order.issued - HALT_LEAD_MS, v.order.end)
-    spans, ends = [(own, halt.authority is GroupKey.HALT)], {own.end}
-    for extension in sorted(extensions):  # each ends after it starts, so none can depend on a later one
-        if extension.start in ends:
-            spans.append((extension, True))
-            ends.add(extension.end)
-    return tuple(spans)
+def _reach(own: tuple[Span, OrderId], extensions: list[tuple[Span, OrderId]]) -> list[tuple[Span, OrderId]]:
+    """A HALT's own time, and that of the EXTENDs which begin where it, or an EXTEND before them, ends."""
+    reached, ends = [own], {own[0].end}
+    for extension in sorted(extensions):  # each ends after it begins, so none can depend on a later one
+        if extension[0].start in ends:
+            reached.append(extension)
+            ends.add(extension[0].end)
+    return reached

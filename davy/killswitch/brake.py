@@ -10,7 +10,7 @@ one more everything stops until the LIFT key installs the next roster. Only grou
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -40,14 +40,14 @@ Orders = Mapping[OrderId, VerifiedOrder]
 
 @dataclass(frozen=True)
 class BrakeState:
-    """The orders a node knows. Made by `first_state`, changed by `take`, `merge`, `join`, `pin` and `forget` only."""
+    """The orders a node knows. Made by `first_state`; `take`, `merge`, `join`, `record` and `forget` make the next."""
 
     chain: ChainId
     first: Roster | None
     """The genesis' roster; None on a chain that nobody can halt."""
     orders: Orders = field(default_factory=dict[OrderId, VerifiedOrder])
-    pinned: frozenset[OrderId] = frozenset()
-    """INSTALLs that stand on the ledger."""
+    recorded: Mapping[OrderId, UnixMillis] = field(default_factory=dict[OrderId, UnixMillis])
+    """Orders that stand on the ledger, with the times of their blocks."""
 
     @cached_property
     def rosters(self) -> dict[Digest, Roster]:
@@ -59,12 +59,12 @@ class BrakeState:
     @cached_property
     def succession(self) -> RosterChain:
         """The rosters in office."""
-        return follow(self.first, self.orders.values(), self.pinned)
+        return follow(self.first, self.orders.values(), self.recorded.keys())
 
     @cached_property
     def book(self) -> Book:
-        """What counts of the orders."""
-        return read(self.orders.values(), self.succession)
+        """What counts of the orders, and when."""
+        return read(self.orders.values(), self.succession, self.recorded)
 
     @cached_property
     def overflows(self) -> dict[Digest, VerifiedOrder]:
@@ -132,7 +132,7 @@ def merge(s: BrakeState, orders: Iterable[VerifiedOrder]) -> BrakeState:
     for v in orders:
         if not isinstance(v.order.action, Drill | Heartbeat) and v.order.chain == s.chain:
             union[v.id] = min(v, union.get(v.id, v), key=lambda one: one.raw)
-    return s if union == s.orders else replace(s, orders=_bounded(union, s.first, s.pinned))
+    return s if union == s.orders else replace(s, orders=_bounded(union, s.first, s.recorded.keys()))
 
 
 def join(a: BrakeState, b: BrakeState) -> BrakeState:
@@ -145,12 +145,16 @@ def join(a: BrakeState, b: BrakeState) -> BrakeState:
     """
     if (a.chain, a.first) != (b.chain, b.first):
         raise Misdirected("two chains' brakes cannot be joined; keep a state for each chain")
-    return merge(pin(a, b.pinned), b.orders.values())
+    return merge(record(a, b.recorded), b.orders.values())
 
 
-def pin(s: BrakeState, installs: Iterable[OrderId]) -> BrakeState:
-    """Let the INSTALLs that stand on the ledger, as a verified header proves, win over their rivals."""
-    return replace(s, pinned=s.pinned.union(installs))
+def record(s: BrakeState, blocks: Mapping[OrderId, UnixMillis]) -> BrakeState:
+    """Note orders that stand on the ledger, as verified headers prove, each with its block's time; the first counts.
+
+    Only the ledger shows when an order came into the world: whoever holds a group key can date it at will. So the
+    allowance counts from there on, and of rival INSTALLs the recorded one wins.
+    """
+    return replace(s, recorded={**blocks, **{i: min(t, blocks.get(i, t)) for i, t in s.recorded.items()}})
 
 
 def head(s: BrakeState) -> Digest:
@@ -186,12 +190,17 @@ def forget(s: BrakeState, at: Clocks) -> BrakeState:
             return True
         later = s.succession.after(place)
         left = min((link.since for link in later if v.id not in link.carried), default=None)
-        if left is not None and all(link.install in s.pinned for link in later):
+        if left is not None and all(link.install in s.recorded for link in later):
             return at.behind < left + SIGNER_SKEW_MS + HALT_TERM_MS + ALLOWANCE_WINDOW_MS
         lapsed = isinstance(v.order.action, Lease) and at.ahead >= v.order.end + LEASE_GRACE_MS
         return not lapsed or v.order.roster in s.overflows
 
-    return replace(s, orders={i: v for i, v in s.orders.items() if matters(v)})
+    gone = {i for i, v in s.orders.items() if not matters(v)}
+    return replace(
+        s,
+        orders={i: v for i, v in s.orders.items() if i not in gone},
+        recorded={i: t for i, t in s.recorded.items() if i not in gone},
+    )
 
 
 def _installs(orders: Orders) -> list[tuple[VerifiedOrder, Install]]:
@@ -213,18 +222,18 @@ def _groups(orders: Orders, known: Iterable[Digest]) -> dict[Digest, list[OrderI
     return groups
 
 
-def _bounded(union: Orders, first: Roster | None, pinned: frozenset[OrderId]) -> Orders:
+def _bounded(union: Orders, first: Roster | None, recorded: Container[OrderId]) -> Orders:
     """Keep of each roster the smallest ids, one more than its bound; of each epoch a few INSTALLs.
 
     Smallest of a union are smallest of the parts' smallest, so this is a join too.
     """
     kept = dict(union)
     rivals: dict[int, dict[Digest, OrderId]] = {}
-    for v, install in sorted(_installs(union), key=lambda pair: (pair[0].id not in pinned, pair[0].id)):
+    for v, install in sorted(_installs(union), key=lambda pair: (pair[0].id not in recorded, pair[0].id)):
         rivals.setdefault(v.order.epoch, {}).setdefault(roster_digest(install.roster), v.id)
     chosen: set[OrderId] = set()
     for by_roster in rivals.values():
-        ranked = sorted(by_roster.items(), key=lambda pair: (pair[1] not in pinned, pair[0]))
+        ranked = sorted(by_roster.items(), key=lambda pair: (pair[1] not in recorded, pair[0]))
         chosen |= {i for _, i in ranked[:MAX_RIVAL_ROSTERS]}
     for v, _ in _installs(union):
         if v.id not in chosen:

@@ -2,7 +2,7 @@
 
 Each INSTALL names the roster before it and is signed by that one's LIFT key. Two that install different rosters after
 the same one prove that a LIFT key was stolen or misused. No rule can tell them apart that a thief could not turn to his
-use, so nothing runs until one is pinned: the one that stands on the ledger.
+use, so nothing runs until one is known to stand on the ledger, which takes no second.
 
 A replaced roster's order counts only if it was issued before the replacement: evicted members cannot go on. As they can
 still date back, an order outlives its roster only when the INSTALL carries it; others end with a delay that leaves the
@@ -11,7 +11,7 @@ new keyholders time to sign anew.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Final, NamedTuple
 
 from davy.protocol.errors import UnknownRoster
@@ -66,18 +66,18 @@ class RosterChain(NamedTuple):
         return all(ended.id not in link.carried for link in self.after(mine))
 
 
-def follow(first: Roster | None, installs: Iterable[VerifiedOrder], pinned: frozenset[OrderId]) -> RosterChain:
+def follow(first: Roster | None, installs: Iterable[VerifiedOrder], recorded: Container[OrderId]) -> RosterChain:
     """Return the chain as far as it is undisputed. Of INSTALLs of one roster that with the smallest id counts."""
     if first is None:
         return RosterChain((), ())
     after: dict[Digest, dict[Digest, tuple[VerifiedOrder, Install]]] = {}
-    for v in sorted(installs, key=lambda v: (v.id not in pinned, v.id)):
+    for v in sorted(installs, key=lambda v: (v.id not in recorded, v.id)):
         action = v.order.action
         if isinstance(action, Install):
             after.setdefault(v.order.roster, {}).setdefault(roster_digest(action.roster), (v, action))
     links = [Link(roster_digest(first), b"", 0, frozenset())]
     while rivals := after.get(links[-1].roster):
-        chosen = {r: (v, x) for r, (v, x) in rivals.items() if v.id in pinned} or rivals
+        chosen = {r: (v, x) for r, (v, x) in rivals.items() if v.id in recorded} or rivals
         if len(chosen) > 1:
             return RosterChain(tuple(links), tuple(sorted((v for v, _ in chosen.values()), key=lambda v: v.id)))
         ((roster, (v, install)),) = chosen.items()

@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import NamedTuple, TypeAlias
 
-from davy.killswitch.allowance import intersect, within_allowance
+from davy.killswitch.allowance import intersect, unite, within_allowance
 from davy.killswitch.book import HaltEntry
 from davy.killswitch.brake import BrakeState
 from davy.killswitch.clocks import Clocks
@@ -80,7 +80,7 @@ def verdict(s: BrakeState, x: Subject, at: Clocks) -> Verdict:
 
 
 def model_class(s: BrakeState, x: Subject, at: Clocks) -> ModelClass:
-    """The class that counts: systemic by a Raise in force, of it or an ancestor; else ordinary by a Lower; else its own.
+    """The class that counts: systemic by a Raise in force on it or an ancestor; else ordinary by a Lower; else its own.
 
     A Lower stands above the choice of subnet and registrant, and ends only the Raises that it names.
     """
@@ -94,14 +94,15 @@ def _lowered(s: BrakeState, x: Subject) -> list[UnixMillis]:
 
 
 def _ordinary(s: BrakeState, x: Subject, halts: list[HaltEntry], at: Clocks) -> Permitted | Halted:
-    allowed = within_allowance(span for h in halts for span in h.counted())
+    allowed = within_allowance(span for h in halts for span in h.counted)
     changes = [end for end in _lowered(s, x) if end > at.ahead]
     for h in halts:
         if h.lifted is not None:
             continue
-        spans = [*h.uncounted(), *intersect(h.counted(), allowed)]
-        if any(span.start <= at.ahead and at.behind < span.end for span in spans):
-            return Halted(h.order, Cause.ORDER, max(span.end for span in spans))
+        spans = unite([*h.free, *intersect(h.counted, allowed)])
+        ends = [span.end for span in spans if span.start <= at.ahead and at.behind < span.end]
+        if ends:
+            return Halted(h.order, Cause.ORDER, max(ends))
         changes += [span.start for span in spans if span.start > at.ahead]
     return Permitted(min(changes, default=FOREVER))
 
