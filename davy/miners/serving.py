@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import anyio
 
+from davy.killswitch.scope import Subject
 from davy.miners.backend import Backend, identity_of
 from davy.protocol.errors import Busy
 from davy.protocol.manifest import model_id
@@ -20,6 +21,8 @@ class Serving:
         self.manifest = backend.manifest()
         self.model_id = model_id(self.manifest)
         self.identity = identity_of(self.manifest)
+        self.subjects: tuple[Subject, ...] = ()
+        """What the guard is asked about, one for each subnet; empty until the ledger told of the model."""
         self.active = 0
         self._closed = False
         self._left = anyio.Event()
