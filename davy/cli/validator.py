@@ -21,11 +21,14 @@ from davy.host.entropy import OsEntropy
 from davy.host.home import Home
 from davy.host.keys import FileKeyStore
 from davy.host.store import SqliteStore
+from davy.killswitch.scope import Subject
 from davy.ledger.client import RpcLedger
+from davy.ledger.rules.halts import model_facts
 from davy.network.http_client import HttpTransport
+from davy.network.node_brake import NodeBrake, open_brake
 from davy.protocol.chain import Metagraph, ModelRecord
 from davy.protocol.encoding import decode
-from davy.protocol.errors import Misconfigured, TxFailed
+from davy.protocol.errors import Busy, Misconfigured, ModelHalted, TxFailed
 from davy.protocol.limits import MAX_RESULT_BYTES
 from davy.protocol.ports import Transport
 from davy.protocol.words import KeyRole, ModelId
@@ -111,13 +114,22 @@ async def _validate(
             raise Misconfigured("the subnets have different tasks; run one validator for each task")
         store = SqliteStore(home.store)
         try:
+            brake = await open_brake(
+                await ledger.genesis(),
+                ledger,
+                keys=keys,
+                clock=clock,
+                entropy=entropy,
+                store=store,
+                transport=transport,
+            )
             changed = _named(means) if means else _unchanged
             if source:
                 weights: WeightSource = _named(source)(ledger, keys)
             else:
                 texts = Disguised.folder(corpus) if corpus else Disguised.held_out(Path(shipped.__file__).parent)
                 weights = await _examiner(
-                    keys, ledger, transport, store, graphs, Library(library), texts, pace, changed
+                    keys, ledger, transport, store, graphs, Library(library), texts, pace, changed, brake
                 )
             node = ValidatorNode(
                 netuids,
@@ -127,6 +139,7 @@ async def _validate(
                 entropy=entropy,
                 clock=clock,
                 source=weights,
+                brake=brake,
                 timing=Timing(commit_at=getattr(weights, "commit_at", Timing().commit_at)),
             )
             _ready(graphs, [n.permit for n in own], as_json=as_json)
@@ -145,6 +158,7 @@ async def _examiner(
     corpus: Corpus,
     pace: Pace,
     change: Callable[[Means], Means],
+    brake: NodeBrake,
 ) -> Examiner:
     clock, entropy = SystemClock(), OsEntropy()
     name = graphs[0].subnet.task
@@ -152,9 +166,13 @@ async def _examiner(
 
     async def registered(model_id: ModelId) -> ModelRecord | None:
         try:
-            return decode(await ledger.query("/model", model_id), ModelRecord, limit=MAX_RESULT_BYTES)
-        except TxFailed:
+            record = decode(await ledger.query("/model", model_id), ModelRecord, limit=MAX_RESULT_BYTES)
+            brake.guard.permit(
+                Subject(model=model_facts(record))
+            )  # what is halted is not loaded to be run again either
+        except (TxFailed, ModelHalted, Busy):
             return None
+        return record
 
     async def at_hand(record: ModelRecord) -> Known | None:
         return await to_thread.run_sync(library.load, record.manifest)
@@ -162,8 +180,8 @@ async def _examiner(
     evidence: list[Evidence] = []
     if name == "text":
         evidence = [IdentityEvidence(registered, at_hand), OriginalityEvidence(library.kinship())]
-    challenger = Challenger(keys, ledger.chain, transport, clock, entropy, await ledger.head())
-    means = Means(task, corpus, challenger, evidence, ledger, store, entropy, clock, to_thread.run_sync)
+    challenger = Challenger(keys, ledger.chain, transport, clock, entropy, await ledger.head(), brake)
+    means = Means(task, corpus, challenger, evidence, brake, ledger, store, entropy, clock, to_thread.run_sync)
     return Examiner([m.subnet.netuid for m in graphs], keys.public(KeyRole.HOTKEY), change(means), pace)
 
 
