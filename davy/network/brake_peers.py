@@ -111,7 +111,8 @@ class BrakePeers:
         self._guard, self._transport, self._clock = guard, transport, clock
         self._entropy, self._store = entropy, store
         self._own: Hotkey = b""
-        self._known: tuple[Peer, ...] = ()
+        self.known: tuple[Peer, ...] = ()
+        """Whom this node can ask."""
         self._waiting: dict[Hotkey, Peer] = {}
         self._settled: OrderedDict[Hotkey, _Settled] = OrderedDict()
         self._wake = anyio.Event()
@@ -127,18 +128,18 @@ class BrakePeers:
         raw = await self._store.get(_PLACE)
         if raw:
             try:
-                self._known = decode(raw, KnownPeers, limit=_KNOWN * 1_024).peers
+                self.known = decode(raw, KnownPeers, limit=_KNOWN * 1_024).peers
             except Refused as e:
                 _log.warning("the list of known nodes cannot be read, and is begun anew: %s", e)
 
     async def know(self, peers: Iterable[tuple[Endpoint, Hotkey]]) -> None:
         """Note who listens where now; a random part of them is kept for the next start."""
         fresh = tuple(Peer(endpoint, node) for endpoint, node in peers)
-        if self._guard.state.first is None or not fresh or set(fresh) == set(self._known):
+        if self._guard.state.first is None or not fresh or set(fresh) == set(self.known):
             return
-        self._known = self._drawn(fresh, _KNOWN)
+        self.known = self._drawn(fresh, _KNOWN)
         try:
-            await self._store.put(_PLACE, encode(KnownPeers(1, self._known)))
+            await self._store.put(_PLACE, encode(KnownPeers(1, self.known)))
         except StoreFailed as e:
             _log.warning("known nodes cannot be written: %s", e)
 
@@ -188,7 +189,7 @@ class BrakePeers:
             await self._guard.change()
 
     def _ask_some(self) -> None:
-        for peer in self._drawn(self._known, _ASKED_AT_ONCE):
+        for peer in self._drawn(self.known, _ASKED_AT_ONCE):
             self._waiting.setdefault(peer.node, peer)
         self._wake.set()
 
