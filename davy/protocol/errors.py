@@ -12,6 +12,7 @@
      │   ├─ Replayed           seen before, or not provably new (`retry_fresh`)
      │   ├─ Unauthorised       a known caller who may not do this
      │   ├─ Busy               admission control said no; may be retried
+     │   ├─ Misbehaved         members of a ceremony sent what no honest one sends; `culprits` names them
      │   └─ BadAnswer          a miner's answer that its task cannot read
      ├─ TxFailed               a transaction the ledger took and turned down: `code`, deterministic
      ├─ ModelHalted            a valid order stops this; carries the order, never retried
@@ -25,6 +26,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum
 
 
@@ -66,6 +68,20 @@ class Unauthorised(Refused):
 
 class Busy(Refused):
     """Admission control said no; may be retried."""
+
+
+class Misbehaved(Refused):
+    """Members of a ceremony sent what no honest one sends.
+
+    Parameters
+    ----------
+    culprits
+        Their identifiers. The others can begin again without them.
+    """
+
+    def __init__(self, message: str, culprits: Sequence[bytes]) -> None:
+        super().__init__(message)
+        self.culprits = tuple(culprits)
 
 
 class BadAnswer(Refused):
