@@ -35,7 +35,7 @@ class Session(Wire):
     """One run of the ceremony. Every member's salt is in it, so no member's packages fit two."""
 
     version: Version
-    purpose: Annotated[str, Meta(min_length=1, max_length=MAX_NAME_CHARS, pattern=r"^[a-z0-9][a-z0-9 -]*\Z")]
+    purpose: Annotated[str, Meta(min_length=1, max_length=MAX_NAME_CHARS, pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._/-]*\Z")]
     """What the key is for, as the members' screens show it."""
     threshold: Threshold
     members: Annotated[tuple[Member, ...], Meta(min_length=2, max_length=MAX_KEYHOLDERS)]

@@ -256,10 +256,13 @@ def derive(public: PublicKeyPackage, package: SigningPackage) -> Derived:
     commitment_shares: dict[Identifier, Point] = {}
     total = IDENTITY
     for each in package.commitments:
-        # `multiply` takes no point that `point` refuses, so E_i passes the same gate as D_i.
-        hiding = point(each.hiding, f"the commitment of {named([each.identifier])}")
-        share = add_points(hiding, multiply(factors[each.identifier], each.binding))
-        commitment_shares[each.identifier] = share
+        try:
+            # `multiply` takes no point that `point` refuses, so E_i passes the same gate as D_i.
+            hiding, bound = point(each.hiding, "D"), multiply(factors[each.identifier], each.binding)
+        except Malformed:
+            culprit = named([each.identifier])
+            raise Malformed(f"the commitments of {culprit} are no points of the group; sign without it") from None
+        commitment_shares[each.identifier] = share = add_points(hiding, bound)
         total = add_points(total, share)
     if total == IDENTITY:
         raise Malformed("the commitments cancel out; begin the round again")
@@ -277,11 +280,11 @@ def binding_factors(package: SigningPackage) -> dict[Identifier, Scalar]:
 def binding_factor_inputs(package: SigningPackage) -> dict[Identifier, bytes]:
     """What is hashed to each binding factor, as the vectors of RFC 9591 (appendix E) print it."""
     commitments = b"".join(c.identifier + c.hiding + c.binding for c in package.commitments)
-    begin = package.group_key + _h(b"msg", package.message) + _h(b"com", commitments)
+    begin = package.group_key + _hash(b"msg", package.message) + _hash(b"com", commitments)
     return {i: begin + i for i in package.identifiers()}
 
 
-def _h(name: bytes, data: bytes) -> bytes:
+def _hash(name: bytes, data: bytes) -> bytes:
     return hashlib.sha512(CONTEXT + name + data).digest()
 
 

@@ -73,8 +73,9 @@ def interpolate(points: Mapping[Identifier, Point]) -> Point:
 def check_public(public: PublicKeyPackage) -> None:
     """Check a public key package when it is loaded or received; signing then takes it as it is.
 
-    All verifying shares must lie on one polynomial of degree t − 1 with the group key at 0. A package with one wrong
-    share would make an honest keyholder look like a culprit.
+    All verifying shares must lie on one polynomial of degree t − 1 with the group key at 0: of no higher degree, or t
+    keyholders could not sign, and of no lower one, or fewer could. A package with one wrong share would make an honest
+    keyholder look like a culprit.
 
     Raises
     ------
@@ -88,12 +89,10 @@ def check_public(public: PublicKeyPackage) -> None:
     point(public.group_key, "the group key")
     for i, y in shares.items():
         point(y, f"the verifying share of {named([i])}")
-    first = list(shares)[: t - 1]
-    for i in list(shares)[t - 1 :]:
-        if interpolate({j: shares[j] for j in (*first, i)}) != public.group_key:
-            raise Malformed(
-                "the verifying shares do not belong to the group key; ask another keyholder for the package"
-            )
+    first = {i: shares[i] for i in list(shares)[: t - 1]}
+    fit = all(interpolate({**first, i: shares[i]}) == public.group_key for i in list(shares)[t - 1 :])
+    if not fit or interpolate(first) == public.group_key:
+        raise Malformed("the verifying shares do not belong to the group key; ask another keyholder for the package")
 
 
 def check_key(key: KeyPackage, public: PublicKeyPackage) -> None:
