@@ -2,7 +2,8 @@
 
 frost, dkg, refresh and repair make and mend the keyholders' shares of the HALT and the LIFT key; brake is the state,
 a join over the set of valid orders; guard is its shell, the one object that every edge asks before it serves, scores,
-mints or loads.
+mints or loads. Under frost and dkg lie group (points, scalars, and the gates for received ones), sharing (Shamir and
+Feldman) and keys (what a keyholder keeps); echo sees to it that no member of a dkg tells two stories.
 
 May import: protocol. Only guard may touch a clock, a store or an event loop, and nothing else in this room imports
 guard: the rules stay functions over values.

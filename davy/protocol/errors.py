@@ -13,6 +13,7 @@
      │   ├─ Unauthorised       a known caller who may not do this
      │   ├─ UnknownRoster      signed for keyholders that this node has not heard of; pull the INSTALLs first
      │   ├─ Busy               admission control said no; may be retried
+     │   ├─ Misbehaved         members of a ceremony sent what no honest one sends; `culprits` names them
      │   └─ BadAnswer          a miner's answer that its task cannot read
      ├─ TxFailed               a transaction the ledger took and turned down: `code`, deterministic
      ├─ ModelHalted            a valid order stops this; carries the order, never retried
@@ -26,6 +27,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum
 
 
@@ -71,6 +73,20 @@ class UnknownRoster(Refused):
 
 class Busy(Refused):
     """Admission control said no; may be retried."""
+
+
+class Misbehaved(Refused):
+    """Members of a ceremony sent what no honest one sends.
+
+    Parameters
+    ----------
+    culprits
+        Their identifiers. The others can begin again without them.
+    """
+
+    def __init__(self, message: str, culprits: Sequence[bytes]) -> None:
+        super().__init__(message)
+        self.culprits = tuple(culprits)
 
 
 class BadAnswer(Refused):

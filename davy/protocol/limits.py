@@ -55,6 +55,12 @@ MAX_COMPLETION_TOKENS: Final = 1_024
 MAX_LOGPROBS: Final = 64
 MAX_UIDS: Final = 4_096
 MAX_SUBNETS: Final = 1_024
+MAX_KEYHOLDERS: Final = 255
+"""Members of one group key."""
+MAX_THRESHOLD_MESSAGE_BYTES: Final = 32 * 1024
+"""What a group of keyholders signs, its domain's prefix included."""
+MAX_CEREMONY_BYTES: Final = 64 * 1024
+"""Anything that keyholders send each other while they make a key or sign."""
 EMISSION_PARTS: Final = 1_000_000
 """Subnets' emission shares are counted in millionths."""
 REQUEST_WINDOW_MS: Final = 10_000
@@ -79,7 +85,6 @@ LEASE_GRACE_MS: Final = 3 * DAY_MS
 FRESH_MS: Final = 60_000
 """A systemic model runs while a verified header or heartbeat is no further from the own clock than this."""
 MAX_GROUP_EPOCH: Final = 255
-MAX_KEYHOLDERS: Final = 255
 MAX_ORDER_BYTES: Final = 20 * 1024
 """An order without its signatures; the longest installs `MAX_KEYHOLDERS` and carries `MAX_NAMED_ORDERS`."""
 MAX_SIGNED_ORDER_BYTES: Final = MAX_ORDER_BYTES + 256

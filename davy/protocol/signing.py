@@ -40,6 +40,9 @@ class Domain(StrEnum):
     ATTESTATION = "stop-attestation"
     TICKET = "ticket"
     REQUEST = "request"
+    DKG_SESSION = "dkg-session"
+    DKG_ROUND1 = "dkg-round1"
+    DKG_ECHO = "dkg-echo"
 
 
 def prefix(domain: Domain) -> bytes:

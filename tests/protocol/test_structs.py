@@ -7,6 +7,10 @@ import msgspec
 import pytest
 from msgspec import inspect
 
+from davy.killswitch.dkg import Round1Package, Round2Share
+from davy.killswitch.echo import Echo, Round1Statement, Session, SignedEcho, SignedRound1, Transcript
+from davy.killswitch.frost import SignatureShare, SigningCommitments, SigningPackage
+from davy.killswitch.keys import KeyPackage, PublicKeyPackage
 from davy.protocol.attestation import Attestation, SignedAttestation
 from davy.protocol.chain import Header, Proof, SignedHeader
 from davy.protocol.encoding import Wire
@@ -22,6 +26,8 @@ from davy.protocol.transaction import SignedTx, TxBody
 NAMED_OUTRIGHT: list[type[Wire]] = [
     TxBody, SignedTx, Header, SignedHeader, Receipt, SignedReceipt, Manifest, Genesis, Proof,
     ChainParameters, Hyperparameters, Roster, Order, SignedOrder, Attestation, SignedAttestation,
+    KeyPackage, PublicKeyPackage, SigningCommitments, SigningPackage, SignatureShare,
+    Round1Package, Round2Share, Session, Round1Statement, SignedRound1, Echo, SignedEcho, Transcript,
 ]  # fmt: skip
 HASHED = ["_Consent", "_Subject", "_Commitment"]
 

@@ -40,6 +40,7 @@ BREACHES = [
     Breach("pure-core", "killswitch/brake.py", "from os import path"),
     Breach("guard-is-a-shell", "killswitch/brake.py", "import davy.killswitch.guard"),
     Breach("guard-is-a-shell", "killswitch/unlisted.py", "pass"),
+    Breach("guard-is-a-shell", "killswitch/group.py", "import davy.killswitch.frost"),
     Breach("rules-know-no-guard", "ledger/rules/breach.py", "import davy.killswitch.guard"),
     Breach("keyholders-are-light", "keyholders/breach.py", "import torch"),
     Breach("keyholders-are-light", "keyholders/breach.py", "import davy.ledger.rules"),

@@ -22,6 +22,7 @@ import msgspec
 from msgspec import inspect
 from nacl import bindings
 
+import davy.killswitch
 import davy.protocol
 from davy.protocol import chain, genesis, limits, manifest, order, proof, receipt, roster, transaction
 from davy.protocol.encoding import Wire, encode
@@ -33,21 +34,24 @@ FILE = Path(__file__).with_name("wire.json")
 
 
 def wire_types() -> list[type[Wire]]:
-    """Every struct of davy.protocol, private ones too."""
-    for module in pkgutil.iter_modules(davy.protocol.__path__):
-        importlib.import_module(f"davy.protocol.{module.name}")
+    """Every struct of davy.protocol and of davy.killswitch, private ones too."""
+    rooms = tuple(f"{room.__name__}." for room in (davy.protocol, davy.killswitch))
+    for room in (davy.protocol, davy.killswitch):
+        for module in pkgutil.iter_modules(room.__path__, f"{room.__name__}."):
+            importlib.import_module(module.name)
 
     def below(kind: type[Wire]) -> Iterator[type[Wire]]:
         for one in kind.__subclasses__():
             yield one
             yield from below(one)
 
-    ours = {k for k in below(Wire) if k.__module__.startswith("davy.protocol.")}
+    ours = {k for k in below(Wire) if k.__module__.startswith(rooms)}
     return sorted(ours, key=type_name)
 
 
 def type_name(kind: type[Any]) -> str:
-    return f"{kind.__module__.removeprefix('davy.protocol.')}.{kind.__qualname__}"
+    """A type of protocol by its module; of another room, by the room's name too."""
+    return f"{kind.__module__.removeprefix('davy.').removeprefix('protocol.')}.{kind.__qualname__}"
 
 
 def sample(kind: type[Any]) -> Any:
@@ -147,6 +151,8 @@ def main() -> int:
     if asked.break_the_network or asked.add:
         kept = {} if asked.break_the_network else then
         merged = {part: rows | kept.get(part, {}) for part, rows in now.items()}
+        for name, members in kept.get("words", {}).items():
+            merged["words"][name] = now["words"][name] | members
         FILE.write_text(json.dumps(merged, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
         then = merged
     differing = [f"{part}: {n}" for part in now for n in now[part].keys() | then.get(part, {}).keys()
