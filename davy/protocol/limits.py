@@ -99,6 +99,14 @@ MAX_RIVAL_ROSTERS: Final = 4
 MAX_BRAKE_BODY_BYTES: Final = 1024 * 1024
 """One body of signed orders, on any route."""
 MAX_REASON_BYTES: Final = 1_000
+MAX_CIRCLE: Final = 16
+"""Keyholders that make keys and sign over the network: so many packages and echoes fit into one request."""
+MAX_SHOWN_ORDERS: Final = 32
+"""Orders that come with a proposal because it names them, for the signers' screens."""
+MAX_MATTERS: Final = 8
+"""Proposals of one keyholder that another keeps at a time."""
+MAX_RELEASED: Final = 4_096
+"""Orders that a keyholder remembers to have released a share for; with as many it signs no more."""
 
 
 class Range(NamedTuple):

@@ -43,6 +43,8 @@ class Domain(StrEnum):
     DKG_SESSION = "dkg-session"
     DKG_ROUND1 = "dkg-round1"
     DKG_ECHO = "dkg-echo"
+    DKG_HELLO = "dkg-hello"
+    CIRCLE = "keyholder-circle"
 
 
 def prefix(domain: Domain) -> bytes:
