@@ -30,6 +30,9 @@ COMMANDS: Final = {
     "miner": "Serve a model, or check that it would be served well.",
     "validator": "Challenge, score, commit and reveal.",
     "status": "Show a subnet's metagraph.",
+    "keyholder": "Hold a share of the keys that can halt the network.",
+    "halt": "Stop a model, a miner, a subnet or everything, with the other keyholders.",
+    "lift": "Let run again what was halted.",
     "why": "Show each challenge's score and reason for one UID.",
     "demo": "Run a whole market for a minute and check its claims.",
 }
