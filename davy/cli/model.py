@@ -18,7 +18,7 @@ from davy.protocol.chain import ModelRecord
 from davy.protocol.encoding import decode
 from davy.protocol.errors import Malformed, TxCode, TxFailed
 from davy.protocol.limits import MAX_RESULT_BYTES
-from davy.protocol.manifest import Manifest, model_id
+from davy.protocol.manifest import Manifest, ModelClass, model_id
 from davy.protocol.transaction import RegisterModel
 from davy.protocol.words import KeyRole
 
@@ -86,7 +86,7 @@ async def _register(home: Home, network: Network, manifest: Manifest) -> dict[st
     async with ledger_of(network) as ledger:
         keys = unlocked(home, KeyRole.COLDKEY)
         try:
-            result = await act(ledger, keys, KeyRole.COLDKEY, RegisterModel(manifest))
+            result = await act(ledger, keys, KeyRole.COLDKEY, RegisterModel(manifest, (), ModelClass.ORDINARY))
         except TxFailed as e:
             if e.code is not TxCode.EXISTS:
                 raise

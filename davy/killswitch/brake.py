@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from davy.killswitch.book import Book, read
 from davy.killswitch.clocks import Clocks
+from davy.killswitch.naming import Naming
 from davy.killswitch.roster import RosterChain, admit, follow
 from davy.protocol.errors import Misdirected, Refused
 from davy.protocol.genesis import Genesis, chain_id
@@ -65,6 +66,11 @@ class BrakeState:
     def book(self) -> Book:
         """What counts of the orders, and when."""
         return read(self.orders.values(), self.succession, self.recorded)
+
+    @cached_property
+    def naming(self) -> Naming:
+        """The same by the names that orders give."""
+        return Naming(self.book)
 
     @cached_property
     def overflows(self) -> dict[Digest, VerifiedOrder]:

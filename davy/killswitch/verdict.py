@@ -14,7 +14,7 @@ from davy.killswitch.brake import BrakeState
 from davy.killswitch.clocks import Clocks
 from davy.killswitch.leases import leased_until
 from davy.killswitch.roster import FOREVER
-from davy.killswitch.scope import Subject, covers, names
+from davy.killswitch.scope import Subject
 from davy.protocol.limits import HALT_TERM_MS
 from davy.protocol.manifest import ModelClass
 from davy.protocol.order import VerifiedOrder
@@ -73,7 +73,7 @@ def verdict(s: BrakeState, x: Subject, at: Clocks) -> Verdict:
         ends = later[0].since + HALT_TERM_MS if later else None
         if link.roster in s.overflows and (ends is None or at.behind < ends):
             return Halted(s.overflows[link.roster], Cause.FULL, ends)
-    halts = [h for h in s.book.halts if covers(h.target, x)]
+    halts = s.naming.halts(x)
     if model_class(s, x, at) is ModelClass.SYSTEMIC:
         return _systemic(s, x, halts, at)
     return _ordinary(s, x, halts, at)
@@ -84,13 +84,13 @@ def model_class(s: BrakeState, x: Subject, at: Clocks) -> ModelClass:
 
     A Lower stands above the choice of subnet and registrant, and ends only the Raises that it names.
     """
-    if any(at.behind < r.until and any(names(r.models, m) for m in x.lineage) for r in s.book.raises):
+    if any(at.behind < r.until for r in s.naming.raises(x)):
         return ModelClass.SYSTEMIC
     return ModelClass.ORDINARY if any(at.ahead < end for end in _lowered(s, x)) else x.model_class
 
 
 def _lowered(s: BrakeState, x: Subject) -> list[UnixMillis]:
-    return [low.until for low in s.book.lowers if x.model is not None and x.model.id in low.models]
+    return [low.until for low in s.naming.lowers(x)]
 
 
 def _ordinary(s: BrakeState, x: Subject, halts: list[HaltEntry], at: Clocks) -> Permitted | Halted:
@@ -116,7 +116,7 @@ def _systemic(s: BrakeState, x: Subject, halts: list[HaltEntry], at: Clocks) -> 
     if x.model is None:
         return Permitted(min(changes, default=FOREVER))
     voided = max((h.voids for h in begun), default=None)
-    until = leased_until(s.book.leases, x.model.id, voided, at)
+    until = leased_until(s.naming.leases(x.model.id), x.model.id, voided, at)
     if until is None or at.ahead >= until:
         return Lapsed(until)
     if at.fresh_until is None:

@@ -7,8 +7,8 @@ from typing import Annotated
 from msgspec import Meta
 
 from davy.protocol.encoding import Wire
-from davy.protocol.limits import MAX_NAME_CHARS, MAX_SUBNETS, MAX_UIDS, Hyperparameters
-from davy.protocol.manifest import Identity, Manifest
+from davy.protocol.limits import MAX_LINEAGE, MAX_NAME_CHARS, MAX_SUBNETS, MAX_UIDS, Hyperparameters
+from davy.protocol.manifest import Identity, Manifest, ModelClass
 from davy.protocol.signing import Domain, digest
 from davy.protocol.transaction import Endpoint
 from davy.protocol.words import (
@@ -18,6 +18,7 @@ from davy.protocol.words import (
     Digest,
     Height,
     Hotkey,
+    ModelId,
     Netuid,
     PublicKey,
     Signature,
@@ -186,6 +187,10 @@ class ModelRecord(Wire):
     registrant: Coldkey
     registered_at: Height
     permitted_from: Height
+    ancestors: Annotated[tuple[ModelId, ...], Meta(max_length=MAX_LINEAGE)]
+    """Those it was made from, and theirs, sorted."""
+    model_class: ModelClass
+    class_since: Height
 
 
 class Account(Wire):
@@ -198,7 +203,10 @@ class Account(Wire):
 
 
 class Issuance(Wire):
-    """Where every issued unit is. issued = the sum of the others, checked every block."""
+    """Where every issued unit is. issued = the sum of the others but the last, checked every block.
+
+    `unminted` is what the schedule has and halts kept from being issued: issued + unminted is the schedule.
+    """
 
     height: Height
     issued: Amount
@@ -209,6 +217,7 @@ class Issuance(Wire):
     deposits: Amount
     pending: Amount
     burned: Amount
+    unminted: Amount
 
 
 class ProofStep(Wire):

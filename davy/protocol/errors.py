@@ -113,6 +113,7 @@ class TxCode(IntEnum):
     HALTED = 14
     NOT_ENABLED = 15
     TOO_EXPENSIVE = 16
+    BARRED = 17
     INTERNAL = 99
 
 

@@ -99,6 +99,23 @@ MAX_RIVAL_ROSTERS: Final = 4
 MAX_BRAKE_BODY_BYTES: Final = 1024 * 1024
 """One body of signed orders, on any route."""
 MAX_REASON_BYTES: Final = 1_000
+MAX_BLOCK_ORDERS: Final = 64
+"""Orders that one block looks at; what comes behind them is handed in again."""
+MAX_PENDING_ORDERS: Final = 256
+"""Orders that wait for a block, beside other transactions. Only keyholders can fill it: each is verified before."""
+MAX_DRILLS: Final = 64
+"""Drills that stand on the ledger; a new one takes the place of the oldest that has ended."""
+MAX_ATTESTATIONS: Final = 65_536
+"""Answers to orders that stand on the ledger; a new one takes the place of the oldest."""
+MAX_BRAKE_PAGE: Final = 64
+"""Orders or attestations in one answer of the ledger."""
+MAX_ANCESTORS: Final = 8
+"""Models that one says it was made from."""
+MAX_LINEAGE: Final = 64
+"""These, and theirs, and so on."""
+MAX_MODELS_A_REGISTRANT: Final = 64
+CONVICTION_GRACE: Final = 10
+"""Blocks after a HALT's own, and after `anchor_slack`, from which on an anchor convicts who served."""
 
 
 class Range(NamedTuple):
@@ -133,6 +150,11 @@ class ChainParameters(Wire):
     minimum_stake: Annotated[int, _range("base units an add_stake moves at least", TOKEN // 1_000, 0, MAX_SUPPLY)]
     anchor_slack: Annotated[int, _range("blocks an anchor may be ahead", 1, 0, 100)]
 
+    @property
+    def evidence_window(self) -> int:
+        """Blocks after its anchor in which a receipt convicts: half of `unbonding`, so no stake is gone before."""
+        return self.unbonding // 2
+
 
 class Hyperparameters(Wire):
     """A subnet's rules, changed by its owner within these ranges."""
@@ -156,6 +178,7 @@ class Hyperparameters(Wire):
     reveal_epochs: Annotated[int, _range("epochs after the commit's", 1, 1, 100)]
     unrevealed_penalty: Annotated[int, _range("of 65535, of the next dividends", 65_535, 0, U16)]
     registrations_an_epoch: Annotated[int, _range("neurons", 64, 1, MAX_UIDS)]
+    systemic: Annotated[int, _range("the class of its models: 0 ordinary, 1 systemic", 0, 0, 1)]
 
 
 def describe(kind: type[Wire]) -> list[Range]:

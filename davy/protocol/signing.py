@@ -37,6 +37,7 @@ class Domain(StrEnum):
     ROSTER = "keyholder-roster"
     REASON = "brake-reason"
     BRAKE_HEAD = "brake-head"
+    RECORDED = "brake-recorded"
     ATTESTATION = "stop-attestation"
     TICKET = "ticket"
     REQUEST = "request"

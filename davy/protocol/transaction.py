@@ -1,4 +1,4 @@
-"""What may be asked of the ledger: a tagged union of actions, and the envelope that signs one.
+"""What may be asked of the ledger: a tagged union of actions, and the envelope that signs one; or a keyholders' order.
 
 The envelope's signature covers the exact bytes of the body. The body names the chain and a nonce, so it is worth
 nothing on another chain and cannot be applied twice. A transaction's hash is the plain SHA-256 of its bytes, without a
@@ -8,20 +8,25 @@ domain: it is also the consensus engine's own key for it.
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, TypeAlias
+from typing import Annotated, Final, TypeAlias
 
 from msgspec import Meta
 
 from davy.protocol.encoding import Wire, decode, encode
 from davy.protocol.limits import (
+    MAX_ANCESTORS,
+    MAX_HEADER_BYTES,
     MAX_HOST_CHARS,
     MAX_NAME_CHARS,
+    MAX_RECEIPT_BYTES,
     MAX_SERVED_MODELS,
+    MAX_SIGNED_ORDER_BYTES,
     MAX_TX_BYTES,
     MAX_UIDS,
     Hyperparameters,
 )
-from davy.protocol.manifest import Identity, Manifest
+from davy.protocol.manifest import Identity, Manifest, ModelClass
+from davy.protocol.order import OrderId
 from davy.protocol.signing import Domain, digest, verify
 from davy.protocol.words import (
     Amount,
@@ -144,9 +149,36 @@ class SetWeights(Wire, tag="set_weights"):
 
 
 class RegisterModel(Wire, tag="register_model"):
-    """By a coldkey: `model_bond` is held while it is registered; it may be served after `model_review` blocks."""
+    """By a coldkey: `model_bond` is held while it is registered; it may be served after `model_review` blocks.
+
+    `ancestors` are the registered models it was made from, sorted. Its class is at least theirs.
+    """
 
     manifest: Manifest
+    ancestors: Annotated[tuple[ModelId, ...], Meta(max_length=MAX_ANCESTORS)]
+    model_class: ModelClass
+
+
+class RaiseClass(Wire, tag="raise_class"):
+    """By a model's registrant: it becomes systemic, for good."""
+
+    model_id: ModelId
+
+
+class AttestStop(Wire, tag="attest_stop"):
+    """By anybody: a node's answer to an order or a drill; the bytes of a `SignedAttestation`."""
+
+    attestation: Annotated[bytes, Meta(max_length=MAX_RECEIPT_BYTES)]
+
+
+class ConvictServedAfterHalt(Wire, tag="convict_served_after_halt"):
+    """By anybody: the HALT `halt` was on the ledger when a miner served what it halts."""
+
+    halt: OrderId
+    request: Annotated[bytes, Meta(max_length=MAX_HEADER_BYTES)]
+    """The signature base whose digest is the receipt's `request_id`: its anchor says how old the answer can be."""
+    receipt: Annotated[bytes, Meta(max_length=MAX_RECEIPT_BYTES)]
+    """The bytes of a `SignedReceipt`."""
 
 
 Action: TypeAlias = (
@@ -160,6 +192,9 @@ Action: TypeAlias = (
     | RevealWeights
     | SetWeights
     | RegisterModel
+    | RaiseClass
+    | AttestStop
+    | ConvictServedAfterHalt
 )
 
 
@@ -179,6 +214,35 @@ class SignedTx(Wire):
     version: Annotated[int, Meta(ge=1, le=1)]
     body: Annotated[bytes, Meta(max_length=MAX_TX_BYTES)]
     signature: Signature
+
+
+class BrakeOrder(Wire, tag="brake_order"):
+    """The other envelope: an order of the keyholders, which vouches for itself.
+
+    It has no sender, so it depends on nobody's balance, nonce or key, and whoever has the order can hand it in.
+    """
+
+    order: Annotated[bytes, Meta(max_length=MAX_SIGNED_ORDER_BYTES)]
+    """The bytes of a `SignedOrder`."""
+
+
+_ORDER_ENVELOPE: Final = encode(BrakeOrder(b""))[:-2]
+
+
+def is_brake_order(raw: bytes) -> bool:
+    """Whether a transaction's bytes begin as the envelope of an order does; nothing else does."""
+    return raw.startswith(_ORDER_ENVELOPE)
+
+
+def open_brake_order(raw: bytes) -> bytes:
+    """Return the signed order's bytes, unchecked.
+
+    Raises
+    ------
+    TooLarge, Malformed
+        See `davy.protocol.encoding.decode`.
+    """
+    return decode(raw, BrakeOrder, limit=MAX_TX_BYTES).order
 
 
 def tx_hash(raw: bytes) -> TxHash:

@@ -27,7 +27,7 @@ def facts(
     miners = (*(paid.get(m.role, 0) for m in played.miners), 0, 0, 0)
     sealed = EpochRecord(1, 5, 50, 100, 0, miners, (*(0,) * 7, *dividends), ())
     plain = EpochRecord(2, 5, 50, 100, 0, miners, (*(0,) * 7, 99, 100, 100), ())
-    issuance = Issuance(50, issued, issued, 0, 0, 0, 0, 0, 0)
+    issuance = Issuance(50, issued, issued, 0, 0, 0, 0, 0, 0, 0)
     stakes = {f"v{i}": 1 for i in range(3)}
     return claims.Facts(played, [sealed], [plain], uids, uids, stakes, 5, issuance, 10, "v2", {"the ledger": lost})
 

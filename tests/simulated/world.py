@@ -20,7 +20,7 @@ from davy.network.signed import RequestVerifier
 from davy.protocol.chain import EpochRecord, Metagraph
 from davy.protocol.genesis import Allocation, Genesis, GenesisSubnet
 from davy.protocol.limits import EMISSION_PARTS, chain_parameters, hyperparameters
-from davy.protocol.manifest import Manifest
+from davy.protocol.manifest import Manifest, ModelClass
 from davy.protocol.ports import Handler
 from davy.protocol.signing import Domain
 from davy.protocol.transaction import (
@@ -149,7 +149,8 @@ class World:
         backend = Guesser(self.knowledge(i))
         self.backends[node.name] = backend
         manifest = _named(backend.manifest(), node.name)
-        self._note(node, await send(node.client, node.keys, KeyRole.COLDKEY, RegisterModel(manifest)))
+        registered = RegisterModel(manifest, (), ModelClass.ORDINARY)
+        self._note(node, await send(node.client, node.keys, KeyRole.COLDKEY, registered))
         endpoint = Endpoint(node.name, 1, hashlib.sha256(node.name.encode()).digest(), b"")
         view = ChainView(1, 60_000)
         admission = Admission(Rules(rate=1_000.0, burst=1_000), self.clock)

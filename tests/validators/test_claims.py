@@ -9,7 +9,7 @@ import numpy as np
 
 from davy.network.openai import CompletionRequest
 from davy.protocol.chain import ModelRecord, Neuron, ServedModel
-from davy.protocol.manifest import Identity, Manifest
+from davy.protocol.manifest import Identity, Manifest, ModelClass
 from davy.tasks.answer import Answer, Position
 from davy.tasks.identity import Calibration
 from davy.tasks.text import TextChallenge
@@ -42,7 +42,7 @@ class Files:
 
 def examined(shifts: dict[int, float], rounds: int = 4) -> tuple[IdentityEvidence, list[Neuron]]:
     async def registered(model_id: bytes) -> ModelRecord | None:
-        return ModelRecord(Manifest(1, "m", (), "safetensors", b"", "x"), b"c" * 32, 1, 1)
+        return ModelRecord(Manifest(1, "m", (), "safetensors", b"", "x"), b"c" * 32, 1, 1, (), ModelClass.ORDINARY, 1)
 
     async def library(record: ModelRecord) -> Known | None:
         return Known(Files(), CALIBRATION)
@@ -75,7 +75,7 @@ def test_a_known_model_earns_nothing_before_it_was_examined() -> None:
 
 def test_a_model_that_is_not_at_hand_is_not_judged() -> None:
     async def registered(model_id: bytes) -> ModelRecord | None:
-        return ModelRecord(Manifest(1, "m", (), "safetensors", b"", "x"), b"c" * 32, 1, 1)
+        return ModelRecord(Manifest(1, "m", (), "safetensors", b"", "x"), b"c" * 32, 1, 1, (), ModelClass.ORDINARY, 1)
 
     async def nothing(_: object) -> None:
         return None

@@ -137,10 +137,11 @@ def _copier(facts: Facts) -> Claim:
 
 
 def _issuance(facts: Facts) -> Claim:
-    difference = abs(facts.issuance.issued - facts.schedule)
+    issued, unminted = facts.issuance.issued, facts.issuance.unminted
+    difference = abs(issued + unminted - facts.schedule)
     return Claim(
         "issuance",
-        f"{facts.issuance.issued} base units are issued at height {facts.issuance.height}; "
+        f"{issued} base units are issued at height {facts.issuance.height} and halts kept {unminted} from it; "
         f"the schedule says {facts.schedule}",
         float(-difference),
     )

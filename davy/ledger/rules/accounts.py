@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from davy.ledger.rules.records import ACCOUNTS, SUPPLY, AccountRecord, SupplyRecord
+from msgspec.structs import replace
+
+from davy.ledger.rules.records import ACCOUNTS, SUPPLY, AccountRecord
 from davy.ledger.rules.state import State
 from davy.protocol.errors import TxCode, TxFailed
 from davy.protocol.transaction import Transfer
@@ -43,7 +45,7 @@ def debit(s: State, key: bytes, amount: int) -> None:
 def burn(s: State, amount: int) -> None:
     """Count an amount that was taken elsewhere as burned: it stays issued and is nobody's."""
     supply = s.need(SUPPLY, b"", "the chain has no supply")
-    s.put(SUPPLY, b"", SupplyRecord(supply.issued, supply.burned + amount))
+    s.put(SUPPLY, b"", replace(supply, burned=supply.burned + amount))
 
 
 def advance_nonce(s: State, key: bytes) -> None:

@@ -1,5 +1,8 @@
 """What happens in a block besides its transactions: payouts and accrual before them, epochs after them.
 
+A subnet that is halted at the beginning accrues nothing: its part is counted as not minted. One that is halted at the
+end runs no epoch. One that is halted at both is frozen for this block.
+
 Each part stands in a savepoint of its own. A part that raises or does not conserve is undone, counted in the state
 and named in the operator's log; the rest of the block goes on.
 """
@@ -7,17 +10,21 @@ and named in the operator's log; the rest of the block goes on.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
+from davy.killswitch.brake import BrakeState
+from davy.ledger.rules.brake import brake_of, write_halts
 from davy.ledger.rules.conservation import conserved
-from davy.ledger.rules.emission import accrue
+from davy.ledger.rules.emission import accrue, withhold
 from davy.ledger.rules.epoch import run_epoch, skip_epoch
+from davy.ledger.rules.frozen import freeze, halted_subnets
 from davy.ledger.rules.records import CHAIN, RUNNING, SUBNETS, subnet_key
 from davy.ledger.rules.stake import pay_unbonded
 from davy.ledger.rules.state import State
 from davy.ledger.rules.subnets import MAX_EPOCH_CELLS
+from davy.protocol.limits import MAX_BLOCK_ORDERS
 from davy.protocol.words import Moment
 
 WORK_A_BLOCK: Final = 1 << 18
@@ -45,19 +52,39 @@ def isolated(s: State, name: str, part: Callable[[], None], faults: list[str]) -
     return True
 
 
-def begin_block(s: State, at: Moment, faults: list[str]) -> None:
-    """Pay what has unbonded, then mint each subnet's part."""
-    s.work = WORK_A_BLOCK
+class Begun(NamedTuple):
+    """What a block began with."""
+
+    brake: BrakeState
+    halted: frozenset[int]
+    """Subnets."""
+
+
+def begin_block(s: State, at: Moment, faults: list[str]) -> Begun:
+    """Pay what has unbonded, then mint each subnet's part, or count it as not minted."""
+    s.work, s.order_room = WORK_A_BLOCK, MAX_BLOCK_ORDERS
+    begun = Begun(brake_of(s), halted_subnets(s, at))
     isolated(s, "payouts", lambda: pay_unbonded(s, at), faults)
     for netuid in s.need(CHAIN, b"", "the chain has no id").netuids:
         if s.need(SUBNETS, subnet_key(netuid), "no such subnet").share:
-            isolated(s, f"accrual of subnet {netuid}", lambda n=netuid: accrue(s, at, n), faults)
+            part = withhold if netuid in begun.halted else accrue
+            isolated(s, f"accrual of subnet {netuid}", lambda n=netuid, p=part: p(s, at, n), faults)
+    return begun
 
 
-def end_block(s: State, at: Moment, faults: list[str]) -> None:
-    """Run the epochs that are due, the longest overdue first; what exceeds the block's work runs in the next one."""
+def end_block(s: State, at: Moment, begun: Begun, faults: list[str]) -> None:
+    """Freeze what is halted, then run the epochs that are due, the longest overdue first.
+
+    What exceeds the block's work runs in the next one.
+    """
+    isolated(s, "records of halts", lambda: write_halts(s, begun.brake), faults)
+    halted = halted_subnets(s, at)
+    for netuid in sorted(begun.halted & halted):
+        isolated(s, f"freezing subnet {netuid}", lambda n=netuid: freeze(s, n), faults)
     cells = 0
     for netuid in due(s, at.height):
+        if netuid in halted:
+            continue
         cells += epoch_work(s, netuid)
         if cells > MAX_EPOCH_WORK:
             return

@@ -37,10 +37,13 @@ HELD: Final = MappingProxyType[type[Wire | None], Held](
         StakeRecord: (("stakes", "amount"),),
         RegisteredModel: (("deposits", "bond"),),
         RunningRecord: (("pending", "pending"),),
-        SupplyRecord: (("issued", "issued"), ("burned", "burned")),
+        SupplyRecord: (("issued", "issued"), ("burned", "burned"), ("unminted", "unminted")),
     }
 )
 """Which fields of which records are base units, and the name of the place they are in."""
+
+
+_COUNTS: Final = MappingProxyType({"issued": -1, "unminted": 0})
 
 
 def places(records: Iterable[Wire | None]) -> dict[str, int]:
@@ -77,8 +80,8 @@ def issuance(s: State, height: int) -> Issuance:
 
 
 def _held(record: Wire | None) -> int:
-    """What a record holds; what it says was issued counts against it."""
+    """What a record holds; what it says was issued counts against it, what was not minted is nowhere."""
     held = 0
     for place, field in HELD.get(type(record), ()):
-        held += -getattr(record, field) if place == "issued" else getattr(record, field)
+        held += _COUNTS.get(place, 1) * getattr(record, field)
     return held

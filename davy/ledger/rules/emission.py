@@ -25,17 +25,36 @@ def subnet_reward(reward: int, share: int) -> int:
 def accrue(s: State, at: Moment, netuid: int) -> None:
     """Mint a block's part of a subnet into what its next epoch pays; never beyond MAX_SUPPLY."""
     key = subnet_key(netuid)
-    subnet = s.need(SUBNETS, key, "no such subnet")
     supply = s.need(SUPPLY, b"", "the chain has no supply")
-    minted = min(subnet_reward(block_reward(at.height, s.parameters), subnet.share), MAX_SUPPLY - supply.issued)
+    minted = _part(s, at, netuid, supply)
     if minted:
-        s.put(SUPPLY, b"", SupplyRecord(supply.issued + minted, supply.burned))
+        s.put(SUPPLY, b"", replace(supply, issued=supply.issued + minted))
         running = s.need(RUNNING, key, "a subnet without epochs")
         s.put(RUNNING, key, replace(running, pending=running.pending + minted))
 
 
+def withhold(s: State, at: Moment, netuid: int) -> None:
+    """Count a block's part of a halted subnet as not minted; nobody ever gets it."""
+    supply = s.need(SUPPLY, b"", "the chain has no supply")
+    s.put(SUPPLY, b"", replace(supply, unminted=supply.unminted + _part(s, at, netuid, supply)))
+
+
+def unmint(s: State, amount: int) -> None:
+    """Count what was minted for an epoch and would be a halted neuron's as not minted after all."""
+    supply = s.need(SUPPLY, b"", "the chain has no supply")
+    s.put(SUPPLY, b"", replace(supply, issued=supply.issued - amount, unminted=supply.unminted + amount))
+
+
+def _part(s: State, at: Moment, netuid: int, supply: SupplyRecord) -> int:
+    share = s.need(SUBNETS, subnet_key(netuid), "no such subnet").share
+    left = MAX_SUPPLY - supply.issued - supply.unminted
+    return min(subnet_reward(block_reward(at.height, s.parameters), share), left)
+
+
 def scheduled_issuance(g: Genesis, height: int) -> int:
-    """What must have been issued at a height while the genesis' shares stand: compare with `Issuance.issued`.
+    """What must have been issued, or not minted, at a height while the genesis' shares stand.
+
+    Compare with `Issuance.issued` + `Issuance.unminted`.
 
     Allocations + Σ over blocks Σ over subnets floor(reward · share / 10^6), at most MAX_SUPPLY. Burning changes
     nothing in it.

@@ -21,6 +21,7 @@ from davy.incentive.mechanism import BondState, EpochInputs, EpochResult, Params
 from davy.incentive.registry import mechanism
 from davy.ledger.rules import packed
 from davy.ledger.rules.accounts import burn
+from davy.ledger.rules.halts import earns
 from davy.ledger.rules.payment import Paid, pay
 from davy.ledger.rules.records import (
     BONDS,
@@ -62,7 +63,8 @@ def run_epoch(s: State, at: Moment, netuid: int) -> None:
         x = epoch_inputs(s, at, netuid, seats, open_commits, running)
         p = epoch_params(h)
         bonds_now, result = mechanism(subnet.mechanism).epoch(standing_bonds(s, netuid, p, seats), x, p)
-        paid = pay(s, netuid, seats, emit(running.pending, result, s.parameters.owner_cut))
+        withheld = result.incentive_withheld + result.dividends_withheld + result.fallback_withheld
+        paid = pay(s, netuid, seats, emit(running.pending, result, s.parameters.owner_cut), withheld=bool(withheld))
         stored = packed.pack_bonds(bonds_now.bonds)
         s.put(BONDS, key, BondsRecord(at.height, int(p.bond_format), packed.pack_uids(seats.rows), n, stored))
         write_outcome(s, at, netuid, seats, x, result, paid)
@@ -78,7 +80,9 @@ def epoch_inputs(
     """What the mechanism is asked: rows are `seats.rows`, columns all UIDs.
 
     A weight counts only where its subject is the neuron's now. A row's last update is the block it was revealed or set
-    in; of a neuron that never had one, its registration. Of the owner's neurons the first may weigh itself.
+    in; of a neuron that never had one, its registration; later by the blocks in which the subnet was frozen since, so
+    that these do not make it inactive. (That makes no column outdated that was not: a weight for who registered after
+    it was given counts zero by its subject.) Of the owner's neurons the first may weigh itself.
     """
     subjects = packed.pack_subjects([neuron.subject for neuron in seats.neurons])
     weights = np.zeros((len(seats.rows), len(seats.neurons)), dtype=np.int64)
@@ -89,7 +93,9 @@ def epoch_inputs(
         row = s.get(WEIGHTS, neuron_key(netuid, uid))
         if row is not None:
             weights[i] = packed.row_values(row.row, subjects)
-        updates.append(seats.neurons[uid].registered_at if row is None else row.height)
+        neuron = seats.neurons[uid]
+        last, frozen = (neuron.registered_at, neuron.frozen) if row is None else (row.height, row.frozen)
+        updates.append(last + running.frozen - frozen)
         made = open_commits[uid]
         commits.append(NO_COMMIT if made is None else made)
     stored = s.get(BONDS, subnet_key(netuid))
@@ -103,7 +109,7 @@ def epoch_inputs(
         registered_at=np.array([neuron.registered_at for neuron in seats.neurons], dtype=np.int64),
         earliest_commit=np.array(commits, dtype=np.int64),
         self_column=seats.rows,
-        halted=np.zeros(len(seats.neurons), dtype=np.bool_),
+        halted=np.array([not earns(s, at, netuid, neuron) for neuron in seats.neurons], dtype=np.bool_),
         now=np.array(at.height, dtype=np.int64),
         previous_epoch=np.array(running.began if stored is None else stored.height, dtype=np.int64),
         owner_row=np.array(owned[0] if owned else -1, dtype=np.int64),
@@ -180,6 +186,7 @@ def write_outcome(
             validator_trust=packed.pack_shares(by_uid(result.validator_trust)),
             emission=packed.pack_amounts(emission),
             earned=packed.pack_amounts(earned),
+            halted=packed.pack_flags(x.halted),
         ),
     )
 
@@ -191,7 +198,7 @@ def write_record(
     voted = np.flatnonzero(x.permits & (x.stake > 0) & x.weights.any(axis=1))
     record = PaidRecord(
         height=at.height,
-        minted=running.pending,
+        minted=running.pending - paid.unminted,
         owner=paid.owner,
         miners=packed.pack_amounts(paid.miners),
         validators=packed.pack_amounts(paid.validators),
@@ -209,7 +216,7 @@ def begin_next(s: State, at: Moment, netuid: int, running: RunningRecord) -> Non
     now = s.need(RUNNING, subnet_key(netuid), _UNKNOWN)
     price = registration_price(running.price, running.registrations, h.registrations_an_epoch, s.parameters)
     ends = epoch_end(netuid, h.tempo, at.height)
-    begun = replace(now, epoch=running.epoch + 1, began=at.height, ends=ends, price=price, registrations=0)
+    begun = replace(now, epoch=running.epoch + 1, began=at.height, ends=ends, price=price, registrations=0, paused=0)
     s.put(RUNNING, subnet_key(netuid), begun)
 
 

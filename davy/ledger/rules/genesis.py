@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from davy.ledger.rules.brake import first_brake
 from davy.ledger.rules.conservation import places
 from davy.ledger.rules.records import (
     ACCOUNTS,
+    ANSWER_QUEUE,
+    BRAKE,
     CHAIN,
+    DRILL_LIST,
     ISSUANCE,
     PARAMETERS,
     QUEUE,
+    ROSTERS,
     RUNNING,
     SUBNETS,
     SUPPLY,
     AccountRecord,
     ChainRecord,
+    DrillsRecord,
     QueueRecord,
     RunningRecord,
     SubnetRecord,
@@ -53,8 +59,13 @@ def genesis_state(g: Genesis) -> State:
     s = State({})
     s.put(CHAIN, b"", ChainRecord(chain_id(g), netuids, 0))
     s.put(PARAMETERS, b"", g.parameters)
-    s.put(SUPPLY, b"", SupplyRecord(issued, 0))
+    s.put(SUPPLY, b"", SupplyRecord(issued, 0, 0))
     s.put(QUEUE, b"", QueueRecord(0, 0))
+    s.put(ANSWER_QUEUE, b"", QueueRecord(0, 0))
+    s.put(DRILL_LIST, b"", DrillsRecord(()))
+    s.put(BRAKE, b"", first_brake())
+    for r in g.keyholders:
+        s.put(ROSTERS, bytes([r.epoch]), r)
     for a in g.allocations:
         s.put(ACCOUNTS, a.owner, AccountRecord(0, a.amount, 0))
     for x in g.subnets:
@@ -70,7 +81,7 @@ def _put_subnet(s: State, x: GenesisSubnet) -> None:
         raise Malformed(f"subnet {x.netuid}: {e}") from None
     key, h = subnet_key(x.netuid), x.hyperparameters
     s.put(SUBNETS, key, SubnetRecord(x.owner, x.task, x.mechanism, h, x.share))
-    s.put(RUNNING, key, RunningRecord(0, 0, epoch_end(x.netuid, h.tempo, 0), 0, 0, s.parameters.burn_low, 0, 0))
+    s.put(RUNNING, key, RunningRecord(0, 0, epoch_end(x.netuid, h.tempo, 0), 0, 0, s.parameters.burn_low, 0, 0, 0, 0))
 
 
 def _require(holds: bool, message: str) -> None:

@@ -6,12 +6,21 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from davy.ledger.rules.block import begin_block, end_block
+from davy.ledger.rules.brake import brake_of, brake_order
 from davy.ledger.rules.conservation import issuance, places
 from davy.ledger.rules.genesis import genesis_state
 from davy.ledger.rules.queries import Queries
 from davy.ledger.rules.records import CHAIN, ISSUANCE, TABLES
 from davy.ledger.rules.state import Changes, State
-from davy.ledger.rules.transactions import NONCE_WINDOW, Signatures, apply_transaction, known_sender, open_checked
+from davy.ledger.rules.transactions import (
+    NONCE_WINDOW,
+    Signatures,
+    apply_order,
+    apply_transaction,
+    known_sender,
+    open_checked,
+    open_checked_order,
+)
 from davy.ledger.rules.trie import Trie
 from davy.protocol.chain import Issuance, Proof, TxResult
 from davy.protocol.encoding import Wire, decode, encode
@@ -19,20 +28,24 @@ from davy.protocol.errors import Malformed, Refused, TxCode, TxFailed
 from davy.protocol.genesis import Genesis, chain_id
 from davy.protocol.limits import MAX_BLOCK_TXS, MAX_PENDING_TXS
 from davy.protocol.proof import value_hash
-from davy.protocol.transaction import tx_hash
+from davy.protocol.transaction import is_brake_order, tx_hash
 from davy.protocol.words import Moment
 
 MAX_RECORD_BYTES = 1 << 26
 
 
 class Verdict(NamedTuple):
-    """What the door says of a transaction. Below a signature that is right, `sender` is empty and `nonce` 0."""
+    """What the door says of a transaction. Below a signature that is right, `sender` is empty and `nonce` 0.
+
+    An order of keyholders has neither; `order` is its id, and empty for anything else.
+    """
 
     code: TxCode
     message: str
     sender: bytes
     nonce: int
     hash: bytes
+    order: bytes = b""
 
 
 class BlockResult(NamedTuple):
@@ -56,6 +69,7 @@ class Machine:
         self.genesis = g
         self.height, self.time = height, time
         self.state = state
+        brake_of(state)
         self._known = Signatures(2 * MAX_PENDING_TXS)
         rows = sorted((key, encode(record)) for key, record in state.records.items())
         self._trie = Trie((key, value_hash(value)) for key, value in rows)
@@ -106,8 +120,11 @@ class Machine:
     def check_tx(self, raw: bytes) -> Verdict:
         """Whether a block would take this transaction, by the state after the last block; its rule is not run.
 
-        Its nonce may be up to NONCE_WINDOW ahead, so that a sender can hand in several for one block.
+        Its nonce may be up to NONCE_WINDOW ahead, so that a sender can hand in several for one block. An order is
+        taken if it would change the state.
         """
+        if is_brake_order(raw):
+            return self._check_order(raw)
         sender, nonce = b"", 0
         try:
             opened = open_checked(self.state, raw, self._known)
@@ -133,9 +150,9 @@ class Machine:
         s = self.state
         at = Moment(height, max(time, self.time))
         faults: list[str] = []
-        begin_block(s, at, faults)
+        begun = begin_block(s, at, faults)
         results = tuple(self._deliver(at, index, raw, faults) for index, raw in enumerate(txs))
-        end_block(s, at, faults)
+        end_block(s, at, begun, faults)
         s.put(ISSUANCE, b"", issuance(s, height))
         changes = s.settle()
         for key in sorted(changes.deletes):
@@ -163,11 +180,27 @@ class Machine:
         record = self.state.records.get(key)
         return (None if record is None else encode(record)), self._trie.prove(key)
 
+    def _check_order(self, raw: bytes) -> Verdict:
+        s, h = self.state, tx_hash(raw)
+        mark = s.savepoint()
+        try:
+            v = open_checked_order(s, raw, self._known)
+            self._known.remember(h)
+            brake_order(s, Moment(self.height + 1, self.time), v)
+        except TxFailed as e:
+            return Verdict(e.code, str(e), b"", 0, h)
+        finally:
+            s.rollback(mark)
+        return Verdict(TxCode.OK, "", b"", 0, h, v.id)
+
     def _deliver(self, at: Moment, index: int, raw: bytes, faults: list[str]) -> TxResult:
         try:
             if index >= MAX_BLOCK_TXS:
                 raise TxFailed(TxCode.TOO_EXPENSIVE, "the block holds more transactions than it may; hand it in again")
-            apply_transaction(self.state, at, open_checked(self.state, raw, self._known).body)
+            if is_brake_order(raw):
+                apply_order(self.state, at, raw, self._known)
+            else:
+                apply_transaction(self.state, at, open_checked(self.state, raw, self._known).body)
         except TxFailed as e:
             if e.code is TxCode.INTERNAL:
                 faults.append(str(e))

@@ -1,25 +1,36 @@
-"""Models: their registration by a coldkey, with a bond, under the id that follows from the manifest."""
+"""Models: their registration by a coldkey, with a bond, under the id that follows from the manifest; their class."""
 
 from __future__ import annotations
 
+from bisect import insort
+from itertools import pairwise
+
+from msgspec.structs import replace
+
 from davy.ledger.rules.accounts import debit
-from davy.ledger.rules.records import MODELS, RegisteredModel
+from davy.ledger.rules.halts import new_model_subject, require_running
+from davy.ledger.rules.records import MODELS, REGISTRANTS, RegisteredModel, RegistrantRecord
 from davy.ledger.rules.state import State
 from davy.protocol.chain import ModelRecord
 from davy.protocol.errors import TxCode, TxFailed
-from davy.protocol.manifest import Identity, model_id
-from davy.protocol.transaction import RegisterModel
+from davy.protocol.limits import MAX_LINEAGE, MAX_MODELS_A_REGISTRANT
+from davy.protocol.manifest import Identity, ModelClass, model_id
+from davy.protocol.transaction import RaiseClass, RegisterModel
 from davy.protocol.words import Moment
 
 
 def register_model(s: State, at: Moment, sender: bytes, x: RegisterModel) -> None:
     """Hold `model_bond` and register a model; it may be served from `model_review` blocks later.
 
+    Its lineage is what it says it was made from, and theirs; its class the highest of its own and theirs.
+
     Raises
     ------
     TxFailed
         MALFORMED: files not sorted by name or not each once, or a tokenizer digest that is neither empty nor 32
-        bytes, so that one model cannot have several ids. EXISTS; INSUFFICIENT.
+        bytes, so that one model cannot have several ids; ancestors not sorted. EXISTS; NOT_FOUND: an ancestor is not
+        registered; FULL: more than MAX_LINEAGE of them, or more models than one registrant may have; HALTED: it, what
+        it descends from, or another of its registrant's; INSUFFICIENT.
     """
     m = x.manifest
     names = [f.name for f in m.files]
@@ -30,10 +41,51 @@ def register_model(s: State, at: Moment, sender: bytes, x: RegisterModel) -> Non
     key = model_id(m)
     if s.get(MODELS, key) is not None:
         raise TxFailed(TxCode.EXISTS, "this model is registered; serve it under its id")
+    lineage, model_class = _descent(s, x)
+    permitted_from = at.height + s.parameters.model_review
+    record = ModelRecord(m, sender, at.height, permitted_from, lineage, model_class, at.height)
+    require_running(s, at, new_model_subject(s, sender, record), "registering this model", lease=False)
     bond = s.parameters.model_bond
     debit(s, sender, bond)
-    record = ModelRecord(m, sender, at.height, at.height + s.parameters.model_review)
     s.put(MODELS, key, RegisteredModel(record, bond))
+    known = s.get(REGISTRANTS, sender)
+    models = [] if known is None else list(known.models)
+    if len(models) >= MAX_MODELS_A_REGISTRANT:
+        raise TxFailed(TxCode.FULL, f"one coldkey registers at most {MAX_MODELS_A_REGISTRANT} models; use another one")
+    insort(models, key)
+    s.put(REGISTRANTS, sender, RegistrantRecord(tuple(models)))
+
+
+def _descent(s: State, x: RegisterModel) -> tuple[tuple[bytes, ...], ModelClass]:
+    """All that a model descends from, sorted, and the highest class of it and of its ancestors."""
+    if any(a >= b for a, b in pairwise(x.ancestors)):
+        raise TxFailed(TxCode.MALFORMED, "ancestors are named by rising id, each once; sort them")
+    lineage, classes = set(x.ancestors), {x.model_class}
+    for i in x.ancestors:
+        ancestor = s.need(MODELS, i, f"the ancestor {i.hex()} is not registered; register it first").model
+        lineage.update(ancestor.ancestors)
+        classes.add(ancestor.model_class)
+    if len(lineage) > MAX_LINEAGE:
+        raise TxFailed(TxCode.FULL, f"a model descends from {MAX_LINEAGE} others at most; name the nearest ones")
+    return tuple(sorted(lineage)), ModelClass.SYSTEMIC if ModelClass.SYSTEMIC in classes else ModelClass.ORDINARY
+
+
+def raise_class(s: State, at: Moment, sender: bytes, x: RaiseClass) -> None:
+    """Make a model systemic, for good; only an order of the LIFT key lowers a class.
+
+    Raises
+    ------
+    TxFailed
+        NOT_FOUND; NOT_OWNER: another coldkey registered it; EXISTS: it is systemic.
+    """
+    registered = s.need(MODELS, x.model_id, "no model of this id is registered; register it first")
+    m = registered.model
+    if m.registrant != sender:
+        raise TxFailed(TxCode.NOT_OWNER, "only its registrant raises a model's class")
+    if m.model_class is ModelClass.SYSTEMIC:
+        raise TxFailed(TxCode.EXISTS, "the model is systemic")
+    raised = replace(m, model_class=ModelClass.SYSTEMIC, class_since=at.height)
+    s.put(MODELS, x.model_id, replace(registered, model=raised))
 
 
 def may_serve(s: State, at: Moment, model: bytes, identity: Identity) -> None:

@@ -7,9 +7,20 @@ from typing import Final
 import numpy as np
 from msgspec.structs import replace
 
+from davy.killswitch.scope import Subject
 from davy.ledger.rules.accounts import burn, debit
+from davy.ledger.rules.frozen import counted_blocks
+from davy.ledger.rules.halts import (
+    barred,
+    neuron_subject,
+    permitted,
+    registrant_subject,
+    require_not_barred,
+    require_running,
+    served_subject,
+)
 from davy.ledger.rules.models import may_serve
-from davy.ledger.rules.packed import amounts
+from davy.ledger.rules.packed import amounts, flags
 from davy.ledger.rules.records import (
     COMMITS,
     HOTKEYS,
@@ -61,13 +72,16 @@ def register(s: State, at: Moment, sender: bytes, x: Register) -> None:
     ------
     TxFailed
         NOT_FOUND: no such subnet. EXISTS: it has a UID there. TOO_EXPENSIVE: the price is above `price_limit`.
-        BAD_SIGNATURE: the hotkey did not consent. NOT_OWNER: it is another coldkey's. INSUFFICIENT. FULL: SURGE times
+        BAD_SIGNATURE: the hotkey did not consent. NOT_OWNER: it is another coldkey's. HALTED: the subnet, the hotkey,
+        or a model that the coldkey registered. BARRED. INSUFFICIENT. FULL: SURGE times
         the wanted registrations were made in this epoch, nobody may be pruned, or the hotkey is on
         MAX_SUBNETS_A_HOTKEY subnets.
     """
     key = subnet_key(x.netuid)
     wants = s.need(SUBNETS, key, _UNKNOWN).hyperparameters
     running = s.need(RUNNING, key, _UNKNOWN)
+    require_running(s, at, registrant_subject(s, sender, x.netuid, x.hotkey), "registering", lease=False)
+    require_not_barred(s, x.hotkey)
     if s.get(UIDS, key + x.hotkey) is not None:
         raise TxFailed(TxCode.EXISTS, "this hotkey has a UID on this subnet already")
     if running.price > x.price_limit:
@@ -91,7 +105,8 @@ def register(s: State, at: Moment, sender: bytes, x: Register) -> None:
         uid = least_deserving(s, at, x.netuid, wants, running)
         deregister(s, x.netuid, uid)
     seated = neuron_key(x.netuid, uid)
-    s.put(NEURONS, seated, NeuronRecord(x.hotkey, sender, at.height, (), weight_subject(x.hotkey, at.height, b""), 0))
+    subject = weight_subject(x.hotkey, at.height, b"")
+    s.put(NEURONS, seated, NeuronRecord(x.hotkey, sender, at.height, (), subject, 0, running.frozen))
     s.put(UIDS, key + x.hotkey, UidRecord(uid))
     s.put(HOTKEYS, x.hotkey, replace(hotkey, netuids=tuple(sorted((*hotkey.netuids, x.netuid)))))
     neurons = max(running.neurons, uid + 1)
@@ -109,6 +124,9 @@ def _owned(s: State, hotkey: bytes, owner: bytes) -> HotkeyRecord:
 def least_deserving(s: State, at: Moment, netuid: int, wants: Hyperparameters, running: RunningRecord) -> int:
     """The UID that goes: the lowest emission at the last epoch, of equal ones the oldest, among those past immunity.
 
+    One that was convicted goes before all others. Never one that is halted, nor one that was when the last epoch ended:
+    it could not earn.
+
     Never one of the quarter (at most MAX_SEATED_BY_STAKE) of a subnet's UIDs that held the most stake over the last
     epoch. No hyperparameter enters that, so whatever an owner sets, and however many register, validators stay.
 
@@ -119,22 +137,30 @@ def least_deserving(s: State, at: Moment, netuid: int, wants: Hyperparameters, r
     """
     n = running.neurons
     neurons = [s.need(NEURONS, neuron_key(netuid, uid), "a UID without a neuron") for uid in range(n)]
+    convicted = [uid for uid, neuron in enumerate(neurons) if barred(s, neuron.hotkey)]
+    if convicted:
+        return convicted[0]
     outcome = s.get(OUTCOMES, subnet_key(netuid))
+    was_halted = np.zeros(n, dtype=np.bool_)
     emission, stake = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
     if outcome is not None:
         known = np.array([neuron.registered_at <= outcome.height for neuron in neurons])
         emission = np.where(known, amounts(outcome.emission, n), 0)
         stake = np.where(known, amounts(outcome.stake, n), 0)
+        was_halted = flags(outcome.halted, n) & known
     seats = min(MAX_SEATED_BY_STAKE, max(1, n // 4))
     kept = {int(uid) for uid in np.argsort(-stake, kind="stable")[:seats] if stake[uid] > 0}
     candidates = [
         (int(emission[uid]), neuron.registered_at, uid)
         for uid, neuron in enumerate(neurons)
-        if uid not in kept and neuron.registered_at + wants.immunity <= at.height
+        if uid not in kept
+        and not was_halted[uid]
+        and counted_blocks(running, neuron.registered_at, neuron.frozen, at.height) >= wants.immunity
     ]
-    if not candidates:
-        raise TxFailed(TxCode.FULL, "every neuron is immune or kept by its stake; try again later")
-    return min(candidates)[2]
+    for _, _, uid in sorted(candidates):
+        if permitted(s, at, neuron_subject(s, netuid, neurons[uid])):
+            return uid
+    raise TxFailed(TxCode.FULL, "every neuron is immune, halted or kept by its stake; try again later")
 
 
 def deregister(s: State, netuid: int, uid: int) -> None:
@@ -161,8 +187,12 @@ def serve(s: State, at: Moment, sender: bytes, x: Serve) -> None:
     ------
     TxFailed
         NOT_FOUND: the hotkey has no UID on a subnet it names, or never registered. MALFORMED: a subnet named twice,
-        or a next fingerprint that is neither empty nor 32 bytes. What `models.may_serve` refuses.
+        or a next fingerprint that is neither empty nor 32 bytes. HALTED: everything, or a subnet, the hotkey, the
+        model, what it descends from or another of its registrant's, where it is not what is served there already.
+        BARRED. What `models.may_serve` refuses.
     """
+    require_running(s, at, Subject(), "serving")
+    require_not_barred(s, sender)
     hotkey = s.need(HOTKEYS, sender, "this key is no registered hotkey; register it first")
     if len(x.endpoint.next) not in (0, 32):
         raise TxFailed(TxCode.MALFORMED, "the next fingerprint is a SHA-256, or empty")
@@ -173,6 +203,9 @@ def serve(s: State, at: Moment, sender: bytes, x: Serve) -> None:
         if m.netuid not in hotkey.netuids:
             raise TxFailed(TxCode.NOT_FOUND, f"this hotkey has no UID on subnet {m.netuid}; register it first")
         may_serve(s, at, m.model_id, m.identity)
+        if [b.model_id for b in neuron_of(s, m.netuid, sender)[1].model] != [m.model_id]:
+            asked = served_subject(s, m.netuid, sender, hotkey.owner, m.model_id)
+            require_running(s, at, asked, f"serving on subnet {m.netuid}")
     s.put(HOTKEYS, sender, replace(hotkey, endpoint=(x.endpoint,)))
     for netuid in hotkey.netuids:
         _serve_on(s, at, netuid, sender, served.get(netuid))

@@ -2,7 +2,8 @@
 
 Miners are paid to their owner's stake on the hotkey. Of a validator's dividends the take goes there too, the rest
 to all who have stake on it, pro rata of the least they held. What nobody can be paid, and what an unrevealed commit
-costs, is burned: so what was issued is the schedule, whatever happens.
+costs, is burned. What halted neurons would have had is not minted: so what was issued and what was not minted are the
+schedule, whatever happens.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from msgspec.structs import replace
 from davy.incentive.emission import Emission, delegate
 from davy.incentive.fixed_point import Int64
 from davy.ledger.rules.accounts import burn, credit
+from davy.ledger.rules.emission import unmint
 from davy.ledger.rules.records import HOTKEYS, NEURONS, SUBNETS, NeuronRecord, neuron_key, subnet_key
 from davy.ledger.rules.seats import Seats
 from davy.ledger.rules.stake import move_stake
@@ -28,15 +30,24 @@ class Paid(NamedTuple):
     owner: int
     miners: Int64
     validators: Int64
+    unminted: int
+    """Of halted UIDs."""
 
 
-def pay(s: State, netuid: int, seats: Seats, e: Emission) -> Paid:
-    """Hand out an epoch's emission; afterwards it is in balances, stakes and what is burned."""
+def pay(s: State, netuid: int, seats: Seats, e: Emission, *, withheld: bool) -> Paid:
+    """Hand out an epoch's emission; afterwards it is in balances, stakes and what is burned, or is not minted.
+
+    Parameters
+    ----------
+    withheld
+        Halted UIDs had shares: then what the emission left over is theirs. Else there was nobody to pay.
+    """
     n = len(seats.neurons)
     subnet = s.need(SUBNETS, subnet_key(netuid), "there is no subnet of this netuid")
-    paid = Paid(int(e.owner), e.incentive.copy(), np.zeros(n, dtype=np.int64))
+    left = int(e.unminted)
+    paid = Paid(int(e.owner), e.incentive.copy(), np.zeros(n, dtype=np.int64), left if withheld else 0)
     paid.validators[seats.rows] = e.dividends
-    burned = int(e.unminted)
+    burned = left - paid.unminted
     for uid in np.flatnonzero(paid.miners + paid.validators).tolist():
         neuron = seats.neurons[uid]
         dividends = int(paid.validators[uid])
@@ -52,6 +63,7 @@ def pay(s: State, netuid: int, seats: Seats, e: Emission) -> Paid:
                 move_stake(s, neuron.hotkey, coldkey, shares[coldkey])
     credit(s, subnet.owner, paid.owner)
     burn(s, burned)
+    unmint(s, paid.unminted)
     return paid
 
 

@@ -10,12 +10,19 @@ from typing import Final
 
 from davy.ledger.rules import packed
 from davy.ledger.rules.accounts import account
+from davy.ledger.rules.frozen import counted_blocks
+from davy.ledger.rules.halts import neuron_subject, served_subject
+from davy.ledger.rules.neurons import neuron_of
 from davy.ledger.rules.records import (
+    ATTESTATIONS,
+    BRAKE,
     CHAIN,
+    DRILLS,
     HOTKEYS,
     ISSUANCE,
     MODELS,
     NEURONS,
+    ORDERS,
     OUTCOMES,
     PAID,
     RUNNING,
@@ -44,6 +51,9 @@ from davy.protocol.chain import (
 from davy.protocol.encoding import Wire, encode
 from davy.protocol.errors import Malformed, TxCode, TxFailed
 from davy.protocol.genesis import Genesis
+from davy.protocol.limits import MAX_BRAKE_PAGE
+from davy.protocol.manifest import ModelClass
+from davy.protocol.recorded import AttestationPage, Attested, BrakePage, Facts, OrderRecord, SubjectFacts
 
 _KEPT_PATHS: Final = frozenset({"/metagraph", "/weights", "/subnets"})
 """What every node asks for once a block, and costs most."""
@@ -51,13 +61,20 @@ _KEPT_ANSWERS: Final = 64
 
 
 class Queries:
-    """Answers by path: /nonce /metagraph /weights /epoch /subnets /model /issuance /parameters /genesis."""
+    """Answers by path.
+
+    /nonce /metagraph /weights /epoch /subnets /model /issuance /parameters /genesis /brake /attestations /subject
+    """
 
     def __init__(self, g: Genesis, s: State) -> None:
         self._genesis, self._state = g, s
         self._positions: dict[bytes, set[bytes]] = {}
         self._kept: dict[tuple[str, bytes], bytes] = {}
         """Answers since the last block: nothing else changes the state."""
+        self._orders: dict[bytes, int] = {}
+        """Keys of orders and drills, and their numbers."""
+        self._answers: dict[bytes, set[bytes]] = {}
+        """Who answered an order."""
         for key in s.records:
             self._index(key, stands=True)
         self._paths: dict[str, Callable[[bytes, int], Wire]] = {
@@ -67,6 +84,9 @@ class Queries:
             "/epoch": self._epoch,
             "/subnets": self._subnets,
             "/model": self._model,
+            "/brake": self._brake,
+            "/attestations": self._attestations,
+            "/subject": self._subject,
             "/issuance": lambda data, height: s.need(ISSUANCE, _exactly(data, 0), "the chain has no issuance"),
             "/parameters": lambda data, height: s.parameters,
             "/genesis": lambda data, height: g,
@@ -96,6 +116,15 @@ class Queries:
             hotkey, coldkey = key[1:33], key[33:]
             held = self._positions.setdefault(coldkey, set())
             held.add(hotkey) if stands else held.discard(hotkey)
+        elif key[:1] in (ORDERS.tag, DRILLS.tag):
+            row = self._state.records.get(key)
+            if isinstance(row, OrderRecord):
+                self._orders[key] = row.number
+            else:
+                self._orders.pop(key, None)
+        elif key[:1] == ATTESTATIONS.tag:
+            answered = self._answers.setdefault(key[1:33], set())
+            answered.add(key[33:]) if stands else answered.discard(key[33:])
 
     def _account(self, data: bytes, height: int) -> Account:
         key = _exactly(data, 32)
@@ -126,6 +155,41 @@ class Queries:
     def _model(self, data: bytes, height: int) -> ModelRecord:
         return self._state.need(MODELS, _exactly(data, 32), "no model of this id is registered").model
 
+    def _brake(self, data: bytes, height: int) -> BrakePage:
+        """Orders and drills from a number on (8 bytes), MAX_BRAKE_PAGE at most."""
+        first = int.from_bytes(_exactly(data, 8), "big")
+        keys = sorted((n, key) for key, n in self._orders.items() if n >= first)
+        rows = tuple(self._order(key) for _, key in keys[:MAX_BRAKE_PAGE])
+        said = self._state.need(BRAKE, b"", "the chain has no brake")
+        return BrakePage(height, said, rows, len(keys) > MAX_BRAKE_PAGE)
+
+    def _order(self, key: bytes) -> OrderRecord:
+        return self._state.need(ORDERS if key[:1] == ORDERS.tag else DRILLS, key[1:], "an order without a record")
+
+    def _attestations(self, data: bytes, height: int) -> AttestationPage:
+        """Answers to an order (32 bytes) by hotkeys above another (32 more, zeros for all), MAX_BRAKE_PAGE at most."""
+        order, after = _exactly(data, 64)[:32], data[32:]
+        nodes = sorted(n for n in self._answers.get(order, ()) if n > after)
+        told = (Attested(n, self._state.need(ATTESTATIONS, order + n, "no answer")) for n in nodes[:MAX_BRAKE_PAGE])
+        return AttestationPage(height, tuple(told), len(nodes) > MAX_BRAKE_PAGE)
+
+    def _subject(self, data: bytes, height: int) -> SubjectFacts:
+        """What the brake is asked about: a hotkey on a subnet (34 bytes) with what it serves, or with a model (32)."""
+        s, netuid, hotkey = self._state, int.from_bytes(data[:2], "big"), data[2:34]
+        _, neuron = neuron_of(s, netuid, hotkey)
+        if data[34:]:
+            _exactly(data, 66)
+            x = served_subject(s, netuid, hotkey, neuron.coldkey, data[34:], whole=True)
+        else:
+            _exactly(data, 34)
+            x = neuron_subject(s, netuid, neuron, whole=True)
+        models = () if x.model is None else (x.model,)
+        known, ancestors, siblings = (
+            tuple(Facts(m.id, tuple(sorted(m.files)), m.registrant) for m in part)
+            for part in (models, x.ancestors, x.siblings)
+        )
+        return SubjectFacts(netuid, hotkey, known, ancestors, siblings, x.model_class is ModelClass.SYSTEMIC)
+
 
 def subnet_info(s: State, netuid: int) -> SubnetInfo:
     """A subnet as the ledger answers it.
@@ -146,7 +210,8 @@ def subnet_info(s: State, netuid: int) -> SubnetInfo:
 def neurons(s: State, netuid: int, height: int) -> Iterator[Neuron]:
     """A subnet's neurons by UID; what the last epoch found is zero for those who came after it."""
     key = subnet_key(netuid)
-    n = s.need(RUNNING, key, "a subnet without epochs").neurons
+    running = s.need(RUNNING, key, "a subnet without epochs")
+    n = running.neurons
     cutoff = s.need(SUBNETS, key, "no such subnet").hyperparameters.activity_cutoff
     outcome = s.get(OUTCOMES, key)
     found = None if outcome is None else _found(outcome, n)
@@ -154,7 +219,7 @@ def neurons(s: State, netuid: int, height: int) -> Iterator[Neuron]:
         neuron = s.need(NEURONS, neuron_key(netuid, uid), "a UID without a neuron")
         hotkey = s.need(HOTKEYS, neuron.hotkey, "a neuron without a hotkey")
         row = s.get(WEIGHTS, neuron_key(netuid, uid))
-        last = neuron.registered_at if row is None else row.height
+        last, frozen = (neuron.registered_at, neuron.frozen) if row is None else (row.height, row.frozen)
         new = outcome is None or neuron.registered_at > outcome.height
         results = dict.fromkeys(FOUND, 0) if new or found is None else {name: found[name][uid] for name in FOUND}
         yield Neuron(
@@ -165,7 +230,7 @@ def neurons(s: State, netuid: int, height: int) -> Iterator[Neuron]:
             last_update=last,
             stake=sum(stake_of(s, neuron.hotkey, coldkey) for coldkey in hotkey.delegators),
             permit=results.pop("permits") == 1,
-            active=last + cutoff >= height,
+            active=counted_blocks(running, last, frozen, height) <= cutoff,
             endpoint=hotkey.endpoint,
             model=neuron.model,
             **results,

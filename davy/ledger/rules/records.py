@@ -13,9 +13,19 @@ from msgspec import Meta
 
 from davy.protocol.chain import Issuance, ModelRecord, ServedModel
 from davy.protocol.encoding import Wire
-from davy.protocol.limits import MAX_NAME_CHARS, ChainParameters, Hyperparameters
+from davy.protocol.limits import MAX_MODELS_A_REGISTRANT, MAX_NAME_CHARS, ChainParameters, Hyperparameters
+from davy.protocol.order import OrderId
+from davy.protocol.recorded import (
+    BRAKE_KEY,
+    AttestationRecord,
+    BrakeRecord,
+    ConvictionRecord,
+    HaltedRecord,
+    OrderRecord,
+)
+from davy.protocol.roster import Roster
 from davy.protocol.transaction import Endpoint
-from davy.protocol.words import Amount, ChainId, Coldkey, Digest, Height, Hotkey, Netuid, Proportion, Uid
+from davy.protocol.words import Amount, ChainId, Coldkey, Digest, Height, Hotkey, ModelId, Netuid, Proportion, Uid
 
 R = TypeVar("R", bound=Wire)
 
@@ -37,10 +47,14 @@ class AccountRecord(Wire):
 
 
 class SupplyRecord(Wire):
-    """What was ever issued and what was burned; everything else is held in other records."""
+    """What was ever issued and what was burned; everything else is held in other records.
+
+    `unminted` is what the schedule has and halts kept from being issued.
+    """
 
     issued: Amount
     burned: Amount
+    unminted: Amount
 
 
 class QueueRecord(Wire):
@@ -105,7 +119,10 @@ class SubnetRecord(Wire):
 
 
 class RunningRecord(Wire):
-    """What changes while a subnet runs. The epoch `epoch` began after block `began` and ends with block `ends`."""
+    """What changes while a subnet runs. The epoch `epoch` began after block `began` and ends with block `ends`.
+
+    Blocks in which the subnet is halted do not count: `frozen` of them in all, `paused` since the epoch began.
+    """
 
     epoch: Height
     began: Height
@@ -118,6 +135,8 @@ class RunningRecord(Wire):
     """In this epoch."""
     skipped: Annotated[int, Meta(ge=0)]
     """Epochs that an internal error made void, ever."""
+    frozen: Height
+    paused: Height
 
 
 class NeuronRecord(Wire):
@@ -130,6 +149,8 @@ class NeuronRecord(Wire):
     subject: Annotated[bytes, Meta(min_length=8, max_length=8)]
     unrevealed: Annotated[int, Meta(ge=0, le=1)]
     """1 while its next dividends are to pay for a commit it did not reveal."""
+    frozen: Height
+    """`RunningRecord.frozen` when it registered: what came since does not count towards its immunity."""
 
 
 class RegisteredModel(Wire):
@@ -137,6 +158,25 @@ class RegisteredModel(Wire):
 
     model: ModelRecord
     bond: Amount
+
+
+class RegistrantRecord(Wire):
+    """The models a coldkey registered, sorted."""
+
+    models: Annotated[tuple[ModelId, ...], Meta(max_length=MAX_MODELS_A_REGISTRANT)]
+
+
+class AnswerRecord(Wire):
+    """An attestation's place in the line of all: the oldest makes room."""
+
+    order: OrderId
+    node: Hotkey
+
+
+class DrillsRecord(Wire):
+    """The drills that stand on the ledger, oldest first, each with its end."""
+
+    drills: tuple[tuple[OrderId, Height], ...]
 
 
 class UidRecord(Wire):
@@ -165,6 +205,8 @@ class WeightsRecord(Wire):
 
     height: Height
     row: bytes
+    frozen: Height
+    """`RunningRecord.frozen` then: what came since does not count towards the activity cutoff."""
 
 
 class OutcomeRecord(Wire):
@@ -182,6 +224,8 @@ class OutcomeRecord(Wire):
     validator_trust: bytes
     emission: bytes
     earned: bytes
+    halted: bytes
+    """One byte a UID, 0 or 1: it was halted, so it earned nothing and is not judged by that."""
 
 
 class BondsRecord(Wire):
@@ -212,6 +256,17 @@ PARAMETERS: Final = Table(b"\x01", 0, ChainParameters)
 SUPPLY: Final = Table(b"\x02", 0, SupplyRecord)
 ISSUANCE: Final = Table(b"\x03", 0, Issuance)
 QUEUE: Final = Table(b"\x04", 0, QueueRecord)
+ANSWER_QUEUE: Final = Table(b"\x05", 0, QueueRecord)
+DRILL_LIST: Final = Table(b"\x06", 0, DrillsRecord)
+BRAKE: Final = Table(BRAKE_KEY, 0, BrakeRecord)
+ORDERS: Final = Table(b"O", 32, OrderRecord)
+DRILLS: Final = Table(b"D", 32, OrderRecord)
+ROSTERS: Final = Table(b"K", 1, Roster)
+HALTED: Final = Table(b"H", 33, HaltedRecord)
+ATTESTATIONS: Final = Table(b"A", 64, AttestationRecord)
+ANSWERS: Final = Table(b"Q", 8, AnswerRecord)
+CONVICTIONS: Final = Table(b"X", 32, ConvictionRecord)
+REGISTRANTS: Final = Table(b"M", 32, RegistrantRecord)
 ACCOUNTS: Final = Table(b"a", 32, AccountRecord)
 BONDS: Final = Table(b"b", 2, BondsRecord)
 COMMITS: Final = Table(b"c", 4, CommitsRecord)
@@ -231,7 +286,8 @@ TABLES: Final = {
     t.tag: t
     for t in (
         CHAIN, PARAMETERS, SUPPLY, ISSUANCE, QUEUE, ACCOUNTS, BONDS, COMMITS, PAID, HOTKEYS, MODELS, NEURONS, OUTCOMES,
-        RUNNING, STAKES, SUBNETS, UIDS, UNBONDINGS, WEIGHTS,
+        RUNNING, STAKES, SUBNETS, UIDS, UNBONDINGS, WEIGHTS, ANSWER_QUEUE, DRILL_LIST, BRAKE, ORDERS, DRILLS, ROSTERS,
+        HALTED, ATTESTATIONS, ANSWERS, CONVICTIONS, REGISTRANTS,
     )
 }  # fmt: skip
 

@@ -13,9 +13,10 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from davy.ledger.rules.accounts import account, credit, debit, positive
+from davy.ledger.rules.accounts import account, burn, credit, debit, positive
 from davy.ledger.rules.records import (
     ACCOUNTS,
+    CONVICTIONS,
     HOTKEYS,
     QUEUE,
     RUNNING,
@@ -104,8 +105,8 @@ def add_stake(s: State, at: Moment, sender: bytes, x: AddStake) -> None:
     Raises
     ------
     TxFailed
-        OUT_OF_RANGE below minimum_stake; NOT_FOUND for a hotkey that never registered; INSUFFICIENT; FULL where no
-        smaller position is left.
+        OUT_OF_RANGE below minimum_stake; NOT_FOUND for a hotkey that never registered; BARRED for one that was
+        convicted; INSUFFICIENT; FULL where no smaller position is left.
     """
     positive(x.amount)
     if x.amount < s.parameters.minimum_stake:
@@ -113,6 +114,8 @@ def add_stake(s: State, at: Moment, sender: bytes, x: AddStake) -> None:
             TxCode.OUT_OF_RANGE, f"at least {s.parameters.minimum_stake} base units are staked at once; stake more"
         )
     h = s.need(HOTKEYS, x.hotkey, "the ledger does not know this hotkey; register it first")
+    if s.get(CONVICTIONS, x.hotkey) is not None:
+        raise TxFailed(TxCode.BARRED, "this hotkey is barred and earns nothing; stake on another")
     debit(s, sender, x.amount)
     others = [c for c in h.delegators if c != h.owner]
     if sender not in h.delegators and sender != h.owner and len(others) >= MAX_DELEGATORS:
@@ -152,7 +155,10 @@ def unbond(s: State, at: Moment, hotkey: bytes, coldkey: bytes, amount: int) -> 
 
 
 def pay_unbonded(s: State, at: Moment) -> None:
-    """What is due becomes free balance, in the order it left, MAX_PAYOUTS_A_BLOCK at most."""
+    """What is due becomes free balance, in the order it left, MAX_PAYOUTS_A_BLOCK at most.
+
+    What the owner of a convicted hotkey took off it is burned instead.
+    """
     line = s.need(QUEUE, b"", "the chain has no line of unbondings")
     first = line.first
     while first < line.next and first - line.first < MAX_PAYOUTS_A_BLOCK:
@@ -163,7 +169,8 @@ def pay_unbonded(s: State, at: Moment) -> None:
         s.delete(UNBONDINGS, key)
         a = account(s, u.coldkey)
         s.put(ACCOUNTS, u.coldkey, AccountRecord(a.nonce, a.free, a.unbonding - u.amount))
-        credit(s, u.coldkey, u.amount)
+        slashed = s.get(CONVICTIONS, u.hotkey) is not None and u.coldkey == s.need(HOTKEYS, u.hotkey, "gone").owner
+        burn(s, u.amount) if slashed else credit(s, u.coldkey, u.amount)
         first += 1
     if first != line.first:
         s.put(QUEUE, b"", QueueRecord(first, line.next))

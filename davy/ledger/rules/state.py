@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from davy.ledger.rules.records import CHAIN, PARAMETERS, R, Table
+from davy.killswitch.brake import BrakeState
+from davy.ledger.rules.records import BRAKE, CHAIN, PARAMETERS, R, Table
 from davy.protocol.encoding import Wire, encode
 from davy.protocol.errors import TxCode, TxFailed
 from davy.protocol.limits import ChainParameters
+
+_KEPT_BRAKES: Final = 8
 
 
 class Changes(NamedTuple):
@@ -28,6 +31,10 @@ class State:
         self.journal: list[tuple[bytes, Wire | None]] = []
         self.work = 0
         """Units of work that the block's transactions may still spend."""
+        self.order_room = 0
+        """Orders of keyholders that the block may still look at."""
+        self.brakes: dict[bytes, BrakeState] = {}
+        """Brakes read from the records, by the digest that stands there for all orders: nothing to undo."""
 
     def get(self, table: Table[R], key: bytes = b"") -> R | None:
         return self.records.get(table.tag + key)  # type: ignore[return-value]  # a tag holds one kind
@@ -66,6 +73,15 @@ class State:
         if units > self.work:
             raise TxFailed(TxCode.TOO_EXPENSIVE, "this block has no work left for it; hand it in again")
         self.work -= units
+
+    def keep_brake(self, digest: bytes, brake: BrakeState) -> None:
+        """Keep a brake under the digest of its records, and the present one; the oldest of a few is dropped."""
+        present = self.get(BRAKE)
+        if present is not None and present.recorded in self.brakes:
+            self.brakes[present.recorded] = self.brakes.pop(present.recorded)
+        self.brakes[digest] = brake
+        while len(self.brakes) > _KEPT_BRAKES:
+            del self.brakes[next(iter(self.brakes))]
 
     @property
     def parameters(self) -> ChainParameters:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from davy.incentive.registry import MECHANISMS
+from davy.killswitch.scope import Subject
 from davy.ledger.rules.accounts import burn, debit
+from davy.ledger.rules.halts import require_running
 from davy.ledger.rules.records import (
     CHAIN,
     RUNNING,
@@ -70,8 +72,9 @@ def create_subnet(s: State, at: Moment, sender: bytes, x: CreateSubnet) -> None:
     Raises
     ------
     TxFailed
-        FULL with MAX_SUBNETS; INSUFFICIENT; what `well_formed` refuses.
+        HALTED; FULL with MAX_SUBNETS; INSUFFICIENT; what `well_formed` refuses.
     """
+    require_running(s, at, Subject(), "creating a subnet")
     chain = s.need(CHAIN, b"", "the chain has no id")
     if len(chain.netuids) >= MAX_SUBNETS:
         raise TxFailed(TxCode.FULL, f"there are {MAX_SUBNETS} subnets, and no more are taken")
@@ -85,7 +88,7 @@ def create_subnet(s: State, at: Moment, sender: bytes, x: CreateSubnet) -> None:
     key, h = subnet_key(netuid), x.hyperparameters
     s.put(SUBNETS, key, SubnetRecord(sender, x.task, x.mechanism, h, 0))
     ends = epoch_end(netuid, h.tempo, at.height)
-    s.put(RUNNING, key, RunningRecord(0, at.height, ends, 0, 0, s.parameters.burn_low, 0, 0))
+    s.put(RUNNING, key, RunningRecord(0, at.height, ends, 0, 0, s.parameters.burn_low, 0, 0, 0, 0))
 
 
 def registration_price(price: int, registrations: int, wanted: int, p: ChainParameters) -> int:

@@ -2,7 +2,8 @@
 
 A transaction that may not be included at all (not decodable, another chain, a wrong signature or nonce, an unknown
 sender) has no effect. One that may be included advances its sender's nonce; if its rule then refuses it, or
-anything goes wrong in it, the nonce is all that stays.
+anything goes wrong in it, the nonce is all that stays. An order of keyholders comes in an envelope of its own, without
+sender, nonce or signature: it is recorded, or has no effect.
 """
 
 from __future__ import annotations
@@ -12,8 +13,11 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from davy.ledger.rules.accounts import advance_nonce, transfer
+from davy.ledger.rules.attestations import attest_stop
+from davy.ledger.rules.brake import brake_order, check_order
 from davy.ledger.rules.conservation import conserved
-from davy.ledger.rules.models import register_model
+from davy.ledger.rules.convictions import convict_served_after_halt
+from davy.ledger.rules.models import raise_class, register_model
 from davy.ledger.rules.neurons import register, serve
 from davy.ledger.rules.records import ACCOUNTS, HOTKEYS
 from davy.ledger.rules.stake import add_stake, remove_stake
@@ -21,10 +25,14 @@ from davy.ledger.rules.state import State
 from davy.ledger.rules.subnets import create_subnet
 from davy.ledger.rules.weights import commit_weights, reveal_weights, set_weights
 from davy.protocol.errors import BadSignature, Refused, TxCode, TxFailed
+from davy.protocol.order import VerifiedOrder
 from davy.protocol.transaction import (
     AddStake,
+    AttestStop,
     CommitWeights,
+    ConvictServedAfterHalt,
     CreateSubnet,
+    RaiseClass,
     Register,
     RegisterModel,
     RemoveStake,
@@ -33,6 +41,7 @@ from davy.protocol.transaction import (
     SetWeights,
     Transfer,
     TxBody,
+    open_brake_order,
     open_tx,
     tx_hash,
     verify_tx,
@@ -56,6 +65,9 @@ RULES: Final = MappingProxyType[type, Rule](
         RevealWeights: reveal_weights,
         SetWeights: set_weights,
         RegisterModel: register_model,
+        RaiseClass: raise_class,
+        AttestStop: attest_stop,
+        ConvictServedAfterHalt: convict_served_after_halt,
     }
 )
 """Each action's rule: (state, moment, sender, action); it raises TxFailed or has happened."""
@@ -132,6 +144,52 @@ def known_sender(s: State, key: bytes) -> int:
             TxCode.NOT_FOUND, "the ledger does not know this sender; fund it, or register it as a hotkey, first"
         )
     return a.nonce if a else 0
+
+
+def open_checked_order(s: State, raw: bytes, known: Signatures) -> VerifiedOrder:
+    """Open the envelope of an order and check all of it that the state decides (`brake.check_order`).
+
+    Raises
+    ------
+    TxFailed
+        MALFORMED, or what `brake.check_order` refuses; INTERNAL for any other exception.
+    """
+    try:
+        return check_order(s, open_brake_order(raw), verified=known.take(tx_hash(raw)))
+    except TxFailed:
+        raise
+    except Refused as e:
+        raise TxFailed(TxCode.MALFORMED, str(e)) from None
+    except MemoryError:  # this machine's, not the order's: to go on would fork from the others
+        raise
+    except Exception as e:
+        raise TxFailed(TxCode.INTERNAL, f"internal error in opening an order: {type(e).__name__}") from e
+
+
+def apply_order(s: State, at: Moment, raw: bytes, known: Signatures) -> None:
+    """Record an order of keyholders; a block looks at `order_room` of them, whatever they are.
+
+    Raises
+    ------
+    TxFailed
+        With the reason; TOO_EXPENSIVE: the block has no room for it. The state then holds nothing of it.
+    """
+    if s.order_room < 1:
+        raise TxFailed(TxCode.TOO_EXPENSIVE, "this block takes no more orders; hand it in again")
+    s.order_room -= 1
+    v = open_checked_order(s, raw, known)
+    mark = s.savepoint()
+    try:
+        brake_order(s, at, v)
+        conserved(s, mark)
+    except TxFailed:
+        s.rollback(mark)
+        raise
+    except MemoryError:  # this machine's, not the order's: to go on would fork from the others
+        raise
+    except Exception as e:
+        s.rollback(mark)
+        raise TxFailed(TxCode.INTERNAL, f"internal error in recording an order: {type(e).__name__}: {e}") from e
 
 
 def apply_transaction(s: State, at: Moment, body: TxBody) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from davy.ledger.rules.halts import require_not_barred, require_running, subnet_subject
 from davy.ledger.rules.neurons import neuron_of
 from davy.ledger.rules.packed import pack_row
 from davy.ledger.rules.records import (
@@ -46,8 +47,10 @@ def commit_weights(s: State, at: Moment, sender: bytes, x: CommitWeights) -> Non
     Raises
     ------
     TxFailed
-        NOT_FOUND; NOT_ENABLED where weights are set openly; WRONG_TIME: not the running epoch; NO_PERMIT.
+        NOT_FOUND; HALTED; BARRED; NOT_ENABLED where weights are set openly; WRONG_TIME: not the running epoch;
+        NO_PERMIT.
     """
+    _open_for_weights(s, at, x.netuid, sender)
     wants = s.need(SUBNETS, subnet_key(x.netuid), _UNKNOWN).hyperparameters
     if not wants.commit_reveal:
         raise TxFailed(TxCode.NOT_ENABLED, "this subnet takes open weights; use set_weights")
@@ -70,8 +73,9 @@ def reveal_weights(s: State, at: Moment, sender: bytes, x: RevealWeights) -> Non
     ------
     TxFailed
         NOT_FOUND: no such commit. WRONG_TIME: before or after its epoch. MISMATCH: other weights, another salt, or
-        another's commitment. OUT_OF_RANGE: see `well_formed_row`.
+        another's commitment. OUT_OF_RANGE: see `well_formed_row`. HALTED; BARRED.
     """
+    _open_for_weights(s, at, x.netuid, sender)
     uid, neuron = neuron_of(s, x.netuid, sender)
     key = neuron_key(x.netuid, uid)
     commits = _commits(s, key)
@@ -86,7 +90,7 @@ def reveal_weights(s: State, at: Moment, sender: bytes, x: RevealWeights) -> Non
         raise TxFailed(TxCode.MISMATCH, "this is not what was committed; reveal the same weights and salt")
     well_formed_row(x.weights, running.neurons)
     _keep_commits(s, key, tuple(c for c in commits if c.epoch != x.epoch))
-    s.put(WEIGHTS, key, WeightsRecord(at.height, pack_row(x.weights)))
+    s.put(WEIGHTS, key, WeightsRecord(at.height, pack_row(x.weights), running.frozen))
 
 
 def set_weights(s: State, at: Moment, sender: bytes, x: SetWeights) -> None:
@@ -95,13 +99,16 @@ def set_weights(s: State, at: Moment, sender: bytes, x: SetWeights) -> None:
     Raises
     ------
     TxFailed
-        NOT_FOUND; NOT_ENABLED where weights are committed; NO_PERMIT; OUT_OF_RANGE: see `well_formed_row`.
+        NOT_FOUND; HALTED; BARRED; NOT_ENABLED where weights are committed; NO_PERMIT; OUT_OF_RANGE: see
+        `well_formed_row`.
     """
+    _open_for_weights(s, at, x.netuid, sender)
     if s.need(SUBNETS, subnet_key(x.netuid), _UNKNOWN).hyperparameters.commit_reveal:
         raise TxFailed(TxCode.NOT_ENABLED, "this subnet hides weights at first; use commit_weights")
     uid = _voter(s, x.netuid, sender)
-    well_formed_row(x.weights, s.need(RUNNING, subnet_key(x.netuid), _UNKNOWN).neurons)
-    s.put(WEIGHTS, neuron_key(x.netuid, uid), WeightsRecord(at.height, pack_row(x.weights)))
+    running = s.need(RUNNING, subnet_key(x.netuid), _UNKNOWN)
+    well_formed_row(x.weights, running.neurons)
+    s.put(WEIGHTS, neuron_key(x.netuid, uid), WeightsRecord(at.height, pack_row(x.weights), running.frozen))
 
 
 def well_formed_row(weights: tuple[Weight, ...], neurons: int) -> None:
@@ -132,6 +139,12 @@ def expire(s: State, netuid: int, uid: int, epoch: int) -> int | None:
         neuron = s.need(NEURONS, key, "a UID without a neuron")
         s.put(NEURONS, key, replace(neuron, unrevealed=1))
     return min((c.height for c in still), default=None)
+
+
+def _open_for_weights(s: State, at: Moment, netuid: int, hotkey: bytes) -> None:
+    """A halted miner or model does not stop its hotkey from voting, or the halt would cost it an unrevealed commit."""
+    require_running(s, at, subnet_subject(s, netuid), "weighing on this subnet")
+    require_not_barred(s, hotkey)
 
 
 def _voter(s: State, netuid: int, hotkey: bytes) -> int:

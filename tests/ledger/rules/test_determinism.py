@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from davy.protocol.manifest import ModelClass
 from davy.protocol.transaction import AddStake, RegisterModel
 from davy.protocol.words import TOKEN
 from tests.ledger.rules.world import genesis, manifest, market, pub
@@ -16,7 +17,7 @@ def a_story() -> str:
     """App hash after some epochs with votes, delegators, models and a second mechanism."""
     w = market(genesis(mechanism="yuma2"))
     w.ok("eve", *(AddStake(pub(hot), TOKEN) for hot in ("ann-hot", "ben-hot", "cat-hot")))
-    w.ok("cat", *(RegisterModel(manifest(name)) for name in ("one", "two", "three")))
+    w.ok("cat", *(RegisterModel(manifest(name), (), ModelClass.ORDINARY) for name in ("one", "two", "three")))
     row = w.row({"cat-hot": 3, "dan-hot": 7})
     for _ in range(3):
         epoch = w.commit("ann-hot", row)

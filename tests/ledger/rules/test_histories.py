@@ -18,7 +18,7 @@ from davy.protocol.encoding import encode
 from davy.protocol.errors import TxCode
 from davy.protocol.genesis import Genesis, GenesisSubnet
 from davy.protocol.limits import chain_parameters, hyperparameters
-from davy.protocol.manifest import Identity, model_id
+from davy.protocol.manifest import Identity, ModelClass, model_id
 from davy.protocol.transaction import (
     Action,
     AddStake,
@@ -97,7 +97,7 @@ class History(RuleBasedStateMachine):
 
     @rule(sender=coldkeys, model=st.sampled_from("xy"))
     def register_model(self, sender: str, model: str) -> None:
-        self.queue(sender, RegisterModel(manifest(model)))
+        self.queue(sender, RegisterModel(manifest(model), (), ModelClass.ORDINARY))
 
     @rule(sender=hotkeys, netuid=netuids, model=st.sampled_from("xyz"))
     def serve(self, sender: str, netuid: int, model: str) -> None:

@@ -16,6 +16,7 @@ from davy.protocol.encoding import decode, encode
 from davy.protocol.errors import Malformed, Refused, TxCode, TxFailed
 from davy.protocol.genesis import Allocation, Genesis, GenesisSubnet
 from davy.protocol.limits import MAX_BLOCK_TXS, MAX_TX_BYTES, chain_parameters, hyperparameters
+from davy.protocol.manifest import ModelClass
 from davy.protocol.proof import verify_absence, verify_presence
 from davy.protocol.transaction import RegisterModel, Transfer, tx_hash
 from davy.protocol.words import MAX_SUPPLY, TOKEN, Moment
@@ -57,7 +58,7 @@ def test_a_rule_with_a_bug_is_undone_and_the_rest_of_the_block_stands(
     with_rule(monkeypatch, rule)
     before = world.account("ben")
     broken = world.tx("ann", Transfer(pub("ben"), 5))
-    fine = world.tx("cat", RegisterModel(manifest("one")))
+    fine = world.tx("cat", RegisterModel(manifest("one"), (), ModelClass.ORDINARY))
     m = world.machine
     result = m.apply_block(1, 1_250, [broken, fine])
     assert [r.code for r in result.results] == [TxCode.INTERNAL, TxCode.OK]

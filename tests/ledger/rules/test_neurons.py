@@ -11,7 +11,7 @@ from davy.protocol.chain import Neuron
 from davy.protocol.errors import TxCode
 from davy.protocol.genesis import Genesis, GenesisSubnet
 from davy.protocol.limits import hyperparameters
-from davy.protocol.manifest import Identity, model_id
+from davy.protocol.manifest import Identity, ModelClass, model_id
 from davy.protocol.transaction import (
     AddStake,
     CommitWeights,
@@ -248,7 +248,11 @@ AT = Endpoint("h", 1, bytes(32), b"")
 )
 def test_serving_what_one_may_not_is_refused(world: World, serving: Serve, code: TxCode) -> None:
     world.register("cat", "cat-hot")
-    world.ok("cat", RegisterModel(manifest("one")), RegisterModel(manifest("two", files=False)))
+    world.ok(
+        "cat",
+        RegisterModel(manifest("one"), (), ModelClass.ORDINARY),
+        RegisterModel(manifest("two", files=False), (), ModelClass.ORDINARY),
+    )
     world.refused(code, "cat-hot", serving)
     assert (world.neuron("cat-hot").endpoint == ()) == (code is not TxCode.OK)
 

@@ -1,0 +1,36 @@
+"""A subnet's time stands still while it is halted: no epoch ends, and nothing that is counted in blocks goes on.
+
+A block is frozen for a subnet that is halted at its beginning and at its end. The end of the running epoch moves by the
+frozen blocks, and on to the next height that the subnet's epochs end at: its deadlines become later, never sooner.
+"""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from davy.ledger.rules.halts import permitted, subnet_subject
+from davy.ledger.rules.records import CHAIN, RUNNING, SUBNETS, RunningRecord, subnet_key
+from davy.ledger.rules.state import State
+from davy.ledger.rules.subnets import epoch_end
+from davy.protocol.words import Moment
+
+
+def halted_subnets(s: State, at: Moment) -> frozenset[int]:
+    """The netuids that do nothing now."""
+    netuids = s.need(CHAIN, b"", "the chain has no id").netuids
+    return frozenset(n for n in netuids if not permitted(s, at, subnet_subject(s, n)))
+
+
+def freeze(s: State, netuid: int) -> None:
+    """Let a block not count for a subnet."""
+    key = subnet_key(netuid)
+    r = s.need(RUNNING, key, "a subnet without epochs")
+    tempo = s.need(SUBNETS, key, "no such subnet").hyperparameters.tempo
+    paused = r.paused + 1
+    ends = epoch_end(netuid, tempo, epoch_end(netuid, tempo, r.began) + paused - 1)
+    s.put(RUNNING, key, replace(r, frozen=r.frozen + 1, paused=paused, ends=ends))
+
+
+def counted_blocks(running: RunningRecord, since: int, frozen: int, now: int) -> int:
+    """Blocks from height `since`, when the subnet had been frozen for `frozen`, to `now`, without frozen ones."""
+    return now - since - (running.frozen - frozen)

@@ -1,0 +1,145 @@
+"""What stops: the brake's verdict on a subnet, a neuron, a model or a registrant, as the ledger's records know them.
+
+docs/brake.md says for each scope what stops, what freezes and what goes on; the tests are made from its table.
+"""
+
+from __future__ import annotations
+
+from davy.killswitch.scope import ModelFacts, Subject
+from davy.killswitch.verdict import Cause, Halted, Lapsed, Permitted, Verdict, verdict
+from davy.ledger.rules.brake import brake_of, clocks
+from davy.ledger.rules.records import CONVICTIONS, MODELS, REGISTRANTS, SUBNETS, NeuronRecord, subnet_key
+from davy.ledger.rules.state import State
+from davy.protocol.chain import ModelRecord
+from davy.protocol.errors import TxCode, TxFailed
+from davy.protocol.manifest import ModelClass, model_id
+from davy.protocol.words import Moment
+
+
+def model_facts(m: ModelRecord) -> ModelFacts:
+    """What a target can know a registered model by."""
+    return ModelFacts(model_id(m.manifest), frozenset(f.digest for f in m.manifest.files), m.registrant)
+
+
+def subnet_subject(s: State, netuid: int) -> Subject:
+    """A subnet's own doings: its epochs, commits, reveals."""
+    return Subject(netuid, model_class=_class(s, netuid, None))
+
+
+def registrant_subject(s: State, coldkey: bytes, netuid: int | None = None, hotkey: bytes | None = None) -> Subject:
+    """A coldkey that registers a hotkey or a model: its models are siblings of whatever it registers."""
+    return Subject(
+        netuid,
+        hotkey,
+        ModelFacts(b"", frozenset(), coldkey),
+        siblings=_models_of(s, coldkey),
+        model_class=_class(s, netuid, None),
+    )
+
+
+def new_model_subject(s: State, coldkey: bytes, m: ModelRecord) -> Subject:
+    """A model that is about to be registered."""
+    return Subject(
+        model=model_facts(m),
+        ancestors=_ancestors(s, m),
+        siblings=_models_of(s, coldkey),
+        model_class=m.model_class,
+    )
+
+
+def served_subject(
+    s: State, netuid: int, hotkey: bytes, coldkey: bytes, model: bytes, *, whole: bool = False
+) -> Subject:
+    """A model as a hotkey serves it on a subnet. What the hotkey's own coldkey registered counts as a sibling too.
+
+    Parameters
+    ----------
+    whole
+        Gather its lineage and siblings even while no order names any model.
+    """
+    m = s.need(MODELS, model, "no model of this id is registered; register it first").model
+    siblings = _models_of(s, m.registrant, whole=whole)
+    if coldkey != m.registrant:
+        siblings += (ModelFacts(b"", frozenset(), coldkey), *_models_of(s, coldkey, whole=whole))
+    ancestors = _ancestors(s, m, whole=whole)
+    return Subject(netuid, hotkey, model_facts(m), ancestors, siblings, _class(s, netuid, m))
+
+
+def neuron_subject(s: State, netuid: int, neuron: NeuronRecord, *, whole: bool = False) -> Subject:
+    """A neuron with what it serves, or alone where it serves nothing; `whole` as in `served_subject`."""
+    if neuron.model:
+        return served_subject(s, netuid, neuron.hotkey, neuron.coldkey, neuron.model[0].model_id, whole=whole)
+    return Subject(netuid, neuron.hotkey, model_class=_class(s, netuid, None))
+
+
+def ask(s: State, at: Moment, x: Subject) -> Verdict:
+    """The ledger's verdict. It is never stale: a block is news by itself."""
+    return verdict(brake_of(s), x, clocks(at))
+
+
+def permitted(s: State, at: Moment, x: Subject) -> bool:
+    """Whether `x` runs now."""
+    return isinstance(ask(s, at, x), Permitted)
+
+
+def earns(s: State, at: Moment, netuid: int, neuron: NeuronRecord) -> bool:
+    """Whether a neuron earns: it runs and is not barred."""
+    return not barred(s, neuron.hotkey) and permitted(s, at, neuron_subject(s, netuid, neuron))
+
+
+def barred(s: State, hotkey: bytes) -> bool:
+    """Whether a hotkey was convicted."""
+    return s.get(CONVICTIONS, hotkey) is not None
+
+
+def require_running(s: State, at: Moment, x: Subject, what: str, *, lease: bool = True) -> None:
+    """Refuse what a HALT covers, and unless `lease` is False a systemic model without a LEASE.
+
+    Raises
+    ------
+    TxFailed
+        HALTED.
+    """
+    said = ask(s, at, x)
+    if isinstance(said, Halted):
+        why = {
+            Cause.ORDER: f"order {said.order.id.hex()} halts it",
+            Cause.DISPUTE: "two rosters dispute the brake",
+            Cause.FULL: "the brake is full until the next roster is installed",
+        }[said.cause]
+        raise TxFailed(TxCode.HALTED, f"{what} stops: {why}; try again once it has ended")
+    if isinstance(said, Lapsed) and lease:
+        raise TxFailed(TxCode.HALTED, f"{what} stops: the model is systemic and has no LEASE; ask the keyholders")
+
+
+def require_not_barred(s: State, hotkey: bytes) -> None:
+    """Refuse a hotkey that was convicted.
+
+    Raises
+    ------
+    TxFailed
+        BARRED.
+    """
+    if barred(s, hotkey):
+        raise TxFailed(TxCode.BARRED, "this hotkey served after a halt and is barred; see its conviction")
+
+
+def _class(s: State, netuid: int | None, m: ModelRecord | None) -> ModelClass:
+    """The higher of what a subnet sets and a registrant chose."""
+    subnet = None if netuid is None else s.get(SUBNETS, subnet_key(netuid))
+    systemic = subnet is not None and subnet.hyperparameters.systemic == 1
+    return ModelClass.SYSTEMIC if systemic or (m and m.model_class is ModelClass.SYSTEMIC) else ModelClass.ORDINARY
+
+
+def _models_of(s: State, coldkey: bytes, *, whole: bool = False) -> tuple[ModelFacts, ...]:
+    """A registrant's models; none while no order names any model, since no verdict then depends on them."""
+    known = s.get(REGISTRANTS, coldkey)
+    if known is None or not (whole or brake_of(s).naming.names_models):
+        return ()
+    return tuple(model_facts(s.need(MODELS, i, "a registrant's model is not registered").model) for i in known.models)
+
+
+def _ancestors(s: State, m: ModelRecord, *, whole: bool = False) -> tuple[ModelFacts, ...]:
+    if not (whole or brake_of(s).naming.names_models):
+        return ()
+    return tuple(model_facts(s.need(MODELS, i, "an ancestor is not registered").model) for i in m.ancestors)
