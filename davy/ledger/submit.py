@@ -18,7 +18,7 @@ from davy.protocol.errors import Busy, Expired, TxCode, TxFailed, Unreachable
 from davy.protocol.limits import MAX_TX_BYTES
 from davy.protocol.ports import KeyStore, LedgerClient, Store
 from davy.protocol.signing import Domain
-from davy.protocol.transaction import Action, SignedTx, TxBody, open_tx, tx_hash
+from davy.protocol.transaction import Action, BrakeOrder, SignedTx, TxBody, open_tx, tx_hash
 from davy.protocol.words import KeyRole, TxHash
 
 PATIENCE_S: Final = 60.0
@@ -113,6 +113,32 @@ async def deliver(ledger: LedgerClient, raw: bytes) -> TxResult:
             pass  # the same bytes again, after a pause
         await anyio.sleep(pause)
         pause = min(2 * pause, _LONGEST_PAUSE_S)
+
+
+async def hand_in(ledger: LedgerClient, order: bytes, *, patience: float = PATIENCE_S) -> None:
+    """Hand in a signed order until it stands on the ledger, whoever handed it in first.
+
+    Raises
+    ------
+    TxFailed
+        The ledger turns it down.
+    Unreachable
+        It is not known whether it is, or will be, recorded. Repeating it is always safe.
+    """
+    raw, pause = encode(BrakeOrder(order)), _SHORTEST_PAUSE_S
+    with anyio.move_on_after(patience):
+        while True:
+            try:
+                until = (await ledger.head()).height + _BLOCKS_A_TRY
+                await ledger.outcome(await ledger.submit(raw), until=until)  # recorded, or we look once more
+            except TxFailed as e:
+                if e.code is TxCode.EXISTS:
+                    return
+                raise
+            except (Unreachable, Busy, Expired):
+                await anyio.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE_S)
+    raise Unreachable(f"the ledger recorded nothing in {patience:.0f} s; hand the order in again")
 
 
 async def _look(ledger: LedgerClient, h: TxHash) -> TxResult | None:

@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple, Protocol
 
 from davy.protocol.chain import EpochRecord, Head, Metagraph, RowsInForce, TxResult
+from davy.protocol.recorded import RecordedBrake
 from davy.protocol.signing import Domain
 from davy.protocol.transaction import Endpoint
 from davy.protocol.words import ChainId, Height, Hotkey, KeyRole, Netuid, PublicKey, Signature, TxHash, UnixMillis
@@ -101,6 +102,22 @@ class LedgerClient(Protocol):
     async def rows(self, netuid: Netuid) -> RowsInForce: ...
 
     async def epoch(self, netuid: Netuid, epoch: Height) -> EpochRecord | None: ...
+
+    async def brake(self, known: RecordedBrake | None = None) -> RecordedBrake:
+        """Return all orders that stand on the ledger, each with its block's height and time, none left out.
+
+        Parameters
+        ----------
+        known
+            An earlier answer: only what came since is fetched.
+
+        Raises
+        ------
+        Refused
+            The ledger does not prove that these are all.
+        Unreachable
+        """
+        ...
 
     def blocks(self, after: Height) -> AbstractAsyncContextManager[AsyncIterator[Head]]:
         """Every head after a height, in order, none left out; survives a restart of the ledger."""

@@ -94,7 +94,7 @@ class BrakePage(Wire):
 
 
 class RecordedBrake(Wire):
-    """All orders as they stood after block `height`, by number: `brake` vouches for them, and a header for `brake`.
+    """All orders as they stand after block `height`, by number: `brake` vouches for them, and a header for `brake`.
 
     Nobody vouches for there being all `drills`; each vouches for itself.
     """

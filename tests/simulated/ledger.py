@@ -9,6 +9,7 @@ from typing import Any
 
 import trio
 
+from davy.ledger.client.braking import gather
 from davy.ledger.rules.machine import Machine
 from davy.protocol.chain import (
     Account,
@@ -26,7 +27,8 @@ from davy.protocol.errors import Expired, TxCode, TxFailed
 from davy.protocol.genesis import Genesis, chain_id
 from davy.protocol.limits import MAX_RESULT_BYTES
 from davy.protocol.ports import Clock
-from davy.protocol.transaction import tx_hash
+from davy.protocol.recorded import BrakePage, OrderRecord, RecordedBrake
+from davy.protocol.transaction import is_brake_order, tx_hash
 
 
 class SimulatedLedger:
@@ -50,7 +52,7 @@ class SimulatedLedger:
 
     def make_block(self) -> None:
         """Apply everything that waits, and wake who waits for a block."""
-        txs = list(self._pool.values())
+        txs = sorted(self._pool.values(), key=lambda raw: not is_brake_order(raw))
         self._pool.clear()
         height, previous = self.machine.height + 1, header_hash(self.headers[-1]) if self.headers else bytes(32)
         hashes = [tx_hash(raw) for raw in txs]
@@ -128,6 +130,15 @@ class SimulatedClient:
         except TxFailed:
             return None
         return decode(raw, EpochRecord, limit=MAX_RESULT_BYTES)
+
+    async def brake(self, known: RecordedBrake | None = None) -> RecordedBrake:
+        rows: list[OrderRecord] = []
+        while True:
+            raw = await self.query("/brake", (rows[-1].number + 1 if rows else 0).to_bytes(8, "big"))
+            page = decode(raw, BrakePage, limit=MAX_RESULT_BYTES)
+            rows += page.orders
+            if not page.more:
+                return gather(page.height, page.brake, rows)
 
     async def query(self, path: str, data: bytes) -> bytes:
         await self._carry()

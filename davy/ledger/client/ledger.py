@@ -1,9 +1,10 @@
 """`davy.protocol.ports.LedgerClient` over JSON-RPC, checking what can be checked.
 
 Checked against the chain id, which is all a node has to know: the genesis, each header's producer and signature, that
-heights rise without a gap in one history, that a transaction stands in its block, and what `proved` returns. Not
-checked, and so only as good as the ledger that is asked: a transaction's result code, and the answers of `query`
-(metagraph, accounts, epochs), which are views and no stored values.
+heights rise without a gap in one history, that a transaction stands in its block, and what `proved` returns, so also
+`brake` (that no order is left out), `halted` and `conviction`. Not checked, and so only as good as the ledger that is
+asked: a transaction's result code, and the answers of `query` (metagraph, accounts, epochs), which are views and no
+stored values.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from davy.ledger.client.answers import (
     Status,
     TxAnswer,
 )
+from davy.ledger.client.braking import are_all, gather
 from davy.ledger.client.following import Heads
 from davy.ledger.client.rpc import RpcCaller, RpcRefused, to_bytes
 from davy.ledger.headers import Authority, OpenedHeader, open_header, origin
@@ -44,9 +46,23 @@ from davy.protocol.encoding import decode
 from davy.protocol.errors import Busy, Expired, Misdirected, NotEnabled, Refused, TxCode, TxFailed, Unreachable
 from davy.protocol.genesis import Genesis, chain_id
 from davy.protocol.limits import MAX_GENESIS_BYTES, MAX_RESULT_BYTES
+from davy.protocol.order import OrderId
 from davy.protocol.proof import verify_absence, verify_presence
+from davy.protocol.recorded import (
+    BRAKE_KEY,
+    AttestationPage,
+    Attested,
+    BrakePage,
+    BrakeRecord,
+    ConvictionRecord,
+    HaltedRecord,
+    RecordedBrake,
+    SubjectFacts,
+    conviction_key,
+    halted_key,
+)
 from davy.protocol.transaction import tx_hash
-from davy.protocol.words import ChainId, Height, Netuid, PublicKey, TxHash
+from davy.protocol.words import ChainId, Height, Hotkey, ModelId, Netuid, PublicKey, TxHash
 
 T = TypeVar("T")
 
@@ -54,6 +70,7 @@ _CODES: Final = frozenset(int(c) for c in TxCode)
 _SHORTEST_PAUSE_S: Final = 0.02
 _LONGEST_PAUSE_S: Final = 1.0
 _NEXT_BLOCK_PATIENCE_S: Final = 30.0
+_TRIES_FOR_A_BRAKE: Final = 5
 
 
 class RpcLedger:
@@ -212,6 +229,87 @@ class RpcLedger:
     async def issuance(self) -> Issuance:
         return await self._view("/issuance", b"", Issuance)
 
+    async def brake(self, known: RecordedBrake | None = None) -> RecordedBrake:
+        """Return all orders that stand on the ledger, proved complete against a header's app hash.
+
+        They are those of the newest block there was when this was called, or of a later one. The state after block H is
+        named by header H+1, so this waits for one more block.
+
+        Raises
+        ------
+        Refused
+            What the ledger shows is not what its state holds, whenever it is asked, or is out of date.
+        Unreachable
+            No block follows in time.
+        """
+        newest = (await self.head()).height
+        for _ in range(_TRIES_FOR_A_BRAKE):
+            told = await self._told_brake(known)
+            height, stored = await self._proved(BRAKE_KEY)
+            if stored is None or height < newest:
+                raise Refused(f"the ledger shows no brake of block {newest} or later; ask another one")
+            record = decode(stored, BrakeRecord, limit=MAX_RESULT_BYTES)
+            if are_all(told, record):
+                return RecordedBrake(height, record, told.orders, told.drills)
+            known = None  # an order came between the two, or one that was known is forgotten
+        raise Refused("the ledger does not show all orders of its brake: ask another one, and serve nothing before")
+
+    async def _told_brake(self, known: RecordedBrake | None) -> RecordedBrake:
+        rows = [] if known is None else [*known.orders, *known.drills]
+        first = 0 if known is None else known.brake.next
+        while True:
+            page = await self._view("/brake", first.to_bytes(8, "big"), BrakePage)
+            rows += page.orders
+            if not page.more or not page.orders:
+                return gather(page.height, page.brake, rows)
+            first = max(first, page.orders[-1].number) + 1
+
+    async def halted(self, *names: bytes) -> dict[bytes, HaltedRecord | None]:
+        """What halts each of these names (`davy.protocol.recorded`), proved; None: nothing does.
+
+        Raises
+        ------
+        Refused, Unreachable
+            See `proved`.
+        """
+        stored = {name: await self.proved(halted_key(name)) for name in names}
+        return {
+            name: None if value is None else decode(value, HaltedRecord, limit=MAX_RESULT_BYTES)
+            for name, value in stored.items()
+        }
+
+    async def attestations(self, order: OrderId) -> tuple[Attested, ...]:
+        """Return who answered an order or a drill."""
+        told: list[Attested] = []
+        after = bytes(32)
+        while True:
+            page = await self._view("/attestations", order + after, AttestationPage)
+            told += page.attestations
+            if not page.more or not page.attestations:
+                return tuple(told)
+            after = page.attestations[-1].node
+
+    async def conviction(self, hotkey: Hotkey) -> ConvictionRecord | None:
+        """Why a hotkey is barred, proved; None: it is not.
+
+        Raises
+        ------
+        Refused, Unreachable
+            See `proved`.
+        """
+        value = await self.proved(conviction_key(hotkey))
+        return None if value is None else decode(value, ConvictionRecord, limit=MAX_RESULT_BYTES)
+
+    async def subject(self, netuid: Netuid, hotkey: Hotkey, model: ModelId | None = None) -> SubjectFacts:
+        """Return what a brake is asked about: a hotkey on a subnet with what it serves there, or with a model.
+
+        Raises
+        ------
+        TxFailed
+            NOT_FOUND: no UID there, or no such model.
+        """
+        return await self._view("/subject", netuid.to_bytes(2, "big") + hotkey + (model or b""), SubjectFacts)
+
     async def proved(self, key: bytes) -> bytes | None:
         """Return the value stored at a key of the state, or None, proved against a header's app hash.
 
@@ -224,6 +322,10 @@ class RpcLedger:
         Unreachable
             No block follows in time.
         """
+        return (await self._proved(key))[1]
+
+    async def _proved(self, key: bytes) -> tuple[Height, bytes | None]:
+        """What the state after a block holds at a key, and the block's height."""
         said = await self._query("/store", key, prove=True, may_miss=True)
         if said.proof_ops is None or len(said.proof_ops.ops) != 1:
             raise Refused("the ledger gives no proof; ask another one")
@@ -231,10 +333,10 @@ class RpcLedger:
         app_hash = (await self._header_after(int(said.height))).header.app_hash
         if said.code:
             verify_absence(app_hash, key, proof)
-            return None
+            return int(said.height), None
         value = to_bytes(said.value)
         verify_presence(app_hash, key, value, proof)
-        return value
+        return int(said.height), value
 
     @asynccontextmanager
     async def blocks(self, after: Height) -> AsyncGenerator[AsyncIterator[Head]]:

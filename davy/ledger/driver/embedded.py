@@ -27,7 +27,7 @@ from davy.protocol.genesis import Genesis, chain_id
 from davy.protocol.limits import MAX_BLOCK_BYTES, MAX_BLOCK_TXS, MAX_RESULT_BYTES, MAX_SUBSCRIBERS
 from davy.protocol.ports import Clock, KeyStore
 from davy.protocol.signing import Domain
-from davy.protocol.transaction import tx_hash
+from davy.protocol.transaction import is_brake_order, tx_hash
 from davy.protocol.words import KeyRole
 
 _log: Final = logging.getLogger(__name__)
@@ -110,7 +110,7 @@ class Producer:
         self._subscribers: set[Subscriber] = set()
 
     def submit(self, raw: bytes) -> Verdict:
-        """Check a transaction at the door and let it wait for a block.
+        """Check a transaction at the door and let it wait for a block; an order of keyholders goes first in it.
 
         Returns
         -------
@@ -124,9 +124,14 @@ class Producer:
         Busy
             No room.
         """
-        self._mempool.refuse_known_or_full(tx_hash(raw), len(raw))
+        if not is_brake_order(raw):
+            self._mempool.refuse_known_or_full(tx_hash(raw), len(raw))
         verdict = self._machine.check_tx(raw)
         if verdict.code is not TxCode.OK:
+            return verdict
+        if verdict.order:
+            self._mempool.add_order(verdict.order, raw)
+            self._arrival.set()
             return verdict
         sender, nonce = verdict.sender, verdict.nonce
         due = nonce if self._mempool.holds_of(sender) else self._nonce(sender)

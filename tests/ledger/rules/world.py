@@ -4,26 +4,59 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from nacl import bindings
 
+from davy.killswitch.brake import head as brake_head
+from davy.ledger.rules.brake import brake_of, standing_halts
 from davy.ledger.rules.conservation import places
 from davy.ledger.rules.emission import scheduled_issuance
 from davy.ledger.rules.machine import BlockResult, Machine
-from davy.ledger.rules.records import RUNNING, UNBONDINGS, AccountRecord, UnbondingRecord, subnet_key
+from davy.ledger.rules.records import (
+    BRAKE,
+    HALTED,
+    ORDERS,
+    RUNNING,
+    UNBONDINGS,
+    AccountRecord,
+    UnbondingRecord,
+    subnet_key,
+)
 from davy.ledger.rules.trie import Trie
 from davy.protocol.chain import Account, EpochRecord, Issuance, Metagraph, Neuron, SubnetInfo, SubnetList
 from davy.protocol.encoding import decode, encode
 from davy.protocol.errors import TxCode
 from davy.protocol.genesis import Allocation, Genesis, GenesisSubnet, chain_id
-from davy.protocol.limits import MAX_RESULT_BYTES, ChainParameters, Hyperparameters, chain_parameters, hyperparameters
+from davy.protocol.limits import (
+    DAY_MS,
+    MAX_RESULT_BYTES,
+    ChainParameters,
+    Hyperparameters,
+    chain_parameters,
+    hyperparameters,
+)
 from davy.protocol.manifest import Identity, Manifest, ModelClass, ModelFile, model_id
-from davy.protocol.proof import value_hash
+from davy.protocol.order import (
+    Drill,
+    Extend,
+    GroupKey,
+    Halt,
+    Lease,
+    Lift,
+    OrderAction,
+    OrderId,
+    Target,
+    open_order,
+    order_id,
+)
+from davy.protocol.proof import value_hash, verify_absence, verify_presence
+from davy.protocol.recorded import HaltedRecord, halted_key, recorded_digest
 from davy.protocol.signing import Domain, sign
 from davy.protocol.transaction import (
     Action,
     AddStake,
+    BrakeOrder,
     CommitWeights,
     Endpoint,
     Register,
@@ -39,6 +72,7 @@ from davy.protocol.transaction import (
     weights_commitment,
 )
 from davy.protocol.words import MAX_SUPPLY, TOKEN
+from tests.twins.keyholders import Keyholders
 
 T = TypeVar("T")
 
@@ -59,7 +93,7 @@ def pub(name: str) -> bytes:
 def genesis(
     h: Hyperparameters = SMALL, p: ChainParameters = FAST, share: int = 1_000_000, mechanism: str = "yuma3"
 ) -> Genesis:
-    """1,000 tokens for everybody; subnet 1, whose epochs end at 8, 18, 28, …"""
+    """1,000 tokens for everybody; subnet 1, whose epochs end at 8, 18, 28, …; five keyholders."""
     return Genesis(
         1,
         "a chain to tell stories on",
@@ -68,8 +102,13 @@ def genesis(
         (pub("producer"),),
         tuple(Allocation(pub(name), 1_000 * TOKEN) for name in PEOPLE),
         (GenesisSubnet(1, pub("owner"), "text", mechanism, h, share),),
-        (),
+        (Keyholders().roster,),
     )
+
+
+def id_of(raw: bytes) -> OrderId:
+    """The id of a signed order."""
+    return order_id(open_order(raw)[0].order)
 
 
 def manifest(name: str, *, files: bool = True) -> Manifest:
@@ -87,6 +126,7 @@ class World:
         self.rows = dict(self.machine.rows())
         self.queue: list[bytes] = []
         self.nonces: dict[bytes, int] = {}
+        self.keyholders = Keyholders()
 
     def tx(self, name: str, action: Action, *, nonce: int | None = None, chain: bytes | None = None) -> bytes:
         """A transaction signed by a name, with its next nonce unless told otherwise."""
@@ -126,6 +166,36 @@ class World:
         self.send(name, *actions)
         assert self.block() == [TxCode.OK] * len(actions)
 
+    def order(
+        self, action: OrderAction, term: int = DAY_MS, *, issued: int | None = None, by: Keyholders | None = None,
+        to: Keyholders | None = None,
+    ) -> bytes:  # fmt: skip
+        """A signed order, issued now; it ends after `term` where such an order ends at all."""
+        by, now = by or self.keyholders, self.machine.time if issued is None else issued
+        ends = isinstance(action, Halt | Extend | Drill | Lease)
+        return by.sign(by.order(self.chain, action, now, now + term if ends else 0), to)
+
+    def command(self, action: OrderAction, term: int = DAY_MS, **how: Any) -> OrderId:
+        """Give an order and see it recorded, in a block of its own."""
+        raw = self.order(action, term, **how)
+        assert self.apply([encode(BrakeOrder(raw))]).results[0].code == TxCode.OK
+        return id_of(raw)
+
+    def halt(self, target: Target, term: int = DAY_MS, authority: GroupKey = GroupKey.HALT, **how: Any) -> OrderId:
+        return self.command(Halt(target, authority), term, **how)
+
+    def lift(self, *halts: OrderId) -> OrderId:
+        return self.command(Lift(tuple(sorted(halts))))
+
+    def halted(self, name: bytes) -> HaltedRecord | None:
+        """What the state says of a name, as a proof shows it."""
+        value, proof = self.machine.prove(halted_key(name))
+        if value is None:
+            verify_absence(self.machine.app_hash, halted_key(name), proof)
+            return None
+        verify_presence(self.machine.app_hash, halted_key(name), value, proof)
+        return decode(value, HaltedRecord, limit=MAX_RESULT_BYTES)
+
     def refused(self, code: TxCode, name: str, action: Action) -> None:
         """This transaction is refused with this code and changes nothing but its sender's nonce."""
         before = self.account(name)
@@ -147,6 +217,14 @@ class World:
         assert told.issued == held
         assert told.issued + told.unminted == scheduled_issuance(self.genesis, m.height) <= MAX_SUPPLY
         assert told.height == m.height
+        orders = {key[1:]: r for key, r in m.state.records.items() if key[:1] == ORDERS.tag}
+        said = m.state.need(BRAKE, b"", "")
+        brake = brake_of(m.state)
+        assert said.head == brake_head(brake)
+        assert brake.orders.keys() == brake.recorded.keys() == orders.keys()
+        assert said.recorded == recorded_digest((i, r.height, r.time) for i, r in orders.items())  # type: ignore[attr-defined]
+        by_name = {key[1:]: r for key, r in m.state.records.items() if key[:1] == HALTED.tag}
+        assert by_name == standing_halts(brake)
         waiting: dict[bytes, int] = {}
         for key, record in m.state.records.items():
             if key[:1] == UNBONDINGS.tag:
