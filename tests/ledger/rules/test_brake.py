@@ -261,7 +261,9 @@ def test_rows_whose_orders_are_not_the_brake_s_are_refused(world: World, spoil: 
         "time": [OrderRecord(row.order, row.height, row.time + 1, row.number)],
         "missing": [],
     }[spoil]
-    rows = {k: v for k, v in world.rows.items() if k != ORDERS.tag + i} | {ORDERS.tag + i: encode(r) for r in changed}
+    rows = {k: v for k, v in world.rows.items() if k != ORDERS.tag + i}
+    for put in changed:
+        rows[ORDERS.tag + i] = encode(put)
     with pytest.raises(Malformed):
         Machine.restore(world.genesis, rows.items(), world.machine.height, world.machine.time)
 
