@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
-from davy.ledger.rules.records import subnet_key
+from davy.ledger.rules.records import RUNNING, RunningRecord, subnet_key
 from davy.protocol.attestation import Attestation, SignedAttestation
 from davy.protocol.encoding import encode
 from davy.protocol.genesis import Genesis, GenesisSubnet
@@ -72,26 +71,20 @@ class Stand(World):
         return AttestStop(encode(SignedAttestation(1, body, sign(keys(node)[1], Domain.ATTESTATION, body))))
 
     def evidence(
-        self, halt: OrderId, miner: str, anchor: int, model: bytes = ONE, base: bytes | None = None, **changes: Any
+        self, halt: OrderId, miner: str, height: int, model: bytes = ONE, base: bytes | None = None, **changes: Any
     ) -> ConvictServedAfterHalt:
-        """A receipt of `miner`, for a request with this anchor."""
+        """A receipt of `miner`, for a request whose anchor is at this height."""
         if base is None:
-            base = b'"@method": POST\n"davy-anchor": %d:%s\n"@signature-params": x' % (anchor, bytes(32).hex().encode())
+            base = b'"@method": POST\n"davy-anchor": %d:%s\n"@signature-params": x' % (height, bytes(32).hex().encode())
         said = {
             "version": 1, "chain": self.chain, "miner": pub(miner), "caller": pub("ann-hot"),
             "request_id": digest(Domain.REQUEST, base), "request_body": bytes(32), "response_body": bytes(32),
-            "model_id": model, "identity": Identity.FILES, "anchor": Anchor(anchor, bytes(32)), "brake_head": bytes(32),
+            "model_id": model, "identity": Identity.FILES, "anchor": Anchor(height, bytes(32)), "brake_head": bytes(32),
             "prompt_tokens": 1, "completion_tokens": 1, "outcome": Outcome.DONE, "created": 0,
         }  # fmt: skip
         body = encode(Receipt(**said | changes))
         signed = encode(SignedReceipt(1, body, sign(keys(miner)[1], Domain.RECEIPT, body)))
         return ConvictServedAfterHalt(halt, base, signed)
 
-    def running(self, netuid: int = 1) -> Any:
-        from davy.ledger.rules.records import RUNNING
-
+    def running(self, netuid: int = 1) -> RunningRecord:
         return self.machine.state.need(RUNNING, subnet_key(netuid), "")
-
-
-def name_of(word: str) -> bytes:
-    return hashlib.sha256(word.encode()).digest()

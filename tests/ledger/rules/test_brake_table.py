@@ -14,7 +14,7 @@ from davy.protocol.encoding import encode
 from davy.protocol.errors import TxCode
 from davy.protocol.limits import hyperparameters
 from davy.protocol.manifest import Identity, ModelClass
-from davy.protocol.order import Miner
+from davy.protocol.order import GroupKey, Halt, Miner
 from davy.protocol.transaction import (
     Action,
     AddStake,
@@ -146,13 +146,8 @@ def brake_order(scope: str) -> str:
     order = w.halt(Miner(pub("dan-hot")))
     w.halted_by(scope)
     w.lift(order)
-    return SAYS[TxCode(w.apply([encode(BrakeOrder(w.order(_halt_dan())))]).results[0].code)]
-
-
-def _halt_dan() -> object:
-    from davy.protocol.order import GroupKey, Halt
-
-    return Halt(Miner(pub("dan-hot")), GroupKey.HALT)
+    again = w.order(Halt(Miner(pub("dan-hot")), GroupKey.HALT))
+    return SAYS[TxCode(w.apply([encode(BrakeOrder(again))]).results[0].code)]
 
 
 # deadlines
@@ -178,7 +173,8 @@ def reveal(scope: str) -> str:
         w.end_epoch()
     w.send("cat-hot", RevealWeights(1, epoch, w.fair, bytes(32)))
     code = w.block()[0]
-    assert not w.machine.state.need(NEURONS, neuron_key(1, w.neuron("cat-hot").uid), "").unrevealed
+    seat = w.machine.state.need(NEURONS, neuron_key(1, w.neuron("cat-hot").uid), "")
+    assert not (code is TxCode.OK and seat.unrevealed)
     return {TxCode.OK: "freezes", TxCode.NOT_FOUND: "goes on"}.get(code, code.name)
 
 
