@@ -37,7 +37,15 @@ from davy.ledger.rules.records import (
 from davy.ledger.rules.stake import move_stake, stake_of
 from davy.ledger.rules.state import State
 from davy.protocol.errors import BadSignature, Refused, TxCode, TxFailed
-from davy.protocol.limits import ALLOWANCE_MS, ALLOWANCE_WINDOW_MS, CONVICTION_GRACE, HALT_LEAD_MS
+from davy.protocol.limits import (
+    ALLOWANCE_MS,
+    ALLOWANCE_WINDOW_MS,
+    CONVICTION_GRACE,
+    HALT_LEAD_MS,
+    HALT_TERM_MS,
+    LEASE_GRACE_MS,
+    SIGNER_SKEW_MS,
+)
 from davy.protocol.manifest import ModelClass
 from davy.protocol.order import Extend, Global, GroupKey, Halt, Lower, Miner, Models, OrderId
 from davy.protocol.receipt import Anchor, Outcome, Receipt, open_receipt, receipt_digest, request_anchor
@@ -72,12 +80,14 @@ def convict_served_after_halt(s: State, at: Moment, sender: bytes, x: ConvictSer
         raise TxFailed(TxCode.EXISTS, "this miner is convicted")
     if receipt.outcome is Outcome.HALTED:
         raise TxFailed(TxCode.MISMATCH, "this receipt says that the answer was halted; it convicts nobody")
-    height = s.need(ORDERS, x.halt, "no such order is recorded; hand it in first").height
-    halt = next((h for h in brake_of(s).book.halts if h.order.id == x.halt), None)
-    since = None if halt is None else _named_since(s, halt, receipt)
-    if halt is None or since is None or not surely_in_force(brake_of(s), halt, at.time, lasting=since > 0):
+    s.need(ORDERS, x.halt, "no such order is recorded; hand it in first")
+    brake = brake_of(s)
+    halt = next((h for h in brake.book.halts if h.order.id == x.halt), None)
+    systemic_since = _systemic_since(s, brake, receipt.model_id, x.halt)
+    lasting = systemic_since is not None
+    if halt is None or not (_names(s, halt, receipt) and surely_in_force(brake, halt, at.time, lasting=lasting)):
         raise TxFailed(TxCode.MISMATCH, "this order does not surely halt what was served; name the HALT that does")
-    _check_anchor(s, at, anchor, max(height, since))
+    _check_anchor(s, at, anchor, max(_known_since(s, brake, halt), systemic_since or 0))
     burned = _slash(s, hotkey, receipt.miner)
     _silence(s, hotkey, receipt.miner)
     s.put(CONVICTIONS, receipt.miner, ConvictionRecord(at.height, x.halt, receipt_digest(x.receipt), burned))
@@ -94,29 +104,40 @@ def _check_anchor(s: State, at: Moment, anchor: Anchor, since: int) -> None:
         raise TxFailed(TxCode.WRONG_TIME, f"the anchor is older than {p.evidence_window} blocks; too late")
 
 
-def _named_since(s: State, halt: HaltEntry, r: Receipt) -> int | None:
-    """From which height on, besides the HALT's own, it halts what was served; None if it does not name it outright.
-
-    0 where only a term bounds the HALT; above it for a systemic model, whose HALT ends only by a LIFT: the height at
-    which its registrant made it that.
-    """
-    known = s.get(MODELS, r.model_id)
-    facts = ModelFacts(r.model_id, frozenset(), b"") if known is None else model_facts(known.model)
+def _names(s: State, halt: HaltEntry, r: Receipt) -> bool:
+    """Whether a HALT names what was served outright."""
     match halt.target:
         case Global():
-            covers = True
+            return True
         case Miner(hotkey=hotkey):
-            covers = hotkey == r.miner
+            return hotkey == r.miner
         case Models():
-            covers = names(halt.target, facts)
+            known = s.get(MODELS, r.model_id)
+            facts = ModelFacts(r.model_id, frozenset(), b"") if known is None else model_facts(known.model)
+            return names(halt.target, facts)
         case _:
-            covers = False
-    if not covers:
+            return False
+
+
+def _known_since(s: State, brake: BrakeState, halt: HaltEntry) -> int:
+    """The height from which on a node knows all that keeps a HALT in force.
+
+    That is the HALT's own, and those of the INSTALLs after it: one that carries it may have ended a LIFT.
+    """
+    place = brake.succession.place(halt.order.order.roster)
+    carrying = [] if place is None else [link.install for link in brake.succession.after(place)]
+    return max(s.need(ORDERS, i, "an order without a record").height for i in (halt.order.id, *carrying))
+
+
+def _systemic_since(s: State, brake: BrakeState, model: bytes, halt: OrderId) -> int | None:
+    """The height at which a registrant made a model systemic, if no Lower can count since `halt` was recorded."""
+    known = s.get(MODELS, model)
+    if known is None or known.model.model_class is not ModelClass.SYSTEMIC:
         return None
-    systemic = known is not None and known.model.model_class is ModelClass.SYSTEMIC
-    lowered = any(isinstance(v.order.action, Lower) and r.model_id in v.order.action.models
-                  for v in brake_of(s).orders.values())  # fmt: skip
-    return known.model.class_since if known is not None and systemic and not lowered else 0
+    lowered = any(isinstance(v.order.action, Lower) and model in v.order.action.models for v in brake.orders.values())
+    recorded = brake.recorded.get(halt, 0)
+    lapsed = all(link.since + LEASE_GRACE_MS < recorded for link in brake.succession.links[1:])  # forgotten ones too
+    return known.model.class_since if lapsed and not lowered else None
 
 
 def surely_in_force(brake: BrakeState, halt: HaltEntry, now: UnixMillis, *, lasting: bool) -> bool:
@@ -125,7 +146,7 @@ def surely_in_force(brake: BrakeState, halt: HaltEntry, now: UnixMillis, *, last
     It is not lifted; it does not end with a replaced roster; it had begun when it was recorded. And, unless the model
     is systemic (`lasting`), its end is not reached, counting EXTENDs that were recorded before the end they extend: a
     node ends a HALT only by a block after its end, and then knows them. Nor can the allowance have ended it: all HALTs
-    there are, lifted ones too, leave some of it.
+    there are, lifted ones too, leave some of it, and none that could count is forgotten.
     """
     recorded = brake.recorded[halt.order.id]
     if halt.lifted is not None or halt.until != FOREVER or halt.begins > recorded:
@@ -137,7 +158,7 @@ def surely_in_force(brake: BrakeState, halt: HaltEntry, now: UnixMillis, *, last
     for begins, i, until in _extensions(brake, halt.order.id):
         if begins == end and brake.recorded[i] < end and brake.succession.ends(brake.orders[i]) == FOREVER:
             end, counted = until, True
-    return now < end and not (counted and _counted_at_most(brake, recorded, now) >= ALLOWANCE_MS)
+    return now < end and not (counted and _allowance_may_be_used_up(brake, recorded, now))
 
 
 def _extensions(brake: BrakeState, halt: OrderId) -> list[tuple[UnixMillis, OrderId, UnixMillis]]:
@@ -148,8 +169,11 @@ def _extensions(brake: BrakeState, halt: OrderId) -> list[tuple[UnixMillis, Orde
     )
 
 
-def _counted_at_most(brake: BrakeState, since: UnixMillis, now: UnixMillis) -> int:
-    """The most that any node can count against the allowance in the window before `since`, and up to `now`."""
+def _allowance_may_be_used_up(brake: BrakeState, since: UnixMillis, now: UnixMillis) -> bool:
+    """Whether any node may count all of the allowance in the window before `since`, or up to `now`."""
+    forgettable = (link.since + SIGNER_SKEW_MS + HALT_TERM_MS for link in brake.succession.links[1:])
+    if any(since - ALLOWANCE_WINDOW_MS < end <= now - ALLOWANCE_WINDOW_MS for end in forgettable):
+        return True
     spans: list[Span] = []
     for v in brake.orders.values():
         match v.order.action:
@@ -161,7 +185,7 @@ def _counted_at_most(brake: BrakeState, since: UnixMillis, now: UnixMillis) -> i
                 continue
         start = max(start, brake.recorded[v.id], since - ALLOWANCE_WINDOW_MS)
         spans.append(Span(start, min(v.order.end, now + 1)))
-    return sum(span.end - span.start for span in unite(spans))
+    return sum(span.end - span.start for span in unite(spans)) >= ALLOWANCE_MS
 
 
 def _slash(s: State, hotkey: HotkeyRecord, miner: bytes) -> int:

@@ -7,12 +7,13 @@ answer each of their receipts is tried against each HALT there is.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+import random
+from collections import Counter
+from collections.abc import Callable
 
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from davy.killswitch.brake import BrakeState, take
 from davy.killswitch.clocks import Clocks
@@ -22,6 +23,7 @@ from davy.ledger.rules import convictions
 from davy.ledger.rules.brake import brake_of
 from davy.ledger.rules.convictions import convict_served_after_halt
 from davy.ledger.rules.halts import served_subject
+from davy.ledger.rules.records import ORDERS
 from davy.protocol.encoding import encode
 from davy.protocol.errors import TxFailed
 from davy.protocol.limits import DAY_MS, chain_parameters
@@ -37,6 +39,7 @@ from davy.protocol.order import (
     Lower,
     Miner,
     Models,
+    OrderAction,
     OrderId,
     Raise,
     Subnet,
@@ -51,10 +54,12 @@ TARGETS = [
     Models((ONE,), (), ()), Miner(pub("cat-hot")), Miner(pub("rogue")), Global(), Subnet(1),
     Models((), (), (pub("cat"),)), Models((), (manifest("one").files[0].digest,), ()), Models((b"x" * 32,), (), ()),
 ]  # fmt: skip
-TERMS = st.sampled_from([3_600_000, DAY_MS, 7 * DAY_MS])
-ISSUED = st.sampled_from([0, 0, 0, -DAY_MS, DAY_MS, -6 * DAY_MS])
-SOON = st.sampled_from([True, True, False])
-PASSES = st.sampled_from([250, 250, 3_600_000, 10 * 3_600_000, 3 * DAY_MS, 20 * DAY_MS])
+HEARD = (Halt, Extend, Raise)
+"""What a node acts on from anywhere."""
+HOUR = 3_600_000
+TERMS = (HOUR, DAY_MS, DAY_MS, 7 * DAY_MS)
+SHIFTS = (0, 0, 0, 0, -DAY_MS, -6 * DAY_MS, DAY_MS)
+PASSES = (250, 250, 250, 250, HOUR, 10 * HOUR, DAY_MS, 3 * DAY_MS)
 
 
 class Seen:
@@ -66,13 +71,11 @@ class Seen:
         self.subject = subject
 
 
-class Schedules(RuleBasedStateMachine):
-    convicted: ClassVar[int] = 0
-    """Receipts of rogues that convicted."""
-    answered: ClassVar[int] = 0
+class Schedule:
+    """One history, drawn from a seed."""
 
-    @initialize(systemic=st.booleans())
-    def a_market(self, systemic: bool) -> None:
+    def __init__(self, rng: random.Random) -> None:
+        self.rng = rng
         self.w = Stand.__new__(Stand)
         World.__init__(self.w, genesis(p=chain_parameters(unbonding=1_000)))
         self.w.register("cat", "cat-hot", "rogue")
@@ -84,132 +87,128 @@ class Schedules(RuleBasedStateMachine):
         self.heard: list[bytes] = []
         self.blocks: list[Seen] = []
         self.verified = 0
-        self.receipts: dict[str, set[int]] = {"cat-hot": set(), "rogue": set()}
+        self.lag = rng.choice((0, 0, 1, 3, 20))
+        self.receipts: dict[str, list[int]] = {"cat-hot": [], "rogue": []}
+        self.told: Counter[str] = Counter()
         self.advance([], 250)
 
     def advance(self, raws: list[bytes], passes: int) -> None:
         m = self.w.machine
         m.apply_block(m.height + 1, m.time + passes, raws)
-        state = m.state
-        self.blocks.append(Seen(self.w, served_subject(state, 1, pub("cat-hot"), pub("cat"), ONE, whole=True)))
+        subject = served_subject(m.state, 1, pub("cat-hot"), pub("cat"), ONE, whole=True)
+        self.blocks.append(Seen(self.w, subject))
 
-    def ids(self, kind: type) -> list[OrderId]:
-        return sorted(i for i, v in brake_of(self.w.machine.state).orders.items() if isinstance(v.order.action, kind))
+    def ids(self, *kinds: type) -> list[OrderId]:
+        """Orders of these kinds that are recorded."""
+        orders = brake_of(self.w.machine.state).orders.items()
+        return sorted(i for i, v in orders if isinstance(v.order.action, kinds))
 
-    # the ledger
-
-    @rule(raws=st.integers(0, 3), passes=PASSES)
-    def block(self, raws: int, passes: int) -> None:
-        """Some of the orders that were given are recorded."""
-        taken, self.pending = self.pending[:raws], self.pending[raws:]
-        self.advance([encode(BrakeOrder(raw)) for raw in taken], passes)
-
-    @rule(data=st.data(), count=st.integers(1, 4))
-    def blocks_pass(self, data: st.DataObject, count: int) -> None:
-        """The rogue goes on answering; so does the node, as far as it may."""
-        for _ in range(count):
-            self.advance([], 250)
-            self.receipts["rogue"].add(self.w.machine.height)
-        self.verify_blocks(data)
-        self.answer(data, 0)
-
-    @rule()
-    def raise_class(self) -> None:
-        self.advance([self.w.tx("cat", RaiseClass(ONE))], 250)
-        self.w.nonces.clear()
-
-    # keyholders
-
-    def give(self, action: Any, term: int, shift: int, *, soon: bool = False) -> None:
-        """An order reaches the ledger's next block, or waits for a later one."""
-        issued = max(0, self.w.machine.time + shift)
-        raw = self.w.order(action, term, issued=issued, by=self.keyholders)
+    def give(self, action: OrderAction, term: int = 0, shift: int = 0) -> None:
+        """An order is signed; it is recorded in the next block, or later, or when its time is over."""
+        raw = self.w.order(action, term, issued=max(0, self.w.machine.time + shift), by=self.keyholders)
         self.given.append(raw)
-        if soon:
+        if self.rng.random() < 0.7:
             self.advance([encode(BrakeOrder(raw))], 250)
         else:
             self.pending.append(raw)
 
-    @rule(scope=st.sampled_from(TARGETS), by=st.sampled_from(GroupKey), term=TERMS, shift=ISSUED, soon=SOON)
-    def halt(self, scope: Any, by: GroupKey, term: int, shift: int, soon: bool) -> None:
-        self.give(Halt(scope, by), term, shift, soon=soon)
+    # what happens
 
-    @rule(data=st.data(), term=TERMS, shift=st.sampled_from([0, -DAY_MS]), soon=SOON)
-    def extend(self, data: st.DataObject, term: int, shift: int, soon: bool) -> None:
-        orders = brake_of(self.w.machine.state).orders
-        ids = self.ids(Halt) + self.ids(Extend)
-        if ids:
-            last = orders[data.draw(st.sampled_from(ids))]
-            action = last.order.action
-            halt = action.halt if isinstance(action, Extend) else last.id
-            issued = self.w.machine.time + shift
-            if 0 <= issued <= last.order.end < issued + term:
-                self.give(Extend(halt, last.order.end), term, shift, soon=soon)
+    def time_passes(self) -> None:
+        raws = [raw for raw in self.pending if self.rng.random() < 0.3]
+        self.pending = [raw for raw in self.pending if raw not in raws]
+        self.advance([encode(BrakeOrder(raw)) for raw in raws], self.rng.choice(PASSES))
 
-    @rule(data=st.data(), shift=ISSUED)
-    def lift(self, data: st.DataObject, shift: int) -> None:
+    def halt(self) -> None:
+        self.give(
+            Halt(self.rng.choice(TARGETS), self.rng.choice(tuple(GroupKey))),
+            self.rng.choice(TERMS),
+            self.rng.choice(SHIFTS),
+        )
+
+    def extend(self) -> None:
+        ids = self.ids(Halt, Extend)
+        if not ids:
+            return
+        last = brake_of(self.w.machine.state).orders[self.rng.choice(ids)]
+        halt = last.order.action.halt if isinstance(last.order.action, Extend) else last.id
+        term, end = self.rng.choice(TERMS), last.order.end
+        issued = min(end, self.w.machine.time)
+        if issued <= end < issued + term:
+            self.give(Extend(halt, end), term, issued - self.w.machine.time)
+
+    def lift(self) -> None:
         ids = self.ids(Halt)
         if ids:
-            self.give(Lift((data.draw(st.sampled_from(ids)),)), 0, shift)
+            self.give(Lift(tuple(sorted(self.rng.sample(ids, min(len(ids), self.rng.randint(1, 3)))))))
 
-    @rule(kind=st.sampled_from(["raise", "lower", "lease"]), shift=ISSUED)
-    def classify(self, kind: str, shift: int) -> None:
-        action = {"raise": Raise(Models((ONE,), (), ())), "lower": Lower((ONE,), ()), "lease": Lease((ONE,))}[kind]
-        self.give(action, 20 * DAY_MS, shift)
+    def classify(self) -> None:
+        actions = (Raise(Models((ONE,), (), ())), Lower((ONE,), tuple(self.ids(Raise))), Lease((ONE,)))
+        self.give(self.rng.choice(actions), 20 * DAY_MS)
 
-    @precondition(lambda self: self.keyholders.roster.epoch < 2)
-    @rule(carry=st.booleans())
-    def install(self, carry: bool) -> None:
-        successor = Keyholders(self.keyholders.roster.epoch + 1)
-        carried = tuple(self.ids(Halt)) if carry else ()
-        raw = self.w.order(Install(successor.roster, self.keyholders.digest, carried), by=self.keyholders, to=successor)
-        self.advance([encode(BrakeOrder(raw))], 250)
+    def raise_class(self) -> None:
+        self.advance([self.w.tx("cat", RaiseClass(ONE))], 250)
+        self.w.nonces.clear()
+
+    def install(self) -> None:
+        """HALTs in force are carried, or only some."""
+        k = self.keyholders
+        if k.roster.epoch == 2:
+            return
+        self.keyholders = Keyholders(k.roster.epoch + 1)
+        carried = tuple(i for i in self.ids(Halt) if self.rng.random() < 0.7)
+        raw = self.w.order(Install(self.keyholders.roster, k.digest, carried), by=k, to=self.keyholders)
         self.given.append(raw)
-        self.keyholders = successor
+        self.advance([encode(BrakeOrder(raw))], 250)
 
     # the node
 
-    @rule(data=st.data())
-    def verify_blocks(self, data: st.DataObject) -> None:
+    def verify_blocks(self) -> None:
         newest = len(self.blocks) - 1
-        self.verified = data.draw(st.just(newest) | st.integers(self.verified, newest))
+        self.verified = max(self.verified, newest - self.rng.randint(0, self.lag))
 
-    @rule(data=st.data())
-    def hear(self, data: st.DataObject) -> None:
+    def hear(self) -> None:
         """By gossip: a node acts on what restricts at once, and on what permits only when it has seen its block."""
-        if self.given:
-            raw = data.draw(st.sampled_from(self.given))
-            seen = self.blocks[self.verified].brake
-            known = take(seen, [raw]).orders
-            if known and isinstance(known[0].order.action, Halt | Extend | Raise):
-                self.heard.append(raw)
+        raw = self.rng.choice(self.given or [b""])
+        known = take(self.blocks[self.verified].brake, [raw]).orders
+        if known and isinstance(known[0].order.action, HEARD):
+            self.heard.append(raw)
 
-    def knows(self) -> BrakeState:
-        return take(self.blocks[self.verified].brake, self.heard).state
-
-    @rule(data=st.data(), clock=st.sampled_from([-30, -1, 0, 0, 1, 30]))
-    def answer(self, data: st.DataObject, clock: int) -> None:
-        """A caller asks with any anchor that a miner takes."""
+    def answer(self) -> None:
+        """A caller asks with any anchor that a miner takes; its clock says anything."""
         seen = self.blocks[self.verified]
-        anchor = data.draw(
-            st.integers(0, seen.height + self.w.genesis.parameters.anchor_slack) | st.just(seen.height + 1)
-        )
-        own = max(0, self.w.machine.time + clock * DAY_MS)
-        self.receipts["rogue"].add(anchor)
-        if isinstance(verdict(self.knows(), seen.subject, Clocks(own, seen.time)), Permitted):
-            self.receipts["cat-hot"].add(anchor)
-            type(self).answered += 1
-        self.try_everything()
+        most = seen.height + self.w.genesis.parameters.anchor_slack
+        anchor = max(0, most - self.rng.choice((0, 0, 0, 1, 2, 5, 30)))
+        own = max(0, self.w.machine.time + self.rng.choice((0, 0, -1, 1, -30, 30)) * DAY_MS)
+        self.receipts["rogue"].append(anchor)
+        known = take(self.blocks[self.verified].brake, self.heard).state
+        if isinstance(verdict(known, seen.subject, Clocks(own, seen.time)), Permitted):
+            self.told["answered"] += 1
+            self.told["answered beside a recorded halt"] += bool(self.ids(Halt))
+            self.receipts["cat-hot"].append(anchor)
 
-    @rule()
     def try_everything(self) -> None:
+        """Each one's receipt with the highest anchor, which convicts if any does, against every HALT."""
         for hotkey, anchors in self.receipts.items():
-            for anchor in sorted(anchors):
-                for halt in self.ids(Halt):
-                    evidence = self.w.evidence(halt, hotkey, anchor)
-                    if convicts(self.w, evidence):
-                        assert hotkey == "rogue", (halt.hex(), anchor)
-                        type(self).convicted += 1
+            for halt in self.ids(Halt) if anchors else []:
+                if convicts(self.w, self.w.evidence(halt, hotkey, max(anchors))):
+                    assert hotkey == "rogue", f"the halt of block {_height(self.w, halt)}, and anchor {max(anchors)}"
+                    self.told["convicted"] += 1
+
+    def run(self, steps: int) -> None:
+        events: dict[Callable[[], None], float] = {
+            self.time_passes: 5, self.halt: 1.5, self.lift: 1.5, self.extend: 1, self.classify: 0.5,
+            self.raise_class: 0.1, self.install: 0.15, self.hear: 0.5,
+        }  # fmt: skip
+        for _ in range(steps):
+            self.rng.choices(list(events), list(events.values()))[0]()
+            self.verify_blocks()
+            self.answer()
+            self.try_everything()
+
+
+def _height(w: World, order: OrderId) -> int:
+    return w.machine.state.need(ORDERS, order, "").height
 
 
 def convicts(w: World, evidence: ConvictServedAfterHalt) -> bool:
@@ -227,7 +226,15 @@ def convicts(w: World, evidence: ConvictServedAfterHalt) -> bool:
 def test_no_schedule_convicts_an_honest_node(monkeypatch: pytest.MonkeyPatch) -> None:
     """Even without the grace, which is for those that are slow and not for the proof."""
     monkeypatch.setattr(convictions, "CONVICTION_GRACE", 0)
-    Schedules.convicted = Schedules.answered = 0
-    run_state_machine_as_test(Schedules, settings=settings(max_examples=100, stateful_step_count=40))
-    assert Schedules.answered > 100, "an honest node that never answers shows nothing"
-    assert Schedules.convicted > 100, "evidence that never convicts shows nothing"
+    told: Counter[str] = Counter()
+
+    @settings(max_examples=120)
+    @given(st.integers(0, 2**64))
+    def histories(seed: int) -> None:
+        schedule = Schedule(random.Random(seed))
+        schedule.run(50)
+        told.update(schedule.told)
+
+    histories()
+    assert told["answered beside a recorded halt"] > 500, "a node that never answers shows nothing"
+    assert told["convicted"] > 500, "evidence that never convicts shows nothing"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, TypeVar
 
 from nacl import bindings
@@ -81,6 +82,7 @@ SMALL = hyperparameters(tempo=10, immunity=0, max_uids=8, max_validators=4, regi
 FAST = chain_parameters(unbonding=5, burn_low=TOKEN // 10, burn_high=100 * TOKEN)
 
 
+@cache
 def keys(name: str) -> tuple[bytes, bytes]:
     """Public and secret key of a name."""
     return bindings.crypto_sign_seed_keypair(hashlib.sha256(name.encode()).digest())
