@@ -9,22 +9,44 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, ClassVar
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, rule, run_state_machine_as_test
 
+from davy.ledger.rules import convictions
+from davy.ledger.rules.brake import brake_of
 from davy.ledger.rules.machine import Machine
 from davy.protocol.encoding import encode
 from davy.protocol.errors import TxCode
 from davy.protocol.genesis import Genesis, GenesisSubnet
-from davy.protocol.limits import chain_parameters, hyperparameters
+from davy.protocol.limits import DAY_MS, chain_parameters, hyperparameters
 from davy.protocol.manifest import Identity, ModelClass, model_id
+from davy.protocol.order import (
+    Drill,
+    Global,
+    GroupKey,
+    Halt,
+    Heartbeat,
+    Lease,
+    Lift,
+    Lower,
+    Miner,
+    Models,
+    OrderAction,
+    OrderId,
+    Raise,
+    Subnet,
+    Target,
+)
 from davy.protocol.transaction import (
     Action,
     AddStake,
+    BrakeOrder,
     CommitWeights,
     CreateSubnet,
     Endpoint,
+    RaiseClass,
     Register,
     RegisterModel,
     RemoveStake,
@@ -36,7 +58,8 @@ from davy.protocol.transaction import (
     Weight,
 )
 from davy.protocol.words import MAX_SUPPLY, TOKEN
-from tests.ledger.rules.world import World, genesis, manifest, pub
+from tests.ledger.rules.stand import Stand
+from tests.ledger.rules.world import World, genesis, id_of, manifest, pub
 
 HIDDEN = hyperparameters(tempo=4, immunity=3, max_uids=4, max_validators=3, registrations_an_epoch=2)
 OPEN = hyperparameters(
@@ -48,6 +71,11 @@ coldkeys = st.sampled_from(["ann", "ben", "cat"])
 hotkeys = st.sampled_from(["hot-2", "hot-1", "hot-0", "hot-2", "hot-1", "hot-0", "hot-3", "hot-4"])
 anybody = coldkeys | hotkeys | st.just("nobody")
 amounts = st.sampled_from([0, 1, TOKEN // 1_000, TOKEN, 7 * TOKEN + 3, 90 * TOKEN, 999 * TOKEN, MAX_SUPPLY])
+TARGETS: list[Target] = [
+    Global(), Subnet(1), Subnet(2), Miner(pub("hot-0")), Miner(pub("hot-1")),
+    Models((model_id(manifest("x")),), (), ()),
+    Models((), (), (pub("ann"),)), Models((), (manifest("y").files[0].digest,), ()),
+]  # fmt: skip
 netuids = st.sampled_from([1, 1, 1, 2, 2, 3])
 values = st.lists(st.integers(0, 65_535) | st.just(0), max_size=4)
 
@@ -57,7 +85,7 @@ def two_subnets() -> Genesis:
         h=HIDDEN, p=chain_parameters(unbonding=3, burn_low=3, halving_interval=17, model_review=1), share=700_001
     )
     second = GenesisSubnet(2, pub("ann"), "text", "yuma2", OPEN, 200_000)
-    return Genesis(1, g.note, g.time, g.parameters, g.producers, g.allocations, (*g.subnets, second), ())
+    return Genesis(1, g.note, g.time, g.parameters, g.producers, g.allocations, (*g.subnets, second), g.keyholders)
 
 
 class History(RuleBasedStateMachine):
@@ -68,7 +96,9 @@ class History(RuleBasedStateMachine):
 
     @initialize()
     def a_market_that_has_begun(self) -> None:
-        self.world = World(two_subnets())
+        self.world = Stand.__new__(Stand)
+        World.__init__(self.world, two_subnets())
+        self.given: list[bytes] = []
         self.queued: list[str] = []
         self.sent: list[bytes] = []
         for i, cold in enumerate(["ann", "ben", "cat"]):
@@ -95,9 +125,10 @@ class History(RuleBasedStateMachine):
         asked = self.world.registration(sender, hotkey, netuid)
         self.queue(sender, Register(netuid, pub(hotkey), bytes(64), asked.price_limit) if forged else asked)
 
-    @rule(sender=coldkeys, model=st.sampled_from("xy"))
-    def register_model(self, sender: str, model: str) -> None:
-        self.queue(sender, RegisterModel(manifest(model), (), ModelClass.ORDINARY))
+    @rule(sender=coldkeys, model=st.sampled_from("xy"), parents=st.sampled_from(["", "", "x", "y"]))
+    def register_model(self, sender: str, model: str, parents: str) -> None:
+        ancestors = tuple(model_id(manifest(parent)) for parent in parents)
+        self.queue(sender, RegisterModel(manifest(model), ancestors, ModelClass.ORDINARY))
 
     @rule(sender=hotkeys, netuid=netuids, model=st.sampled_from("xyz"))
     def serve(self, sender: str, netuid: int, model: str) -> None:
@@ -190,17 +221,93 @@ class History(RuleBasedStateMachine):
             self.blocks(1)
 
 
-def test_whatever_is_sent_the_books_balance_and_every_node_agrees() -> None:
+class BrakeHistory(History):
+    """The same under the orders of keyholders."""
+
+    @rule(sender=coldkeys, model=st.sampled_from("xyz"))
+    def raise_class(self, sender: str, model: str) -> None:
+        self.queue(sender, RaiseClass(model_id(manifest(model))))
+
+    def order(self, action: OrderAction, term: int = DAY_MS) -> None:
+        raw = self.world.order(action, term)
+        self.given.append(raw)
+        self.world.queue.append(encode(BrakeOrder(raw)))
+        self.queued.append(f"order {type(action).__name__}")
+
+    def recorded(self, *kinds: type) -> list[OrderId]:
+        orders = brake_of(self.world.machine.state).orders.items()
+        return sorted(i for i, v in orders if isinstance(v.order.action, kinds))
+
+    @rule(kind=st.sampled_from([Halt, Halt, Halt, Drill]), scope=st.sampled_from(TARGETS), term=st.integers(1, 4_000))
+    def stop(self, kind: type, scope: Target, term: int) -> None:
+        """For a few blocks, or until it is lifted."""
+        self.order(Drill(scope) if kind is Drill else Halt(scope, GroupKey.HALT), term)
+
+    @rule()
+    def lift(self) -> None:
+        if halts := self.recorded(Halt):
+            self.order(Lift(tuple(halts[:8])))
+
+    @rule(kind=st.sampled_from(["raise", "lower", "lease", "heartbeat"]), model=st.sampled_from("xy"))
+    def other_order(self, kind: str, model: str) -> None:
+        i = model_id(manifest(model))
+        made = {"raise": Raise(Models((i,), (), ())), "lower": Lower((i,), ()), "lease": Lease((i,))}
+        self.order(made.get(kind, Heartbeat(bytes(32))))
+
+    @rule(data=st.data())
+    def order_again(self, data: st.DataObject) -> None:
+        """A known order, an order with a byte changed, noise in its place."""
+        raw = bytearray(data.draw(st.sampled_from(self.given))) if self.given else bytearray(b"noise")
+        if data.draw(st.booleans()):
+            raw[data.draw(st.integers(0, len(raw) - 1))] ^= data.draw(st.integers(1, 255))
+        envelope = encode(BrakeOrder(bytes(raw)))
+        self.world.queue += [envelope, envelope[: data.draw(st.integers(12, len(envelope)))]]
+        self.queued += ["order again"] * 2
+        self.world.machine.check_tx(envelope)
+
+    @rule(sender=anybody, node=hotkeys, data=st.data())
+    def attest(self, sender: str, node: str, data: st.DataObject) -> None:
+        known = [id_of(raw) for raw in self.given] or [bytes(32)]
+        self.queue(sender, self.world.attestation(data.draw(st.sampled_from(known)), node))
+
+    @rule(sender=anybody, miner=hotkeys, halted=st.sampled_from([True, True, False]))
+    def serve_after_halt(self, sender: str, miner: str, halted: bool) -> None:
+        """And be told on, or serve before, and be slandered."""
+        if halted:
+            self.order(Halt(Miner(pub(miner)), GroupKey.HALT))
+        self.blocks(3)
+        for halt in self.recorded(Halt)[:3] or [bytes(32)]:
+            self.queue(sender, self.world.evidence(halt, miner, self.world.machine.height, model_id(manifest("x"))))
+
+
+def played(history: type[History], examples: int) -> tuple[set[str], set[TxCode]]:
+    """Which actions succeeded, and with which codes others were refused."""
     History.seen.clear()
-    run_state_machine_as_test(History, settings=settings(max_examples=60, stateful_step_count=50))
-    succeeded = {name for name, code in History.seen if code is TxCode.OK}
+    run_state_machine_as_test(history, settings=settings(max_examples=examples, stateful_step_count=50))
+    return {name for name, code in History.seen if code is TxCode.OK}, {code for _, code in History.seen}
+
+
+def test_whatever_is_sent_the_books_balance_and_every_node_agrees() -> None:
+    succeeded, refused = played(History, 60)
     assert succeeded >= {
         "Transfer", "CreateSubnet", "Register", "RegisterModel", "Serve", "AddStake", "RemoveStake", "CommitWeights",
         "RevealWeights", "SetWeights",
     }, "a history in which an action never succeeds shows nothing about it"  # fmt: skip
-    refused = {code for _, code in History.seen}
     assert refused >= {
         TxCode.MALFORMED, TxCode.WRONG_NONCE, TxCode.INSUFFICIENT, TxCode.NOT_FOUND, TxCode.EXISTS,
         TxCode.OUT_OF_RANGE, TxCode.WRONG_TIME, TxCode.NO_PERMIT, TxCode.MISMATCH, TxCode.NOT_ENABLED,
         TxCode.BAD_SIGNATURE,
+    }  # fmt: skip
+
+
+def test_so_they_do_under_any_orders_of_keyholders(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(convictions, "CONVICTION_GRACE", 0)
+    succeeded, refused = played(BrakeHistory, 40)
+    assert succeeded >= {
+        "Transfer", "Register", "AddStake", "RemoveStake", "RegisterModel", "RaiseClass", "order Halt", "order Drill",
+        "order Lift", "order Raise", "order Lower", "order Lease", "AttestStop", "ConvictServedAfterHalt",
+    }  # fmt: skip
+    assert refused >= {
+        TxCode.MALFORMED, TxCode.EXISTS, TxCode.NOT_FOUND, TxCode.NOT_OWNER, TxCode.MISMATCH, TxCode.BAD_SIGNATURE,
+        TxCode.HALTED, TxCode.BARRED, TxCode.NOT_ENABLED,
     }  # fmt: skip
