@@ -45,7 +45,7 @@ from davy.protocol.chain import (
 from davy.protocol.encoding import decode
 from davy.protocol.errors import Busy, Expired, Misdirected, NotEnabled, Refused, TxCode, TxFailed, Unreachable
 from davy.protocol.genesis import Genesis, chain_id
-from davy.protocol.limits import MAX_GENESIS_BYTES, MAX_RESULT_BYTES
+from davy.protocol.limits import MAX_BRAKE_ORDERS, MAX_GENESIS_BYTES, MAX_RESULT_BYTES
 from davy.protocol.order import OrderId
 from davy.protocol.proof import verify_absence, verify_presence
 from davy.protocol.recorded import (
@@ -71,6 +71,8 @@ _SHORTEST_PAUSE_S: Final = 0.02
 _LONGEST_PAUSE_S: Final = 1.0
 _NEXT_BLOCK_PATIENCE_S: Final = 30.0
 _TRIES_FOR_A_BRAKE: Final = 5
+_MAX_ORDERS: Final = 16 * MAX_BRAKE_ORDERS
+"""Those of some rosters."""
 
 
 class RpcLedger:
@@ -260,6 +262,8 @@ class RpcLedger:
         while True:
             page = await self._view("/brake", first.to_bytes(8, "big"), BrakePage)
             rows += page.orders
+            if len(rows) > _MAX_ORDERS:
+                raise Refused(f"the ledger shows more than {_MAX_ORDERS} orders, which no brake holds; ask another one")
             if not page.more or not page.orders:
                 return gather(page.height, page.brake, rows)
             first = max(first, page.orders[-1].number) + 1

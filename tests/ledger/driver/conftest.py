@@ -1,5 +1,6 @@
 """A small chain with funded keys, a clock that a test sets, and a ledger's file."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -12,10 +13,16 @@ from davy.ledger.driver.blockstore import BlockStore
 from davy.ledger.driver.embedded import Producer
 from davy.protocol.encoding import encode
 from davy.protocol.genesis import Allocation, Genesis, chain_id
-from davy.protocol.limits import chain_parameters
+from davy.protocol.limits import DAY_MS, chain_parameters
+from davy.protocol.order import Drill, Global, GroupKey, Halt, OrderAction
 from davy.protocol.signing import Domain, sign
 from davy.protocol.transaction import Action, SignedTx, Transfer, TxBody
 from davy.protocol.words import KeyRole
+
+# tests/twins are no tests: importlib mode, rightly, makes nothing importable by accident
+sys.path.insert(0, str(Path(__file__).parents[3]))
+
+from tests.twins.keyholders import Keyholders
 
 
 class MemoryKeys:
@@ -57,8 +64,16 @@ class Chain:
         self.producer = MemoryKeys("producer")
         self.people = [MemoryKeys(name) for name in ("alice", "bob", "carol")]
         allocations = tuple(Allocation(p.public(), 10**12) for p in self.people)
-        self.genesis = Genesis(1, "driver", 500, chain_parameters(), (self.producer.public(),), allocations, (), ())
+        self.keyholders = Keyholders()
+        roster = (self.keyholders.roster,)
+        self.genesis = Genesis(1, "driver", 500, chain_parameters(), (self.producer.public(),), allocations, (), roster)
         self.id = chain_id(self.genesis)
+
+    def order(self, action: OrderAction | None = None, issued: int = 1_000_000) -> bytes:
+        """A signed order, a HALT of everything for a day unless told otherwise."""
+        action = action or Halt(Global(), GroupKey.HALT)
+        end = issued + DAY_MS if isinstance(action, Halt | Drill) else 0
+        return self.keyholders.sign(self.keyholders.order(self.id, action, issued, end))
 
     def tx(self, person: int, nonce: int, action: Action | None = None, chain: bytes | None = None) -> bytes:
         keys = self.people[person]

@@ -10,11 +10,12 @@ import anyio.lowlevel
 import pytest
 
 from davy.ledger.rules.machine import Machine
-from davy.ledger.submit import deliver, send
+from davy.ledger.submit import deliver, hand_in, send
 from davy.protocol.chain import Account, Head, TxResult
-from davy.protocol.encoding import decode
+from davy.protocol.encoding import decode, encode
 from davy.protocol.errors import Busy, Expired, TxCode, TxFailed, Unreachable
-from davy.protocol.transaction import Transfer, open_tx, tx_hash
+from davy.protocol.order import Heartbeat
+from davy.protocol.transaction import BrakeOrder, Transfer, is_brake_order, open_tx, tx_hash
 from davy.protocol.words import KeyRole
 
 pytestmark = pytest.mark.anyio
@@ -49,12 +50,12 @@ class LossyLedger:
         with self._fault():
             verdict = self.machine.check_tx(raw)
             self.handed_in.append(raw)
-            waits = [open_tx(w)[1] for w in self._pool.values()]
             if tx_hash(raw) in self._pool:
                 return tx_hash(raw)
             if verdict.code:
                 raise TxFailed(verdict.code, verdict.message)
-            if any((b.sender, b.nonce) == (verdict.sender, verdict.nonce) for b in waits):
+            waits = [open_tx(w)[1] for w in self._pool.values() if not is_brake_order(w)]
+            if not verdict.order and any((b.sender, b.nonce) == (verdict.sender, verdict.nonce) for b in waits):
                 raise TxFailed(TxCode.WRONG_NONCE, "another one waits")
             self._pool[verdict.hash] = raw
             return verdict.hash
@@ -94,6 +95,9 @@ class LossyLedger:
             raise Unreachable("lost on the way back")
 
     async def metagraph(self, netuid: int, at: int | None = None) -> Any:
+        raise NotImplementedError
+
+    async def brake(self, known: Any = None) -> Any:
         raise NotImplementedError
 
     async def rows(self, netuid: int) -> Any:
@@ -265,3 +269,20 @@ async def test_patience_ends_with_a_sentence(chain: Any) -> None:
     ledger = LossyLedger(chain, iter(["lost"] * 10**6))
     with pytest.raises(Unreachable, match="look whether it was included"):
         await send(ledger, chain.people[0], COLD, transfer(chain), patience=0.05)
+
+
+@pytest.mark.parametrize("seed", range(10))
+async def test_an_order_is_handed_in_until_it_is_recorded_whatever_is_lost(chain: Any, seed: int) -> None:
+    rng = random.Random(seed)
+    faults = iter(rng.choices(["", "busy", "lost", "unanswered", "crash"], k=12))
+    ledger, order = LossyLedger(chain, faults), chain.order()
+    await hand_in(ledger, order)
+    assert ledger.included() == [encode(BrakeOrder(order))], "once"
+    await hand_in(ledger, order)
+    assert len(ledger.included()) == 1
+
+
+async def test_an_order_that_the_ledger_turns_down_says_so(chain: Any) -> None:
+    with pytest.raises(TxFailed, match="heartbeat") as refused:
+        await hand_in(LossyLedger(chain, iter([])), chain.order(Heartbeat(bytes(32))))
+    assert refused.value.code is TxCode.NOT_ENABLED
