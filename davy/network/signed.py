@@ -127,8 +127,8 @@ def sign_request(
     return SignedRequest(method, path, (*headers, *signed), body)
 
 
-def request_id(sent: SignedRequest) -> Digest:
-    """Digest of the signature base, in the domain REQUEST, of a request that was signed here: nothing is checked.
+def request_base(sent: SignedRequest) -> bytes:
+    """Signature base of a request that was signed here: with a receipt it is evidence (`request_anchor`).
 
     Raises
     ------
@@ -137,7 +137,18 @@ def request_id(sent: SignedRequest) -> Digest:
     """
     values = component_values(sent)
     text = values.get("signature-input", "").removeprefix(f"{LABEL}=")
-    return digest(Domain.REQUEST, signature_base(values, COMPONENTS, text))
+    return signature_base(values, COMPONENTS, text)
+
+
+def request_id(sent: SignedRequest) -> Digest:
+    """Digest of the signature base, in the domain REQUEST, of a request that was signed here: nothing is checked.
+
+    Raises
+    ------
+    Malformed
+        The request is not signed.
+    """
+    return digest(Domain.REQUEST, request_base(sent))
 
 
 def anchor_text(anchor: Anchor) -> str:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from davy.network.freshness import RetryFresh
 from davy.network.message_signature import component_values, content_digest, parse_signature_input, signature_base
-from davy.network.signed import COMPONENTS, RequestVerifier, read_request, request_id
+from davy.network.signed import COMPONENTS, RequestVerifier, read_request, request_base, request_id
 from davy.protocol.errors import (
     BadSignature,
     Expired,
@@ -21,8 +21,9 @@ from davy.protocol.errors import (
     TooLarge,
     Unauthorised,
 )
+from davy.protocol.limits import MAX_HEADER_BYTES
 from davy.protocol.ports import SignedRequest
-from davy.protocol.receipt import EMPTY_BRAKE_HEAD, Anchor
+from davy.protocol.receipt import EMPTY_BRAKE_HEAD, Anchor, request_anchor
 from davy.protocol.signing import Domain, digest
 from davy.protocol.words import KeyRole
 from tests.network.conftest import ANCHOR, CHAIN, Sign
@@ -81,6 +82,13 @@ async def test_the_signature_base_is_what_the_rfc_says(sign: Sign, caller: Seede
 
 async def test_two_requests_never_have_one_id(sign: Sign) -> None:
     assert request_id(sign()) != request_id(sign())
+
+
+async def test_the_anchor_can_be_read_from_the_signature_base(sign: Sign) -> None:
+    """As the ledger does it, to convict who served after a halt."""
+    r = sign()
+    assert request_anchor(request_base(r), request_id(r)) == ANCHOR
+    assert len(request_base(r)) < MAX_HEADER_BYTES
 
 
 async def test_a_replay_is_refused(verifier: RequestVerifier, sign: Sign) -> None:

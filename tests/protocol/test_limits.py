@@ -57,3 +57,16 @@ def test_bounds_fit_into_each_other() -> None:
 def test_the_largest_proof_fits_into_an_answer() -> None:
     largest = Proof(1, bytes(256), bytes(32), (ProofStep(65_535, bytes(32)),) * 2_048)
     assert len(encode(largest)) < limits.MAX_RESULT_BYTES
+
+
+def test_evidence_runs_out_before_any_stake_is_free() -> None:
+    for unbonding in (1, 2, 3, 100, 50_400, 10_000_000):
+        assert 0 <= chain_parameters(unbonding=unbonding).evidence_window < unbonding
+    assert chain_parameters().evidence_window > 100 * limits.CONVICTION_GRACE
+
+
+def test_a_page_of_orders_fits_into_an_answer() -> None:
+    assert limits.MAX_BRAKE_PAGE * limits.MAX_SIGNED_ORDER_BYTES < limits.MAX_RESULT_BYTES
+    assert limits.MAX_SIGNED_ORDER_BYTES < limits.MAX_TX_BYTES
+    assert limits.MAX_BLOCK_ORDERS <= limits.MAX_BLOCK_TXS
+    assert limits.MAX_BLOCK_ORDERS <= limits.MAX_PENDING_ORDERS

@@ -1,7 +1,7 @@
 """What happens in a block besides its transactions: payouts and accrual before them, epochs after them.
 
 A subnet that is halted at the beginning accrues nothing: its part is counted as not minted. One that is halted at the
-end runs no epoch. One that is halted at both is frozen for this block.
+end runs no epoch. `frozen` says for whom a block does not count.
 
 Each part stands in a savepoint of its own. A part that raises or does not conserve is undone, counted in the state
 and named in the operator's log; the rest of the block goes on.
@@ -79,7 +79,8 @@ def end_block(s: State, at: Moment, begun: Begun, faults: list[str]) -> None:
     """
     isolated(s, "records of halts", lambda: write_halts(s, begun.brake), faults)
     halted = halted_subnets(s, at)
-    for netuid in sorted(begun.halted & halted):
+    overdue = halted.intersection(due(s, at.height))
+    for netuid in sorted((begun.halted & halted) | overdue):
         isolated(s, f"freezing subnet {netuid}", lambda n=netuid: freeze(s, n), faults)
     cells = 0
     for netuid in due(s, at.height):

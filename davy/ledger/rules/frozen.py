@@ -1,7 +1,8 @@
 """A subnet's time stands still while it is halted: no epoch ends, and nothing that is counted in blocks goes on.
 
-A block is frozen for a subnet that is halted at its beginning and at its end. The end of the running epoch moves by the
-frozen blocks, and on to the next height that the subnet's epochs end at: its deadlines become later, never sooner.
+A block is frozen for a subnet that is halted at its beginning and at its end, or at its end if an epoch was to end with
+it. The end of the running epoch moves by the frozen blocks, and on to the next height that the subnet's epochs end at:
+its deadlines become later, never sooner, and no epoch is cut short.
 """
 
 from __future__ import annotations

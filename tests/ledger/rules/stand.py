@@ -7,13 +7,14 @@ from typing import Any
 from davy.ledger.rules.records import RUNNING, RunningRecord, subnet_key
 from davy.protocol.attestation import Attestation, SignedAttestation
 from davy.protocol.encoding import encode
+from davy.protocol.errors import TxCode
 from davy.protocol.genesis import Genesis, GenesisSubnet
 from davy.protocol.limits import hyperparameters
 from davy.protocol.manifest import Identity, ModelClass, model_id
 from davy.protocol.order import Global, Miner, Models, OrderId, Subnet, Target
 from davy.protocol.receipt import Anchor, Outcome, Receipt, SignedReceipt
 from davy.protocol.signing import Domain, digest, sign
-from davy.protocol.transaction import AttestStop, ConvictServedAfterHalt, RegisterModel
+from davy.protocol.transaction import AttestStop, CommitWeights, ConvictServedAfterHalt, RegisterModel, RevealWeights
 from davy.protocol.words import TOKEN
 from tests.ledger.rules.world import FAST, World, genesis, keys, manifest, pub
 
@@ -60,10 +61,15 @@ class Stand(World):
 
     def vote(self) -> None:
         """Both validators find cat and dan equally good, in the epoch that begins now."""
-        epochs = [self.commit(hot, self.fair) for hot in ("ann-hot", "ben-hot")]
-        self.end_epoch()
-        for hot, epoch in zip(("ann-hot", "ben-hot"), epochs, strict=True):
-            self.reveal(hot, self.fair, epoch)
+        voters, epoch = ("ann-hot", "ben-hot"), self.subnet().epoch
+        for hot in voters:
+            self.send(hot, CommitWeights(1, epoch, self.commitment(hot, self.fair, epoch)))
+        assert self.block() == [TxCode.OK] * 2
+        if self.subnet().epoch == epoch:
+            self.end_epoch()
+        for hot in voters:
+            self.send(hot, RevealWeights(1, epoch, self.fair, bytes(32)))
+        assert self.block() == [TxCode.OK] * 2
 
     def attestation(self, order: OrderId, node: str = "cat-hot", **changes: Any) -> AttestStop:
         said = {"version": 1, "chain": self.chain, "order": order, "node": pub(node), "received": 5, "stopped": 9}

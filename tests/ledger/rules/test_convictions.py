@@ -15,12 +15,13 @@ from davy.protocol.errors import TxCode
 from davy.protocol.genesis import Genesis
 from davy.protocol.limits import ALLOWANCE_MS, CONVICTION_GRACE, DAY_MS, HALT_TERM_MS, chain_parameters
 from davy.protocol.manifest import ModelClass, model_id
-from davy.protocol.order import Extend, Global, GroupKey, Lower, Miner, Models, OrderId, Subnet, Target
+from davy.protocol.order import Extend, Global, GroupKey, Install, Lower, Miner, Models, OrderId, Subnet, Target
 from davy.protocol.receipt import Anchor, Outcome
 from davy.protocol.transaction import AddStake, BrakeOrder, CommitWeights, RaiseClass, RegisterModel, RemoveStake
 from davy.protocol.words import TOKEN
 from tests.ledger.rules.stand import ONE, Stand, two_subnets
 from tests.ledger.rules.world import World, manifest, pub
+from tests.twins.keyholders import Keyholders
 
 FIRST = 1 + CONVICTION_GRACE
 """Blocks from a HALT's own to the first anchor that convicts, with an anchor_slack of 1."""
@@ -289,3 +290,25 @@ def test_the_class_of_what_it_descends_from_is_its_own() -> None:
     w.ok("cat", RaiseClass(ONE))
     w.ok("eve", RegisterModel(manifest("child"), (ONE,), ModelClass.ORDINARY))
     assert w.query("/model", model_id(manifest("child")), ModelRecord).model_class is ModelClass.SYSTEMIC
+
+
+def installed(carry: bool) -> tuple[Stand, OrderId]:
+    w, halt = served(blocks=3 * FIRST)
+    successor = Keyholders(1)
+    w.command(Install(successor.roster, w.keyholders.digest, (halt,) if carry else ()), to=successor)
+    return w, halt
+
+
+def test_a_halt_that_the_next_roster_did_not_carry_convicts_nobody() -> None:
+    w, halt = installed(carry=False)
+    w.block(FIRST)
+    refused(w, TxCode.MISMATCH, halt)
+
+
+def test_one_that_it_carried_convicts_from_the_install_on() -> None:
+    """A LIFT may have ended it before, and an INSTALL that carries it ends the LIFT."""
+    w, halt = installed(carry=True)
+    height = w.machine.height
+    w.block(FIRST)
+    refused(w, TxCode.WRONG_TIME, halt, height + FIRST - 1)
+    w.ok("ben", w.evidence(halt, "cat-hot", height + FIRST))

@@ -1,0 +1,90 @@
+"""Who answered: once for each order and node, from registered hotkeys only, the newest of all."""
+
+from typing import Any
+
+import pytest
+
+from davy.ledger.rules import attestations
+from davy.ledger.rules.records import ANSWERS, ATTESTATIONS
+from davy.protocol.errors import TxCode
+from davy.protocol.limits import MAX_BRAKE_PAGE
+from davy.protocol.order import Drill, Global, Miner
+from davy.protocol.recorded import AttestationPage
+from davy.protocol.transaction import AttestStop
+from tests.ledger.rules.stand import Stand
+from tests.ledger.rules.world import pub
+
+
+def test_an_answer_is_recorded_with_its_block_and_listed() -> None:
+    w = Stand()
+    order = w.halt(Miner(pub("cat-hot")))
+    w.ok("ann", w.attestation(order, "cat-hot", models=(b"m" * 32,), streams=3))
+    w.ok("ann", w.attestation(order, "dan-hot"))
+    page = w.query("/attestations", order + bytes(32), AttestationPage)
+    told = {a.node: a.attestation for a in page.attestations}
+    assert told.keys() == {pub("cat-hot"), pub("dan-hot")}
+    mine = told[pub("cat-hot")]
+    assert (mine.received, mine.stopped, mine.models, mine.streams) == (5, 9, 1, 3)
+    assert told[pub("dan-hot")].height == mine.height + 1 == w.machine.height
+    assert not w.query("/attestations", bytes(64), AttestationPage).attestations
+
+
+def test_drills_are_answered_like_halts() -> None:
+    w = Stand()
+    drill = w.command(Drill(Global()))
+    w.ok("cat-hot", w.attestation(drill))
+    w.refused(TxCode.EXISTS, "cat-hot", w.attestation(drill, streams=7))
+
+
+@pytest.mark.parametrize(
+    ("code", "node", "changes"),
+    [
+        (TxCode.NOT_FOUND, "nobody", {}),
+        (TxCode.WRONG_CHAIN, "cat-hot", {"chain": bytes(32)}),
+        (TxCode.MALFORMED, "cat-hot", {"received": 10}),
+        (TxCode.MALFORMED, "cat-hot", {"models": (b"m" * 32, b"m" * 32)}),
+    ],
+)
+def test_refused(code: TxCode, node: str, changes: dict[str, Any]) -> None:
+    w = Stand()
+    order = w.halt(Miner(pub("cat-hot")))
+    w.refused(code, "ann", w.attestation(order, node, **changes))
+    assert not w.query("/attestations", order + bytes(32), AttestationPage).attestations
+
+
+def test_an_order_that_is_not_recorded_and_a_foreign_signature_are_refused() -> None:
+    w = Stand()
+    order = w.halt(Miner(pub("cat-hot")))
+    w.refused(TxCode.NOT_FOUND, "ann", w.attestation(bytes(32)))
+    good = w.attestation(order).attestation
+    w.refused(TxCode.BAD_SIGNATURE, "ann", AttestStop(good[:-1] + bytes([good[-1] ^ 1])))
+
+
+def test_bytes_that_are_no_attestation_are_malformed() -> None:
+    Stand().refused(TxCode.MALFORMED, "ann", AttestStop(b"junk"))
+
+
+def test_the_oldest_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attestations, "MAX_ATTESTATIONS", 3)
+    w = Stand()
+    orders = [w.halt(Miner(pub(name))) for name in ("a", "b")]
+    given = [(order, node) for order in orders for node in ("ann-hot", "ben-hot", "cat-hot")]
+    for order, node in given:
+        w.ok("eve", w.attestation(order, node))
+    kept = {key[1:] for key in w.rows if key[:1] == ATTESTATIONS.tag}
+    assert kept == {order + pub(node) for order, node in given[3:]}
+    assert len([key for key in w.rows if key[:1] == ANSWERS.tag]) == 3
+    w.ok("eve", w.attestation(orders[0], "ann-hot"))
+
+
+def test_answers_come_in_pages() -> None:
+    w = Stand(max_uids=100, registrations_an_epoch=100, max_validators=4)
+    order = w.halt(Miner(pub("x")))
+    names = [f"node-{n}" for n in range(MAX_BRAKE_PAGE + 3)]
+    w.register("eve", *names)
+    w.ok("eve", *(w.attestation(order, name) for name in names))
+    first = w.query("/attestations", order + bytes(32), AttestationPage)
+    rest = w.query("/attestations", order + first.attestations[-1].node, AttestationPage)
+    assert first.more
+    assert not rest.more
+    assert [a.node for a in (*first.attestations, *rest.attestations)] == sorted(pub(name) for name in names)
