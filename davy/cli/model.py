@@ -18,9 +18,9 @@ from davy.protocol.chain import ModelRecord
 from davy.protocol.encoding import decode
 from davy.protocol.errors import Malformed, TxCode, TxFailed
 from davy.protocol.limits import MAX_RESULT_BYTES
-from davy.protocol.manifest import Manifest, ModelClass, model_id
+from davy.protocol.manifest import ModelClass, model_id
 from davy.protocol.transaction import RegisterModel
-from davy.protocol.words import KeyRole
+from davy.protocol.words import KeyRole, ModelId
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -47,10 +47,19 @@ def model_command() -> None:
 @network_option
 @json_option
 @backend_options
-def register(home: Path, network: Path, as_json: bool, backend: str, options: tuple[str, ...]) -> None:
+@click.option(
+    "--ancestor", "ancestors", multiple=True, metavar="MODEL", help="A model it was made from; may be repeated."
+)
+@click.option("--systemic", is_flag=True, help="Its halts end by a LIFT only, and it needs a LEASE to be served.")
+def register(
+    home: Path, network: Path, as_json: bool, backend: str, options: tuple[str, ...], ancestors: tuple[str, ...],
+    systemic: bool,
+) -> None:  # fmt: skip
     """Register the backend's model: its manifest and a bond, by this home's coldkey. Done once for all its miners."""
     manifest = load_manifest(backend, dict(map(option, options)))
-    show(run(_register, Home.open(home), read_network(network), manifest), as_json=as_json)
+    parents = tuple(sorted({_id(model) for model in ancestors}))
+    action = RegisterModel(manifest, parents, ModelClass.SYSTEMIC if systemic else ModelClass.ORDINARY)
+    show(run(_register, Home.open(home), read_network(network), action), as_json=as_json)
 
 
 @model_command.command("show")
@@ -59,13 +68,7 @@ def register(home: Path, network: Path, as_json: bool, backend: str, options: tu
 @click.argument("model")
 def show_model(network: Path, as_json: bool, model: str) -> None:
     """Print what the ledger knows of MODEL, an id in hex."""
-    try:
-        wanted = bytes.fromhex(model)
-    except ValueError:
-        wanted = b""
-    if len(wanted) != 32:
-        raise Malformed("a model id is 64 hex digits; `davy status --json` shows those that are served")
-    record = run(_record, read_network(network), wanted)
+    record = run(_record, read_network(network), _id(model))
     m = record.manifest
     show(
         {
@@ -76,17 +79,29 @@ def show_model(network: Path, as_json: bool, model: str) -> None:
             "files": ", ".join(f.name for f in m.files),
             "registered_at": record.registered_at,
             "permitted_from": record.permitted_from,
+            "class": record.model_class.value,
+            "ancestors": ", ".join(i.hex() for i in record.ancestors),
         },
         as_json=as_json,
     )
 
 
-async def _register(home: Home, network: Network, manifest: Manifest) -> dict[str, object]:
-    answer: dict[str, object] = {"model": model_id(manifest).hex(), "name": manifest.name}
+def _id(model: str) -> ModelId:
+    try:
+        wanted = bytes.fromhex(model)
+    except ValueError:
+        wanted = b""
+    if len(wanted) != 32:
+        raise Malformed("a model id is 64 hex digits; `davy status --json` shows those that are served")
+    return wanted
+
+
+async def _register(home: Home, network: Network, action: RegisterModel) -> dict[str, object]:
+    answer: dict[str, object] = {"model": model_id(action.manifest).hex(), "name": action.manifest.name}
     async with ledger_of(network) as ledger:
         keys = unlocked(home, KeyRole.COLDKEY)
         try:
-            result = await act(ledger, keys, KeyRole.COLDKEY, RegisterModel(manifest, (), ModelClass.ORDINARY))
+            result = await act(ledger, keys, KeyRole.COLDKEY, action)
         except TxFailed as e:
             if e.code is not TxCode.EXISTS:
                 raise

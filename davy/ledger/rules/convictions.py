@@ -113,7 +113,7 @@ def _names(s: State, halt: HaltEntry, r: Receipt) -> bool:
             return hotkey == r.miner
         case Models():
             known = s.get(MODELS, r.model_id)
-            facts = ModelFacts(r.model_id, frozenset(), b"") if known is None else model_facts(known.model)
+            facts = ModelFacts(r.model_id, frozenset(), b"") if known is None else model_facts(r.model_id, known.model)
             return names(halt.target, facts)
         case _:
             return False

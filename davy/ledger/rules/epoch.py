@@ -21,7 +21,7 @@ from davy.incentive.mechanism import BondState, EpochInputs, EpochResult, Params
 from davy.incentive.registry import mechanism
 from davy.ledger.rules import packed
 from davy.ledger.rules.accounts import burn
-from davy.ledger.rules.halts import earns
+from davy.ledger.rules.halts import earning
 from davy.ledger.rules.payment import Paid, pay
 from davy.ledger.rules.records import (
     BONDS,
@@ -109,7 +109,7 @@ def epoch_inputs(
         registered_at=np.array([neuron.registered_at for neuron in seats.neurons], dtype=np.int64),
         earliest_commit=np.array(commits, dtype=np.int64),
         self_column=seats.rows,
-        halted=np.array([not earns(s, at, netuid, neuron) for neuron in seats.neurons], dtype=np.bool_),
+        halted=~np.array(earning(s, at, netuid, seats.neurons), dtype=np.bool_),
         now=np.array(at.height, dtype=np.int64),
         previous_epoch=np.array(running.began if stored is None else stored.height, dtype=np.int64),
         owner_row=np.array(owned[0] if owned else -1, dtype=np.int64),

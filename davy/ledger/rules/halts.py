@@ -5,6 +5,8 @@ docs/brake.md says for each scope what stops, what freezes and what goes on; the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from davy.killswitch.scope import ModelFacts, Subject
 from davy.killswitch.verdict import Cause, Halted, Lapsed, Permitted, Verdict, verdict
 from davy.ledger.rules.brake import brake_of, clocks
@@ -13,12 +15,12 @@ from davy.ledger.rules.state import State
 from davy.protocol.chain import ModelRecord
 from davy.protocol.errors import TxCode, TxFailed
 from davy.protocol.manifest import ModelClass, model_id
-from davy.protocol.words import Moment
+from davy.protocol.words import ModelId, Moment
 
 
-def model_facts(m: ModelRecord) -> ModelFacts:
+def model_facts(i: ModelId, m: ModelRecord) -> ModelFacts:
     """What a target can know a registered model by."""
-    return ModelFacts(model_id(m.manifest), frozenset(f.digest for f in m.manifest.files), m.registrant)
+    return ModelFacts(i, frozenset(f.digest for f in m.manifest.files), m.registrant)
 
 
 def subnet_subject(s: State, netuid: int) -> Subject:
@@ -40,7 +42,7 @@ def registrant_subject(s: State, coldkey: bytes, netuid: int | None = None, hotk
 def new_model_subject(s: State, coldkey: bytes, m: ModelRecord) -> Subject:
     """A model that is about to be registered."""
     return Subject(
-        model=model_facts(m),
+        model=model_facts(model_id(m.manifest), m),
         ancestors=_ancestors(s, m),
         siblings=_models_of(s, coldkey),
         model_class=m.model_class,
@@ -58,11 +60,14 @@ def served_subject(
         Gather its lineage and siblings even while no order names any model.
     """
     m = s.need(MODELS, model, "no model of this id is registered; register it first").model
+    if not (whole or brake_of(s).naming.names_models):  # only its id can matter: to a LEASE
+        facts = ModelFacts(model, frozenset(), m.registrant)
+        return Subject(netuid, hotkey, facts, model_class=_class(s, netuid, m))
     siblings = _models_of(s, m.registrant, whole=whole)
     if coldkey != m.registrant:
         siblings += (ModelFacts(b"", frozenset(), coldkey), *_models_of(s, coldkey, whole=whole))
     ancestors = _ancestors(s, m, whole=whole)
-    return Subject(netuid, hotkey, model_facts(m), ancestors, siblings, _class(s, netuid, m))
+    return Subject(netuid, hotkey, model_facts(model, m), ancestors, siblings, _class(s, netuid, m))
 
 
 def neuron_subject(s: State, netuid: int, neuron: NeuronRecord, *, whole: bool = False) -> Subject:
@@ -82,9 +87,17 @@ def permitted(s: State, at: Moment, x: Subject) -> bool:
     return isinstance(ask(s, at, x), Permitted)
 
 
-def earns(s: State, at: Moment, netuid: int, neuron: NeuronRecord) -> bool:
-    """Whether a neuron earns: it runs and is not barred."""
-    return not barred(s, neuron.hotkey) and permitted(s, at, neuron_subject(s, netuid, neuron))
+def earning(s: State, at: Moment, netuid: int, neurons: Sequence[NeuronRecord]) -> list[bool]:
+    """Which neurons earn: they run and are not barred."""
+    orders = bool(brake_of(s).orders)  # without any, only a systemic model can be stopped, for want of a LEASE
+
+    def runs(neuron: NeuronRecord) -> bool:
+        known = s.get(MODELS, neuron.model[0].model_id) if neuron.model else None
+        if not orders and (known is None or _class(s, netuid, known.model) is ModelClass.ORDINARY):
+            return True
+        return permitted(s, at, neuron_subject(s, netuid, neuron))
+
+    return [not barred(s, neuron.hotkey) and runs(neuron) for neuron in neurons]
 
 
 def barred(s: State, hotkey: bytes) -> bool:
@@ -136,10 +149,11 @@ def _models_of(s: State, coldkey: bytes, *, whole: bool = False) -> tuple[ModelF
     known = s.get(REGISTRANTS, coldkey)
     if known is None or not (whole or brake_of(s).naming.names_models):
         return ()
-    return tuple(model_facts(s.need(MODELS, i, "a registrant's model is not registered").model) for i in known.models)
+    missing = "a registrant's model is not registered"
+    return tuple(model_facts(i, s.need(MODELS, i, missing).model) for i in known.models)
 
 
 def _ancestors(s: State, m: ModelRecord, *, whole: bool = False) -> tuple[ModelFacts, ...]:
     if not (whole or brake_of(s).naming.names_models):
         return ()
-    return tuple(model_facts(s.need(MODELS, i, "an ancestor is not registered").model) for i in m.ancestors)
+    return tuple(model_facts(i, s.need(MODELS, i, "an ancestor is not registered").model) for i in m.ancestors)
