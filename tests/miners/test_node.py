@@ -12,6 +12,7 @@ from davy.protocol.chain import Head, Metagraph, Neuron, RowsInForce, ServedMode
 from davy.protocol.errors import Expired, TxCode, TxFailed, Unreachable
 from davy.protocol.manifest import Identity, model_id
 from davy.protocol.receipt import Anchor
+from davy.protocol.recorded import RecordedBrake
 from davy.protocol.transaction import Endpoint, Serve, open_tx, tx_hash, verify_tx
 from davy.protocol.words import TOKEN, KeyRole
 from tests.miners.stage import (
@@ -95,6 +96,9 @@ class Ledger:
     async def head(self) -> Head:
         self._up()
         return head(self.height)
+
+    async def brake(self, known: RecordedBrake | None = None) -> RecordedBrake:
+        raise NotImplementedError
 
     async def nonce(self, key: bytes) -> int:
         self._up()
