@@ -73,7 +73,7 @@ def begin_block(s: State, at: Moment, faults: list[str]) -> Begun:
 
 
 def end_block(s: State, at: Moment, begun: Begun, faults: list[str]) -> None:
-    """Freeze what is halted, then run the epochs that are due, the longest overdue first.
+    """Freeze what is halted, whose epochs then are not due, and run those that are, the longest overdue first.
 
     What exceeds the block's work runs in the next one.
     """
@@ -84,8 +84,6 @@ def end_block(s: State, at: Moment, begun: Begun, faults: list[str]) -> None:
         isolated(s, f"freezing subnet {netuid}", lambda n=netuid: freeze(s, n), faults)
     cells = 0
     for netuid in due(s, at.height):
-        if netuid in halted:
-            continue
         cells += epoch_work(s, netuid)
         if cells > MAX_EPOCH_WORK:
             return
