@@ -17,7 +17,7 @@ from davy.protocol.chain import TxResult, txs_digest
 from davy.protocol.errors import Misconfigured, StoreFailed
 from davy.protocol.transaction import tx_hash
 
-_FORMAT: Final = b"davy ledger 1"
+_FORMAT: Final = b"davy ledger 2"
 _INDEX_BITS: Final = 13
 """A transaction's position is height · 2^13 + index: rows are appended, never inserted between."""
 
