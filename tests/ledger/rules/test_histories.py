@@ -10,7 +10,7 @@ from collections import Counter
 from typing import Any, ClassVar
 
 import pytest
-from hypothesis import settings
+from hypothesis import seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, rule, run_state_machine_as_test
 
@@ -105,6 +105,7 @@ class History(RuleBasedStateMachine):
             self.queue(cold, self.world.registration(cold, f"hot-{i}", netuid=1))
             self.queue(cold, self.world.registration(cold, f"hot-{i}", netuid=2))
             self.queue(cold, AddStake(pub(f"hot-{i}"), (i + 1) * 100 * TOKEN))
+        self.queue("ann", RegisterModel(manifest("x"), (), ModelClass.ORDINARY))
         self.blocks(9)
 
     def queue(self, name: str, action: Action) -> None:
@@ -280,36 +281,44 @@ class BrakeHistory(History):
             self.queue(sender, self.world.evidence(halt, miner, self.world.machine.height, model_id(manifest("x"))))
 
 
-def played(history: type[History], examples: int) -> tuple[set[str], set[TxCode]]:
-    """Which actions succeeded, and with which codes others were refused."""
+def play(history: type[History], examples: int, succeeded: set[str], refused: set[TxCode]) -> None:
+    """Play until each action has succeeded and each refusal was met: what never happens in a history is not shown by it.
+
+    Which histories a seed gives also depends on what was imported before, so one lot may miss what is rare; three must not.
+    """
     History.seen.clear()
-    run_state_machine_as_test(
-        history, settings=settings(max_examples=examples, stateful_step_count=50, derandomize=True, database=None)
-    )
-    return {name for name, code in History.seen if code is TxCode.OK}, {code for _, code in History.seen}
+    for lot in range(3):
+        run_state_machine_as_test(
+            seed(lot)(history), settings=settings(max_examples=examples, stateful_step_count=50, database=None)
+        )
+        missing = succeeded - {name for name, code in History.seen if code is TxCode.OK}
+        unmet = refused - {code for _, code in History.seen}
+        if not missing and not unmet:
+            return
+    raise AssertionError(f"never succeeded: {missing}, never met: {unmet}")  # pyright: ignore[reportPossiblyUnbound]
 
 
 def test_whatever_is_sent_the_books_balance_and_every_node_agrees() -> None:
-    succeeded, refused = played(History, 60)
-    assert succeeded >= {
+    succeeded = {
         "Transfer", "CreateSubnet", "Register", "RegisterModel", "Serve", "AddStake", "RemoveStake", "CommitWeights",
         "RevealWeights", "SetWeights",
-    }, "a history in which an action never succeeds shows nothing about it"  # fmt: skip
-    assert refused >= {
+    }  # fmt: skip
+    refused = {
         TxCode.MALFORMED, TxCode.WRONG_NONCE, TxCode.INSUFFICIENT, TxCode.NOT_FOUND, TxCode.EXISTS,
         TxCode.OUT_OF_RANGE, TxCode.WRONG_TIME, TxCode.NO_PERMIT, TxCode.MISMATCH, TxCode.NOT_ENABLED,
         TxCode.BAD_SIGNATURE,
     }  # fmt: skip
+    play(History, 60, succeeded, refused)
 
 
 def test_so_they_do_under_any_orders_of_keyholders(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(convictions, "CONVICTION_GRACE", 0)
-    succeeded, refused = played(BrakeHistory, 40)
-    assert succeeded >= {
+    succeeded = {
         "Transfer", "Register", "AddStake", "RemoveStake", "RegisterModel", "RaiseClass", "order Halt", "order Drill",
         "order Lift", "order Raise", "order Lower", "order Lease", "AttestStop", "ConvictServedAfterHalt",
     }  # fmt: skip
-    assert refused >= {
+    refused = {
         TxCode.MALFORMED, TxCode.EXISTS, TxCode.NOT_FOUND, TxCode.NOT_OWNER, TxCode.MISMATCH, TxCode.BAD_SIGNATURE,
         TxCode.HALTED, TxCode.BARRED, TxCode.NOT_ENABLED,
     }  # fmt: skip
+    play(BrakeHistory, 40, succeeded, refused)
