@@ -7,23 +7,20 @@ share a bounded number of places and a bounded queue before them.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import anyio
 
+from davy.network.rates import Rates
 from davy.protocol.chain import Metagraph
 from davy.protocol.errors import Busy, Unauthorised
 from davy.protocol.ports import Clock
-from davy.protocol.words import TOKEN, Amount, Hotkey, UnixMillis
+from davy.protocol.words import TOKEN, Amount, Hotkey
 
 NOBODY: Final = bytes(32)
 """The caller of an unsigned request, which only a miner started with --insecure-local answers."""
-MAX_CALLERS: Final = 8_192
-"""Rates kept; beyond it the one that was idle longest is forgotten."""
 
 
 class Crowded(Busy):
@@ -51,19 +48,6 @@ class Rules(NamedTuple):
     """Requests of one caller at once, after a pause."""
 
 
-@dataclass
-class Bucket:
-    """A caller's allowance: `level` requests are left at time `at`."""
-
-    level: float
-    at: UnixMillis
-
-
-def refilled(bucket: Bucket, now: UnixMillis, rules: Rules) -> float:
-    """min(burst, level + rate · seconds since); a clock that went back refills nothing."""
-    return min(float(rules.burst), bucket.level + rules.rate * max(0, now - bucket.at) / 1000)
-
-
 class Admission:
     """Decides about each request; kept up to date with the metagraph by the node."""
 
@@ -72,7 +56,7 @@ class Admission:
         self._clock = clock
         self._stakes: dict[Hotkey, Amount] = {}
         self._staked: frozenset[Hotkey] = frozenset()
-        self._buckets: OrderedDict[Hotkey, Bucket] = OrderedDict()
+        self._rates = Rates(rules.rate, rules.burst)
         self._limiter = anyio.Semaphore(rules.places, fast_acquire=True)
         self._inside = 0
 
@@ -109,16 +93,9 @@ class Admission:
             Over the caller's rate, or no room is left in the queue.
         """
         self._room()
-        now = self._clock.now()
-        bucket = self._buckets.setdefault(caller, Bucket(float(self._rules.burst), now))
-        self._buckets.move_to_end(caller)
-        if len(self._buckets) > MAX_CALLERS:
-            self._buckets.popitem(last=False)
-        bucket.level, bucket.at = refilled(bucket, now, self._rules), now
-        if bucket.level < 1:
-            wait = int((1 - bucket.level) / self._rules.rate * 1000) + 1
+        wait = self._rates.spend(caller, self._clock.now())
+        if wait:
             raise Crowded(f"more than {self._rules.rate:g} requests a second from one caller; slow down", wait)
-        bucket.level -= 1
 
     @asynccontextmanager
     async def place(self) -> AsyncGenerator[None, None]:

@@ -34,8 +34,11 @@ class StreamDigest:
 
     def add(self, frame: Frame) -> None:
         for payload in data_payloads(frame):
-            if payload != DONE:
-                self._hash.update(payload + b"\n")
+            self.add_payload(payload)
+
+    def add_payload(self, payload: bytes) -> None:
+        if payload != DONE:
+            self._hash.update(payload + b"\n")
 
     def value(self) -> Digest:
         return self._hash.digest()

@@ -3,7 +3,8 @@
 import anyio
 import pytest
 
-from davy.miners.admission import MAX_CALLERS, NOBODY, Admission, Bucket, Crowded, Rules, refilled
+from davy.miners.admission import NOBODY, Admission, Crowded, Rules
+from davy.network.rates import MAX_CALLERS, Bucket, refilled
 from davy.protocol.errors import Unauthorised
 from davy.protocol.words import TOKEN
 from tests.miners.stage import metagraph, neuron
@@ -73,9 +74,9 @@ def test_a_burst_then_a_rate_for_each_caller_by_itself() -> None:
 
 
 def test_a_clock_that_goes_back_refills_nothing() -> None:
-    assert refilled(Bucket(1.0, 5_000), 1_000, Rules(rate=10, burst=5)) == 1.0
-    assert refilled(Bucket(1.0, 5_000), 5_200, Rules(rate=10, burst=5)) == 3.0
-    assert refilled(Bucket(1.0, 5_000), 9_000, Rules(rate=10, burst=5)) == 5.0
+    assert refilled(Bucket(1.0, 5_000), 1_000, 10, 5) == 1.0
+    assert refilled(Bucket(1.0, 5_000), 5_200, 10, 5) == 3.0
+    assert refilled(Bucket(1.0, 5_000), 9_000, 10, 5) == 5.0
 
 
 def test_callers_are_remembered_within_a_bound() -> None:
@@ -85,7 +86,7 @@ def test_callers_are_remembered_within_a_bound() -> None:
         made.spend(i.to_bytes(32))
     with pytest.raises(Crowded):
         made.spend(A)
-    assert len(made._buckets) == MAX_CALLERS
+    assert len(made._rates) == MAX_CALLERS
 
 
 @pytest.mark.anyio

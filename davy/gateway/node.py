@@ -1,0 +1,89 @@
+"""A gateway's life beside the answering: it follows the ledger, and puts sampled exchanges away for whoever scores."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Final
+
+import anyio
+
+from davy.gateway.directory import Directory
+from davy.gateway.sampling import Sample
+from davy.network.exchange import BATCH, Exchanges
+from davy.protocol.errors import DavyError, StoreFailed
+from davy.protocol.ports import Clock, LedgerClient
+from davy.protocol.words import Netuid
+
+_log = logging.getLogger(__name__)
+
+RETRY_MS: Final = 1_000
+COLLECT_MS: Final = 2_000
+
+
+class GatewayNode:
+    """Keeps a gateway and the ledger of one mind.
+
+    Parameters
+    ----------
+    netuids
+        Whose miners are asked.
+    exchanges
+        Where sampled exchanges are put.
+    """
+
+    def __init__(
+        self,
+        netuids: Sequence[Netuid],
+        *,
+        ledger: LedgerClient,
+        clock: Clock,
+        directory: Directory,
+        sample: Sample,
+        exchanges: Exchanges,
+    ) -> None:
+        self._netuids, self._ledger, self._clock = tuple(netuids), ledger, clock
+        self._directory, self._sample, self._exchanges = directory, sample, exchanges
+
+    async def run(self) -> None:
+        """Follow and collect until cancelled; nothing the ledger or the disk does ends it."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._follow)
+            tasks.start_soon(self._collect)
+
+    async def look(self) -> None:
+        """Read the ledger once.
+
+        Raises
+        ------
+        Unreachable, TxFailed
+        """
+        self._directory.see(await self._ledger.head(), self._clock.now())
+        await self._directory.update([await self._ledger.metagraph(n) for n in self._netuids])
+
+    async def _follow(self) -> None:
+        told = False
+        while True:
+            try:
+                await self.look()
+                told = False
+                head = self._directory.head
+                async with self._ledger.blocks(head.height if head else 0) as heads:
+                    async for h in heads:
+                        self._directory.see(h, self._clock.now())
+                        await self._directory.update([await self._ledger.metagraph(n) for n in self._netuids])
+            except DavyError as e:
+                if not told:
+                    _log.warning("the ledger cannot be followed: %s; still answering, and trying again", e)
+                    told = True
+            await self._clock.sleep_until(self._clock.now() + RETRY_MS)
+
+    async def _collect(self) -> None:
+        while True:
+            await self._clock.sleep_until(self._clock.now() + COLLECT_MS)
+            found = self._sample.collect()
+            try:
+                for at in range(0, len(found), BATCH):
+                    await self._exchanges.add(tuple(found[at : at + BATCH]))
+            except StoreFailed as e:
+                _log.warning("exchanges could not be kept: %s", e)
