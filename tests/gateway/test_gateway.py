@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import anyio
@@ -271,7 +271,7 @@ class Brake(NoBrake):
 
     def __init__(self, *halted: bytes) -> None:
         self.halted = set(halted)
-        self.fell = anyio.Event()
+        self.scopes: list[anyio.CancelScope] = []
 
     def permit(self, place: Place, record: ModelRecord | None) -> None:
         if place.neuron.hotkey in self.halted:
@@ -280,17 +280,9 @@ class Brake(NoBrake):
     @asynccontextmanager
     async def running(self, place: Place, record: ModelRecord | None) -> AsyncGenerator[None]:
         with anyio.CancelScope() as scope:
-
-            async def watch() -> None:
-                await self.fell.wait()
-                scope.cancel()
-
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(watch)
-                with scope:
-                    yield
-                tasks.cancel_scope.cancel()
-        if self.fell.is_set():
+            self.scopes.append(scope)
+            yield
+        if scope.cancel_called:
             raise ModelHalted("order 7 halts this model", ORDER)
 
 
@@ -318,9 +310,10 @@ async def test_a_miner_that_is_halted_is_passed_over_while_another_one_serves() 
 async def test_a_stream_that_runs_ends_with_the_order() -> None:
     class Slow(Letters):
         async def _pieces(self, prompt: list[int], request: CompletionRequest, stopped: Stopped) -> Pieces:
-            async for piece in super()._pieces(prompt, request, stopped):
-                yield piece
-                await anyio.sleep(1)
+            async with aclosing(super()._pieces(prompt, request, stopped)) as pieces:
+                async for piece in pieces:
+                    yield piece
+                    await anyio.sleep(1)
 
     frames: list[bytes] = []
     async with stage(Miner("a", backend=Slow()), guard=(brake := Brake())) as s:
@@ -330,7 +323,7 @@ async def test_a_stream_that_runs_ends_with_the_order() -> None:
         async def send(frame: bytes) -> None:
             frames.append(frame)
             if len(frames) == 2:
-                brake.fell.set()
+                brake.scopes[0].cancel()
 
         await answer.pump(send)
     assert text_of(frames[:2]) == "de"
@@ -437,9 +430,10 @@ async def test_a_user_who_leaves_cancels_the_miner() -> None:
     class Endless(Letters):
         async def _pieces(self, prompt: list[int], request: CompletionRequest, stopped: Stopped) -> Pieces:
             try:
-                async for piece in super()._pieces(prompt, request, stopped):
-                    yield piece
-                    await anyio.sleep(0.01)
+                async with aclosing(super()._pieces(prompt, request, stopped)) as pieces:
+                    async for piece in pieces:
+                        yield piece
+                        await anyio.sleep(0.01)
                 await anyio.sleep_forever()
             finally:
                 ended.set()
