@@ -61,6 +61,8 @@ class Means(NamedTuple):
     rng: random.Random
     shapes: Shapes
     sample: Sample
+    pinned: frozenset[str] = frozenset({"text"})
+    """Tasks whose subnets pin a tokenizer: there miners name tokens by id."""
 
 
 class Declined(Exception):
@@ -92,7 +94,9 @@ class Relay:
     """See the head of this file. One a gateway: it remembers each miner's health."""
 
     def __init__(self, means: Means, patience: Patience) -> None:
-        self._client, self._clock, self._directory, self._guard, self._rng, self._shapes, self._sample = means
+        self._client, self._clock, self._rng = means.client, means.clock, means.rng
+        self._directory, self._guard, self._pinned = means.directory, means.guard, means.pinned
+        self._shapes, self._sample = means.shapes, means.sample
         self._patience = patience
         self._health: dict[Hotkey, Health] = {}
 
@@ -260,7 +264,7 @@ class Relay:
         self._health[miner] = answered(self._health.get(miner, NEW), ms)
 
     def _asked(self, place: Place, wish: Wish) -> Asked:
-        request = request_for(wish, place.model_id, place.task)
+        request = request_for(wish, place.model_id, token_ids=place.task in self._pinned)
         body = to_json(request)
         if len(body) > MAX_REQUEST_BYTES:
             raise TooLarge(f"a request holds at most {MAX_REQUEST_BYTES} bytes; shorten the prompt")

@@ -22,8 +22,6 @@ from davy.tasks.shape import LISTED, outgoing
 SENT_HEADER: Final = "davy-sent"
 PROOF_HEADER: Final = "davy-proof"
 MINER_HEADER: Final = "davy-miner"
-_PINNED: Final = "text"
-"""The task whose miners name tokens by id."""
 
 
 class Wish(NamedTuple):
@@ -51,9 +49,9 @@ def read_wish(r: SignedRequest) -> Wish:
     return Wish(asked, (PROOF_HEADER, "1") in r.headers)
 
 
-def request_for(w: Wish, model_id: ModelId, task: str) -> CompletionRequest:
-    """What is sent to a miner of this model on a subnet of this task."""
-    return msgspec.structs.replace(outgoing(w.asked, token_ids=task == _PINNED), model=model_id.hex())
+def request_for(w: Wish, model_id: ModelId, *, token_ids: bool) -> CompletionRequest:
+    """What is sent to a miner of this model; see `outgoing` for `token_ids`."""
+    return msgspec.structs.replace(outgoing(w.asked, token_ids=token_ids), model=model_id.hex())
 
 
 def sent_header(sent: CompletionRequest) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 from davy.network.openai import CompletionRequest
 from davy.protocol.manifest import Identity, Manifest
 from davy.protocol.ports import Clock, Entropy, KeyStore, LedgerClient
-from davy.protocol.words import Netuid
+from davy.protocol.words import Hotkey, Netuid
 
 
 class Piece(NamedTuple):
@@ -89,6 +89,15 @@ class AsksOthers(Protocol):
     """A backend that asks other nodes; `join` is called once, before it is served."""
 
     async def join(self, own: Neighbourhood) -> None: ...
+
+
+@runtime_checkable
+class SeesCaller(Protocol):
+    """A backend that is told who asks: `generate_for` is called in place of `generate`."""
+
+    def generate_for(
+        self, caller: Hotkey, request: CompletionRequest, stopped: Stopped
+    ) -> AbstractAsyncContextManager[AsyncIterator[Piece | Tally]]: ...
 
 
 def identity_of(manifest: Manifest) -> Identity:

@@ -51,10 +51,22 @@ def joined(sent: SignedRequest, frames: Sequence[Frame]) -> Arrived:
         chunks += [parse_response(payload) for payload in data_payloads(frame) if payload != DONE]
     if not chunks or len(receipts) > 1:
         raise BadAnswer(f"a stream of {len(chunks)} chunks with {len(receipts)} receipts is no answer")
+    return Arrived(sent, joined_chunks(chunks), receipts[0] if receipts else None, said.value())
+
+
+def joined_chunks(chunks: Sequence[CompletionResponse]) -> CompletionResponse:
+    """Put the chunks of a stream together.
+
+    Raises
+    ------
+    BadAnswer
+        There is none.
+    """
+    if not chunks:
+        raise BadAnswer("a stream without a chunk is no answer")
     parts = [choice for chunk in chunks for choice in chunk.choices]
     first, usage = chunks[0], next((c.usage for c in reversed(chunks) if c.usage), None)
-    response = CompletionResponse(first.id, first.created, first.model, _one(parts), usage=usage)
-    return Arrived(sent, response, receipts[0] if receipts else None, said.value())
+    return CompletionResponse(first.id, first.created, first.model, _one(parts), usage=usage)
 
 
 def _one(parts: Sequence[Choice]) -> list[Choice]:

@@ -107,6 +107,10 @@ class IdentityEvidence:
             case _:
                 return ""
 
+    def known(self, model_id: ModelId) -> Known | None:
+        """A model that can be run again; None where its files are not at hand, or it was not looked for yet."""
+        return self._known.get(model_id)
+
     def _judged(self, n: Neuron) -> Verdict | None:
         model_id = n.model[0].model_id if n.model else b""
         if model_id not in self._known:

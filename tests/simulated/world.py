@@ -12,6 +12,7 @@ import anyio
 
 from davy.ledger.submit import send
 from davy.miners.admission import Admission, Rules
+from davy.miners.backend import AsksOthers, Backend, Neighbourhood
 from davy.miners.chain_view import ChainView
 from davy.miners.node import MinerNode
 from davy.miners.server import MinerHandler
@@ -58,6 +59,8 @@ class Setting:
     challenges: int = 5
     knowledge: tuple[float, ...] = ()
     """Of each miner; spread evenly from 0 to 1 if not given."""
+    gateways: int = 0
+    """Hotkeys with a little stake that are no validators."""
 
 
 @dataclass
@@ -88,6 +91,7 @@ class World:
     net: MemoryNetwork
     miners: list[Node]
     validators: list[Node]
+    gateways: list[Node]
     clock: VirtualClock
     journal: list[str] = field(default_factory=list[str])
     sources: dict[str, Callable[[World, Node], Any]] = field(default_factory=dict[str, Callable[["World", Node], Any]])
@@ -97,6 +101,8 @@ class World:
     """What is switched off in every examiner."""
     wrapped: Callable[[str, Handler], Handler] = field(default=lambda name, handler: handler)
     """What stands before a miner's handler."""
+    cheats: dict[str, Callable[[Backend], Backend]] = field(default_factory=dict[str, Callable[[Backend], Backend]])
+    """What a miner makes of its model, by name."""
     running: dict[str, anyio.CancelScope] = field(default_factory=dict[str, anyio.CancelScope])
     backends: dict[str, Guesser] = field(default_factory=dict[str, Guesser])
     examiners: dict[str, Any] = field(default_factory=dict[str, Any])
@@ -110,6 +116,8 @@ class World:
                     joining.start_soon(self._join_miner, i, node, tasks)
                 for node in self.validators:
                     joining.start_soon(self._join_validator, node, tasks)
+                for node in self.gateways:
+                    joining.start_soon(self._join_gateway, node)
             for story in stories:
                 tasks.start_soon(story)
             while (await self.metagraph()).subnet.epoch < self.setting.epochs:
@@ -151,6 +159,11 @@ class World:
         manifest = _named(backend.manifest(), node.name)
         registered = RegisterModel(manifest, (), ModelClass.ORDINARY)
         self._note(node, await send(node.client, node.keys, KeyRole.COLDKEY, registered))
+        served: Backend = _WithManifest(backend, manifest)
+        if node.name in self.cheats:
+            served = self.cheats[node.name](_WithManifest(backend, manifest))
+        if isinstance(served, AsksOthers):
+            await served.join(Neighbourhood(node.keys, node.client, self.clock, node.entropy, NETUID))
         endpoint = Endpoint(node.name, 1, hashlib.sha256(node.name.encode()).digest(), b"")
         view = ChainView(1, 60_000)
         admission = Admission(Rules(rate=1_000.0, burst=1_000), self.clock)
@@ -164,7 +177,7 @@ class World:
             entropy=node.entropy,
             view=view,
             admission=admission,
-            backend=_WithManifest(backend, manifest),
+            backend=served,
         )
         self.net.serve(endpoint, self.wrapped(node.name, handler))
         miner = MinerNode(
@@ -178,6 +191,10 @@ class World:
             admission=admission,
         )
         tasks.start_soon(miner.run)
+
+    async def _join_gateway(self, node: Node) -> None:
+        await self._register(node)
+        self._note(node, await send(node.client, node.keys, KeyRole.COLDKEY, AddStake(node.hotkey, 10 * TOKEN)))
 
     async def _join_validator(self, node: Node, tasks: anyio.abc.TaskGroup) -> None:
         await self._register(node)
@@ -239,6 +256,7 @@ def build(setting: Setting, clock: VirtualClock) -> World:
     rng = random.Random(setting.seed)
     seeds = iter(lambda: rng.getrandbits(63), None)
     names = [*(f"miner-{i}" for i in range(setting.miners)), *(f"validator-{i}" for i in range(setting.validators))]
+    names += [f"gateway-{i}" for i in range(setting.gateways)]
     keys = {name: SeededKeys(next(seeds)) for name in names}
     ledger = SimulatedLedger(_genesis(setting, list(keys.values()), clock.now()), clock, setting.block_ms)
     net = MemoryNetwork(
@@ -253,7 +271,8 @@ def build(setting: Setting, clock: VirtualClock) -> World:
         Node(name, keys[name], MemoryStore(), SeededEntropy(next(seeds)), SimulatedClient(ledger, carry))
         for name in names
     ]
-    return World(setting, ledger, net, nodes[: setting.miners], nodes[setting.miners :], clock)
+    after = setting.miners + setting.validators
+    return World(setting, ledger, net, nodes[: setting.miners], nodes[setting.miners : after], nodes[after:], clock)
 
 
 def _genesis(setting: Setting, everybody: list[SeededKeys], time: int) -> Genesis:

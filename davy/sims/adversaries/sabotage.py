@@ -17,6 +17,7 @@ from davy.validators.arrived import Arrived
 from davy.validators.challenger import Challenger
 from davy.validators.examiner import Means
 from davy.validators.identity import IdentityEvidence
+from davy.validators.organic import OrganicEvidence
 
 
 def constant_scorer(means: Means) -> Means:
@@ -39,6 +40,11 @@ def no_persistence(means: Means) -> Means:
 def no_identity(means: Means) -> Means:
     """Nobody runs a model again to see whether it is the one that was registered."""
     return means._replace(evidence=[e for e in means.evidence if not isinstance(e, IdentityEvidence)])
+
+
+def no_organic(means: Means) -> Means:
+    """What users got is not looked at."""
+    return means._replace(evidence=[e for e in means.evidence if not isinstance(e, OrganicEvidence)])
 
 
 class _Constant:
