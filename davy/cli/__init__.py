@@ -29,6 +29,7 @@ COMMANDS: Final = {
     "model": "Register a model, or look one up.",
     "miner": "Serve a model, or check that it would be served well.",
     "validator": "Challenge, score, commit and reveal.",
+    "gateway": "Answer users at one OpenAI-compatible URL.",
     "status": "Show a subnet's metagraph.",
     "why": "Show each challenge's score and reason for one UID.",
     "demo": "Run a whole market for a minute and check its claims.",

@@ -6,41 +6,71 @@ import importlib
 import logging
 import os
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 from anyio import to_thread
 
 from davy import models as shipped
+from davy.cli.gateway import Door, Node, door, gateway, url_of
 from davy.cli.network import Network, ledger_of, metagraph_of, network_option, neuron_of, read_network
 from davy.cli.options import home_option, json_option, run, unlocked
 from davy.cli.output import show
+from davy.gateway.gateway import Limits
 from davy.host.clock import SystemClock
 from davy.host.entropy import OsEntropy
 from davy.host.home import Home
 from davy.host.keys import FileKeyStore
 from davy.host.store import SqliteStore
-from davy.ledger.client import RpcLedger
+from davy.network.exchange import Exchanges
 from davy.network.http_client import HttpTransport
 from davy.protocol.chain import Metagraph, ModelRecord
 from davy.protocol.encoding import decode
 from davy.protocol.errors import Misconfigured, TxFailed
 from davy.protocol.limits import MAX_RESULT_BYTES
-from davy.protocol.ports import Transport
+from davy.protocol.ports import Store
 from davy.protocol.words import KeyRole, ModelId
 from davy.tasks.corpus import Disguised
-from davy.tasks.task import Corpus, Setting, open_task
+from davy.tasks.shape import Shapes
+from davy.tasks.task import Setting, open_task
+from davy.tasks.text import Text
 from davy.validators.challenger import Challenger
 from davy.validators.evidence import Evidence
 from davy.validators.examiner import Examiner, Means, Pace
 from davy.validators.identity import IdentityEvidence, Known
 from davy.validators.library import Library
 from davy.validators.node import Timing, ValidatorNode
+from davy.validators.organic import OrganicEvidence, read_answer
 from davy.validators.originality import OriginalityEvidence
 from davy.validators.source import WeightSource
 
 _log = logging.getLogger(__name__)
+
+
+class Work(NamedTuple):
+    """What an operator wants of a validator.
+
+    Parameters
+    ----------
+    users
+        Where users are answered, too; None for nowhere.
+    others
+        Homes of gateways whose exchanges are judged.
+    change
+        What is changed in what the examiner works with.
+    """
+
+    netuids: tuple[int, ...]
+    library: Path
+    corpus: Path | None
+    pace: Pace
+    users: Door | None
+    others: tuple[Home, ...]
+    source: str | None
+    change: Callable[[Means], Means]
 
 
 @click.command("validator")
@@ -62,6 +92,17 @@ _log = logging.getLogger(__name__)
 @click.option(
     "--parallel", type=click.IntRange(1, 4096), default=Pace().parallel, show_default=True, help="Requests at once."
 )
+@click.option(
+    "--gateway", "gateway_port", type=click.IntRange(0, 65_535), help="Answer users on this port, too. 0: any."
+)
+@click.option("--gateway-host", default="127.0.0.1", show_default=True, help="To listen on; plain HTTP.")
+@click.option(
+    "--exchanges",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="HOME",
+    help="Home of another gateway on this machine, whose users' answers are judged too. Repeat it.",
+)
 @click.option("--source", help="module:Class that gives the weights instead of an examination: to study strategies.")
 @click.option("--means", hidden=True, help="module:function that changes what the examiner works with: for sabotage.")
 @click.option("--verbose", is_flag=True, help="Log what is done.")
@@ -76,6 +117,9 @@ def validator_command(
     round_s: float,
     deadline: float,
     parallel: int,
+    gateway_port: int | None,
+    gateway_host: str,
+    exchanges: tuple[Path, ...],
     source: str | None,
     means: str | None,
     verbose: bool,
@@ -90,69 +134,56 @@ def validator_command(
     if corpus is not None and not corpus.is_dir():
         raise Misconfigured(f"there is no folder {corpus}; name one with .txt, .md or .rst files")
     keys = unlocked(opened, KeyRole.HOTKEY)
-    pace = Pace(challenges, int(round_s * 1000), int(deadline * 1000), parallel)
+    work = Work(
+        netuids,
+        library,
+        corpus,
+        Pace(challenges, int(round_s * 1000), int(deadline * 1000), parallel),
+        None if gateway_port is None else door(gateway_host, gateway_port, Limits()),
+        tuple(Home.open(path) for path in exchanges),
+        source,
+        _named(means) if means else _unchanged,
+    )
     with opened.running():
-        run(_validate, opened, keys, read_network(network), netuids, library, corpus, pace, source, means, as_json)
+        run(_validate, opened, keys, read_network(network), work, as_json)
 
 
-async def _validate(
-    home: Home,
-    keys: FileKeyStore,
-    network: Network,
-    netuids: tuple[int, ...],
-    library: Path,
-    corpus: Path | None,
-    pace: Pace,
-    source: str | None,
-    means: str | None,
-    as_json: bool,
-) -> None:
-    clock, entropy = SystemClock(), OsEntropy()
-    async with ledger_of(network) as ledger, HttpTransport(clock) as transport:
-        graphs = [await metagraph_of(ledger, n) for n in netuids]
+async def _validate(home: Home, keys: FileKeyStore, network: Network, work: Work, as_json: bool) -> None:
+    async with AsyncExitStack() as opened:
+        ledger = await opened.enter_async_context(ledger_of(network))
+        transport = await opened.enter_async_context(HttpTransport(SystemClock()))
+        graphs = [await metagraph_of(ledger, n) for n in work.netuids]
         own = [neuron_of(m, keys.public(KeyRole.HOTKEY)) for m in graphs]
         if len({m.subnet.task for m in graphs}) > 1:
             raise Misconfigured("the subnets have different tasks; run one validator for each task")
-        store = SqliteStore(home.store)
-        try:
-            changed = _named(means) if means else _unchanged
-            if source:
-                weights: WeightSource = _named(source)(ledger, keys)
-            else:
-                texts = Disguised.folder(corpus) if corpus else Disguised.held_out(Path(shipped.__file__).parent)
-                weights = await _examiner(
-                    keys, ledger, transport, store, graphs, Library(library), texts, pace, changed
-                )
-            node = ValidatorNode(
-                netuids,
-                keys=keys,
-                ledger=ledger,
-                store=store,
-                entropy=entropy,
-                clock=clock,
-                source=weights,
-                timing=Timing(commit_at=getattr(weights, "commit_at", Timing().commit_at)),
-            )
-            _ready(graphs, [n.permit for n in own], as_json=as_json)
-            await node.run()
-        finally:
-            store.close()
+        store = opened.enter_context(SqliteStore(home.store))
+        others = [opened.enter_context(SqliteStore(other.store)) for other in work.others]
+        node = Node(keys, ledger, transport, store, work.netuids, Shapes())
+        weights: WeightSource = (
+            _named(work.source)(ledger, keys) if work.source else await _examiner(node, graphs, work, others)
+        )
+        validator = ValidatorNode(
+            work.netuids,
+            keys=keys,
+            ledger=ledger,
+            store=store,
+            entropy=OsEntropy(),
+            clock=SystemClock(),
+            source=weights,
+            timing=Timing(commit_at=getattr(weights, "commit_at", Timing().commit_at)),
+        )
+        url = ""
+        if work.users is not None:
+            url = url_of(work.users, await opened.enter_async_context(gateway(node, work.users)))
+        _ready(graphs, [n.permit for n in own], url, as_json=as_json)
+        await validator.run()
 
 
-async def _examiner(
-    keys: FileKeyStore,
-    ledger: RpcLedger,
-    transport: Transport,
-    store: SqliteStore,
-    graphs: list[Metagraph],
-    library: Library,
-    corpus: Corpus,
-    pace: Pace,
-    change: Callable[[Means], Means],
-) -> Examiner:
-    clock, entropy = SystemClock(), OsEntropy()
-    name = graphs[0].subnet.task
-    task = await to_thread.run_sync(open_task, name, Setting(cache=_cache()))
+async def _examiner(node: Node, graphs: list[Metagraph], work: Work, others: Sequence[Store]) -> Examiner:
+    clock, entropy, ledger = SystemClock(), OsEntropy(), node.ledger
+    name, library = graphs[0].subnet.task, Library(work.library)
+    texts = Disguised.folder(work.corpus) if work.corpus else Disguised.held_out(Path(shipped.__file__).parent)
+    task = await to_thread.run_sync(open_task, name, Setting(cache=_cache(), shapes=node.shapes))
 
     async def registered(model_id: ModelId) -> ModelRecord | None:
         try:
@@ -164,11 +195,16 @@ async def _examiner(
         return await to_thread.run_sync(library.load, record.manifest)
 
     evidence: list[Evidence] = []
-    if name == "text":
-        evidence = [IdentityEvidence(registered, at_hand), OriginalityEvidence(library.kinship())]
-    challenger = Challenger(keys, ledger.chain, transport, clock, entropy, await ledger.head())
-    means = Means(task, corpus, challenger, evidence, ledger, store, entropy, clock, to_thread.run_sync)
-    return Examiner([m.subnet.netuid for m in graphs], keys.public(KeyRole.HOTKEY), change(means), pace)
+    if isinstance(task, Text):
+        identity = IdentityEvidence(registered, at_hand)
+        sources = [Exchanges(store) for store in (node.store, *others)]
+        read = partial(read_answer, task.vocabulary)
+        organic = OrganicEvidence(identity, sources, read, ledger.chain, node.store)
+        evidence = [identity, OriginalityEvidence(library.kinship()), organic]
+    challenger = Challenger(node.keys, ledger.chain, node.transport, clock, entropy, await ledger.head())
+    means = Means(task, texts, challenger, evidence, ledger, node.store, entropy, clock, to_thread.run_sync)
+    own = node.keys.public(KeyRole.HOTKEY)
+    return Examiner([m.subnet.netuid for m in graphs], own, work.change(means), work.pace)
 
 
 def _cache() -> Path:
@@ -176,14 +212,17 @@ def _cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "davy"
 
 
-def _ready(graphs: Sequence[Metagraph], permits: Sequence[bool], *, as_json: bool) -> None:
+def _ready(graphs: Sequence[Metagraph], permits: Sequence[bool], url: str, *, as_json: bool) -> None:
     netuids, task = [m.subnet.netuid for m in graphs], graphs[0].subnet.task
     if as_json:
-        show({"netuids": netuids, "task": task, "permits": permits}, as_json=True)
+        users = {"url": url} if url else {}
+        show({"netuids": netuids, "task": task, "permits": permits, **users}, as_json=True)
         return
     click.echo(f"validating subnet {', '.join(map(str, netuids))}, task {task}")
     for netuid in (n for n, permit in zip(netuids, permits, strict=True) if not permit):
         click.echo(f"no permit on subnet {netuid} yet: weights count from the epoch on that finds enough stake")
+    if url:
+        click.echo(f"answering users at {url}")
 
 
 def _unchanged(means: Means) -> Means:

@@ -30,9 +30,10 @@ from davy.protocol.limits import MAX_UIDS
 from davy.protocol.ports import Store
 from davy.protocol.receipt import Outcome, Receipt
 from davy.protocol.words import INT63, ChainId, Height, Hotkey, ModelId
-from davy.tasks.answer import Answer
+from davy.tasks.answer import Answer, read_tokens
 from davy.tasks.identity import Verdict, gap, verdict
 from davy.tasks.shape import LISTED
+from davy.tasks.vocabulary import Vocabulary
 from davy.validators.arrived import joined_chunks
 from davy.validators.evidence import Exchange as Round
 from davy.validators.identity import WINDOW, IdentityEvidence
@@ -221,6 +222,11 @@ class OrganicEvidence:
         )
         await self._store.put(_PLACE, encode(FaceBook(1, records)))
         self._changed = False
+
+
+def read_answer(vocabulary: Vocabulary, asked: CompletionRequest, r: CompletionResponse) -> Answer:
+    """Read an answer in the subnet's pinned vocabulary; raises BadAnswer."""
+    return read_tokens(r, asked, vocabulary)
 
 
 def face_of(n: Neuron) -> Face | None:

@@ -1,0 +1,185 @@
+"""What users get is held against the registered files, by receipts alone: who is judged by what, and what is no evidence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import anyio
+import numpy as np
+import pytest
+from msgspec.structs import replace
+
+from davy.network.exchange import Exchange, Exchanges
+from davy.network.openai import Choice, CompletionRequest, CompletionResponse, Logprobs, to_json
+from davy.network.receipts import Served, make_receipt, response_digest
+from davy.network.signed import Caller
+from davy.protocol.chain import ModelRecord, Neuron, ServedModel
+from davy.protocol.manifest import Identity, Manifest
+from davy.protocol.receipt import EMPTY_BRAKE_HEAD, Anchor, Outcome
+from davy.protocol.words import KeyRole
+from davy.tasks.answer import Answer, read_tokens
+from davy.tasks.identity import Calibration
+from davy.tasks.shape import LISTED
+from davy.validators.identity import IdentityEvidence, Known
+from davy.validators.organic import LONGEST_PROMPT, WAITING, OrganicEvidence
+from tests.twins import MemoryStore, SeededKeys
+
+CHAIN = bytes(range(32))
+MODEL = b"m" * 32
+SINCE = 7
+CALIBRATION = Calibration("m", "00" * 32, "float32", 0.01, 0.005, 0.0, 0.0, ())
+HONEST, CHEAT = SeededKeys(1), SeededKeys(2)
+ASKED = CompletionRequest(
+    MODEL.hex(), "prompt", max_tokens=1, temperature=0.0, logprobs=LISTED, return_tokens_as_token_ids=True
+)
+
+
+class Vocabulary:
+    size = 4
+
+    def bytes_of(self, ids: Sequence[int]) -> bytes:
+        return b"".join(b"abcd"[i : i + 1] for i in ids)
+
+
+def read(asked: CompletionRequest, r: CompletionResponse) -> Answer:
+    return read_tokens(r, asked, Vocabulary())  # pyright: ignore[reportArgumentType] - of a vocabulary it needs no more
+
+
+class Files:
+    """Probability 1/2, 1/4, 1/8, 1/8 after any prompt but one that it cannot take."""
+
+    def log_probabilities(self, prompts: Sequence[str], continuations: Sequence[Sequence[int]]) -> list[np.ndarray]:
+        if "poison" in prompts:
+            raise RuntimeError("beyond the context")
+        return [np.log(np.array([[0.5, 0.25, 0.125, 0.125]])) for _ in prompts]
+
+
+def neuron(keys: SeededKeys, *, registered_at: int = 3, model: bytes = MODEL) -> Neuron:
+    served = (ServedModel(model, Identity.FILES, SINCE),)
+    hotkey = keys.public(KeyRole.HOTKEY)
+    return Neuron(1, hotkey, b"c" * 32, registered_at, 0, 0, False, True, 0, 0, 0, 0, 0, 0, 0, (), served)
+
+
+_number = iter(range(10**6))
+
+
+def exchange(
+    keys: SeededKeys,
+    *,
+    shift: float = 0.0,
+    text: str = "a",
+    asked: CompletionRequest = ASKED,
+    height: int = SINCE,
+    model: bytes = MODEL,
+    outcome: Outcome = Outcome.DONE,
+) -> Exchange:
+    top = {f"token_id:{i}": math.log(p) - shift for i, p in enumerate((0.5, 0.25))}
+    log = Logprobs(["token_id:0"], [top["token_id:0"]], [top], [0])
+    answer = to_json(CompletionResponse("cmpl", 1, "m", [Choice(0, text, log, "length")]))
+    caller = Caller(b"g" * 32, next(_number).to_bytes(32), Anchor(height, bytes(32)), EMPTY_BRAKE_HEAD, 1)
+    served = Served(response_digest(answer), model, Identity.FILES, EMPTY_BRAKE_HEAD, 1, 1, outcome, 1)
+    request = to_json(asked)
+    return Exchange(1, request, False, (answer,), make_receipt(keys, CHAIN, caller, request, served))
+
+
+class Bench:
+    """An evidence with its store, and the store where a gateway puts exchanges."""
+
+    def __init__(self, *, at_hand: bool = True, store: MemoryStore | None = None) -> None:
+        async def registered(model_id: bytes) -> ModelRecord | None:
+            return ModelRecord(Manifest(1, "m", (), "safetensors", b"", "x"), b"c" * 32, 1, 1)
+
+        async def library(record: ModelRecord) -> Known | None:
+            return Known(Files(), CALIBRATION) if at_hand else None
+
+        self.store, self.gateway = store or MemoryStore(), MemoryStore()
+        identity = IdentityEvidence(registered, library)
+        self.evidence = OrganicEvidence(identity, [Exchanges(self.gateway)], read, CHAIN, self.store)
+
+    def judge(self, miners: Sequence[Neuron], *exchanges: Exchange, rounds: int = 8) -> dict[bytes, float]:
+        async def story() -> None:
+            for at in range(0, len(exchanges), 16):
+                await Exchanges(self.gateway).add(tuple(exchanges[at : at + 16]))
+            for _ in range(rounds):
+                await self.evidence.prepare(miners)
+                self.evidence.observe(miners, [])
+            await self.evidence.prepare(miners)
+
+        anyio.run(story)
+        return dict(self.evidence.factors(miners, {}))
+
+
+def test_who_gives_users_another_model_earns_nothing_and_the_honest_one_is_not_named() -> None:
+    honest, cheat = neuron(HONEST), neuron(CHEAT)
+    bench = Bench()
+    found = bench.judge(
+        [honest, cheat],
+        *(exchange(HONEST) for _ in range(10)),
+        *(exchange(CHEAT) for _ in range(4)),
+        *(exchange(CHEAT, shift=0.05) for _ in range(2)),
+    )
+    assert found == {cheat.hotkey: 0.0}
+    assert "users" in bench.evidence.reason(cheat)
+    assert bench.evidence.reason(honest) == ""
+
+
+def test_one_alarm_is_chance() -> None:
+    assert Bench().judge([neuron(CHEAT)], exchange(CHEAT, shift=0.05)) == {}
+
+
+def test_one_exchange_told_twice_counts_once() -> None:
+    e = exchange(CHEAT, shift=0.05)
+    assert Bench().judge([neuron(CHEAT)], e, e, e) == {}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"height": SINCE - 1},  # before this model was served
+        {"model": b"n" * 32},
+        {"outcome": Outcome.CANCELLED},
+        {"asked": replace(ASKED, temperature=0.5)},
+        {"asked": replace(ASKED, logprobs=None)},
+        {"asked": replace(ASKED, return_tokens_as_token_ids=False)},
+        {"asked": replace(ASKED, model="m")},
+        {"asked": replace(ASKED, prompt="p" * (LONGEST_PROMPT + 1))},
+        {"asked": replace(ASKED, prompt="poison")},
+    ],
+)
+def test_what_is_not_determined_by_the_files_accuses_nobody(changes: dict[str, Any]) -> None:
+    exchanges = [exchange(CHEAT, shift=0.05, **changes) for _ in range(4)]
+    assert Bench().judge([neuron(CHEAT)], *exchanges) == {}
+
+
+def test_text_that_is_not_the_reported_tokens_is_an_alarm() -> None:
+    cheat = neuron(CHEAT)
+    assert Bench().judge([cheat], *(exchange(CHEAT, text="b") for _ in range(2))) == {cheat.hotkey: 0.0}
+
+
+def test_another_signers_word_accuses_nobody() -> None:
+    forged = [replace(exchange(CHEAT, shift=0.05), receipt=exchange(HONEST).receipt) for _ in range(4)]
+    assert Bench().judge([neuron(CHEAT), neuron(HONEST)], *forged) == {}
+
+
+def test_a_model_that_is_not_at_hand_is_not_judged() -> None:
+    assert Bench(at_hand=False).judge([neuron(CHEAT)], *(exchange(CHEAT, shift=0.05) for _ in range(4))) == {}
+
+
+def test_a_restart_acquits_nobody_and_a_new_registration_begins_without_a_past() -> None:
+    cheat, first = neuron(CHEAT), Bench()
+    first.judge([cheat], *(exchange(CHEAT, shift=0.05) for _ in range(2)))
+    again = Bench(store=first.store.copy())
+    assert again.judge([cheat]) == {cheat.hotkey: 0.0}
+    assert Bench(store=first.store.copy()).judge([neuron(CHEAT, registered_at=9)]) == {}
+    assert Bench(store=first.store.copy()).judge([neuron(CHEAT, model=b"n" * 32)]) == {}
+
+
+def test_alarms_leave_with_the_window() -> None:
+    cheat = neuron(CHEAT)
+    bench = Bench()
+    assert bench.judge([cheat], *(exchange(CHEAT, shift=0.05) for _ in range(2))) == {cheat.hotkey: 0.0}
+    for _ in range(2):
+        assert len(bench.judge([cheat], *(exchange(CHEAT) for _ in range(WAITING)), rounds=7)) in (0, 1)
+    assert bench.judge([cheat], *(exchange(CHEAT) for _ in range(WAITING))) == {}
