@@ -23,7 +23,7 @@ import msgspec
 
 from davy.miners.admission import NOBODY, Admission, Crowded
 from davy.miners.answer import Answer
-from davy.miners.backend import Backend, Piece, SeesCaller, Tally
+from davy.miners.backend import Backend, Piece, Tally
 from davy.miners.chain_view import ChainView
 from davy.miners.serving import Serving
 from davy.network.error_responses import error_response, internal_error
@@ -188,11 +188,7 @@ class MinerHandler:
         if asked.seed is None:
             # From the request itself, so that every answer can be made again from its request.
             asked = msgspec.structs.replace(asked, seed=int.from_bytes(caller.request_id[:8]) >> 1)
-        backend = serving.backend
-        if isinstance(backend, SeesCaller):
-            generation = backend.generate_for(caller.hotkey, asked, lambda: self._interrupted)
-        else:
-            generation = backend.generate(asked, lambda: self._interrupted)
+        generation = serving.generate(caller.hotkey, asked, lambda: self._interrupted)
         name = f"cmpl-{caller.request_id.hex()[:32]}"
         answer = Answer(asked, id=name, created=now // 1000, model=serving.model_id.hex())
         return Job(caller, request.body, asked, serving, generation, answer)

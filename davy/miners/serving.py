@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Generator
+from contextlib import AbstractAsyncContextManager, contextmanager
 
 import anyio
 
-from davy.miners.backend import Backend, identity_of
+from davy.miners.backend import Backend, Piece, SeesCaller, Stopped, Tally, identity_of
+from davy.network.openai import CompletionRequest
 from davy.protocol.errors import Busy
 from davy.protocol.manifest import model_id
+from davy.protocol.words import Hotkey
 
 
 class Serving:
@@ -20,9 +22,18 @@ class Serving:
         self.manifest = backend.manifest()
         self.model_id = model_id(self.manifest)
         self.identity = identity_of(self.manifest)
+        self._for_caller = backend if isinstance(backend, SeesCaller) else None
         self.active = 0
         self._closed = False
         self._left = anyio.Event()
+
+    def generate(
+        self, caller: Hotkey, request: CompletionRequest, stopped: Stopped
+    ) -> AbstractAsyncContextManager[AsyncIterator[Piece | Tally]]:
+        """Return the backend's generation for a caller; see `Backend.generate`."""
+        if self._for_caller is not None:
+            return self._for_caller.generate_for(caller, request, stopped)
+        return self.backend.generate(request, stopped)
 
     @contextmanager
     def use(self) -> Generator[None]:

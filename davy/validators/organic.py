@@ -125,11 +125,10 @@ class OrganicEvidence:
         self._forget(set(faces.values()))
         if self._changed:
             await self._persist()
-        since = {n.hotkey: n.model[0].since for n in miners if n.model}
         for i, source in enumerate(self._sources):
             self._after[i], found = await source.after(self._after[i])
             for exchange in found:
-                self._consider(exchange, faces, since)
+                self._consider(exchange, faces)
 
     def observe(self, miners: Sequence[Neuron], round: Sequence[Round]) -> None:
         """Run some users' answers of each miner again, those of one model together."""
@@ -166,7 +165,7 @@ class OrganicEvidence:
             return Verdict.UNKNOWN
         return verdict(list(self._gaps.get(face, ())), known.calibration)
 
-    def _consider(self, e: Exchange, faces: Mapping[Hotkey, Face], since: Mapping[Hotkey, Height]) -> None:
+    def _consider(self, e: Exchange, faces: Mapping[Hotkey, Face]) -> None:
         if e.receipt in self._seen:
             return
         self._seen[e.receipt] = None
@@ -175,7 +174,7 @@ class OrganicEvidence:
         try:
             receipt, asked = open_exchange(e, self._chain)
             face = faces.get(receipt.miner)
-            if face is None or not counts(receipt, asked, face, since[receipt.miner]):
+            if face is None or not counts(receipt, asked, face):
                 return
             response = joined_chunks(list(map(parse_response, e.answer))) if e.streamed else parse_response(e.answer[0])
         except Refused as error:
@@ -234,13 +233,16 @@ def face_of(n: Neuron) -> Face | None:
     return Face(Seat(n.hotkey, n.registered_at), n.model[0].model_id) if n.model else None
 
 
-def counts(receipt: Receipt, asked: CompletionRequest, face: Face, since: Height) -> bool:
-    """Whether an exchange says something of this face: its model, finished, not older, and determined by the files."""
+def counts(receipt: Receipt, asked: CompletionRequest, face: Face) -> bool:
+    """Whether an exchange says something of this face: its model, finished, not older, and determined by the files.
+
+    How long the model has been served does not enter: who says `serve` again must not be rid of what it signed before.
+    """
     return (
         receipt.model_id == face.model_id
         and asked.model == face.model_id.hex()
         and receipt.outcome is Outcome.DONE
-        and receipt.anchor.height >= max(since, face.seat.registered_at)
+        and receipt.anchor.height >= face.seat.registered_at
         and asked.temperature == 0
         and asked.logprobs == LISTED
         and asked.return_tokens_as_token_ids

@@ -1,7 +1,7 @@
 """One miner, a validator that examines it, and a gateway under the same hotkey: what crosses the wire, in virtual time.
 
-The challenges are made, timed, signed and sent by the validator's own code, the users' requests by the client that a
-gateway has; the miner notes every request it receives. A computation of the examiner takes `THINKS_S` seconds here,
+The challenges are made, timed, signed and sent by the validator's own code, the users' requests by the gateway's; the
+miner notes every request it receives, and answers. A computation of the examiner takes `THINKS_S` seconds here,
 as a model that is run again does on a shared machine.
 """
 
@@ -20,17 +20,33 @@ import trio
 from trio._core import _run
 from trio.testing import MockClock
 
+from davy.gateway.directory import Directory
+from davy.gateway.gateway import Gateway
+from davy.gateway.guarding import NoBrake
+from davy.gateway.relay import Means as GatewayMeans
+from davy.gateway.sampling import Sample
+from davy.network.events import DONE, data_frame
 from davy.network.memory import MemoryNetwork
-from davy.network.openai import CompletionRequest, to_json
-from davy.network.signed_client import Question, SignedClient
+from davy.network.openai import Choice, CompletionRequest, CompletionResponse, Logprobs, parse_request, to_json
+from davy.network.receipts import Served, StreamDigest, make_receipt, receipt_frame, receipt_header, response_digest
+from davy.network.signed import Caller, read_request, request_id
+from davy.network.signed_client import SignedClient
 from davy.protocol.chain import Head, Metagraph, Neuron, ServedModel, SubnetInfo
 from davy.protocol.limits import hyperparameters
 from davy.protocol.manifest import Identity
-from davy.protocol.ports import IncomingStream, LedgerClient, Response, SignedRequest, Transport
-from davy.protocol.receipt import EMPTY_BRAKE_HEAD, Anchor
+from davy.protocol.ports import (
+    IncomingStream,
+    LedgerClient,
+    Response,
+    SendFrame,
+    SignedRequest,
+    StreamReply,
+    Transport,
+)
+from davy.protocol.receipt import EMPTY_BRAKE_HEAD, Outcome
 from davy.protocol.transaction import Endpoint
 from davy.protocol.words import KeyRole
-from davy.tasks.shape import outgoing
+from davy.tasks.shape import Shapes
 from davy.tasks.task import Corpus, Generator, Task
 from davy.validators.challenger import Challenger
 from davy.validators.examiner import Examiner, Means, Pace
@@ -39,6 +55,8 @@ from tests.twins import LoopClock, MemoryStore, SeededEntropy, SeededKeys
 CHAIN: Final = b"\x0c" * 32
 MODEL: Final = bytes(range(32))
 MINER: Final = Endpoint("miner", 9000, b"\x0f" * 32, b"")
+LOGS: Final = Logprobs(["token_id:0"], [-0.1], [{"token_id:0": -0.1}], [0])
+ANSWER: Final = CompletionResponse("cmpl", 1, MODEL.hex(), [Choice(0, "a", LOGS, "length")])
 BLOCK_S: Final = 1.0
 THINKS_S: Final = 2.0
 PACE: Final = Pace(challenges=48)
@@ -90,7 +108,12 @@ class _Stage:
         self._challenges: set[str] = set()
         self._seen: list[Seen] = []
         transport = self._net.transport("validator")
-        self._users = SignedClient(self._keys, CHAIN, transport, self._clock, self._entropy)
+        users = SignedClient(self._keys, CHAIN, transport, self._clock, self._entropy)
+        self._directory = Directory(self._keys.public(KeyRole.HOTKEY), _unregistered)
+        shapes = getattr(task, "shapes", Shapes())
+        seeded = random.Random(scene.seed)
+        means = GatewayMeans(users, self._clock, self._directory, NoBrake(), seeded, shapes, Sample(seeded))
+        self._gateway = Gateway(means)
         marked = _Marked(transport, self._challenges, scene.change_sent)
         challenger = Challenger(self._keys, CHAIN, marked, self._clock, self._entropy, self._head)
         ledger = cast("LedgerClient", self)  # of a ledger the examiner needs the metagraph alone
@@ -99,8 +122,10 @@ class _Stage:
         self._examiner = Examiner([1], self._keys.public(KeyRole.HOTKEY), means, scene.pace)
 
     async def run(self) -> list[Seen]:
+        self._directory.see(self._head, self._clock.now())
+        await self._directory.update([await self.metagraph(1)])
         with anyio.move_on_after(self._scene.seconds):
-            async with anyio.create_task_group() as tasks:
+            async with self._gateway.opened(), anyio.create_task_group() as tasks:
                 tasks.start_soon(self._blocks)
                 tasks.start_soon(self._use)
                 await anyio.sleep(60)  # a gateway has traffic before its validator borrows its looks
@@ -108,12 +133,29 @@ class _Stage:
         first = next(i for i, s in enumerate(self._seen) if s.is_challenge)
         return self._seen[first:]
 
-    async def handle(self, request: SignedRequest) -> Response:
+    async def handle(self, request: SignedRequest) -> Response | StreamReply:
         """The miner: notes, and takes its time."""
         mark = dict(request.headers)["signature"]
         self._seen.append(Seen(self._clock.now(), self._head.height, request, mark in self._challenges))
         await anyio.sleep(random.Random(mark).uniform(0.05, 0.4))
-        return Response(200, (("content-type", "application/json"),), b"{}")
+        body = to_json(ANSWER)
+        if not parse_request(request.body).stream:
+            return Response(200, (receipt_header(self._receipt(request, response_digest(body))),), body)
+
+        async def pump(send: SendFrame) -> None:
+            said = StreamDigest()
+            said.add_payload(body)
+            await send(data_frame(body))
+            await send(receipt_frame(self._receipt(request, said.value())))
+            await send(data_frame(DONE))
+
+        return StreamReply(200, (), pump)
+
+    def _receipt(self, request: SignedRequest, body: bytes) -> bytes:
+        claim = read_request(request)
+        caller = Caller(claim.hotkey, request_id(request), claim.anchor, claim.brake_head, claim.created * 1000)
+        served = Served(body, MODEL, Identity.FILES, EMPTY_BRAKE_HEAD, 1, 1, Outcome.DONE, self._clock.now())
+        return make_receipt(self._miner, CHAIN, caller, request.body, served)
 
     async def metagraph(self, netuid: int, at: int | None = None) -> Metagraph:
         """What the examiner asks the ledger."""
@@ -128,6 +170,7 @@ class _Stage:
             await anyio.sleep(BLOCK_S)
             self._head = _head(self._head.height + 1, self._clock.now())
             self._examiner.see(self._head)
+            self._directory.see(self._head, self._clock.now())
 
     async def _use(self) -> None:
         async with anyio.create_task_group() as tasks:
@@ -136,16 +179,12 @@ class _Stage:
                 tasks.start_soon(self._forward, self._wish())
 
     async def _forward(self, wish: CompletionRequest) -> None:
-        """What a gateway does with a user's request."""
-        request = outgoing(msgspec.structs.replace(wish, model=MODEL.hex()))
-        shapes = getattr(self._task, "shapes", None)
-        if shapes is not None:
-            shapes.observe(request)
-        anchor = Anchor(self._head.height, self._head.hash)
-        own = self._miner.public(KeyRole.HOTKEY)
-        q = Question(MINER, own, "/v1/completions", to_json(request), anchor, EMPTY_BRAKE_HEAD)
-        with anyio.move_on_after(60):
-            await self._users.call(q, deadline=self._clock.now() + 60_000)
+        """A user asks the gateway, and reads what comes."""
+        body = to_json(msgspec.structs.replace(wish, model=MODEL.hex()))
+        answer = await self._gateway.handle(SignedRequest("POST", "/v1/completions", (), body))
+        assert answer.status == 200, answer
+        if isinstance(answer, StreamReply):
+            await answer.pump(_read)
 
     def _wish(self) -> CompletionRequest:
         """A user of one of three kinds: completing a line, writing a paragraph, or an application with its own ways."""
@@ -194,6 +233,14 @@ class _Changed:
 
     def request(self, c: Any) -> CompletionRequest:
         return self._change(self._task.request(c))
+
+
+async def _unregistered(_: bytes) -> None:
+    """No model's name is known here: users ask by id."""
+
+
+async def _read(_: bytes) -> None:
+    """A user who looks at nothing."""
 
 
 async def _thinks(work: Callable[[], Any]) -> Any:
