@@ -33,7 +33,8 @@ class Market(NamedTuple):
 def blocks(language: str) -> list[str]:
     """The page's code blocks of one language; '' is what is typed into a shell."""
     text = (ROOT / "docs" / "ask.md").read_text()
-    return [b.strip() for b in re.findall(rf"^```{language}\n(.*?)```", text, re.MULTILINE | re.DOTALL)]
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [block.strip() for name, block in found if name == language]
 
 
 def call(url: str, body: dict[str, Any] | None = None, **headers: str) -> tuple[int, dict[str, str], bytes]:
