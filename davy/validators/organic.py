@@ -44,7 +44,7 @@ _log = logging.getLogger(__name__)
 A_ROUND: Final = 2
 """Users' answers of a miner that are run again in one round."""
 WAITING: Final = 16
-"""Exchanges of a miner that wait to be run again; the oldest goes."""
+"""Exchanges of a miner that wait to be run again, the newest first; the oldest goes."""
 LONGEST_PROMPT: Final = 4_096
 """Bytes; a longer prompt is not run again, as none so long is a challenge."""
 POSITIONS: Final = 32
@@ -137,7 +137,7 @@ class OrganicEvidence:
             if self._identity.known(face.model_id) is None:
                 waiting.clear()  # its files are not at hand: nothing can be said
             for _ in range(min(A_ROUND, len(waiting))):
-                w = waiting.popleft()
+                w = waiting.pop()  # the newest: who turns on its users is seen at once
                 try:
                     answer = self._read(w.asked, w.response)
                 except BadAnswer as e:

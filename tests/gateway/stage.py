@@ -24,7 +24,7 @@ from davy.network.memory import MemoryNetwork, no_delay
 from davy.network.signed import RequestVerifier
 from davy.network.signed_client import SignedClient
 from davy.protocol.chain import ModelRecord, Neuron, ServedModel
-from davy.protocol.manifest import Identity, Manifest, model_id
+from davy.protocol.manifest import Identity, Manifest, ModelClass, model_id
 from davy.protocol.ports import Handler, Response, SignedRequest, StreamReply
 from davy.protocol.transaction import Endpoint
 from davy.protocol.words import TOKEN, KeyRole, ModelId
@@ -136,4 +136,4 @@ async def stage(
 
 
 def _record(m: Manifest) -> ModelRecord:
-    return ModelRecord(m, b"c" * 32, 1, 1)
+    return ModelRecord(m, b"c" * 32, 1, 1, (), ModelClass.ORDINARY, 1)

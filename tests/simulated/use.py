@@ -64,7 +64,7 @@ class Files:
     def _after(self, text: str) -> np.ndarray:
         row = np.full(256, -np.inf)
         row[[ord(letter) for letter in LETTERS]] = np.log(
-            self._knowledge * next_letter(text) + (1 - self._knowledge) / 16
+            self._knowledge * np.array(next_letter(text)) + (1 - self._knowledge) / 16
         )
         return row
 

@@ -16,7 +16,7 @@ from davy.network.openai import Choice, CompletionRequest, CompletionResponse, L
 from davy.network.receipts import Served, make_receipt, response_digest
 from davy.network.signed import Caller
 from davy.protocol.chain import ModelRecord, Neuron, ServedModel
-from davy.protocol.manifest import Identity, Manifest
+from davy.protocol.manifest import Identity, Manifest, ModelClass
 from davy.protocol.receipt import EMPTY_BRAKE_HEAD, Anchor, Outcome
 from davy.protocol.words import KeyRole
 from davy.tasks.answer import Answer, read_tokens
@@ -27,6 +27,7 @@ from davy.validators.organic import LONGEST_PROMPT, WAITING, OrganicEvidence
 from tests.twins import MemoryStore, SeededKeys
 
 CHAIN = bytes(range(32))
+MANIFEST = Manifest(1, "m", (), "safetensors", b"", "x")
 MODEL = b"m" * 32
 REGISTERED = 7
 SINCE = 90
@@ -90,7 +91,7 @@ class Bench:
 
     def __init__(self, *, at_hand: bool = True, store: MemoryStore | None = None) -> None:
         async def registered(model_id: bytes) -> ModelRecord | None:
-            return ModelRecord(Manifest(1, "m", (), "safetensors", b"", "x"), b"c" * 32, 1, 1)
+            return ModelRecord(MANIFEST, b"c" * 32, 1, 1, (), ModelClass.ORDINARY, 1)
 
         async def library(record: ModelRecord) -> Known | None:
             return Known(Files(), CALIBRATION) if at_hand else None
