@@ -101,6 +101,14 @@ MISTAKES = {
     "half a model id": Mistake("model show abcd", ("64 hex digits", "davy status")),
     # validators
     "an unregistered validator": Mistake("validator", ("no UID on subnet 1", "davy register --netuid 1")),
+    "exchanges of no home": Mistake("validator --home member --exchanges nowhere", ("no home of davy",)),
+    # gateways
+    "an unregistered gateway": Mistake("gateway", ("no UID on subnet 1", "davy register --netuid 1")),
+    "a gateway open to others": Mistake("gateway --home member --host 0.0.0.0", ("DAVY_GATEWAY_KEY", "stake")),
+    "a validator's gateway open to others": Mistake(
+        "validator --home member --gateway 0 --gateway-host ::", ("DAVY_GATEWAY_KEY", "stake")
+    ),
+    "a gateway's busy port": Mistake("gateway --home member --port BUSY", ("BUSY", "choose another")),
     "no corpus": Mistake("validator --home member --corpus nowhere", ("no folder nowhere", "name one")),
     "an empty corpus": Mistake("validator --home member --corpus empty", ("no .txt", "with text")),
     "no library": Mistake("validator --home member --library nowhere", ("no folder nowhere", "name one")),
