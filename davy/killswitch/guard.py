@@ -23,7 +23,8 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Annotated, Final, NamedTuple, Self
 
@@ -32,17 +33,18 @@ from msgspec import Meta
 
 from davy.killswitch.brake import BrakeState, head, heartbeat, record, take
 from davy.killswitch.clocks import Clocks
+from davy.killswitch.roster import FOREVER
 from davy.killswitch.scope import Subject, covers
-from davy.killswitch.verdict import Halted, Lapsed, Permitted, Stale, verdict
+from davy.killswitch.verdict import Cause, Halted, Lapsed, Permitted, Stale, verdict
 from davy.protocol.attestation import Attestation, SignedAttestation
 from davy.protocol.chain import Head
 from davy.protocol.encoding import Wire, decode, encode
 from davy.protocol.errors import Busy, DavyError, ModelHalted, Refused, StoreFailed
 from davy.protocol.limits import MAX_SERVED_MODELS
-from davy.protocol.order import Drill, Extend, Halt, OrderId, Raise, Target, VerifiedOrder, open_order, order_id
+from davy.protocol.order import Drill, Extend, Halt, Heartbeat, OrderId, Raise, Target, VerifiedOrder
 from davy.protocol.ports import Clock, KeyStore, Store
 from davy.protocol.signing import Domain
-from davy.protocol.words import ChainId, Digest, Height, Hotkey, KeyRole, UnixMillis
+from davy.protocol.words import ChainId, Digest, Height, Hotkey, KeyRole, ModelId, UnixMillis
 
 _log = logging.getLogger(__name__)
 
@@ -55,6 +57,8 @@ _MAX_ATTESTED: Final = 1_024
 _INDEX: Final = b"brake/index"
 _ORDER: Final = b"brake/order/"
 _MAX_INDEX_BYTES: Final = 16 * 1024 * 1024
+_ACT_UNSAVED: Final = (Halt, Extend, Raise, Drill, Heartbeat)
+"""Orders that permit nothing, and so are obeyed on a full disk."""
 
 
 class Recorded(Wire):
@@ -68,6 +72,7 @@ class Index(Wire):
     """What a guard keeps beside the orders themselves: which there are, and marks that only rise."""
 
     version: Annotated[int, Meta(ge=1, le=1)]
+    chain: ChainId
     orders: tuple[OrderId, ...]
     recorded: tuple[Recorded, ...]
     own: UnixMillis
@@ -96,12 +101,12 @@ class _View(NamedTuple):
 
 @dataclass
 class _Obeyed:
-    """An order, and what it ended."""
+    """What an order ended, and what of it still goes on."""
 
-    order: VerifiedOrder
     received: UnixMillis
-    subjects: Sequence[Subject]
-    broken: list[Running] = field(default_factory=list["Running"])
+    models: tuple[ModelId, ...]
+    streams: int
+    ending: list[Running]
     signed: bytes = b""
 
 
@@ -127,6 +132,7 @@ class Running:
         self._guard = guard
         self._scope = anyio.CancelScope()
         self._halt: DavyError | None = None
+        self.cancelled = False
 
     def stopped(self) -> bool:
         """Whether no more may be made; ask before each token, from any thread, before entering too."""
@@ -138,7 +144,8 @@ class Running:
         return self._halt is not None
 
     def cancel(self) -> None:
-        """End it; in the event loop's thread, once `stopped`."""
+        """End it; for the guard, in the event loop's thread, once `stopped`."""
+        self.cancelled = True
         self._scope.cancel()
 
     async def __aenter__(self) -> Self:
@@ -179,11 +186,12 @@ class Guard:
     ) -> None:
         self._keys, self._clock, self._store, self._sources = keys, clock, store, sources
         self._view = _View((first,), None, None, {})
+        self._head = head(first)
         self._own: UnixMillis = 0
         self._height: Height = 0
         self._pulled: set[Hotkey] = set()
         self._open = first.first is None
-        self._runs: set[Running] = set()
+        self._runs: dict[Running, None] = {}
         self._obeyed: OrderedDict[OrderId, _Obeyed] = OrderedDict()
         self._on_disk: dict[OrderId, bytes] = {}
         self._saving = anyio.Lock()
@@ -206,17 +214,19 @@ class Guard:
         try:
             index = decode(raw, Index, limit=_MAX_INDEX_BYTES)
         except Refused as e:
-            raise StoreFailed(f"the brake's index on this disk cannot be read ({e}); restore it, or delete it") from None
+            raise StoreFailed(f"the brake's index in the store cannot be read ({e}); restore the store") from None
+        if index.chain != self.chain:
+            return
         found = {i: await self._store.get(_ORDER + i) for i in index.orders}
         self._on_disk = {i: order for i, order in found.items() if order}
         taken = take(self.state, self._on_disk.values())
         if len(taken.state.orders) < len(index.orders):
             # What is missing was there once; the pull at boot brings it back, and nothing is permitted before.
-            _log.error("%d orders of the brake are lost on this disk", len(index.orders) - len(taken.state.orders))
-        state = record(taken.state, {r.id: r.time for r in index.recorded})
+            _log.error("%d orders of the brake are missing", len(index.orders) - len(taken.state.orders))
+        state = _recorded(taken.state, {r.id: r.time for r in index.recorded})
         self._own = index.own
         self._height = index.height
-        self._view = _View((state,), index.block if index.height else None, None, {})
+        self._look_at(_View((state,), index.block if index.height else None, None, {}))
 
     async def run(self) -> None:
         """Notice what ends by time alone, and keep the marks on disk; until cancelled."""
@@ -245,7 +255,7 @@ class Guard:
     @property
     def head(self) -> Digest:
         """Of the newest state: what requests and receipts carry."""
-        return head(self.state)
+        return self._head
 
     @property
     def is_open(self) -> bool:
@@ -297,34 +307,207 @@ class Guard:
             raise error
         return await self.attestation(received.orders[0])
 
-    async def receive_all(
-        self, raws: Iterable[bytes], recorded: Mapping[OrderId, UnixMillis] | None = None
-    ) -> Received:
-        """Take orders in, in any sequence: what they stop is being stopped when this returns, and is persisted.
+    async def receive_all(self, raws: Iterable[bytes], recorded: Mapping[bytes, UnixMillis] | None = None) -> Received:
+        """Take orders in, in any sequence. When this returns, what they stop is being stopped, and they are persisted.
+
+        What stops is in force even where it cannot be persisted; what permits is then among the refused.
 
         Parameters
         ----------
         recorded
-            Block times of orders that stand on the ledger.
+            Block times of those that stand on the ledger, by their bytes.
         """
-        ...
+        now = self.now()
+        taken = take(self.state, raws)
+        times = recorded or {}
+        state = _recorded(taken.state, {v.id: times[v.raw] for v in taken.orders if v.raw in times})
+        view = self._view
+        beats = [b for v in taken.orders if (b := heartbeat(state, v, now)) is not None]
+        beat = max((*beats, *([] if view.beat is None else [view.beat])), default=None)
+        if state is not view.held[-1] or beat != view.beat:
+            held = view.held if state is view.held[-1] else (*view.held, state)
+            self._look_at(view._replace(held=held, beat=beat))
+        broken = self._enforce()
+        for v in taken.orders:
+            if v.id not in self._obeyed:
+                self._obey(v, now, broken)
+        refused: list[tuple[bytes, DavyError]] = list(taken.refused)
+        if len(self._view.held) > 1:
+            try:
+                await self._save()
+            except StoreFailed as e:
+                refused += [(v.raw, e) for v in taken.orders if not isinstance(v.order.action, _ACT_UNSAVED)]
+        unsaved = {raw for raw, _ in refused}
+        return Received(tuple(v for v in taken.orders if v.raw not in unsaved), tuple(refused))
 
     async def attestation(self, order: VerifiedOrder) -> bytes:
-        """Wait until all that an order stopped has ended; return a signed attestation of it."""
-        ...
+        """Wait until all that an order stopped has ended; return the signed attestation (of `SignedAttestation`)."""
+        obeyed = self._obeyed.get(order.id) or self._obey(order, self.now(), [])
+        for run in obeyed.ending:
+            await run.ended.wait()
+        if not obeyed.signed:
+            a = Attestation(
+                version=1,
+                chain=self.chain,
+                order=order.id,
+                node=self._keys.public(KeyRole.HOTKEY),
+                received=obeyed.received,
+                stopped=max((run.ended_at for run in obeyed.ending), default=obeyed.received),
+                head=self.head,
+                models=obeyed.models,
+                streams=obeyed.streams,
+            )
+            body = encode(a)
+            signature = self._keys.sign(KeyRole.HOTKEY, Domain.ATTESTATION, body)
+            obeyed.signed = encode(SignedAttestation(1, body, signature))
+            obeyed.ending.clear()
+        return obeyed.signed
 
-    async def at_block(self, block: Head, orders: Iterable[bytes], recorded: Mapping[OrderId, UnixMillis]) -> None:
-        """Take in what a verified ledger says of the brake after a block.
+    async def at_block(self, block: Head, orders: Iterable[tuple[bytes, UnixMillis]]) -> None:
+        """Take in what a verified ledger says of the brake after a block: all orders, each with its own block's time.
 
-        The block's time counts, and so does its word for the start, only now: whoever has seen a block has seen the
-        orders in it.
+        Only then does the block count, as time and as a pull: who has seen a block has seen the orders in it.
         """
-        ...
+        known = {v.raw: v.id for v in self.state.orders.values()}
+        told = self.state.recorded
+        news = {raw: t for raw, t in orders if raw not in known or told.get(known[raw]) != t}
+        if news:
+            await self.receive_all(news, news)
+        view = self._view
+        if view.block is None or block.time > view.block:
+            self._look_at(view._replace(block=block.time))
+        if block.height < self._height:
+            _log.warning(
+                "the ledger stands at %d, and this node has seen %d; it does not count", block.height, self._height
+            )
+            return
+        self._height = block.height
+        self._open_up("the ledger")
+        self._enforce()
 
     def pulled(self, source: Hotkey) -> None:
-        """Note that all orders of another node were taken in."""
-        ...
+        """Note that everything another node knows was taken in."""
+        self._pulled.add(source)
+        if len(self._pulled) >= self._sources:
+            self._open_up(f"{len(self._pulled)} nodes")
 
     async def change(self) -> None:
         """Wait for the next change: an order, a block, the end of the boot pull."""
         await self._changed.wait()
+
+    async def until_permitted(self, subject: Subject) -> None:
+        """Wait until something may be done; time alone ends a halt, too."""
+        while True:
+            try:
+                self.permit(subject)
+            except (ModelHalted, Busy):
+                await self._clock.sleep_until(self._clock.now() + _TICK_MS)
+            else:
+                return
+
+    def began(self, run: Running) -> None:
+        self._runs[run] = None
+
+    def left(self, run: Running) -> None:
+        self._runs.pop(run, None)
+        run.ended_at = self.now()
+        run.ended.set()
+
+    def _open_up(self, by: str) -> None:
+        if not self._open:
+            _log.info("the brake's state was pulled from %s: %d orders", by, len(self.state.orders))
+            self._open = True
+            self._look_at(self._view)
+
+    def _look_at(self, view: _View) -> None:
+        if view.held[-1] is not self.state:
+            self._head = head(view.held[-1])
+        self._view = view._replace(until={})
+        self._changed.set()
+        self._changed = anyio.Event()
+
+    def _judge(self, x: Subject, view: _View, now: UnixMillis) -> None:
+        if not self._open:
+            raise Busy("this node has not yet pulled the state of the brake; ask again in a moment")
+        at = Clocks(now, view.block, view.beat)
+        until = FOREVER
+        for state in reversed(view.held):
+            v = verdict(state, x, at)
+            if not isinstance(v, Permitted):
+                raise _told(v)
+            until = min(until, v.until)
+        if len(view.until) < _MAX_CACHED:
+            view.until[x] = until
+
+    def _enforce(self) -> list[Running]:
+        """Cancel what may not go on; return what was not cancelled before."""
+        broken = [run for run in self._runs if run.stopped() and not run.cancelled]
+        for run in broken:
+            run.cancel()
+        return broken
+
+    def _obey(self, v: VerifiedOrder, now: UnixMillis, broken: Sequence[Running]) -> _Obeyed:
+        target = self._target(v)
+        covered = [] if target is None else [run for run in self._runs if run.cancelled and covers(target, run.subject)]
+        models = {x.model.id for x in self.serving if x.model and target is not None and covers(target, x)}
+        obeyed = _Obeyed(now, tuple(sorted(models))[:MAX_SERVED_MODELS], sum(run in broken for run in covered), covered)
+        self._obeyed[v.id] = obeyed
+        if len(self._obeyed) > _MAX_ATTESTED:
+            self._obeyed.popitem(last=False)
+        return obeyed
+
+    def _target(self, v: VerifiedOrder) -> Target | None:
+        match v.order.action:
+            case Halt(target=target) | Drill(target=target):
+                return target
+            case Raise(models=models):
+                return models
+            case Extend(halt=halt) if halt in self.state.orders and halt != v.id:
+                return self._target(self.state.orders[halt])
+            case _:
+                return None
+
+    async def _save(self) -> None:
+        async with self._saving:
+            state = self.state
+            for i, v in state.orders.items():
+                if self._on_disk.get(i) != v.raw:
+                    await self._store.put(_ORDER + i, v.raw)
+                    self._on_disk[i] = v.raw
+            recorded = tuple(Recorded(i, t) for i, t in sorted(state.recorded.items()))
+            block = self._view.block or 0
+            index = Index(1, self.chain, tuple(sorted(state.orders)), recorded, self.now(), block, self._height)
+            await self._store.put(_INDEX, encode(index))
+            self._written = index.own
+            view = self._view
+            if view.held[0] is not state:
+                place = next(n for n, held in enumerate(view.held) if held is state)
+                self._look_at(view._replace(held=view.held[place:]))
+
+
+def _recorded(s: BrakeState, blocks: Mapping[OrderId, UnixMillis]) -> BrakeState:
+    news = {i: t for i, t in blocks.items() if i in s.orders and t < s.recorded.get(i, FOREVER)}
+    return record(s, news) if news else s
+
+
+def _told(v: Halted | Lapsed | Stale) -> ModelHalted:
+    match v:
+        case Halted(order=order, cause=Cause.DISPUTE):
+            text = "two rosters claim to be the next, so everything stops until the ledger knows which"
+        case Halted(order=order, cause=Cause.FULL):
+            text = "the keyholders' keys signed more orders than a brake keeps; everything stops until the next roster"
+        case Halted(order=order, ends=ends):
+            when = "until it is lifted" if ends is None else f"until {_date(ends)}"
+            text = f"order {order.id.hex()[:16]} of the keyholders halts this {when}; do not retry"
+        case Lapsed():
+            return ModelHalted("this systemic model has no LEASE in force; it waits for one by the keyholders")
+        case Stale():
+            return ModelHalted("this node sees neither the ledger nor a heartbeat, so it runs no systemic model")
+    return ModelHalted(text, order.raw)
+
+
+def _date(t: UnixMillis) -> str:
+    try:
+        return datetime.fromtimestamp(t / 1000, UTC).isoformat(timespec="seconds")
+    except (ValueError, OverflowError, OSError):
+        return f"{t} ms"

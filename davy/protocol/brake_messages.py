@@ -2,7 +2,7 @@
 
 =================================================  ================================================================
 ``POST /brake``, an `OrderSet`                     a `BrakeReply`, when everything that the orders stop has stopped
-``GET /brake?head=<hex>``, ``&after=<hex>``        a `BrakePage`: what the node knows, empty where heads agree
+``GET /brake?head=<hex>``, ``&after=<hex>``        a `OrderPage`: what the node knows, empty where heads agree
 =================================================  ================================================================
 
 Both are taken from anybody. Bodies are canonical (`davy.protocol.encoding`), content type ``application/octet-stream``;
@@ -16,7 +16,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from davy.protocol.encoding import Wire
-from davy.protocol.limits import MAX_BRAKE_PAGE, MAX_RECEIPT_BYTES, MAX_SIGNED_ORDER_BYTES
+from davy.protocol.limits import MAX_ORDER_SET, MAX_RECEIPT_BYTES, MAX_SIGNED_ORDER_BYTES
 from davy.protocol.order import OrderId
 from davy.protocol.words import Digest
 
@@ -27,13 +27,13 @@ class OrderSet(Wire):
     """Signed orders, in any sequence; INSTALLs that the others need may be among them."""
 
     version: Annotated[int, Meta(ge=1, le=1)]
-    orders: Annotated[tuple[SignedOrderBytes, ...], Meta(min_length=1, max_length=MAX_BRAKE_PAGE)]
+    orders: Annotated[tuple[SignedOrderBytes, ...], Meta(min_length=1, max_length=MAX_ORDER_SET)]
 
 
 class RefusedOrder(Wire):
     """Why one of the orders was not taken. `order` is its place in the set."""
 
-    order: Annotated[int, Meta(ge=0, lt=MAX_BRAKE_PAGE)]
+    order: Annotated[int, Meta(ge=0, lt=MAX_ORDER_SET)]
     code: Annotated[str, Meta(max_length=32)]
     message: Annotated[str, Meta(max_length=500)]
 
@@ -44,16 +44,16 @@ class BrakeReply(Wire):
     version: Annotated[int, Meta(ge=1, le=1)]
     head: Digest
     attestations: Annotated[
-        tuple[Annotated[bytes, Meta(max_length=MAX_RECEIPT_BYTES)], ...], Meta(max_length=MAX_BRAKE_PAGE)
+        tuple[Annotated[bytes, Meta(max_length=MAX_RECEIPT_BYTES)], ...], Meta(max_length=MAX_ORDER_SET)
     ]
-    refused: Annotated[tuple[RefusedOrder, ...], Meta(max_length=MAX_BRAKE_PAGE)]
+    refused: Annotated[tuple[RefusedOrder, ...], Meta(max_length=MAX_ORDER_SET)]
 
 
-class BrakePage(Wire):
+class OrderPage(Wire):
     """Orders that a node knows: INSTALLs first, by epoch, then the others by id."""
 
     version: Annotated[int, Meta(ge=1, le=1)]
     head: Digest
-    orders: Annotated[tuple[SignedOrderBytes, ...], Meta(max_length=MAX_BRAKE_PAGE)]
+    orders: Annotated[tuple[SignedOrderBytes, ...], Meta(max_length=MAX_ORDER_SET)]
     after: Annotated[tuple[OrderId, ...], Meta(max_length=1)]
     """Where the next page begins; empty after the last."""
