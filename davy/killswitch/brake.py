@@ -10,7 +10,7 @@ one more everything stops until the LIFT key installs the next roster. Only grou
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -100,10 +100,15 @@ def first_state(g: Genesis) -> BrakeState:
     return BrakeState(chain_id(g), g.keyholders[0] if g.keyholders else None)
 
 
-def take(s: BrakeState, raws: Iterable[bytes]) -> Taken:
+def take(s: BrakeState, raws: Iterable[bytes], go_on: Callable[[], bool] = lambda: True) -> Taken:
     """Verify orders from outside and merge those that are good; the others are reported. Nothing raises.
 
     INSTALLs are looked at first, so orders may come together with those that they need, in any sequence.
+
+    Parameters
+    ----------
+    go_on
+        Asked after each order that does not verify; False leaves the rest unseen, and unreported.
     """
     opened: list[tuple[bool, int, bytes, OrderId]] = []
     refused: list[tuple[bytes, Refused]] = []
@@ -122,6 +127,8 @@ def take(s: BrakeState, raws: Iterable[bytes]) -> Taken:
             v = known if known is not None and known.raw == raw else admit(raw, rosters, s.chain)
         except Refused as e:
             refused.append((raw, e))
+            if not go_on():
+                break
         else:
             orders.append(v)
             if isinstance(v.order.action, Install):

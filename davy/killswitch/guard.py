@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
@@ -125,8 +125,8 @@ class Running:
         On entering: see `Guard.permit`.
     """
 
-    def __init__(self, guard: Guard, subject: Subject) -> None:
-        self.subject = subject
+    def __init__(self, guard: Guard, subjects: tuple[Subject, ...]) -> None:
+        self.subjects = subjects
         self.ended = anyio.Event()
         self.ended_at: UnixMillis = 0
         self._guard = guard
@@ -138,7 +138,8 @@ class Running:
         """Whether no more may be made; ask before each token, from any thread, before entering too."""
         if self._halt is None:
             try:
-                self._guard.permit(self.subject)
+                for subject in self.subjects:
+                    self._guard.permit(subject)
             except (ModelHalted, Busy) as e:
                 self._halt = e
         return self._halt is not None
@@ -149,7 +150,8 @@ class Running:
         self._scope.cancel()
 
     async def __aenter__(self) -> Self:
-        self._guard.permit(self.subject)
+        if self.stopped() and self._halt is not None:
+            raise self._halt
         self._scope.__enter__()
         self._guard.began(self)
         return self
@@ -288,9 +290,12 @@ class Guard:
         if now >= view.until.get(subject, 0):
             self._judge(subject, view, now)
 
-    def running(self, subject: Subject) -> Running:
-        """Return the context in which to do something that lasts; nothing is asked before it is entered."""
-        return Running(self, subject)
+    def running(self, *subjects: Subject) -> Running:
+        """Return the context in which to do something that lasts, and for which all of `subjects` must be permitted.
+
+        Nothing is asked before it is entered.
+        """
+        return Running(self, subjects)
 
     async def receive(self, raw: bytes) -> bytes:
         """Take one order in; return the signed attestation once everything that the order stops has ended.
@@ -307,7 +312,12 @@ class Guard:
             raise error
         return await self.attestation(received.orders[0])
 
-    async def receive_all(self, raws: Iterable[bytes], recorded: Mapping[bytes, UnixMillis] | None = None) -> Received:
+    async def receive_all(
+        self,
+        raws: Iterable[bytes],
+        recorded: Mapping[bytes, UnixMillis] | None = None,
+        go_on: Callable[[], bool] = lambda: True,
+    ) -> Received:
         """Take orders in, in any sequence. When this returns, what they stop is being stopped, and they are persisted.
 
         What stops is in force even where it cannot be persisted; what permits is then among the refused.
@@ -316,9 +326,11 @@ class Guard:
         ----------
         recorded
             Block times of those that stand on the ledger, by their bytes.
+        go_on
+            See `davy.killswitch.brake.take`.
         """
         now = self.now()
-        taken = take(self.state, raws)
+        taken = take(self.state, raws, go_on)
         times = recorded or {}
         state = _recorded(taken.state, {v.id: times[v.raw] for v in taken.orders if v.raw in times})
         view = self._view
@@ -448,8 +460,11 @@ class Guard:
 
     def _obey(self, v: VerifiedOrder, now: UnixMillis, broken: Sequence[Running]) -> _Obeyed:
         target = self._target(v)
-        covered = [] if target is None else [run for run in self._runs if run.cancelled and covers(target, run.subject)]
-        models = {x.model.id for x in self.serving if x.model and target is not None and covers(target, x)}
+        covered: list[Running] = []
+        models: set[ModelId] = set()
+        if target is not None:
+            covered = [r for r in self._runs if r.cancelled and any(covers(target, x) for x in r.subjects)]
+            models = {x.model.id for x in self.serving if x.model and covers(target, x)}
         obeyed = _Obeyed(now, tuple(sorted(models))[:MAX_SERVED_MODELS], sum(run in broken for run in covered), covered)
         self._obeyed[v.id] = obeyed
         if len(self._obeyed) > _MAX_ATTESTED:

@@ -6,6 +6,9 @@
 ``POST /v1/completions``  signed (`davy.network.signed`); whole or as server-sent events
 ======================  ==================================================================================
 
+The guard is asked before an answer, at its turn, and before each token. What is halted is answered with 451 and the
+signed order; a stream that a halt meets ends with an error event and a receipt that says so.
+
 The handler knows nothing of HTTP: the same object serves sockets and simulations. A whole answer carries its receipt
 in the header ``davy-receipt``; a stream in a comment after the last event, before ``[DONE]``, where OpenAI's clients
 stop reading.
@@ -21,6 +24,7 @@ from typing import Final, NamedTuple
 import anyio
 import msgspec
 
+from davy.killswitch.guard import Guard, Running
 from davy.miners.admission import NOBODY, Admission, Crowded
 from davy.miners.answer import Answer
 from davy.miners.backend import Backend, Piece, Tally
@@ -35,7 +39,7 @@ from davy.protocol.errors import Busy, DavyError, ModelHalted, Refused, TooLarge
 from davy.protocol.limits import MAX_RESPONSE_BYTES
 from davy.protocol.ports import Clock, Entropy, KeyStore, Response, SendFrame, SignedRequest, StreamReply
 from davy.protocol.receipt import EMPTY_BRAKE_HEAD, Outcome
-from davy.protocol.words import ChainId, KeyRole
+from davy.protocol.words import ChainId, Digest, KeyRole
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +55,7 @@ class Job(NamedTuple):
     body: bytes
     request: CompletionRequest
     serving: Serving
+    running: Running
     generation: AbstractAsyncContextManager[AsyncIterator[Piece | Tally]]
     answer: Answer
 
@@ -72,8 +77,12 @@ class MinerHandler:
 
     Parameters
     ----------
+    guard
+        Asked about `serving.subjects`, which the node keeps up to date.
     backend
         The model served first; `swap` changes it.
+    heard
+        Told of each caller's brake head (`davy.network.brake_peers.BrakePeers.heard`).
     """
 
     def __init__(
@@ -86,7 +95,9 @@ class MinerHandler:
         entropy: Entropy,
         view: ChainView,
         admission: Admission,
+        guard: Guard,
         backend: Backend,
+        heard: Callable[[Digest], None] = lambda _: None,
     ) -> None:
         self._keys = keys
         self._chain = chain
@@ -95,6 +106,8 @@ class MinerHandler:
         self._entropy = entropy
         self._view = view
         self._admission = admission
+        self._guard = guard
+        self._heard = heard
         self._started = clock.now() // 1000
         self._stopping = False
         self._interrupted = False
@@ -136,6 +149,7 @@ class MinerHandler:
         status, code = ("stopping", 503) if self._stopping else ("ok", 200)
         try:
             self._view.anchor(self._clock.now())
+            self._permit(self.serving)
         except DavyError as e:
             status, code = str(e), 503
         serving, head = self.serving, self._view.head
@@ -145,6 +159,7 @@ class MinerHandler:
             "name": serving.manifest.name,
             "identity": serving.identity.value,
             "height": 0 if head is None else head.height,
+            "brake": self._guard.head.hex(),
             "answering": serving.active,
         }
         return Response(code, (JSON,), msgspec.json.encode(body))
@@ -175,6 +190,7 @@ class MinerHandler:
             caller = Caller(NOBODY, self._entropy.bytes(32), self._view.anchor(now), EMPTY_BRAKE_HEAD, now)
         else:
             caller = await self._verifier.verify(request, admits=self._admission.authorise)
+            self._heard(caller.brake_head)
             self._view.check(caller.anchor, now)
         asked = parse_request(request.body)
         serving = self.serving
@@ -184,19 +200,27 @@ class MinerHandler:
                 "GET /v1/models lists it",
                 "model_not_found",
             )
+        self._permit(serving)
         self._admission.spend(caller.hotkey)
         if asked.seed is None:
             # From the request itself, so that every answer can be made again from its request.
             asked = msgspec.structs.replace(asked, seed=int.from_bytes(caller.request_id[:8]) >> 1)
-        generation = serving.generate(caller.hotkey, asked, lambda: self._interrupted)
+        running = self._guard.running(*serving.subjects)
+        generation = serving.generate(caller.hotkey, asked, lambda: self._interrupted or running.stopped())
         name = f"cmpl-{caller.request_id.hex()[:32]}"
         answer = Answer(asked, id=name, created=now // 1000, model=serving.model_id.hex())
-        return Job(caller, request.body, asked, serving, generation, answer)
+        return Job(caller, request.body, asked, serving, running, generation, answer)
+
+    def _permit(self, serving: Serving) -> None:
+        if not serving.subjects:
+            raise Busy("this miner has not yet looked its model up on the ledger; ask again in a moment")
+        for subject in serving.subjects:
+            self._guard.permit(subject)
 
     async def _generate(self, job: Job, show: Callable[[Piece], Awaitable[None]]) -> None:
         """Run a job's generation in a place of its own, and show its pieces as they come."""
         with anyio.move_on_after(ANSWER_SECONDS) as limit:
-            async with self._admission.place():
+            async with job.running, self._admission.place():
                 with job.serving.use():
                     async with job.generation as items:
                         async for item in items:
@@ -228,11 +252,11 @@ class MinerHandler:
         said = StreamDigest()
 
         async def frame(data: bytes) -> None:
-            said.add(data)
             try:
                 await send(data)
             except Exception as e:
                 raise ClientGone from e
+            said.add(data)  # a send that a halt cancelled sent nothing
 
         async def show(piece: Piece) -> None:
             await frame(data_frame(to_json(job.answer.chunk(piece))))
@@ -259,7 +283,7 @@ class MinerHandler:
             response_body=response_body,
             model_id=job.serving.model_id,
             identity=job.serving.identity,
-            brake_head=EMPTY_BRAKE_HEAD,
+            brake_head=self._guard.head,
             prompt_tokens=usage.prompt_tokens,
             completion_tokens=usage.completion_tokens,
             outcome=outcome,

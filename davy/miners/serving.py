@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, contextmanager
 
 import anyio
 
+from davy.killswitch.scope import Subject
 from davy.miners.backend import Backend, Piece, SeesCaller, Stopped, Tally, identity_of
 from davy.network.openai import CompletionRequest
 from davy.protocol.errors import Busy
@@ -23,6 +24,8 @@ class Serving:
         self.model_id = model_id(self.manifest)
         self.identity = identity_of(self.manifest)
         self._for_caller = backend if isinstance(backend, SeesCaller) else None
+        self.subjects: tuple[Subject, ...] = ()
+        """What the guard is asked about, one for each subnet; empty until the ledger told of the model."""
         self.active = 0
         self._closed = False
         self._left = anyio.Event()

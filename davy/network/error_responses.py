@@ -31,13 +31,14 @@ from davy.protocol.errors import (
     TooLarge,
     TxFailed,
     Unauthorised,
+    UnknownRoster,
     Unreachable,
 )
 from davy.protocol.limits import MAX_HEADER_BYTES
 from davy.protocol.ports import Handler, Response, SendFrame, SignedRequest, StreamReply
 
 ORDER_HEADER: Final = "davy-order"
-"""Base64 of the signed order that halts the model, beside status 451."""
+"""Base64 of the signed order that halts the model, beside status 451; one too long for a header is in the body only."""
 _MAX_WAIT_MS: Final = 60_000
 
 _log = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ TABLE: Final = (
     Row(TooLarge, 413, "invalid_request_error", "too_large", False),
     Row(Misdirected, 421, "invalid_request_error", "misdirected", False),
     Row(TxFailed, 422, "invalid_request_error", "transaction_failed", False),
+    Row(UnknownRoster, 422, "invalid_request_error", "unknown_roster", False),
     Row(Busy, 429, "rate_limit_error", "busy", True),
     Row(ModelHalted, 451, "model_halted", "model_halted", False),
     Row(NotEnabled, 501, "server_error", "not_enabled", False),
@@ -101,13 +103,9 @@ async def pump_to_end(reply: StreamReply, send: SendFrame) -> bool:
 
 def error_response(e: DavyError) -> Response:
     """Return the answer that tells a client of an error, by the table above."""
-    row = next(r for r in TABLE if isinstance(e, r.error))
-    message = str(e)
+    row, message = told(e)
     headers = [("content-type", "application/json"), ("x-should-retry", "true" if row.retry else "false")]
-    if row.error is Misconfigured:
-        _log.error("cannot serve: %s", e)
-        message = "this node cannot serve now; ask another one"
-    elif isinstance(e, RetryFresh):
+    if isinstance(e, RetryFresh):
         headers.append(("retry-after-ms", str(min(e.wait_ms, _MAX_WAIT_MS))))
     elif isinstance(e, Busy):
         headers.append(("retry-after", "1"))
@@ -115,7 +113,17 @@ def error_response(e: DavyError) -> Response:
         order = base64.b64encode(e.order).decode()
         if len(order) <= MAX_HEADER_BYTES // 2:
             headers.append((ORDER_HEADER, order))
-    return Response(row.status, tuple(headers), error_body(message, row.kind, row.code))
+    body = error_body(message, row.kind, row.code, order=e.order if isinstance(e, ModelHalted) else b"")
+    return Response(row.status, tuple(headers), body)
+
+
+def told(e: DavyError) -> tuple[Row, str]:
+    """Return the row of an error, and what others may be told of it; what is wrong on this machine goes to the log."""
+    row = next(r for r in TABLE if isinstance(e, r.error))
+    if row.error is not Misconfigured:
+        return row, str(e)
+    _log.error("cannot serve: %s", e)
+    return row, "this node cannot serve now; ask another one"
 
 
 def internal_error() -> Response:
@@ -139,7 +147,7 @@ def response_error(response: Response) -> DavyError:
     if row is None or row.error in (DavyError, Misconfigured, TxFailed):
         return BadAnswer(f"the node answered with status {response.status}: {message}")
     if row.error is ModelHalted:
-        return ModelHalted(message, _order(headers.get(ORDER_HEADER, "")))
+        return ModelHalted(message, _order(headers.get(ORDER_HEADER) or detail.order or ""))
     if row.error is Replayed:
         wait = headers.get("retry-after-ms", "0")
         return RetryFresh(message, min(int(wait), _MAX_WAIT_MS) if wait.isdecimal() and len(wait) < 10 else 0)

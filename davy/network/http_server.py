@@ -266,8 +266,8 @@ class _Answer:
         await self._within({"type": "http.response.start", "status": reply.status, "headers": headers})
 
     async def frame(self, frame: Frame) -> None:
-        await self._within({"type": "http.response.body", "body": frame + b"\n\n", "more_body": True})
         await anyio.lowlevel.checkpoint()  # where a client that left is noticed, even by a pump that never waits
+        await self._within({"type": "http.response.body", "body": frame + b"\n\n", "more_body": True})
 
     async def end(self) -> None:
         await self._within({"type": "http.response.body", "body": b""})
@@ -300,7 +300,8 @@ async def _read(scope: _Scope, receive: _Receive) -> SignedRequest | Response | 
         if not message["more_body"]:
             break
     headers = tuple((n.decode("latin-1"), v.decode("latin-1")) for n, v in fields)
-    return SignedRequest(scope["method"], target.decode("latin-1"), headers, bytes(body))
+    address = scope["client"][0] if scope["client"] else ""
+    return SignedRequest(scope["method"], target.decode("latin-1"), headers, bytes(body), address)
 
 
 def _addressed(request: SignedRequest, scope: _Scope) -> SignedRequest:

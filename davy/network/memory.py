@@ -76,11 +76,11 @@ class MemoryNetwork:
         """Undo every `cut`."""
         self._cut.clear()
 
-    def transport(self, host: str = "client") -> Transport:
+    def transport(self, host: str = "client", *, pinned: bool = True) -> Transport:
         """Return the network as seen from a host: the name that `cut` takes."""
-        return _MemoryTransport(self, host)
+        return _MemoryTransport(self, host, pinned)
 
-    def reach(self, host: str, to: Endpoint) -> Handler:
+    def reach(self, host: str, to: Endpoint, *, pinned: bool = True) -> Handler:
         """Return who answers at an endpoint.
 
         Raises
@@ -91,7 +91,7 @@ class MemoryNetwork:
         served = self._served.get((to.host, to.port))
         if served is None or self.is_cut(host, to):
             raise Unreachable(f"nobody answers at {to.host}:{to.port}")
-        if served[0] not in (to.fingerprint, to.next):
+        if pinned and served[0] not in (to.fingerprint, to.next):
             raise Unreachable(f"{to.host}:{to.port} has another certificate than its serve record says")
         return served[1]
 
@@ -110,9 +110,10 @@ class MemoryNetwork:
 
 
 class _MemoryTransport:
-    def __init__(self, network: MemoryNetwork, host: str) -> None:
+    def __init__(self, network: MemoryNetwork, host: str, pinned: bool) -> None:
         self._network = network
         self._host = host
+        self._pinned = pinned
 
     async def call(self, to: Endpoint, r: SignedRequest, *, deadline: UnixMillis) -> Response:
         with anyio.move_on_after(self._network.seconds_until(deadline)):
@@ -145,12 +146,13 @@ class _MemoryTransport:
                 yield IncomingStream(reply.status, reply.headers, frames)
             return
         failure: Exception | None = None
-        send, receive = anyio.create_memory_object_stream[_Item](_FRAMES_IN_FLIGHT)
+        send, receive = anyio.create_memory_object_stream[_Item](_FRAMES_IN_FLIGHT + 1)
+        room = anyio.Semaphore(_FRAMES_IN_FLIGHT)
         async with anyio.create_task_group() as pumping, send, receive:
-            pumping.start_soon(self._pump, to, reply, send.clone())
+            pumping.start_soon(self._pump, to, reply, send.clone(), room)
             send.close()
             try:
-                async with aclosing(self._frames(to, receive, end)) as frames:
+                async with aclosing(self._frames(to, receive, end, room)) as frames:
                     yield IncomingStream(reply.status, (*STREAM_HEADERS, *reply.headers), frames)
             except Exception as e:  # raised below: a task group would wrap it in an ExceptionGroup
                 failure = e
@@ -159,11 +161,11 @@ class _MemoryTransport:
             raise failure
 
     async def _ask(self, to: Endpoint, r: SignedRequest) -> Response | StreamReply:
-        handler = self._network.reach(self._host, to)
+        handler = self._network.reach(self._host, to, pinned=self._pinned)
         await self._carry(to)
         if len(r.body) > MAX_REQUEST_BYTES:
             return error_response(TooLarge(f"a request body holds at most {MAX_REQUEST_BYTES} bytes; send less"))
-        return await answer(handler, r)
+        return await answer(handler, r._replace(address=self._host))
 
     async def _carry(self, to: Endpoint) -> None:
         """One message, one way."""
@@ -173,7 +175,9 @@ class _MemoryTransport:
         if self._network.is_cut(self._host, to):
             raise Unreachable(f"nobody answers at {to.host}:{to.port}")
 
-    async def _pump(self, to: Endpoint, reply: StreamReply, out: MemoryObjectSendStream[_Item]) -> None:
+    async def _pump(
+        self, to: Endpoint, reply: StreamReply, out: MemoryObjectSendStream[_Item], room: anyio.Semaphore
+    ) -> None:
         arrives = 0.0
         delay = self._network.draw_delay()
 
@@ -181,15 +185,16 @@ class _MemoryTransport:
             nonlocal arrives
             if self._network.is_cut(self._host, to):
                 connection.cancel()
+            await room.acquire()
             arrives = max(arrives, anyio.current_time() + delay)
-            await out.send((arrives, frame))
+            out.send_nowait((arrives, frame))
 
         with out, anyio.CancelScope() as connection:
             if await pump_to_end(reply, send):
-                await out.send((arrives, None))
+                out.send_nowait((arrives, None))
 
     async def _frames(
-        self, to: Endpoint, receive: MemoryObjectReceiveStream[_Item], end: float
+        self, to: Endpoint, receive: MemoryObjectReceiveStream[_Item], end: float, room: anyio.Semaphore
     ) -> AsyncGenerator[Frame]:
         size = 0
         while True:
@@ -197,6 +202,7 @@ class _MemoryTransport:
             with anyio.move_on_after(end - anyio.current_time()):
                 try:
                     item = await receive.receive()
+                    room.release()
                     await self._network.sleep(max(0, item[0] - anyio.current_time()))
                 except anyio.EndOfStream:
                     raise Unreachable(f"the stream of {to.host}:{to.port} broke off before its end") from None

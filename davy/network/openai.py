@@ -7,6 +7,7 @@ refused by name, never silently ignored.
 
 from __future__ import annotations
 
+import base64
 from typing import Annotated, TypeVar
 
 import msgspec
@@ -113,6 +114,8 @@ class ErrorDetail(Struct, frozen=True):
     type: str
     param: str | None = None
     code: str | None = None
+    order: str | msgspec.UnsetType = msgspec.UNSET
+    """Beside `model_halted`: base64 of the signed order, which anyone can verify."""
 
 
 class ErrorBody(Struct, frozen=True):
@@ -154,9 +157,10 @@ def to_json(value: Struct) -> bytes:
     return msgspec.json.encode(value)
 
 
-def error_body(message: str, kind: str, code: str | None = None, param: str | None = None) -> bytes:
+def error_body(message: str, kind: str, code: str | None = None, param: str | None = None, order: bytes = b"") -> bytes:
     """Build the error body that OpenAI's clients read."""
-    return to_json(ErrorBody(ErrorDetail(message=message, type=kind, param=param, code=code)))
+    shown = base64.b64encode(order).decode() if order else msgspec.UNSET
+    return to_json(ErrorBody(ErrorDetail(message=message, type=kind, param=param, code=code, order=shown)))
 
 
 def _parse(body: bytes, kind: type[T]) -> T:

@@ -137,6 +137,8 @@ class SignedRequest(NamedTuple):
     path: str
     headers: tuple[tuple[str, str], ...]
     body: bytes
+    address: str = ""
+    """Of the sender, as the transport that received it saw it: no part of the request, and signed by nobody."""
 
 
 class Response(NamedTuple):
@@ -151,6 +153,7 @@ Frame = bytes
 """One server-sent event block without its final blank line: ``data: …``, or a comment ``: receipt …``."""
 
 SendFrame = Callable[[Frame], Awaitable[None]]
+"""Sends a frame, or is cancelled and sent nothing: what a receipt covers must be known where a halt cuts a stream."""
 
 
 class StreamReply(NamedTuple):

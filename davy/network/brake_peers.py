@@ -1,0 +1,196 @@
+"""Pull: nodes whose heads differ exchange their sets.
+
+Every exchange between nodes carries the sender's head. Whoever asked sees the other's in the receipt and settles with
+it (`note`): it takes what the other has, and brings what the other lacks. Whoever was asked cannot reach the caller, who
+may have no address; seeing a head that is not its own (`heard`) it settles with others that it knows.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Final, NamedTuple
+
+import anyio
+from msgspec import Meta
+
+from davy.killswitch.guard import Guard
+from davy.network.error_responses import response_error
+from davy.network.fan_out import order_bodies, post_orders
+from davy.protocol.brake_messages import OrderPage
+from davy.protocol.encoding import Wire, decode, encode
+from davy.protocol.errors import DavyError, Malformed, Refused, StoreFailed
+from davy.protocol.limits import MAX_RESPONSE_BYTES
+from davy.protocol.ports import Clock, Entropy, SignedRequest, Store, Transport
+from davy.protocol.transaction import Endpoint
+from davy.protocol.words import Digest, Hotkey, UnixMillis
+
+_KNOWN: Final = 64
+_ASKED_AT_ONCE: Final = 3
+_REST_MS: Final = 1_000
+"""Between two exchanges with one node, or for a stranger's head."""
+_PATIENCE_MS: Final = 10_000
+_MAX_PAGES: Final = 64
+_REMEMBERED: Final = 4_096
+_PLACE: Final = b"brake/peers"
+
+_log = logging.getLogger(__name__)
+
+
+class Peer(Wire):
+    """A node that listens."""
+
+    endpoint: Endpoint
+    node: Hotkey
+
+
+class KnownPeers(Wire):
+    """Whom a node can ask at its next start, should the ledger be away."""
+
+    version: Annotated[int, Meta(ge=1, le=1)]
+    peers: Annotated[tuple[Peer, ...], Meta(max_length=_KNOWN)]
+
+
+class _Settled(NamedTuple):
+    theirs: Digest
+    ours: Digest
+    at: UnixMillis
+
+
+async def settle(guard: Guard, to: Endpoint, transport: Transport, clock: Clock) -> Digest:
+    """Exchange with a node until both know what either knew; return its head.
+
+    Raises
+    ------
+    Unreachable, Refused, TooLarge
+        It does not answer, or not as it should; what it told until then was taken in.
+    """
+    theirs: set[bytes] = set()
+    after = ""
+    for _ in range(_MAX_PAGES):
+        path = f"/brake?head={guard.head.hex()}{after}"
+        asked = SignedRequest("GET", path, (), b"")
+        answer = await transport.call(to, asked, deadline=clock.now() + _PATIENCE_MS)
+        if answer.status != 200:
+            raise response_error(answer)
+        page = decode(answer.body, OrderPage, limit=MAX_RESPONSE_BYTES)
+        theirs |= set(page.orders)
+        received = await guard.receive_all(page.orders, go_on=lambda: False)
+        for _, error in received.refused:
+            raise error
+        if not page.after:
+            break
+        after = f"&after={page.after[0].hex()}"
+    else:
+        raise Malformed(f"{to.host}:{to.port} tells of more orders than there can be")
+    if page.head == guard.head:
+        return page.head
+    lacking = [v.raw for v in guard.state.orders.values() if v.raw not in theirs]
+    for body in order_bodies(lacking):
+        page_head = (await post_orders(to, body, transport, deadline=clock.now() + _PATIENCE_MS)).head
+        if page_head == guard.head:
+            return page_head
+    return page.head
+
+
+class BrakePeers:
+    """A node's part in the pull; `run` lives as long as the node.
+
+    Parameters
+    ----------
+    transport
+        The node's own, whose certificates are pinned: what is pulled at boot must come from who it seems.
+    """
+
+    def __init__(self, guard: Guard, transport: Transport, clock: Clock, entropy: Entropy, store: Store) -> None:
+        self._guard, self._transport, self._clock = guard, transport, clock
+        self._entropy, self._store = entropy, store
+        self._own: Hotkey = b""
+        self._known: tuple[Peer, ...] = ()
+        self._waiting: dict[Hotkey, Peer] = {}
+        self._settled: OrderedDict[Hotkey, _Settled] = OrderedDict()
+        self._wake = anyio.Event()
+        self._heard_at: UnixMillis = 0
+
+    async def open(self) -> None:
+        """Read whom an earlier process knew.
+
+        Raises
+        ------
+        StoreFailed
+        """
+        raw = await self._store.get(_PLACE)
+        if raw:
+            try:
+                self._known = decode(raw, KnownPeers, limit=_KNOWN * 1_024).peers
+            except Refused as e:
+                _log.warning("the list of known nodes cannot be read, and is begun anew: %s", e)
+
+    async def know(self, peers: Iterable[tuple[Endpoint, Hotkey]]) -> None:
+        """Note who listens where now; a random part of them is kept for the next start."""
+        fresh = tuple(Peer(endpoint, node) for endpoint, node in peers)
+        if set(fresh) == set(self._known) or not fresh:
+            return
+        self._known = self._drawn(fresh, _KNOWN)
+        try:
+            await self._store.put(_PLACE, encode(KnownPeers(1, self._known)))
+        except StoreFailed as e:
+            _log.warning("known nodes cannot be written: %s", e)
+
+    def note(self, head: Digest, endpoint: Endpoint, node: Hotkey) -> None:
+        """Settle with a node that was just asked, if its head is another."""
+        if head == self._guard.head:
+            return
+        last = self._settled.get(node)
+        if last is not None:
+            unchanged = (last.theirs, last.ours) == (head, self._guard.head)
+            if unchanged or self._clock.now() < last.at + _REST_MS:
+                return
+        self._waiting[node] = Peer(endpoint, node)
+        self._wake.set()
+
+    def heard(self, head: Digest) -> None:
+        """Settle with some that are known: a caller has another head, and cannot be reached."""
+        now = self._clock.now()
+        if head == self._guard.head or now < self._heard_at + _REST_MS:
+            return
+        self._heard_at = now
+        self._ask_some()
+
+    async def run(self) -> None:
+        """Settle as differences come up; before the guard is open, with all that are known, one round after another."""
+        while True:
+            if not self._guard.is_open:
+                self._ask_some()
+                with anyio.move_on_after(_REST_MS / 1000):
+                    await self._guard.change()
+            else:
+                await self._wake.wait()
+            self._wake = anyio.Event()
+            waiting, self._waiting = self._waiting, {}
+            async with anyio.create_task_group() as tasks:
+                for peer in waiting.values():
+                    tasks.start_soon(self._settle, peer)
+
+    def _ask_some(self) -> None:
+        for peer in self._drawn(self._known, _ASKED_AT_ONCE):
+            self._waiting.setdefault(peer.node, peer)
+        self._wake.set()
+
+    def _drawn(self, peers: Sequence[Peer], count: int) -> tuple[Peer, ...]:
+        """So many of them, at random: nobody can arrange to be the only one that is asked."""
+        keyed = [(self._entropy.bytes(8), n) for n in range(len(peers))]
+        return tuple(peers[n] for _, n in sorted(keyed)[:count])
+
+    async def _settle(self, peer: Peer) -> None:
+        theirs = self._guard.head
+        try:
+            theirs = await settle(self._guard, peer.endpoint, self._transport, self._clock)
+            self._guard.pulled(peer.node)
+        except DavyError as e:
+            _log.info("no exchange of orders with %s:%d: %s", peer.endpoint.host, peer.endpoint.port, e)
+        self._settled[peer.node] = _Settled(theirs, self._guard.head, self._clock.now())
+        self._settled.move_to_end(peer.node)
+        if len(self._settled) > _REMEMBERED:
+            self._settled.popitem(last=False)

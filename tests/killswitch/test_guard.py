@@ -1,0 +1,309 @@
+"""The guard's memory and disk: what stops acts at once, what permits is written first, a start waits for its pull."""
+
+from __future__ import annotations
+
+import pytest
+
+from davy.killswitch import guard as module
+from davy.killswitch.brake import first_state
+from davy.killswitch.guard import Guard
+from davy.killswitch.scope import Subject
+from davy.protocol.attestation import open_attestation
+from davy.protocol.errors import BadSignature, Busy, ModelHalted, StoreFailed, UnknownRoster
+from davy.protocol.limits import DAY_MS, FRESH_MS
+from davy.protocol.manifest import ModelClass
+from davy.protocol.order import Global, GroupKey, Halt
+from davy.protocol.receipt import EMPTY_BRAKE_HEAD
+from davy.protocol.words import KeyRole
+from tests.killswitch.guarded import KEYS, Node, block, may
+from tests.killswitch.story import MINUTE, START, Story, genesis, models, name, subject
+from tests.twins import MemoryStore, SetClock
+from tests.twins.keyholders import Keyholders
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_halt_stops_at_once_and_a_lift_lets_it_run_again(node: Node, story: Story) -> None:
+    guard = await node.open()
+    assert node.runs()
+    assert guard.head == EMPTY_BRAKE_HEAD
+    halt = story.halt(0, 3)
+    assert await node.hear(halt) == []
+    with pytest.raises(ModelHalted) as stopped:
+        guard.permit(subject())
+    assert stopped.value.order == story.given[halt]
+    assert node.runs(word="another")
+    assert await node.hear(story.lift(0, halt)) == []
+    assert node.runs()
+
+
+async def test_nobody_else_can_halt(node: Node, story: Story) -> None:
+    guard = await node.open()
+    thief = Keyholders(name="thief")
+    forged = thief.sign(thief.order(story.chain, Halt(Global(), GroupKey.HALT), START, START + 1000))
+    with pytest.raises(UnknownRoster):
+        await guard.receive(forged)
+    signed = bytearray(story.given[story.halt(0, 1, quietly=True)])
+    signed[-1] ^= 1
+    with pytest.raises(BadSignature):
+        await guard.receive(bytes(signed))
+    assert node.runs()
+
+
+class TestStart:
+    async def test_nothing_is_permitted_before_the_ledger_was_asked(self, node: Node) -> None:
+        await node.guard.open()
+        with pytest.raises(Busy):
+            node.guard.permit(subject())
+        assert not node.guard.is_open
+        await node.pull(1)
+        assert node.runs()
+
+    async def test_or_so_many_different_nodes(self, node: Node) -> None:
+        await node.guard.open()
+        for source in (b"a", b"b", b"b", b"a"):
+            node.guard.pulled(source * 32)
+        assert not node.runs()
+        node.guard.pulled(b"c" * 32)
+        assert node.runs()
+
+    async def test_a_chain_without_keyholders_has_nothing_to_wait_for(self) -> None:
+        guard = Guard(first_state(genesis(())), keys=KEYS, clock=SetClock(START), store=MemoryStore())
+        await guard.open()
+        assert may(guard)
+
+    async def test_a_restarted_node_stays_halted(self, node: Node, story: Story) -> None:
+        await node.open()
+        await node.hear(story.halt(0, 3))
+        guard = await node.restart()
+        assert not node.runs()
+        for source in (b"a", b"b", b"c"):
+            guard.pulled(source * 32)
+        assert guard.is_open
+        with pytest.raises(ModelHalted):
+            guard.permit(subject())
+
+    async def test_a_restored_backup_cannot_undo_a_halt(self, node: Node, story: Story) -> None:
+        await node.open()
+        backup = node.store.copy()
+        halt = story.halt(0, 3)
+        await node.hear(halt)
+        guard = await node.restart(backup)
+        with pytest.raises(Busy):  # it does not know the halt, and serves nothing
+            guard.permit(subject())
+        await node.pull(9, halt)
+        with pytest.raises(ModelHalted):
+            guard.permit(subject())
+
+    async def test_a_ledger_behind_what_was_seen_is_not_believed(self, node: Node, story: Story) -> None:
+        await node.open(height=7)
+        await node.hear(story.halt(0, 3))  # which writes the height
+        await node.restart()
+        await node.pull(6)
+        assert not node.guard.is_open
+        await node.pull(7)
+        assert node.guard.is_open
+
+    async def test_a_store_of_another_chain_is_none(self, node: Node, story: Story) -> None:
+        await node.open(height=7)
+        await node.hear(story.halt(0, 3))
+        other = Guard(first_state(genesis((), "other")), keys=KEYS, clock=node.clock, store=node.store)
+        await other.open()
+        assert other.state.orders == {}
+        assert may(other)
+
+    async def test_orders_lost_on_disk_are_pulled_before_anything_runs(self, node: Node, story: Story) -> None:
+        await node.open()
+        halt = story.halt(0, 3)
+        await node.hear(halt)
+        del node.store.values[b"brake/order/" + halt]
+        await node.restart()
+        assert not node.runs()
+        await node.pull(1, halt)
+        with pytest.raises(ModelHalted):
+            node.guard.permit(subject())
+
+    async def test_an_index_that_cannot_be_read_ends_the_start(self, node: Node, story: Story) -> None:
+        await node.open()
+        await node.hear(story.halt(0, 3))
+        node.store.values[b"brake/index"] += b"\0"
+        with pytest.raises(StoreFailed, match="restore"):
+            await node.restart()
+
+
+class TestDisk:
+    async def test_a_full_disk_does_not_disable_a_halt(self, node: Node, story: Story) -> None:
+        await node.open()
+        node.store.full = True
+        assert await node.hear(story.halt(0, 3)) == []
+        assert not node.runs()
+
+    async def test_and_undoes_none(self, node: Node, story: Story) -> None:
+        guard = await node.open()
+        halt = story.halt(0, 3)
+        await node.hear(halt)
+        node.store.full = True
+        lift = story.lift(0, halt)
+        assert [type(e) for e in await node.hear(lift)] == [StoreFailed]
+        assert not node.runs()
+        with pytest.raises(StoreFailed):
+            await guard.receive(story.given[lift])
+        node.store.full = False
+        assert await node.hear(lift) == []
+        assert node.runs()
+
+    async def test_a_lift_of_a_halt_that_was_never_written_waits_too(self, node: Node, story: Story) -> None:
+        await node.open()
+        node.store.full = True
+        halt = story.halt(0, 3)
+        await node.hear(halt)
+        await node.hear(story.lift(0, halt))
+        assert not node.runs()
+
+    async def test_new_keyholders_can_halt_on_a_full_disk(self, node: Node, story: Story) -> None:
+        await node.open()
+        node.store.full = True
+        new = Keyholders(1)
+        await node.hear(story.install(0, new))
+        await node.hear(story.halt(0, 3, by=new))
+        assert not node.runs()
+
+    async def test_what_permits_is_on_disk_before_it_acts(self, node: Node, story: Story) -> None:
+        await node.open()
+        halt = story.halt(0, 3)
+        await node.hear(halt)
+        seen: list[bool] = []
+
+        class Watched(MemoryStore):
+            async def put(self, key: bytes, value: bytes) -> None:
+                seen.append(node.runs())
+                await super().put(key, value)
+                seen.append(node.runs())
+
+        node.store = Watched(node.store.values)
+        await node.restart(node.store)
+        await node.pull(1)
+        seen.clear()
+        await node.hear(story.lift(0, halt))
+        assert len(seen) >= 4
+        assert not any(seen)
+        assert node.runs()
+
+    async def test_what_stops_acts_before_it_is_on_disk(self, node: Node, story: Story) -> None:
+        await node.open()
+        seen: list[bool] = []
+
+        class Watched(MemoryStore):
+            async def put(self, key: bytes, value: bytes) -> None:
+                seen.append(node.runs())
+                await super().put(key, value)
+
+        await node.restart(Watched())
+        await node.pull(1)
+        await node.hear(story.halt(0, 3))
+        assert seen
+        assert not any(seen)
+
+
+class TestClocks:
+    async def test_a_clock_set_back_does_not_turn_back_time(self, node: Node, story: Story) -> None:
+        await node.open()
+        systemic = {"model_class": ModelClass.SYSTEMIC}
+        await node.hear(story.lease(0, 10))
+        node.clock.time = START + 14 * DAY_MS  # past its grace
+        await node.guard.at_block(block(2, 1), [])
+        assert not node.runs(**systemic)
+        await node.hear(story.halt(0, 1, models("other")))  # which writes the clock
+        await node.restart()
+        node.clock.time = START + DAY_MS
+        await node.guard.at_block(block(3, 1), [])
+        assert node.guard.now() == START + 14 * DAY_MS
+        assert not node.runs(**systemic)
+
+    async def test_a_halt_ends_when_own_clock_and_block_time_are_past_it(self, node: Node, story: Story) -> None:
+        await node.open()
+        await node.hear(story.halt(0, 3))
+        node.clock.time = START + 4 * DAY_MS
+        assert not node.runs()
+        await node.guard.at_block(block(2, 2.9), [])
+        assert not node.runs()
+        await node.guard.at_block(block(3, 3.1), [])
+        assert node.runs()
+
+    async def test_a_systemic_model_runs_while_something_is_fresh(self, node: Node, story: Story) -> None:
+        await node.open()
+        systemic = {"model_class": ModelClass.SYSTEMIC}
+        await node.hear(story.lease(0, 10))
+        assert node.runs(**systemic)
+        node.clock.time = START + FRESH_MS + 1
+        with pytest.raises(ModelHalted) as stale:
+            node.guard.permit(subject(**systemic))
+        assert stale.value.order == b""
+        assert node.runs()
+        await node.hear(story.heartbeat(MINUTE))
+        assert node.runs(**systemic)
+        node.clock.time = START + 2 * FRESH_MS + 1
+        assert not node.runs(**systemic)
+        await node.guard.at_block(block(2, 2 * MINUTE), [])
+        assert node.runs(**systemic)
+
+    async def test_a_verdict_is_asked_once_until_something_changes(
+        self, node: Node, story: Story, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await node.open()
+        asked: list[Subject] = []
+        real = module.verdict
+
+        def counted(state: object, x: Subject, at: object) -> object:
+            asked.append(x)
+            return real(state, x, at)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(module, "verdict", counted)
+        x = subject(model_class=ModelClass.SYSTEMIC)
+        await node.hear(story.lease(0, 10))
+        for _ in range(100):
+            node.guard.permit(x)
+        assert len(asked) == 1
+        node.clock.time += FRESH_MS  # still fresh, for the last millisecond
+        node.guard.permit(x)
+        assert len(asked) == 1
+        node.clock.time += 1
+        with pytest.raises(ModelHalted):
+            node.guard.permit(x)
+        assert len(asked) == 2
+
+
+class TestAttestation:
+    async def test_it_names_the_order_the_node_and_what_was_served(self, node: Node, story: Story) -> None:
+        guard = await node.open()
+        guard.serving = (subject(), subject("other"))
+        halt = story.halt(0, 3)
+        a = open_attestation(await guard.receive(story.given[halt]))
+        assert (a.chain, a.order, a.node) == (story.chain, halt, KEYS.public(KeyRole.HOTKEY))
+        assert a.head == guard.head != EMPTY_BRAKE_HEAD
+        assert a.models == (name("model"),)
+        assert (a.received, a.stopped, a.streams) == (START, START, 0)
+
+    async def test_it_is_the_same_however_often_the_order_comes(self, node: Node, story: Story) -> None:
+        guard = await node.open()
+        halt = story.halt(0, 3)
+        first = await guard.receive(story.given[halt])
+        node.clock.time += 5_000
+        await node.hear(story.halt(0, 1, models("other")))
+        assert await guard.receive(story.given[halt]) == first
+
+    async def test_a_drill_is_answered_and_stops_nothing(self, node: Node, story: Story) -> None:
+        guard = await node.open()
+        guard.serving = (subject(),)
+        drill = story.drill(0, 1)
+        a = open_attestation(await guard.receive(story.given[drill]))
+        assert (a.order, a.models, a.head) == (drill, (name("model"),), EMPTY_BRAKE_HEAD)
+        assert node.runs()
+
+    async def test_an_extension_names_what_its_halt_covers(self, node: Node, story: Story) -> None:
+        guard = await node.open()
+        guard.serving = (subject(),)
+        halt = story.halt(0, 3)
+        await node.hear(halt)
+        a = open_attestation(await guard.receive(story.given[story.extend(1, halt, 3, 6)]))
+        assert a.models == (name("model"),)
