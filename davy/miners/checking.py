@@ -15,6 +15,9 @@ import anyio
 import anyio.lowlevel
 import anyio.to_thread
 
+from davy.killswitch.brake import BrakeState
+from davy.killswitch.guard import Guard
+from davy.killswitch.scope import Subject
 from davy.miners.admission import Admission, Rules
 from davy.miners.backend import identity_of
 from davy.miners.chain_view import ChainView
@@ -88,8 +91,9 @@ async def check_miner(
     admission = Admission(Rules(open=True, burst=1_000, rate=1_000.0), clock)
     handler = MinerHandler(
         keys=keys, chain=chain, verifier=verifier, clock=clock, entropy=entropy, view=view, admission=admission,
-        backend=backend,
+        guard=Guard(BrakeState(chain, None), keys=keys, clock=clock, store=_Nowhere()), backend=backend,
     )  # fmt: skip
+    handler.serving.subjects = (Subject(hotkey=own),)
     manifest = backend.manifest()
     identity = identity_of(manifest)
     findings = [Finding("model", True, f"{manifest.name}, id {model_id(manifest).hex()}, identity {identity.value}")]

@@ -1,8 +1,9 @@
 """A miner's life beside the answering: it follows the ledger, and keeps the ledger's record of it right.
 
-Following: each new head moves the chain's view, and the metagraph tells admission who has stake. Recording: whenever
+Following: each new head moves the chain's view, once the brake's orders up to it were taken in; the metagraph tells
+admission who has stake, the ledger tells the guard what orders can know of the model. Recording: whenever
 the ledger's `serve` record differs from what is served (address, certificate, model), it is written anew. A model is
-changed in that order too: the ledger names the new one before any answer comes from it.
+changed in that order too: the ledger names the new one before any answer comes from it; a halted one is not changed to.
 
 When the ledger cannot be reached the miner goes on answering with what it knows, for as long as `ChainView` allows.
 """
@@ -15,13 +16,15 @@ from typing import Final
 
 import anyio
 
+from davy.killswitch.scope import Subject
 from davy.ledger.submit import send
 from davy.miners.admission import Admission
 from davy.miners.backend import Backend
 from davy.miners.chain_view import ChainView
 from davy.miners.server import MinerHandler
 from davy.miners.serving import Serving
-from davy.protocol.chain import Neuron
+from davy.network.node_brake import NodeBrake
+from davy.protocol.chain import Head, Neuron
 from davy.protocol.errors import DavyError, TxCode, TxFailed
 from davy.protocol.ports import Clock, KeyStore, LedgerClient
 from davy.protocol.transaction import Endpoint, Serve, Served
@@ -56,6 +59,7 @@ class MinerNode:
         handler: MinerHandler,
         view: ChainView,
         admission: Admission,
+        brake: NodeBrake,
     ) -> None:
         self._keys = keys
         self._ledger = ledger
@@ -65,6 +69,7 @@ class MinerNode:
         self._handler = handler
         self._view = view
         self._admission = admission
+        self._brake = brake
         self._hotkey = keys.public(KeyRole.HOTKEY)
         self._wanted = handler.serving
         self._neurons: dict[Netuid, Neuron] = {}
@@ -77,6 +82,7 @@ class MinerNode:
     async def run(self) -> None:
         """Follow and record until cancelled; nothing the ledger does ends it."""
         async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._brake.run)
             tasks.start_soon(self._follow)
             tasks.start_soon(self._record)
 
@@ -86,12 +92,15 @@ class MinerNode:
         Raises
         ------
         DavyError
-            The ledger did not take it; the old model goes on, and the new one was closed.
+            It is halted, or the ledger did not take it; the old model goes on, and the new one was closed.
         """
         new = Serving(backend)
         async with self._writing:
             before, self._wanted = self._wanted, new
             try:
+                new.subjects = await self._subjects(new)
+                for subject in new.subjects:
+                    self._brake.guard.permit(subject)
                 if self._neurons:
                     await self._write()
             except BaseException:
@@ -100,6 +109,7 @@ class MinerNode:
                     await backend.aclose()
                 raise
             old = self._handler.swap(new)
+            self._brake.guard.serving = new.subjects
         log.info("now serving %s", new.model_id.hex())
         await old.close(grace_s)
 
@@ -116,22 +126,28 @@ class MinerNode:
         while True:
             try:
                 head = await self._ledger.head()
-                self._view.see(head, self._clock.now())
-                await self._look()
+                await self._see(head)
                 told = False
                 async with self._ledger.blocks(head.height) as heads:
                     async for head in heads:
-                        self._view.see(head, self._clock.now())
-                        await self._look()
+                        await self._see(head)
             except DavyError as e:
                 if not told:
                     log.warning("the ledger cannot be followed: %s; still answering, and trying again", e)
                     told = True
             await self._clock.sleep_until(self._clock.now() + RETRY_MS)
 
+    async def _see(self, head: Head) -> None:
+        await self._brake.look(head)
+        self._view.see(head, self._clock.now())
+        await self._look()
+
     async def _look(self) -> None:
         graphs = {n: await self._ledger.metagraph(n) for n in self._netuids}
         self._admission.update(*graphs.values())
+        others = {n.hotkey: n.endpoint[0] for g in graphs.values() for n in g.neurons if n.endpoint}
+        others.pop(self._hotkey, None)
+        await self._brake.peers.know([(endpoint, hotkey) for hotkey, endpoint in others.items()])
         if min(g.height for g in graphs.values()) < self._recorded_at:
             return  # they do not know what we wrote last
         ours = {netuid: n for netuid, g in graphs.items() for n in g.neurons if n.hotkey == self._hotkey}
@@ -139,8 +155,21 @@ class MinerNode:
         for netuid in missing - self._missing:
             log.warning("this hotkey has no UID on subnet %d: register it, or nobody there will ask", netuid)
         self._neurons, self._missing = ours, frozenset(missing)
+        serving = self._handler.serving
+        serving.subjects = self._brake.guard.serving = await self._subjects(serving)
         if not self._agrees():
             self._differs.set()
+
+    async def _subjects(self, serving: Serving) -> tuple[Subject, ...]:
+        """What the guard is asked about before this model answers: it on every subnet where we are registered.
+
+        None where the ledger does not know the model: a guard permits registered ones only.
+        """
+        try:
+            return tuple([await self._brake.subject(n, self._hotkey, serving.model_id) for n in sorted(self._neurons)])
+        except TxFailed as e:
+            log.warning("the ledger cannot say what orders know of our model: %s", e)
+            return ()
 
     def _agrees(self) -> bool:
         """Whether the ledger says of us what is so, on every subnet where we are registered."""

@@ -14,14 +14,19 @@ import anyio.to_thread
 from davy.miners.admission import Admission, Rules
 from davy.miners.backend import AsksOthers, Backend, Neighbourhood
 from davy.miners.chain_view import ChainView
-from davy.miners.loading import load_backend
-from davy.miners.node import MinerNode
+from davy.miners.loading import load_backend, load_manifest
+from davy.miners.node import RETRY_MS, MinerNode
 from davy.miners.server import MinerHandler, Unsigned
+from davy.miners.withheld import Withheld
+from davy.network.brake_routes import BrakeRoutes
+from davy.network.http_client import HttpTransport
 from davy.network.http_server import serve
+from davy.network.node_brake import NodeBrake, open_brake
 from davy.network.signed import RequestVerifier
 from davy.network.tls import CertificateFiles, read_fingerprint
-from davy.protocol.errors import DavyError
-from davy.protocol.manifest import model_id
+from davy.protocol.errors import DavyError, ModelHalted
+from davy.protocol.genesis import Genesis
+from davy.protocol.manifest import Manifest, model_id
 from davy.protocol.ports import Clock, Entropy, KeyStore, LedgerClient, Store
 from davy.protocol.transaction import Endpoint
 from davy.protocol.words import KeyRole, ModelId, Netuid
@@ -68,6 +73,7 @@ async def run_miner(
     options: MinerOptions,
     *,
     keys: KeyStore,
+    genesis: Genesis,
     ledger: LedgerClient,
     clock: Clock,
     entropy: Entropy,
@@ -82,6 +88,8 @@ async def run_miner(
     ----------
     keys
         With an open hotkey.
+    genesis
+        Of the ledger's chain: whose keyholders can halt.
     ready
         Called once, when requests are taken.
     permitted
@@ -93,23 +101,29 @@ async def run_miner(
         Before anything is served.
     """
     own = Neighbourhood(keys, ledger, clock, entropy, options.netuids[0])
-    backend = await _load(options, own)
-    if permitted is not None:
-        await permitted(model_id(backend.manifest()))
-    verifier = RequestVerifier(keys.public(KeyRole.HOTKEY), ledger.chain, clock, store)
-    await verifier.open()
-    view = ChainView(options.anchor_slack, int(options.outage_s * 1000))
-    admission = Admission(options.rules, clock)
-    handler = MinerHandler(
-        keys=keys, chain=ledger.chain, verifier=verifier, clock=clock, entropy=entropy, view=view,
-        admission=admission, backend=backend,
-    )  # fmt: skip
     async with AsyncExitStack() as opened:
-        port = await opened.enter_async_context(serve(handler, options.host, options.port, certificate))
+        transport = await opened.enter_async_context(HttpTransport(clock))
+        brake = await open_brake(
+            genesis, ledger, keys=keys, clock=clock, entropy=entropy, store=store, transport=transport
+        )
+        loader = _Loader(options, own, brake)
+        backend = await loader.first()
+        if permitted is not None:
+            await permitted(model_id(backend.manifest()))
+        verifier = RequestVerifier(keys.public(KeyRole.HOTKEY), ledger.chain, clock, store)
+        await verifier.open()
+        view = ChainView(options.anchor_slack, int(options.outage_s * 1000))
+        admission = Admission(options.rules, clock)
+        handler = MinerHandler(
+            keys=keys, chain=ledger.chain, verifier=verifier, clock=clock, entropy=entropy, view=view,
+            admission=admission, guard=brake.guard, backend=backend, heard=brake.peers.heard,
+        )  # fmt: skip
+        door = BrakeRoutes(brake.guard, handler, clock)
+        port = await opened.enter_async_context(serve(door, options.host, options.port, certificate))
         local_port = None
         if options.insecure_local is not None:
-            door = serve(Unsigned(handler), LOCAL, options.insecure_local, None)
-            local_port = await opened.enter_async_context(door)
+            local = serve(Unsigned(handler), LOCAL, options.insecure_local, None)
+            local_port = await opened.enter_async_context(local)
         endpoint = Endpoint(
             options.public_host or options.host,
             options.public_port or port,
@@ -118,35 +132,89 @@ async def run_miner(
         )
         node = MinerNode(
             keys=keys, ledger=ledger, clock=clock, netuids=options.netuids, endpoint=endpoint, handler=handler,
-            view=view, admission=admission,
+            view=view, admission=admission, brake=brake,
         )  # fmt: skip
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(node.run)
+            if isinstance(backend, Withheld):
+                tasks.start_soon(loader.later, handler, node)
             with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
                 ready(Started(endpoint, handler.serving.model_id, handler.serving.manifest.name, local_port))
                 async for received in signals:
                     if received != signal.SIGHUP:
                         break
-                    tasks.start_soon(_reload, options, own, handler, node)
+                    tasks.start_soon(loader.again, handler, node)
             await node.stop(options.grace_s)
             tasks.cancel_scope.cancel()
 
 
-async def _load(options: MinerOptions, own: Neighbourhood) -> Backend:
-    backend = await anyio.to_thread.run_sync(load_backend, options.backend, options.backend_options)
-    if isinstance(backend, AsksOthers):
-        await backend.join(own)
-    return backend
+class _Loader:
+    """Loads the backend that the options name, and asks the guard first where a look at its files tells which it is."""
 
+    def __init__(self, options: MinerOptions, own: Neighbourhood, brake: NodeBrake) -> None:
+        self._options, self._own, self._brake = options, own, brake
 
-async def _reload(options: MinerOptions, own: Neighbourhood, handler: MinerHandler, node: MinerNode) -> None:
-    """Load the backend as the options name it, and change to it if it is another model; else go on as before."""
-    try:
-        backend = await _load(options, own)
-        if model_id(backend.manifest()) == handler.serving.model_id:
-            await backend.aclose()
-            log.info("the model is the one that is served already")
-            return
-        await node.swap(backend, options.grace_s)
-    except DavyError as e:
-        log.error("the model was not changed: %s", e)
+    async def first(self) -> Backend:
+        """Load it; or what stands in for it while it is halted.
+
+        Raises
+        ------
+        Misconfigured
+        """
+        manifest = self._manifest()
+        if manifest is None:
+            return await self._load()
+        try:
+            await self._brake.look(await self._own.ledger.head())
+            await self._permit(manifest)
+        except ModelHalted as e:
+            log.warning("%s is not loaded: %s", manifest.name, e)
+            return Withheld(manifest)
+        except DavyError as e:
+            log.info("the guard cannot be asked before loading: %s", e)
+        return await self._load()
+
+    async def later(self, handler: MinerHandler, node: MinerNode) -> None:
+        """Load what was withheld as soon as it may run."""
+        while isinstance(handler.serving.backend, Withheld):
+            if handler.serving.subjects:
+                for subject in handler.serving.subjects:
+                    await self._brake.guard.until_permitted(subject)
+                await self._change(handler, node)
+            await self._own.clock.sleep_until(self._own.clock.now() + RETRY_MS)
+
+    async def again(self, handler: MinerHandler, node: MinerNode) -> None:
+        """Load it anew, and change to it if it is another model; else go on as before."""
+        await self._change(handler, node)
+
+    async def _change(self, handler: MinerHandler, node: MinerNode) -> None:
+        try:
+            manifest = self._manifest()
+            if manifest is not None:
+                await self._permit(manifest)
+            backend = await self._load()
+            same = model_id(backend.manifest()) == handler.serving.model_id
+            if same and not isinstance(handler.serving.backend, Withheld):
+                await backend.aclose()
+                log.info("the model is the one that is served already")
+                return
+            await node.swap(backend, self._options.grace_s)
+        except DavyError as e:
+            log.error("the model was not changed: %s", e)
+
+    async def _load(self) -> Backend:
+        o = self._options
+        backend = await anyio.to_thread.run_sync(load_backend, o.backend, o.backend_options)
+        if isinstance(backend, AsksOthers):
+            await backend.join(self._own)
+        return backend
+
+    def _manifest(self) -> Manifest | None:
+        """Which model it will be; None where only loading it tells."""
+        o = self._options
+        return load_manifest(o.backend, o.backend_options) if o.backend == "huggingface" else None
+
+    async def _permit(self, manifest: Manifest) -> None:
+        hotkey = self._own.keys.public(KeyRole.HOTKEY)
+        for netuid in self._options.netuids:
+            await self._brake.permit(netuid, hotkey, model_id(manifest))

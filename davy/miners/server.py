@@ -213,7 +213,7 @@ class MinerHandler:
 
     def _permit(self, serving: Serving) -> None:
         if not serving.subjects:
-            raise Busy("this miner has not yet looked its model up on the ledger; ask again in a moment")
+            raise Busy("the ledger does not yet know this miner and its model; ask again in a moment")
         for subject in serving.subjects:
             self._guard.permit(subject)
 

@@ -1,7 +1,7 @@
 """Pull: nodes whose heads differ exchange their sets.
 
 Every exchange between nodes carries the sender's head. Whoever asked sees the other's in the receipt and settles with
-it (`note`): it takes what the other has, and brings what the other lacks. Whoever was asked cannot reach the caller, who
+it (`note`): takes what the other has, and brings what the other lacks. Whoever was asked cannot reach the caller, who
 may have no address; seeing a head that is not its own (`heard`) it settles with others that it knows.
 """
 

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Final
 
 import anyio
 
 from davy.killswitch.brake import first_state
 from davy.killswitch.guard import SOURCES, Guard
-from davy.killswitch.scope import Subject
+from davy.killswitch.scope import ModelFacts, Subject
 from davy.network.brake_peers import BrakePeers
-from davy.network.ledger_route import LedgerBrake, LedgerRoute
+from davy.network.ledger_route import LedgerRoute
 from davy.protocol.chain import Head
-from davy.protocol.errors import ModelHalted
 from davy.protocol.genesis import Genesis
-from davy.protocol.ports import Clock, Entropy, KeyStore, Store, Transport
+from davy.protocol.manifest import ModelClass
+from davy.protocol.ports import Clock, Entropy, KeyStore, LedgerClient, Store, Transport
+from davy.protocol.recorded import Facts, SubjectFacts
 from davy.protocol.words import Digest, Height, Hotkey, ModelId, Netuid
-
-Facts = Callable[[Netuid, Hotkey, ModelId], Awaitable[Subject]]
-"""Looks up on the ledger what a hotkey serves, or would serve, on a subnet; raises what the ledger says of unknown ones."""
 
 _LOOK_AGAIN: Final = 20
 """Blocks after which facts are looked up anew though no order came: a registrant's models change slowly."""
@@ -27,26 +24,12 @@ _MAX_FACTS: Final = 16_384
 
 
 class NodeBrake:
-    """What a node follows the brake with.
+    """What a node follows the brake with."""
 
-    Parameters
-    ----------
-    brake, hand_in
-        See `davy.network.ledger_route.LedgerRoute`.
-    """
-
-    def __init__(
-        self,
-        guard: Guard,
-        peers: BrakePeers,
-        *,
-        brake: Callable[[], Awaitable[LedgerBrake]],
-        hand_in: Callable[[bytes], Awaitable[object]],
-        facts: Facts,
-    ) -> None:
+    def __init__(self, guard: Guard, peers: BrakePeers, ledger: LedgerClient) -> None:
         self.guard, self.peers = guard, peers
-        self.route = LedgerRoute(guard, brake, hand_in)
-        self._facts = facts
+        self._ledger = ledger
+        self._route = LedgerRoute(guard, ledger)
         self._known: dict[tuple[Netuid, Hotkey, ModelId], Subject] = {}
         self._known_at: tuple[Digest, Height] = (b"", 0)
 
@@ -64,7 +47,7 @@ class NodeBrake:
         Unreachable
             See `LedgerRoute.look`.
         """
-        await self.route.look(block)
+        await self._route.look(block)
         if self.guard.head != self._known_at[0] or block.height >= self._known_at[1] + _LOOK_AGAIN:
             self._known.clear()
             self._known_at = (self.guard.head, block.height)
@@ -79,41 +62,53 @@ class NodeBrake:
         """
         known = self._known.get((netuid, hotkey, model))
         if known is None:
-            known = await self._facts(netuid, hotkey, model)
+            known = subject_of(await self._ledger.subject(netuid, hotkey, model))
             if len(self._known) < _MAX_FACTS:
                 self._known[netuid, hotkey, model] = known
         return known
 
-    async def halted(self, netuid: Netuid, hotkey: Hotkey, model: ModelId) -> bool:
-        """Whether an order, or the lack of a LEASE, stops what a hotkey serves on a subnet.
+    async def permit(self, netuid: Netuid, hotkey: Hotkey, model: ModelId) -> None:
+        """Return if what a hotkey serves on a subnet may be used now.
 
         Raises
         ------
-        Busy, TxFailed, Unreachable
-            Nobody can say.
+        ModelHalted, Busy
+            See `davy.killswitch.guard.Guard.permit`.
+        TxFailed, Unreachable
+            See `subject`.
         """
-        return is_halted(self.guard, await self.subject(netuid, hotkey, model))
+        self.guard.permit(await self.subject(netuid, hotkey, model))
 
 
-def is_halted(guard: Guard, subject: Subject) -> bool:
-    """Whether the guard stops something.
-
-    Raises
-    ------
-    Busy
-        The guard is not open yet.
-    """
-    try:
-        guard.permit(subject)
-    except ModelHalted:
-        return True
-    return False
+def subject_of(f: SubjectFacts) -> Subject:
+    """What a guard is asked about, from what the ledger knows."""
+    model = _facts(f.model[0]) if f.model else None
+    model_class = ModelClass.SYSTEMIC if f.systemic else ModelClass.ORDINARY
+    ancestors, siblings = tuple(map(_facts, f.ancestors)), tuple(map(_facts, f.siblings))
+    return Subject(f.netuid, f.hotkey, model, ancestors, siblings, model_class)
 
 
-async def open_guard(
-    genesis: Genesis, *, keys: KeyStore, clock: Clock, store: Store, sources: int = SOURCES
-) -> Guard:
-    """Return a node's guard on what its store holds.
+def _facts(f: Facts) -> ModelFacts:
+    return ModelFacts(f.id, frozenset(f.files), f.registrant)
+
+
+async def open_brake(
+    genesis: Genesis,
+    ledger: LedgerClient,
+    *,
+    keys: KeyStore,
+    clock: Clock,
+    entropy: Entropy,
+    store: Store,
+    transport: Transport,
+    sources: int = SOURCES,
+) -> NodeBrake:
+    """Return a node's brake on what its store holds; nothing is permitted before `NodeBrake.look` or a pull.
+
+    Parameters
+    ----------
+    transport
+        See `davy.network.brake_peers.BrakePeers`.
 
     Raises
     ------
@@ -123,16 +118,6 @@ async def open_guard(
     """
     guard = Guard(first_state(genesis), keys=keys, clock=clock, store=store, sources=sources)
     await guard.open()
-    return guard
-
-
-async def open_peers(guard: Guard, transport: Transport, clock: Clock, entropy: Entropy, store: Store) -> BrakePeers:
-    """Return a node's part in the pull, with whom it knew before.
-
-    Raises
-    ------
-    StoreFailed
-    """
     peers = BrakePeers(guard, transport, clock, entropy, store)
     await peers.open()
-    return peers
+    return NodeBrake(guard, peers, ledger)

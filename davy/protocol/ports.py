@@ -11,10 +11,21 @@ from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple, Protocol
 
 from davy.protocol.chain import EpochRecord, Head, Metagraph, RowsInForce, TxResult
-from davy.protocol.recorded import RecordedBrake
+from davy.protocol.recorded import RecordedBrake, SubjectFacts
 from davy.protocol.signing import Domain
 from davy.protocol.transaction import Endpoint
-from davy.protocol.words import ChainId, Height, Hotkey, KeyRole, Netuid, PublicKey, Signature, TxHash, UnixMillis
+from davy.protocol.words import (
+    ChainId,
+    Height,
+    Hotkey,
+    KeyRole,
+    ModelId,
+    Netuid,
+    PublicKey,
+    Signature,
+    TxHash,
+    UnixMillis,
+)
 
 
 class Clock(Protocol):
@@ -116,6 +127,20 @@ class LedgerClient(Protocol):
         Refused
             The ledger does not prove that these are all.
         Unreachable
+        """
+        ...
+
+    async def told_brake(self, known: RecordedBrake | None = None) -> RecordedBrake:
+        """Return what the ledger says at once: each order proves itself, and nobody vouches for there being no more."""
+        ...
+
+    async def subject(self, netuid: Netuid, hotkey: Hotkey, model: ModelId | None = None) -> SubjectFacts:
+        """Return what orders can know of a neuron with what it serves, or with a model that it would serve.
+
+        Raises
+        ------
+        TxFailed
+            NOT_FOUND: no such neuron or model.
         """
         ...
 
