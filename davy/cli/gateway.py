@@ -33,6 +33,7 @@ from davy.ledger.client import RpcLedger
 from davy.network.exchange import Exchanges
 from davy.network.http_client import HttpTransport
 from davy.network.http_server import serve
+from davy.network.node_brake import NodeBrake, open_brake
 from davy.network.signed_client import SignedClient
 from davy.protocol.chain import ModelRecord
 from davy.protocol.encoding import decode
@@ -64,6 +65,7 @@ class Node(NamedTuple):
     store: Store
     netuids: Sequence[int]
     shapes: Shapes
+    brake: NodeBrake
 
 
 def door(host: str, port: int, limits: Limits) -> Door:

@@ -152,10 +152,11 @@ async def _serve(home: Home, keys: FileKeyStore, network: Network, options: Mine
             for netuid in options.netuids:
                 neuron_of(await metagraph_of(ledger, netuid), keys.public(KeyRole.HOTKEY))
             certificate = _certificate(home)
-            slack = (await ledger.genesis()).parameters.anchor_slack
+            genesis = await ledger.genesis()
             await run_miner(
-                options._replace(anchor_slack=slack),
+                options._replace(anchor_slack=genesis.parameters.anchor_slack),
                 keys=keys,
+                genesis=genesis,
                 ledger=ledger,
                 clock=SystemClock(),
                 entropy=OsEntropy(),

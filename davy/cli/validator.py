@@ -25,11 +25,15 @@ from davy.host.entropy import OsEntropy
 from davy.host.home import Home
 from davy.host.keys import FileKeyStore
 from davy.host.store import SqliteStore
+from davy.killswitch.scope import Subject
+from davy.ledger.client import RpcLedger
+from davy.ledger.rules.halts import model_facts
 from davy.network.exchange import Exchanges
 from davy.network.http_client import HttpTransport
+from davy.network.node_brake import NodeBrake, open_brake
 from davy.protocol.chain import Metagraph, ModelRecord
 from davy.protocol.encoding import decode
-from davy.protocol.errors import Misconfigured, TxFailed
+from davy.protocol.errors import Busy, Misconfigured, ModelHalted, TxFailed
 from davy.protocol.limits import MAX_RESULT_BYTES
 from davy.protocol.ports import Store
 from davy.protocol.words import KeyRole, ModelId
@@ -158,7 +162,11 @@ async def _validate(home: Home, keys: FileKeyStore, network: Network, work: Work
             raise Misconfigured("the subnets have different tasks; run one validator for each task")
         store = opened.enter_context(SqliteStore(home.store))
         others = [opened.enter_context(SqliteStore(other.store)) for other in work.others]
-        node = Node(keys, ledger, transport, store, work.netuids, Shapes())
+        clock, entropy = SystemClock(), OsEntropy()
+        brake = await open_brake(
+            await ledger.genesis(), ledger, keys=keys, clock=clock, entropy=entropy, store=store, transport=transport
+        )
+        node = Node(keys, ledger, transport, store, work.netuids, Shapes(), brake)
         weights: WeightSource = (
             _named(work.source)(ledger, keys) if work.source else await _examiner(node, graphs, work, others)
         )
@@ -167,9 +175,10 @@ async def _validate(home: Home, keys: FileKeyStore, network: Network, work: Work
             keys=keys,
             ledger=ledger,
             store=store,
-            entropy=OsEntropy(),
-            clock=SystemClock(),
+            entropy=entropy,
+            clock=clock,
             source=weights,
+            brake=brake,
             timing=Timing(commit_at=getattr(weights, "commit_at", Timing().commit_at)),
         )
         url = ""
@@ -187,9 +196,13 @@ async def _examiner(node: Node, graphs: list[Metagraph], work: Work, others: Seq
 
     async def registered(model_id: ModelId) -> ModelRecord | None:
         try:
-            return decode(await ledger.query("/model", model_id), ModelRecord, limit=MAX_RESULT_BYTES)
-        except TxFailed:
+            record = decode(await ledger.query("/model", model_id), ModelRecord, limit=MAX_RESULT_BYTES)
+            brake.guard.permit(
+                Subject(model=model_facts(record))
+            )  # what is halted is not loaded to be run again either
+        except (TxFailed, ModelHalted, Busy):
             return None
+        return record
 
     async def at_hand(record: ModelRecord) -> Known | None:
         return await to_thread.run_sync(library.load, record.manifest)
@@ -201,8 +214,8 @@ async def _examiner(node: Node, graphs: list[Metagraph], work: Work, others: Seq
         read = partial(read_answer, task.vocabulary)
         organic = OrganicEvidence(identity, sources, read, ledger.chain, node.store)
         evidence = [identity, OriginalityEvidence(library.kinship()), organic]
-    challenger = Challenger(node.keys, ledger.chain, node.transport, clock, entropy, await ledger.head())
-    means = Means(task, texts, challenger, evidence, ledger, node.store, entropy, clock, to_thread.run_sync)
+    challenger = Challenger(node.keys, ledger.chain, node.transport, clock, entropy, await ledger.head(), node.brake)
+    means = Means(task, texts, challenger, evidence, node.brake, ledger, node.store, entropy, clock, to_thread.run_sync)
     own = node.keys.public(KeyRole.HOTKEY)
     return Examiner([m.subnet.netuid for m in graphs], own, work.change(means), work.pace)
 

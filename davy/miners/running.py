@@ -161,7 +161,7 @@ class _Loader:
         ------
         Misconfigured
         """
-        manifest = self._manifest()
+        manifest = await self._manifest()
         if manifest is None:
             return await self._load()
         try:
@@ -180,16 +180,13 @@ class _Loader:
             if handler.serving.subjects:
                 for subject in handler.serving.subjects:
                     await self._brake.guard.until_permitted(subject)
-                await self._change(handler, node)
+                await self.again(handler, node)
             await self._own.clock.sleep_until(self._own.clock.now() + RETRY_MS)
 
     async def again(self, handler: MinerHandler, node: MinerNode) -> None:
         """Load it anew, and change to it if it is another model; else go on as before."""
-        await self._change(handler, node)
-
-    async def _change(self, handler: MinerHandler, node: MinerNode) -> None:
         try:
-            manifest = self._manifest()
+            manifest = await self._manifest()
             if manifest is not None:
                 await self._permit(manifest)
             backend = await self._load()
@@ -209,10 +206,12 @@ class _Loader:
             await backend.join(self._own)
         return backend
 
-    def _manifest(self) -> Manifest | None:
+    async def _manifest(self) -> Manifest | None:
         """Which model it will be; None where only loading it tells."""
         o = self._options
-        return load_manifest(o.backend, o.backend_options) if o.backend == "huggingface" else None
+        if o.backend != "huggingface":
+            return None
+        return await anyio.to_thread.run_sync(load_manifest, o.backend, o.backend_options)
 
     async def _permit(self, manifest: Manifest) -> None:
         hotkey = self._own.keys.public(KeyRole.HOTKEY)

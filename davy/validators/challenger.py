@@ -13,13 +13,14 @@ import msgspec
 import numpy as np
 
 from davy.network.error_responses import response_error
+from davy.network.node_brake import NodeBrake
 from davy.network.openai import CompletionRequest, CompletionResponse, to_json
 from davy.network.receipts import check_receipt
 from davy.network.signed_client import Question, SignedClient
 from davy.protocol.chain import Head, Neuron
-from davy.protocol.errors import DavyError
+from davy.protocol.errors import DavyError, ModelHalted
 from davy.protocol.ports import Clock, Entropy, KeyStore, Response, Transport
-from davy.protocol.receipt import EMPTY_BRAKE_HEAD, Anchor, Outcome
+from davy.protocol.receipt import Anchor, Outcome
 from davy.protocol.words import ChainId, UnixMillis
 from davy.validators.arrived import Arrived, joined, whole
 
@@ -29,6 +30,8 @@ class Answered(NamedTuple):
 
     response: CompletionResponse | None
     reason: str
+    halted: bool = False
+    """Nothing was to be answered: the guard stopped it. It says nothing about the miner."""
 
 
 class Asker(Protocol):
@@ -40,7 +43,10 @@ class Asker(Protocol):
 
 
 class Challenger:
-    """Sends a validator's requests, anchored to the newest block it was told of (`head`)."""
+    """Sends a validator's requests, anchored to the newest block it was told of (`head`).
+
+    Receipts and refusals tell what miners know of the brake; where that is more or less than this node, they settle it.
+    """
 
     def __init__(
         self,
@@ -50,7 +56,9 @@ class Challenger:
         clock: Clock,
         entropy: Entropy,
         head: Head,
+        brake: NodeBrake,
     ) -> None:
+        self._brake = brake
         self._client = SignedClient(keys, chain, transport, clock, entropy)
         self._clock, self.head = clock, head
 
@@ -60,12 +68,16 @@ class Challenger:
             return Answered(None, "serves nothing")
         body = to_json(msgspec.structs.replace(request, model=miner.model[0].model_id.hex()))
         anchor = Anchor(self.head.height, self.head.hash)
-        q = Question(miner.endpoint[0], miner.hotkey, "/v1/completions", body, anchor, EMPTY_BRAKE_HEAD)
+        own = self._brake.guard.head
+        q = Question(miner.endpoint[0], miner.hotkey, "/v1/completions", body, anchor, own)
         deadline = self._clock.now() + deadline_ms
         try:
             arrived = await (self._streamed if request.stream else self._whole)(q, deadline)
             fault = self.receipt_fault(miner, arrived)
             return Answered(None, fault) if fault else Answered(arrived.response, "")
+        except ModelHalted as e:
+            await self._brake.guard.receive_all([e.order] if e.order else [])
+            return Answered(None, str(e)[:200])
         except DavyError as e:
             return Answered(None, str(e)[:200])
 
@@ -93,6 +105,7 @@ class Challenger:
         if arrived.receipt is None:
             return "no receipt"
         receipt = check_receipt(arrived.receipt, sent=arrived.sent, miner=miner.hotkey, response_body=arrived.digest)
+        self._brake.peers.note(receipt.brake_head, miner.endpoint[0], miner.hotkey)
         if receipt.model_id != miner.model[0].model_id or receipt.outcome is not Outcome.DONE:
             return "the receipt is for another model, or for an answer that did not come to its end"
         return ""

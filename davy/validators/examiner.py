@@ -9,6 +9,9 @@ Rounds follow each other without a pause, and how many challenges one holds is d
 a Poisson stream, as users' requests are, and neither a silence nor a round's count tells them apart.
 
 Subnets of one task share their challenges: a hotkey registered on several of them is asked once.
+
+What is halted is neither asked nor scored: its standing stays as it was, and with it its weight, so that a halt is no
+judgement, and the ledger, which mints nothing for it, pays nothing of it to its rivals.
 """
 
 from __future__ import annotations
@@ -20,8 +23,10 @@ from typing import Any, Final, NamedTuple
 
 import anyio
 
+from davy.killswitch.scope import Subject
+from davy.network.node_brake import NodeBrake
 from davy.protocol.chain import Head, Metagraph, Neuron
-from davy.protocol.errors import BadAnswer, TxFailed, Unreachable
+from davy.protocol.errors import BadAnswer, Busy, ModelHalted, TxFailed, Unreachable
 from davy.protocol.ports import Clock, Entropy, LedgerClient, Store
 from davy.protocol.transaction import Weight
 from davy.protocol.words import Hotkey, UnixMillis
@@ -88,6 +93,7 @@ class Means(NamedTuple):
     corpus: Corpus
     challenger: Asker
     evidence: Sequence[Evidence]
+    brake: NodeBrake
     ledger: LedgerClient
     store: Store
     entropy: Entropy
@@ -102,7 +108,7 @@ class Examiner:
         self._netuids, self._own, self._pace = tuple(netuids), own, pace
         self._task, self._corpus, self._challenger = means.task, means.corpus, means.challenger
         self._evidence, self._ledger, self._entropy = tuple(means.evidence), means.ledger, means.entropy
-        self._clock, self._offload = means.clock, means.offload
+        self._clock, self._offload, self._brake = means.clock, means.offload, means.brake
         self._judging = anyio.Lock()
         self._slots = anyio.Semaphore(pace.parallel, fast_acquire=True)
         # A miner that hangs holds its round up to the deadline; the next ones begin nevertheless.
@@ -144,6 +150,7 @@ class Examiner:
         """
         graphs = [await self._ledger.metagraph(n) for n in self._netuids]
         miners = list({n.hotkey: n for m in graphs for n in m.neurons if self._asked(n)}.values())
+        miners = [n for n in miners if await self._permitted(n, graphs)]
         return Round(drawn, miners, graphs, arrivals(rng, len(drawn) * len(miners), self._pace.span_ms))
 
     async def _hold(self, r: Round, began: UnixMillis) -> None:
@@ -167,11 +174,14 @@ class Examiner:
         for claim in self._evidence:
             await claim.prepare(r.miners)
         found = await self._offload(lambda: self._judge(r.challenges, r.miners, answered, self._clock.now()))
-        for hotkey in await self._changed(r):  # was asked for a model it no longer serves: only what it answered counts
+        halted = {hotkey for (_, hotkey), answer in answered.items() if answer.halted}
+        # Was asked for a model it no longer serves, or that was halted meanwhile: only what it answered counts.
+        for hotkey in {*await self._changed(r), *halted}:
             found[hotkey] = [v for v in found[hotkey] if not v.reason]
         for m in r.graphs:
             seats = {Seat(n.hotkey, n.registered_at): n for n in m.neurons}
-            verdicts = {seat: found[n.hotkey] for seat, n in seats.items() if n.hotkey in found}
+            judged = {seat: n for seat, n in seats.items() if n.hotkey in found and await self._permitted(n, [m])}
+            verdicts = {seat: found[n.hotkey] for seat, n in judged.items()}
             await self.standings[m.subnet.netuid].add_round(verdicts, list(seats))
 
     async def _changed(self, r: Round) -> list[Hotkey]:
@@ -202,22 +212,53 @@ class Examiner:
     def _asked(self, n: Neuron) -> bool:
         return n.hotkey != self._own and bool(n.endpoint) and bool(n.model)
 
+    async def _subjects(self, miner: Neuron, graphs: Sequence[Metagraph]) -> list[Subject]:
+        """What the guard permits: all that a miner serves on these subnets.
+
+        Raises
+        ------
+        ModelHalted, Busy
+            Something of it is not permitted.
+        TxFailed, Unreachable
+            The ledger does not say.
+        """
+        netuids = [m.subnet.netuid for m in graphs if any(n.hotkey == miner.hotkey for n in m.neurons)]
+        subjects = [await self._brake.subject(netuid, miner.hotkey, miner.model[0].model_id) for netuid in netuids]
+        for subject in subjects:
+            self._brake.guard.permit(subject)
+        return subjects
+
+    async def _permitted(self, miner: Neuron, graphs: Sequence[Metagraph]) -> bool:
+        try:
+            await self._subjects(miner, graphs)
+        except (ModelHalted, Busy, TxFailed, Unreachable) as e:
+            _log.debug("%s is not asked: %s", miner.hotkey.hex()[:16], e)
+            return False
+        return True
+
     async def _ask_all(self, r: Round, began: UnixMillis) -> dict[tuple[int, Hotkey], Answered]:
         answers: dict[tuple[int, Hotkey], Answered] = {}
 
         async def ask(number: int, miner: Neuron, at: int) -> None:
             await self._clock.sleep_until(began + at)
             async with self._slots:
-                request = self._task.request(r.challenges[number])
-                answers[number, miner.hotkey] = await self._challenger.ask(
-                    miner, request, deadline_ms=self._pace.deadline_ms
-                )
+                answers[number, miner.hotkey] = await self._ask(r, number, miner)
 
         pairs = [(number, miner) for number in range(len(r.challenges)) for miner in r.miners]
         async with anyio.create_task_group() as tasks:
             for (number, miner), at in zip(pairs, r.leave_ms, strict=True):
                 tasks.start_soon(ask, number, miner, at)
         return answers
+
+    async def _ask(self, r: Round, number: int, miner: Neuron) -> Answered:
+        request = self._task.request(r.challenges[number])
+        try:
+            async with self._brake.guard.running(*await self._subjects(miner, r.graphs)):
+                answer = await self._challenger.ask(miner, request, deadline_ms=self._pace.deadline_ms)
+        except (ModelHalted, Busy, TxFailed, Unreachable) as e:
+            return Answered(None, str(e)[:200], halted=True)
+        # The miner may have told of a halt that nobody here knew, with the order that proves it.
+        return answer._replace(halted=answer.response is None and not await self._permitted(miner, r.graphs))
 
     def _judge(
         self,

@@ -12,10 +12,13 @@ from typing import NamedTuple
 
 import anyio
 
+from davy.killswitch.scope import Subject
+from davy.network.node_brake import NodeBrake
 from davy.protocol.chain import Head, Metagraph
-from davy.protocol.errors import TxCode, TxFailed, Unreachable
+from davy.protocol.errors import Busy, ModelHalted, TxCode, TxFailed, Unreachable
 from davy.protocol.ports import Clock, Entropy, KeyStore, LedgerClient, Store
-from davy.protocol.words import KeyRole
+from davy.protocol.transaction import Endpoint
+from davy.protocol.words import Hotkey, KeyRole
 from davy.validators.committer import Committer
 from davy.validators.source import WeightSource
 
@@ -50,10 +53,12 @@ class ValidatorNode:
         entropy: Entropy,
         clock: Clock,
         source: WeightSource,
+        brake: NodeBrake,
         timing: Timing | None = None,
     ) -> None:
         self._netuids, self._ledger, self._clock, self._source = tuple(netuids), ledger, clock, source
         self._own = keys.public(KeyRole.HOTKEY)
+        self._brake = brake
         self._timing = timing or Timing()
         self._committers = {n: Committer(n, keys, ledger, store, entropy) for n in netuids}
         self._done: dict[int, int] = {}
@@ -61,6 +66,7 @@ class ValidatorNode:
     async def run(self) -> None:
         """Run until cancelled."""
         async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._brake.run)
             tasks.start_soon(self._source.run)
             tasks.start_soon(self._follow)
 
@@ -77,16 +83,27 @@ class ValidatorNode:
             await self._clock.sleep_until(self._clock.now() + self._timing.retry_ms)
 
     async def at_block(self, head: Head) -> None:
-        """Do what this block calls for, on every subnet: reveal what is due, put forward what is not yet."""
+        """Do what this block calls for, on every subnet: reveal what is due, put forward what is not yet.
+
+        Nothing of a subnet that is halted, or of any while all is: deadlines stand still as long.
+        """
+        await self._brake.look(head)
         self._source.see(head)
+        listening: dict[Hotkey, Endpoint] = {}
         for netuid in self._netuids:
             try:
-                await self._act(await self._ledger.metagraph(netuid), head)
+                m = await self._ledger.metagraph(netuid)
+                listening |= {n.hotkey: n.endpoint[0] for n in m.neurons if n.endpoint and n.hotkey != self._own}
+                self._brake.guard.permit(Subject(netuid))
+                await self._act(m, head)
+            except (ModelHalted, Busy) as e:
+                _log.info("subnet %d: neither committed nor revealed: %s", netuid, e)
             except TxFailed as e:
                 if e.code is TxCode.WRONG_NONCE or e.code is TxCode.WRONG_TIME:
                     _log.info("subnet %d: %s; again with the next block", netuid, e)
                 else:
                     _log.warning("subnet %d: %s", netuid, e)
+        await self._brake.peers.know([(endpoint, hotkey) for hotkey, endpoint in listening.items()])
 
     async def _act(self, m: Metagraph, head: Head) -> None:
         me = next((n for n in m.neurons if n.hotkey == self._own), None)
