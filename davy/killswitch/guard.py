@@ -192,6 +192,8 @@ class Guard:
         self._own: UnixMillis = 0
         self._height: Height = 0
         self._pulled: set[Hotkey] = set()
+        self._heard: set[bytes] = set()
+        """Orders that leave no trace in the state, such as drills."""
         self._open = first.first is None
         self._runs: dict[Running, None] = {}
         self._obeyed: OrderedDict[OrderId, _Obeyed] = OrderedDict()
@@ -232,6 +234,8 @@ class Guard:
 
     async def run(self) -> None:
         """Notice what ends by time alone, and keep the marks on disk; until cancelled."""
+        if self.state.first is None:
+            await anyio.sleep_forever()  # nobody can halt this chain
         told = False
         while True:
             await self._clock.sleep_until(self._clock.now() + _TICK_MS)
@@ -374,6 +378,16 @@ class Guard:
             obeyed.signed = encode(SignedAttestation(1, body, signature))
             obeyed.ending.clear()
         return obeyed.signed
+
+    async def hear(self, raws: Iterable[bytes]) -> None:
+        """Take in those orders that are not known yet, and ask no more about them: cheap to call with all, often."""
+        known = {v.raw for v in self.state.orders.values()}
+        news = [raw for raw in raws if raw not in known and raw not in self._heard]
+        if news:
+            received = await self.receive_all(news)
+            self._heard |= {v.raw for v in received.orders if v.id not in self.state.orders}
+            if len(self._heard) > _MAX_ATTESTED:
+                self._heard.clear()
 
     async def at_block(self, block: Head, orders: Iterable[tuple[bytes, UnixMillis]]) -> None:
         """Take in what a verified ledger says of the brake after a block: all orders, each with its own block's time.

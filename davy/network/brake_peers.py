@@ -130,7 +130,7 @@ class BrakePeers:
     async def know(self, peers: Iterable[tuple[Endpoint, Hotkey]]) -> None:
         """Note who listens where now; a random part of them is kept for the next start."""
         fresh = tuple(Peer(endpoint, node) for endpoint, node in peers)
-        if set(fresh) == set(self._known) or not fresh:
+        if self._guard.state.first is None or not fresh or set(fresh) == set(self._known):
             return
         self._known = self._drawn(fresh, _KNOWN)
         try:

@@ -266,8 +266,9 @@ class _Answer:
         await self._within({"type": "http.response.start", "status": reply.status, "headers": headers})
 
     async def frame(self, frame: Frame) -> None:
-        await anyio.lowlevel.checkpoint()  # where a client that left is noticed, even by a pump that never waits
+        await anyio.lowlevel.checkpoint_if_cancelled()  # where a client that left is noticed, even by a busy pump
         await self._within({"type": "http.response.body", "body": frame + b"\n\n", "more_body": True})
+        await anyio.lowlevel.cancel_shielded_checkpoint()  # what was written is told as sent
 
     async def end(self) -> None:
         await self._within({"type": "http.response.body", "body": b""})

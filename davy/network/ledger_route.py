@@ -17,6 +17,7 @@ from davy.protocol.encoding import encode
 from davy.protocol.errors import DavyError, Unreachable
 from davy.protocol.order import OrderId
 from davy.protocol.ports import LedgerClient
+from davy.protocol.recorded import RecordedBrake
 from davy.protocol.transaction import BrakeOrder
 from davy.protocol.words import UnixMillis
 
@@ -28,10 +29,16 @@ _log = logging.getLogger(__name__)
 
 
 class LedgerRoute:
-    """A guard's view of the ledger."""
+    """A guard's view of the ledger.
+
+    What the ledger tells acts at once. The block counts, as time and as a pull, when it is proved that no order is left
+    out; that may take until the block after it.
+    """
 
     def __init__(self, guard: Guard, ledger: LedgerClient) -> None:
         self._guard, self._ledger = guard, ledger
+        self._told: RecordedBrake | None = None
+        self._proved: RecordedBrake | None = None
         self._handed: dict[OrderId, UnixMillis] = {}
 
     async def look(self, block: Head) -> None:
@@ -39,14 +46,19 @@ class LedgerRoute:
 
         Raises
         ------
-        Unreachable
-            The ledger does not answer, or from before this block: it must not be taken for seen.
+        Unreachable, Refused
+            The ledger does not answer, or does not prove its brake up to this block, which must not be taken for seen.
         """
-        told = await self._ledger.brake()
-        if told.height < block.height:
-            raise Unreachable(f"the ledger tells of its brake at {told.height} only, not {block.height}; ask again")
-        await self._guard.at_block(block, [(r.order, r.time) for r in told.orders])
-        await self._hand_in({r.order for r in told.orders})
+        if self._guard.state.first is None:
+            return  # nobody can halt this chain
+        if self._proved is None or self._proved.height < block.height:
+            self._told = await self._ledger.told_brake(self._told)
+            await self._guard.hear([r.order for r in (*self._told.orders, *self._told.drills)])
+            self._told = self._proved = await self._ledger.brake(self._told)
+            if self._proved.height < block.height:
+                raise Unreachable(f"the ledger shows its brake at {self._proved.height} only, not {block.height}")
+        await self._guard.at_block(block, [(r.order, r.time) for r in self._proved.orders])
+        await self._hand_in({r.order for r in self._proved.orders})
 
     async def _hand_in(self, recorded: set[bytes]) -> None:
         """Hand in what the ledger lacks and what can still matter."""

@@ -55,11 +55,15 @@ class NodeBrake:
     async def subject(self, netuid: Netuid, hotkey: Hotkey, model: ModelId) -> Subject:
         """Return what the guard is asked about; looked up on the ledger, and remembered for some blocks.
 
+        On a chain that nobody can halt the ledger is not asked, and no class counts.
+
         Raises
         ------
         TxFailed, Unreachable
             The ledger does not know the model, or does not answer: then nothing may be done with it.
         """
+        if self.guard.state.first is None:
+            return Subject(netuid, hotkey)
         known = self._known.get((netuid, hotkey, model))
         if known is None:
             known = subject_of(await self._ledger.subject(netuid, hotkey, model))

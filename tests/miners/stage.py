@@ -6,11 +6,13 @@ from contextlib import AbstractAsyncContextManager
 from random import Random
 from typing import Any, NamedTuple
 
+from davy.killswitch.guard import Guard
 from davy.miners.admission import Admission, Rules
 from davy.miners.backend import Backend
 from davy.miners.chain_view import ChainView
 from davy.miners.server import MinerHandler
 from davy.miners.simple import SimpleBackend
+from davy.network.brake_routes import BrakeRoutes
 from davy.network.memory import MemoryNetwork, no_delay
 from davy.network.signed import RequestVerifier, sign_request
 from davy.protocol.chain import Head, Metagraph, Neuron, SubnetInfo
@@ -20,6 +22,7 @@ from davy.protocol.receipt import EMPTY_BRAKE_HEAD, Anchor
 from davy.protocol.transaction import Endpoint
 from davy.protocol.words import TOKEN, KeyRole
 from tests.twins import LoopClock, MemoryStore, SeededEntropy, SeededKeys
+from tests.twins.brake import guard_of, subject_of_manifest
 
 CHAIN = b"\x0c" * 32
 NETUID = 1
@@ -64,6 +67,7 @@ class Miner(NamedTuple):
     view: ChainView
     network: MemoryNetwork
     endpoint: Endpoint
+    guard: Guard
 
     async def call(self, request: SignedRequest) -> Response:
         return await self.network.transport().call(self.endpoint, request, deadline=LoopClock().now() + 60_000)
@@ -75,9 +79,10 @@ class Miner(NamedTuple):
 MINER, VALIDATOR, STRANGER = SeededKeys(1), SeededKeys(2), SeededKeys(3)
 
 
-async def start(backend: Backend, rules: Rules | None = None) -> Miner:
-    """A miner at height 10, where VALIDATOR has 5 tokens of stake."""
+async def start(backend: Backend, rules: Rules | None = None, guard: Guard | None = None) -> Miner:
+    """A miner at height 10, where VALIDATOR has 5 tokens of stake; nobody can halt it, unless a guard is given."""
     clock = LoopClock()
+    guard = guard or guard_of(MINER, clock, CHAIN)
     verifier = RequestVerifier(MINER.public(KeyRole.HOTKEY), CHAIN, clock, MemoryStore())
     await verifier.open()
     view = ChainView(slack=1, outage_ms=60_000)
@@ -87,12 +92,14 @@ async def start(backend: Backend, rules: Rules | None = None) -> Miner:
     admission.update(metagraph(10, neuron(0, VALIDATOR.public(KeyRole.HOTKEY), 5 * TOKEN)))
     handler = MinerHandler(
         keys=MINER, chain=CHAIN, verifier=verifier, clock=clock, entropy=SeededEntropy(), view=view,
-        admission=admission, backend=backend,
+        admission=admission, guard=guard, backend=backend,
     )  # fmt: skip
+    subject = subject_of_manifest(handler.serving.manifest, MINER.public(KeyRole.HOTKEY))
+    handler.serving.subjects = guard.serving = (subject,)
     network = MemoryNetwork(clock, 0.0, no_delay, Random(0))
     endpoint = Endpoint("miner", 9000, b"\x0f" * 32, b"")
-    network.serve(endpoint, handler)
-    return Miner(handler, admission, view, network, endpoint)
+    network.serve(endpoint, BrakeRoutes(guard, handler, clock))
+    return Miner(handler, admission, view, network, endpoint, guard)
 
 
 _nonces = Random(7)

@@ -31,6 +31,7 @@ from tests.miners.stage import (
 )
 from tests.miners.test_server import Slow, error_of, read, receipt_of
 from tests.twins import LoopClock
+from tests.twins.brake import brake_of
 
 pytestmark = pytest.mark.anyio
 
@@ -153,7 +154,7 @@ async def living(
     miner = await start(backend or Letters())
     node = MinerNode(
         keys=MINER, ledger=ledger, clock=LoopClock(), netuids=netuids, endpoint=ENDPOINT, handler=miner.handler,
-        view=miner.view, admission=miner.admission,
+        view=miner.view, admission=miner.admission, brake=brake_of(MINER, LoopClock(), ledger, CHAIN),
     )  # fmt: skip
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(ledger.produce)

@@ -22,6 +22,7 @@ from davy.protocol.errors import Misconfigured, Unreachable
 from davy.protocol.ports import SignedRequest
 from davy.protocol.receipt import EMPTY_BRAKE_HEAD, Anchor, Outcome
 from davy.protocol.words import TOKEN, KeyRole
+from tests.killswitch.story import genesis
 from tests.miners.stage import CHAIN, MINER, VALIDATOR, head, neuron
 from tests.miners.test_node import Ledger
 from tests.twins import MemoryStore, SeededEntropy, WallClock
@@ -73,8 +74,8 @@ async def running(ledger: Ledger, options: MinerOptions, certificate: Certificat
 
         async def miner() -> None:
             await run_miner(
-                options, keys=MINER, ledger=ledger, clock=WallClock(), entropy=SeededEntropy(), store=MemoryStore(),
-                certificate=certificate, ready=ready,
+                options, keys=MINER, genesis=genesis(()), ledger=ledger, clock=WallClock(), entropy=SeededEntropy(),
+                store=MemoryStore(), certificate=certificate, ready=ready,
             )  # fmt: skip
 
         tasks.start_soon(miner)
@@ -218,6 +219,6 @@ async def test_a_busy_port_and_a_missing_backend_are_one_sentence(mine: Path, ce
         ]:
             with pytest.raises(Misconfigured, match=word):
                 await run_miner(
-                    options, keys=MINER, ledger=ledger, clock=WallClock(), entropy=SeededEntropy(),
-                    store=MemoryStore(), certificate=certificate, ready=lambda _: None,
+                    options, keys=MINER, genesis=genesis(()), ledger=ledger, clock=WallClock(),
+                    entropy=SeededEntropy(), store=MemoryStore(), certificate=certificate, ready=lambda _: None,
                 )  # fmt: skip

@@ -409,7 +409,9 @@ async def _with_swap(frames: Any, miner: Miner, new: Letters) -> AsyncGenerator[
     first = True
     async for frame in frames:
         if first:
-            miner.handler.swap(Serving(new))
+            changed = Serving(new)
+            changed.subjects = miner.handler.serving.subjects
+            miner.handler.swap(changed)
             first = False
         yield frame
 

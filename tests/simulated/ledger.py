@@ -27,7 +27,7 @@ from davy.protocol.errors import Expired, TxCode, TxFailed
 from davy.protocol.genesis import Genesis, chain_id
 from davy.protocol.limits import MAX_RESULT_BYTES
 from davy.protocol.ports import Clock
-from davy.protocol.recorded import BrakePage, OrderRecord, RecordedBrake
+from davy.protocol.recorded import BrakePage, OrderRecord, RecordedBrake, SubjectFacts
 from davy.protocol.transaction import is_brake_order, tx_hash
 
 
@@ -139,6 +139,13 @@ class SimulatedClient:
             rows += page.orders
             if not page.more:
                 return gather(page.height, page.brake, rows)
+
+    async def told_brake(self, known: RecordedBrake | None = None) -> RecordedBrake:
+        return await self.brake(known)
+
+    async def subject(self, netuid: int, hotkey: bytes, model: bytes | None = None) -> SubjectFacts:
+        raw = await self.query("/subject", netuid.to_bytes(2, "big") + hotkey + (model or b""))
+        return decode(raw, SubjectFacts, limit=MAX_RESULT_BYTES)
 
     async def query(self, path: str, data: bytes) -> bytes:
         await self._carry()

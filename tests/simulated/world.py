@@ -16,7 +16,9 @@ from davy.miners.backend import AsksOthers, Backend, Neighbourhood
 from davy.miners.chain_view import ChainView
 from davy.miners.node import MinerNode
 from davy.miners.server import MinerHandler
+from davy.network.brake_routes import BrakeRoutes
 from davy.network.memory import MemoryNetwork
+from davy.network.node_brake import NodeBrake, open_brake
 from davy.network.signed import RequestVerifier
 from davy.protocol.chain import EpochRecord, Metagraph
 from davy.protocol.genesis import Allocation, Genesis, GenesisSubnet
@@ -87,6 +89,7 @@ class World:
     """A network that can be watched: everything that happened is in `journal`, in order."""
 
     setting: Setting
+    genesis: Genesis
     ledger: SimulatedLedger
     net: MemoryNetwork
     miners: list[Node]
@@ -166,6 +169,7 @@ class World:
             await served.join(Neighbourhood(node.keys, node.client, self.clock, node.entropy, NETUID))
         endpoint = Endpoint(node.name, 1, hashlib.sha256(node.name.encode()).digest(), b"")
         view = ChainView(1, 60_000)
+        brake = await self._brake(node)
         admission = Admission(Rules(rate=1_000.0, burst=1_000), self.clock)
         verifier = RequestVerifier(node.hotkey, self.ledger.chain, self.clock, node.store)
         await verifier.open()
@@ -177,9 +181,11 @@ class World:
             entropy=node.entropy,
             view=view,
             admission=admission,
+            guard=brake.guard,
+            heard=brake.peers.heard,
             backend=served,
         )
-        self.net.serve(endpoint, self.wrapped(node.name, handler))
+        self.net.serve(endpoint, BrakeRoutes(brake.guard, self.wrapped(node.name, handler), self.clock))
         miner = MinerNode(
             keys=node.keys,
             ledger=node.client,
@@ -189,6 +195,7 @@ class World:
             handler=handler,
             view=view,
             admission=admission,
+            brake=brake,
         )
         tasks.start_soon(miner.run)
 
@@ -204,7 +211,8 @@ class World:
 
     async def start_validator(self, node: Node) -> None:
         """Start a validator on what its store holds, as after a crash."""
-        source = self.sources[node.name](self, node) if node.name in self.sources else await self._examiner(node)
+        brake = await self._brake(node)
+        source = self.sources[node.name](self, node) if node.name in self.sources else await self._examiner(node, brake)
         validator = ValidatorNode(
             [NETUID],
             keys=node.keys,
@@ -213,6 +221,7 @@ class World:
             entropy=node.entropy,
             clock=self.clock,
             source=source,
+            brake=brake,
         )
         scope = self.running[node.name] = anyio.CancelScope()
         self.examiners[node.name] = source
@@ -228,7 +237,18 @@ class World:
         self.running[node.name].cancel()
         node.store = node.store.copy()
 
-    async def _examiner(self, node: Node) -> Examiner:
+    async def _brake(self, node: Node) -> NodeBrake:
+        return await open_brake(
+            self.genesis,
+            node.client,
+            keys=node.keys,
+            clock=self.clock,
+            entropy=node.entropy,
+            store=node.store,
+            transport=self.net.transport(node.name),
+        )
+
+    async def _examiner(self, node: Node, brake: NodeBrake) -> Examiner:
         challenger = Challenger(
             node.keys,
             self.ledger.chain,
@@ -236,8 +256,11 @@ class World:
             self.clock,
             node.entropy,
             await node.client.head(),
+            brake,
         )
-        means = Means(Guess(), NoCorpus(), challenger, (), node.client, node.store, node.entropy, self.clock, _here)
+        means = Means(
+            Guess(), NoCorpus(), challenger, (), brake, node.client, node.store, node.entropy, self.clock, _here
+        )
         pace = Pace(self.setting.challenges, TEMPO * self.setting.block_ms, 1_500, 64, self.setting.challenges)
         return Examiner([NETUID], node.hotkey, self.changed(means), pace)
 
@@ -258,7 +281,8 @@ def build(setting: Setting, clock: VirtualClock) -> World:
     names = [*(f"miner-{i}" for i in range(setting.miners)), *(f"validator-{i}" for i in range(setting.validators))]
     names += [f"gateway-{i}" for i in range(setting.gateways)]
     keys = {name: SeededKeys(next(seeds)) for name in names}
-    ledger = SimulatedLedger(_genesis(setting, list(keys.values()), clock.now()), clock, setting.block_ms)
+    genesis = _genesis(setting, list(keys.values()), clock.now())
+    ledger = SimulatedLedger(genesis, clock, setting.block_ms)
     net = MemoryNetwork(
         clock, setting.loss, lambda r: r.uniform(*setting.delay_ms), random.Random(next(seeds)), sleep=clock.sleep
     )
@@ -272,7 +296,9 @@ def build(setting: Setting, clock: VirtualClock) -> World:
         for name in names
     ]
     after = setting.miners + setting.validators
-    return World(setting, ledger, net, nodes[: setting.miners], nodes[setting.miners : after], nodes[after:], clock)
+    return World(
+        setting, genesis, ledger, net, nodes[: setting.miners], nodes[setting.miners : after], nodes[after:], clock
+    )
 
 
 def _genesis(setting: Setting, everybody: list[SeededKeys], time: int) -> Genesis:

@@ -18,6 +18,7 @@ from davy.protocol.words import KeyRole
 from davy.validators.challenger import Answered, Challenger
 from tests.miners.stage import CHAIN, MINER, VALIDATOR, Letters, head, neuron, start
 from tests.twins import LoopClock, SeededEntropy
+from tests.twins.brake import brake_of
 
 ASKED = CompletionRequest("any", "abc", max_tokens=5, temperature=0.0, logprobs=2, return_tokens_as_token_ids=True)
 Change = Callable[[Frame], list[Frame]]
@@ -48,7 +49,8 @@ async def answered(request: CompletionRequest, change: Change = lambda frame: [f
     miner = await start(Letters())
     miner.network.serve(miner.endpoint, Between(miner.handler, change))
     clock = LoopClock()
-    challenger = Challenger(VALIDATOR, CHAIN, miner.network.transport(), clock, SeededEntropy(5), head(10))
+    brake = brake_of(VALIDATOR, clock, None, CHAIN)
+    challenger = Challenger(VALIDATOR, CHAIN, miner.network.transport(), clock, SeededEntropy(5), head(10), brake)
     served = ServedModel(miner.handler.serving.model_id, identity_of(miner.handler.serving.manifest), 1)
     asked = neuron(1, MINER.public(KeyRole.HOTKEY), endpoint=(miner.endpoint,), model=(served,))
     return await challenger.ask(asked, request, deadline_ms=5_000)

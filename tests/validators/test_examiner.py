@@ -42,8 +42,9 @@ def test_an_answer_that_its_task_fails_on_is_an_absent_one(
     caplog.set_level(logging.CRITICAL)
     nothing = cast("Any", None)
     means = Means(
-        cast("Any", Failing(error)), nothing, nothing, (), nothing, MemoryStore(), SeededEntropy(), LoopClock(), nothing
-    )
+        cast("Any", Failing(error)), nothing, nothing, (), nothing, nothing, MemoryStore(), SeededEntropy(),
+        LoopClock(), nothing,
+    )  # fmt: skip
     examiner = Examiner([1], b"o" * 32, means, Pace())
     answer = Answered(CompletionResponse("id", 0, "m", []), "")
     asked = CompletionRequest("m", "p")

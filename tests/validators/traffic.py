@@ -51,6 +51,7 @@ from davy.tasks.task import Corpus, Generator, Task
 from davy.validators.challenger import Challenger
 from davy.validators.examiner import Examiner, Means, Pace
 from tests.twins import LoopClock, MemoryStore, SeededEntropy, SeededKeys
+from tests.twins.brake import brake_of
 
 CHAIN: Final = b"\x0c" * 32
 MODEL: Final = bytes(range(32))
@@ -115,10 +116,11 @@ class _Stage:
         means = GatewayMeans(users, self._clock, self._directory, NoBrake(), seeded, shapes, Sample(seeded))
         self._gateway = Gateway(means)
         marked = _Marked(transport, self._challenges, scene.change_sent)
-        challenger = Challenger(self._keys, CHAIN, marked, self._clock, self._entropy, self._head)
+        brake = brake_of(self._keys, self._clock, None, CHAIN)
+        challenger = Challenger(self._keys, CHAIN, marked, self._clock, self._entropy, self._head, brake)
         ledger = cast("LedgerClient", self)  # of a ledger the examiner needs the metagraph alone
         changed, store = _Changed(task, scene.change_request), MemoryStore()
-        means = Means(changed, corpus, challenger, (), ledger, store, self._entropy, self._clock, _thinks)
+        means = Means(changed, corpus, challenger, (), brake, ledger, store, self._entropy, self._clock, _thinks)
         self._examiner = Examiner([1], self._keys.public(KeyRole.HOTKEY), means, scene.pace)
 
     async def run(self) -> list[Seen]:

@@ -246,7 +246,7 @@ class RpcLedger:
         """
         newest = (await self.head()).height
         for _ in range(_TRIES_FOR_A_BRAKE):
-            told = await self._told_brake(known)
+            told = await self.told_brake(known)
             height, stored = await self._proved(BRAKE_KEY)
             if stored is None or height < newest:
                 raise Refused(f"the ledger shows no brake of block {newest} or later; ask another one")
@@ -256,7 +256,8 @@ class RpcLedger:
             known = None  # an order came between the two, or one that was known is forgotten
         raise Refused("the ledger does not show all orders of its brake: ask another one, and serve nothing before")
 
-    async def _told_brake(self, known: RecordedBrake | None) -> RecordedBrake:
+    async def told_brake(self, known: RecordedBrake | None = None) -> RecordedBrake:
+        """Return what the ledger says at once, unproved: each order proves itself, others may be missing."""
         rows = [] if known is None else [*known.orders, *known.drills]
         first = 0 if known is None else known.brake.next
         while True:
@@ -386,8 +387,10 @@ class RpcLedger:
 
     async def _header_after(self, height: int) -> OpenedHeader:
         with anyio.move_on_after(_NEXT_BLOCK_PATIENCE_S):
-            while (await self.head()).height <= height:  # noqa: ASYNC110 - the event is in another process
-                await anyio.sleep(_SHORTEST_PAUSE_S)
+            pause = _SHORTEST_PAUSE_S
+            while (await self.head()).height <= height:
+                await anyio.sleep(pause)
+                pause = min(1.5 * pause, _LONGEST_PAUSE_S / 4)
             return await self._header(height + 1)
         raise Unreachable(f"no block follows {height}, so its state has no signed app hash yet; try again later")
 

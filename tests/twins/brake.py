@@ -1,0 +1,47 @@
+"""A node's brake for tests: on a chain that nobody can halt, or under the keyholders of `tests.twins.keyholders`."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+from davy.killswitch.brake import BrakeState
+from davy.killswitch.guard import Guard
+from davy.killswitch.scope import ModelFacts, Subject
+from davy.network.brake_peers import BrakePeers
+from davy.network.memory import MemoryNetwork, no_delay
+from davy.network.node_brake import NodeBrake
+from davy.protocol.manifest import Manifest, model_id
+from davy.protocol.ports import Clock, KeyStore
+from davy.protocol.recorded import Facts, SubjectFacts
+from davy.protocol.roster import Roster
+from davy.protocol.words import ChainId, Hotkey
+from tests.twins import MemoryStore, SeededEntropy
+
+REGISTRANT = b"\x21" * 32
+
+
+def guard_of(keys: KeyStore, clock: Clock, chain: ChainId, roster: Roster | None = None) -> Guard:
+    """Open from the start where there is no roster."""
+    return Guard(BrakeState(chain, roster), keys=keys, clock=clock, store=MemoryStore())
+
+
+def subject_of_manifest(manifest: Manifest, hotkey: Hotkey, netuid: int = 1) -> Subject:
+    """What a ledger without other models would say."""
+    files = frozenset(f.digest for f in manifest.files)
+    return Subject(netuid, hotkey, ModelFacts(model_id(manifest), files, REGISTRANT))
+
+
+def brake_of(keys: KeyStore, clock: Clock, ledger: Any, chain: ChainId, roster: Roster | None = None) -> NodeBrake:
+    """A node's brake that reaches no other node."""
+    guard = guard_of(keys, clock, chain, roster)
+    transport = MemoryNetwork(clock, 0.0, no_delay, Random(0)).transport()
+    return NodeBrake(guard, BrakePeers(guard, transport, clock, SeededEntropy(), MemoryStore()), ledger)
+
+
+class KnowsModels:
+    """Mix into a twin of a ledger: every model is known to it, by its id only."""
+
+    async def subject(self, netuid: int, hotkey: bytes, model: bytes | None = None) -> SubjectFacts:
+        known = (Facts(model, (), REGISTRANT),) if model else ()
+        return SubjectFacts(netuid, hotkey, known, (), (), False)
