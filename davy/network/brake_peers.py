@@ -3,6 +3,9 @@
 Every exchange between nodes carries the sender's head. Whoever asked sees the other's in the receipt and settles with
 it (`note`): takes what the other has, and brings what the other lacks. Whoever was asked cannot reach the caller, who
 may have no address; seeing a head that is not its own (`heard`) it settles with others that it knows.
+
+A halt ends exchanges, too: who is halted is asked nothing more. So a node whose head has changed settles with some at
+once, and every node with some now and then.
 """
 
 from __future__ import annotations
@@ -27,7 +30,8 @@ from davy.protocol.transaction import Endpoint
 from davy.protocol.words import Digest, Hotkey, UnixMillis
 
 _KNOWN: Final = 64
-_ASKED_AT_ONCE: Final = 3
+_ASKED_AT_ONCE: Final = 4
+_ROUND_MS: Final = 5_000
 _REST_MS: Final = 1_000
 """Between two exchanges with one node, or for a stranger's head."""
 _PATIENCE_MS: Final = 10_000
@@ -159,19 +163,29 @@ class BrakePeers:
         self._ask_some()
 
     async def run(self) -> None:
-        """Settle as differences come up; before the guard is open, with all that are known, one round after another."""
+        """Settle as differences come up, and with some now and then; until cancelled."""
+        if self._guard.state.first is None:
+            await anyio.sleep_forever()  # nobody can halt this chain
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._watch)
+            while True:
+                with anyio.move_on_after((_ROUND_MS if self._guard.is_open else _REST_MS) / 1000) as quiet:
+                    await self._wake.wait()
+                if quiet.cancelled_caught:
+                    self._ask_some()
+                self._wake = anyio.Event()
+                waiting, self._waiting = self._waiting, {}
+                async with anyio.create_task_group() as settling:
+                    for peer in waiting.values():
+                        settling.start_soon(self._settle, peer)
+
+    async def _watch(self) -> None:
+        told = self._guard.head
         while True:
-            if not self._guard.is_open:
+            if self._guard.head != told:
+                told = self._guard.head
                 self._ask_some()
-                with anyio.move_on_after(_REST_MS / 1000):
-                    await self._guard.change()
-            else:
-                await self._wake.wait()
-            self._wake = anyio.Event()
-            waiting, self._waiting = self._waiting, {}
-            async with anyio.create_task_group() as tasks:
-                for peer in waiting.values():
-                    tasks.start_soon(self._settle, peer)
+            await self._guard.change()
 
     def _ask_some(self) -> None:
         for peer in self._drawn(self._known, _ASKED_AT_ONCE):
