@@ -1,0 +1,206 @@
+"""A halt and a miner's life beside the answering: what the ledger records, lacks or hides; in virtual time."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from trio.testing import MockClock
+
+from davy.miners.backend import Backend, Neighbourhood
+from davy.miners.node import MinerNode
+from davy.miners.running import MinerOptions, _Loader
+from davy.miners.withheld import Withheld
+from davy.network.node_brake import NodeBrake
+from davy.protocol.errors import ModelHalted, TxCode, TxFailed, Unreachable
+from davy.protocol.manifest import model_id
+from davy.protocol.order import Models
+from davy.protocol.receipt import Anchor
+from davy.protocol.recorded import BrakeRecord, OrderRecord, RecordedBrake, SubjectFacts
+from davy.protocol.transaction import is_brake_order, open_brake_order, tx_hash
+from davy.protocol.words import KeyRole
+from tests.killswitch.story import START, Story, order_of
+from tests.miners.stage import MINER, VALIDATOR, Letters, Miner, ask, head, neuron, start
+from tests.miners.test_halted import LETTERS, halt
+from tests.miners.test_node import ENDPOINT, Ledger, Other
+from tests.miners.test_server import error_of
+from tests.twins import LoopClock, SeededEntropy
+from tests.twins.brake import REGISTRANT, KnowsModels, brake_of
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> object:
+    return "trio", {"clock": MockClock(autojump_threshold=0)}
+
+
+@pytest.fixture
+def story() -> Story:
+    return Story()
+
+
+class BrakedLedger(KnowsModels, Ledger):
+    """Records orders, each with the next block; `silent` keeps its brake to itself."""
+
+    def __init__(self, *neurons: Any) -> None:
+        super().__init__(*neurons)
+        self.orders: list[OrderRecord] = []
+        self.silent = False
+        self.unknown = False
+        self.handed: list[bytes] = []
+
+    async def submit(self, raw: bytes) -> bytes:
+        if not is_brake_order(raw):
+            return await super().submit(raw)
+        self.handed.append(open_brake_order(raw))  # and forgets it: `record` records
+        return tx_hash(raw)
+
+    def record(self, raw: bytes) -> None:
+        self.orders.append(OrderRecord(raw, self.height + 1, LoopClock().now(), len(self.orders)))
+
+    async def brake(self, known: RecordedBrake | None = None) -> RecordedBrake:
+        if self.silent:
+            raise Unreachable("nobody answers at ledger:1")
+        record = BrakeRecord(bytes(32), bytes(32), len(self.orders), len(self.orders))
+        return RecordedBrake(self.height, record, tuple(self.orders), ())
+
+    told_brake = brake
+
+    async def subject(self, netuid: int, hotkey: bytes, model: bytes | None = None) -> SubjectFacts:
+        if self.unknown:
+            raise TxFailed(TxCode.NOT_FOUND, "no such model")
+        return await super().subject(netuid, hotkey, model)
+
+
+@asynccontextmanager
+async def living(story: Story, ledger: BrakedLedger) -> AsyncIterator[tuple[Miner, MinerNode, NodeBrake]]:
+    brake = brake_of(MINER, LoopClock(), ledger, story.chain, story.keyholders.roster)
+    miner = await start(Letters(), None, brake.guard)
+    miner.handler.serving.subjects = ()
+    node = MinerNode(
+        keys=MINER, ledger=ledger, clock=LoopClock(), netuids=(1,), endpoint=ENDPOINT, handler=miner.handler,
+        view=miner.view, admission=miner.admission, brake=brake,
+    )  # type: ignore[arg-type] # fmt: skip
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(ledger.produce)
+        tasks.start_soon(node.run)
+        await anyio.sleep(2.5)
+        yield miner, node, brake
+        tasks.cancel_scope.cancel()
+
+
+def a_ledger() -> BrakedLedger:
+    return BrakedLedger(
+        neuron(0, MINER.public(KeyRole.HOTKEY)), neuron(1, VALIDATOR.public(KeyRole.HOTKEY), 5_000_000_000)
+    )
+
+
+async def answers(miner: Miner, ledger: Ledger, ahead: int = 0) -> tuple[int, str]:
+    height = ledger.height + ahead
+    response = await miner.call(ask({"prompt": "a"}, anchor=Anchor(height, head(height).hash)))
+    return (200, "") if response.status == 200 else error_of(response)
+
+
+async def test_an_order_in_a_block_halts_and_the_model_is_known_by_what_the_ledger_says(story: Story) -> None:
+    ledger = a_ledger()
+    async with living(story, ledger) as (miner, _, brake):
+        assert await answers(miner, ledger) == (200, "")
+        assert brake.guard.serving == miner.handler.serving.subjects
+        ledger.record(halt(story, Models((), (), (REGISTRANT,))))
+        await anyio.sleep(1.5)
+        assert await answers(miner, ledger) == (451, "model_halted")
+
+
+async def test_a_block_whose_orders_are_not_known_is_not_seen(story: Story) -> None:
+    """So no receipt is signed on an anchor behind a halt that the miner had no chance to know."""
+    ledger = a_ledger()
+    async with living(story, ledger) as (miner, _, _):
+        seen = miner.view.head
+        assert seen is not None
+        ledger.silent = True
+        await anyio.sleep(5)
+        assert miner.view.head is not None
+        assert miner.view.head.height <= seen.height + 1
+        assert await answers(miner, ledger) == (429, "busy")
+        ledger.silent = False
+        await anyio.sleep(3)
+        assert await answers(miner, ledger) == (200, "")
+
+
+async def test_the_ledger_is_handed_what_it_lacks(story: Story) -> None:
+    ledger = a_ledger()
+    async with living(story, ledger) as (_, _, brake):
+        raw = halt(story)
+        await brake.guard.receive_all([raw])
+        await anyio.sleep(3)
+        assert ledger.handed == [raw]
+        await anyio.sleep(12)
+        assert len(ledger.handed) == 2  # it still lacks it
+        ledger.record(raw)
+        await anyio.sleep(25)
+        assert len(ledger.handed) == 2
+
+
+async def test_an_unknown_model_takes_no_requests(story: Story) -> None:
+    ledger = a_ledger()
+    ledger.unknown = True
+    async with living(story, ledger) as (miner, _, _):
+        assert await answers(miner, ledger) == (429, "busy")
+
+
+async def test_a_halted_model_is_not_changed_to(story: Story) -> None:
+    ledger = a_ledger()
+    closed: list[str] = []
+
+    class Watched(Other):
+        async def aclose(self) -> None:
+            closed.append("new")
+
+    async with living(story, ledger) as (miner, node, brake):
+        await brake.guard.receive(halt(story, Models((model_id(Watched().manifest()),), (), ())))
+        with pytest.raises(ModelHalted):
+            await node.swap(Watched(), 1)
+        assert closed == ["new"]
+        assert miner.handler.serving.model_id == LETTERS
+        assert len(ledger.served) == 1
+        assert await answers(miner, ledger) == (200, "")
+
+
+async def test_a_halted_model_is_not_loaded_before_it_may_run(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = a_ledger()
+    loaded: list[str] = []
+
+    def load(spec: str, options: object) -> Backend:
+        loaded.append(spec)
+        return Letters()
+
+    async def here(function: Any, *args: Any) -> Any:
+        return function(*args)
+
+    monkeypatch.setattr("davy.miners.running.load_backend", load)
+    monkeypatch.setattr("davy.miners.running.load_manifest", lambda *_: Letters().manifest())
+    monkeypatch.setattr("anyio.to_thread.run_sync", here)
+    async with living(story, ledger) as (miner, node, brake):
+        raw = halt(story)
+        await brake.guard.receive(raw)
+        own = Neighbourhood(MINER, ledger, LoopClock(), SeededEntropy(), 1)  # type: ignore[arg-type]
+        loader = _Loader(MinerOptions("huggingface", {"folder": str(Path())}), own, brake)
+        backend = await loader.first()
+        assert isinstance(backend, Withheld)
+        assert loaded == []
+        miner.handler.serving.backend = backend
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(loader.later, miner.handler, node)
+            await anyio.sleep(5)
+            assert loaded == []
+            assert await answers(miner, ledger) == (451, "model_halted")
+            days = (LoopClock().now() - START) / 86_400_000
+            await brake.guard.receive(story.given[story.lift(days, order_of(raw).id)])
+            await anyio.sleep(5)
+        assert loaded == ["huggingface"]
+        assert await answers(miner, ledger) == (200, "")
