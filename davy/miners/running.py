@@ -81,6 +81,7 @@ async def run_miner(
     certificate: CertificateFiles,
     ready: Callable[[Started], None],
     permitted: Callable[[ModelId], Awaitable[None]] | None = None,
+    change: Callable[[NodeBrake], NodeBrake] = lambda brake: brake,
 ) -> None:
     """Serve until SIGINT or SIGTERM, then let answers end. SIGHUP loads the backend anew and changes to it.
 
@@ -94,6 +95,8 @@ async def run_miner(
         Called once, when requests are taken.
     permitted
         Asked once whether the model may be served, before it is; what it raises ends the start.
+    change
+        What is changed of the node's brake: for sabotage.
 
     Raises
     ------
@@ -103,8 +106,10 @@ async def run_miner(
     own = Neighbourhood(keys, ledger, clock, entropy, options.netuids[0])
     async with AsyncExitStack() as opened:
         transport = await opened.enter_async_context(HttpTransport(clock))
-        brake = await open_brake(
-            genesis, ledger, keys=keys, clock=clock, entropy=entropy, store=store, transport=transport
+        brake = change(
+            await open_brake(
+                genesis, ledger, keys=keys, clock=clock, entropy=entropy, store=store, transport=transport
+            )
         )
         loader = _Loader(options, own, brake)
         backend = await loader.first()

@@ -191,16 +191,16 @@ class MinerHandler:
         else:
             caller = await self._verifier.verify(request, admits=self._admission.authorise)
             self._heard(caller.brake_head)
-            self._view.check(caller.anchor, now)
-        asked = parse_request(request.body)
         serving = self.serving
+        self._permit(serving)
+        self._view.check(caller.anchor, now)
+        asked = parse_request(request.body)
         if asked.model not in (serving.model_id.hex(), serving.manifest.name):
             raise NotFound(
                 f"this miner serves {serving.manifest.name} ({serving.model_id.hex()}), not '{asked.model}'; "
                 "GET /v1/models lists it",
                 "model_not_found",
             )
-        self._permit(serving)
         self._admission.spend(caller.hotkey)
         if asked.seed is None:
             # From the request itself, so that every answer can be made again from its request.

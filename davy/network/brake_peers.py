@@ -34,7 +34,7 @@ _ASKED_AT_ONCE: Final = 4
 _ROUND_MS: Final = 5_000
 _REST_MS: Final = 1_000
 """Between two exchanges with one node, or for a stranger's head."""
-_PATIENCE_MS: Final = 10_000
+_PATIENCE_MS: Final = 3_000
 _MAX_PAGES: Final = 64
 _REMEMBERED: Final = 4_096
 _PLACE: Final = b"brake/peers"
@@ -111,8 +111,10 @@ class BrakePeers:
         self._guard, self._transport, self._clock = guard, transport, clock
         self._entropy, self._store = entropy, store
         self._own: Hotkey = b""
-        self._known: tuple[Peer, ...] = ()
+        self.known: tuple[Peer, ...] = ()
+        """Whom this node can ask."""
         self._waiting: dict[Hotkey, Peer] = {}
+        self._settling: set[Hotkey] = set()
         self._settled: OrderedDict[Hotkey, _Settled] = OrderedDict()
         self._wake = anyio.Event()
         self._heard_at: UnixMillis = 0
@@ -127,18 +129,18 @@ class BrakePeers:
         raw = await self._store.get(_PLACE)
         if raw:
             try:
-                self._known = decode(raw, KnownPeers, limit=_KNOWN * 1_024).peers
+                self.known = decode(raw, KnownPeers, limit=_KNOWN * 1_024).peers
             except Refused as e:
                 _log.warning("the list of known nodes cannot be read, and is begun anew: %s", e)
 
     async def know(self, peers: Iterable[tuple[Endpoint, Hotkey]]) -> None:
         """Note who listens where now; a random part of them is kept for the next start."""
         fresh = tuple(Peer(endpoint, node) for endpoint, node in peers)
-        if self._guard.state.first is None or not fresh or set(fresh) == set(self._known):
+        if self._guard.state.first is None or not fresh or set(fresh) == set(self.known):
             return
-        self._known = self._drawn(fresh, _KNOWN)
+        self.known = self._drawn(fresh, _KNOWN)
         try:
-            await self._store.put(_PLACE, encode(KnownPeers(1, self._known)))
+            await self._store.put(_PLACE, encode(KnownPeers(1, self.known)))
         except StoreFailed as e:
             _log.warning("known nodes cannot be written: %s", e)
 
@@ -174,10 +176,9 @@ class BrakePeers:
                 if quiet.cancelled_caught:
                     self._ask_some()
                 self._wake = anyio.Event()
-                waiting, self._waiting = self._waiting, {}
-                async with anyio.create_task_group() as settling:
-                    for peer in waiting.values():
-                        settling.start_soon(self._settle, peer)
+                for node in [n for n in self._waiting if n not in self._settling]:
+                    self._settling.add(node)
+                    tasks.start_soon(self._settle, self._waiting.pop(node))
 
     async def _watch(self) -> None:
         told = self._guard.head
@@ -188,7 +189,7 @@ class BrakePeers:
             await self._guard.change()
 
     def _ask_some(self) -> None:
-        for peer in self._drawn(self._known, _ASKED_AT_ONCE):
+        for peer in self._drawn(self.known, _ASKED_AT_ONCE):
             self._waiting.setdefault(peer.node, peer)
         self._wake.set()
 
@@ -204,6 +205,7 @@ class BrakePeers:
             self._guard.pulled(peer.node)
         except DavyError as e:
             _log.info("no exchange of orders with %s:%d: %s", peer.endpoint.host, peer.endpoint.port, e)
+        self._settling.remove(peer.node)
         self._settled[peer.node] = _Settled(theirs, self._guard.head, self._clock.now())
         self._settled.move_to_end(peer.node)
         if len(self._settled) > _REMEMBERED:

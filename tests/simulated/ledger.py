@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -154,11 +154,12 @@ class SimulatedClient:
     def blocks(self, after: int) -> AbstractAsyncContextManager[AsyncIterator[Head]]:
         @asynccontextmanager
         async def opened() -> AsyncIterator[AsyncIterator[Head]]:
-            yield self._heads(after)
+            async with aclosing(self._heads(after)) as heads:
+                yield heads
 
         return opened()
 
-    async def _heads(self, after: int) -> AsyncIterator[Head]:
+    async def _heads(self, after: int) -> AsyncGenerator[Head]:
         height = after
         while True:
             while len(self._ledger.headers) <= height:

@@ -41,6 +41,7 @@ from tests.simulated.clock import VirtualClock
 from tests.simulated.guess import Guess, Guesser, NoCorpus
 from tests.simulated.ledger import SimulatedClient, SimulatedLedger
 from tests.twins import MemoryStore, SeededEntropy, SeededKeys
+from tests.twins.keyholders import Keyholders
 
 NETUID = 1
 TEMPO = 8
@@ -63,6 +64,8 @@ class Setting:
     """Of each miner; spread evenly from 0 to 1 if not given."""
     gateways: int = 0
     """Hotkeys with a little stake that are no validators."""
+    keyheld: bool = False
+    """Whether `tests.twins.keyholders.Keyholders` can halt this chain."""
 
 
 @dataclass
@@ -106,6 +109,15 @@ class World:
     """What stands before a miner's handler."""
     cheats: dict[str, Callable[[Backend], Backend]] = field(default_factory=dict[str, Callable[[Backend], Backend]])
     """What a miner makes of its model, by name."""
+    door: Callable[[str, Handler], Handler] = field(default=lambda name, handler: handler)
+    """What stands before all that a miner answers, the brake's routes too."""
+    braked: Callable[[str, NodeBrake], NodeBrake] = field(default=lambda name, brake: brake)
+    """What is switched off in a node's brake."""
+    backend: Callable[[float], Any] = field(default=lambda knowledge: Guesser(knowledge))
+    is_over: bool = False
+    """Set by a story that has told all; a halted network has no more epochs."""
+    brakes: dict[str, NodeBrake] = field(default_factory=dict[str, NodeBrake])
+    endpoints: dict[str, Endpoint] = field(default_factory=dict[str, Endpoint])
     running: dict[str, anyio.CancelScope] = field(default_factory=dict[str, anyio.CancelScope])
     backends: dict[str, Guesser] = field(default_factory=dict[str, Guesser])
     examiners: dict[str, Any] = field(default_factory=dict[str, Any])
@@ -123,7 +135,7 @@ class World:
                     joining.start_soon(self._join_gateway, node)
             for story in stories:
                 tasks.start_soon(story)
-            while (await self.metagraph()).subnet.epoch < self.setting.epochs:
+            while not self.is_over and (await self.metagraph()).subnet.epoch < self.setting.epochs:
                 await self.ledger.next_block()
             tasks.cancel_scope.cancel()
         records = [await self._record(n) for n in range(self.setting.epochs)]
@@ -156,18 +168,26 @@ class World:
         self._note(node, await send(node.client, node.keys, KeyRole.COLDKEY, action))
 
     async def _join_miner(self, i: int, node: Node, tasks: anyio.abc.TaskGroup) -> None:
+        self._tasks = tasks
         await self._register(node)
-        backend = Guesser(self.knowledge(i))
+        backend = self.backend(self.knowledge(i))
         self.backends[node.name] = backend
         manifest = _named(backend.manifest(), node.name)
         registered = RegisterModel(manifest, (), ModelClass.ORDINARY)
         self._note(node, await send(node.client, node.keys, KeyRole.COLDKEY, registered))
+        await self.start_miner(node)
+
+    async def start_miner(self, node: Node) -> None:
+        """Start a miner on what its store holds, as after a crash."""
+        backend = self.backends[node.name]
+        manifest = _named(backend.manifest(), node.name)
         served: Backend = _WithManifest(backend, manifest)
         if node.name in self.cheats:
             served = self.cheats[node.name](_WithManifest(backend, manifest))
         if isinstance(served, AsksOthers):
             await served.join(Neighbourhood(node.keys, node.client, self.clock, node.entropy, NETUID))
         endpoint = Endpoint(node.name, 1, hashlib.sha256(node.name.encode()).digest(), b"")
+        self.endpoints[node.name] = endpoint
         view = ChainView(1, 60_000)
         brake = await self._brake(node)
         admission = Admission(Rules(rate=1_000.0, burst=1_000), self.clock)
@@ -185,7 +205,8 @@ class World:
             heard=brake.peers.heard,
             backend=served,
         )
-        self.net.serve(endpoint, BrakeRoutes(brake.guard, self.wrapped(node.name, handler), self.clock))
+        routes = BrakeRoutes(brake.guard, self.wrapped(node.name, handler), self.clock)
+        self.net.serve(endpoint, self.door(node.name, routes))
         miner = MinerNode(
             keys=node.keys,
             ledger=node.client,
@@ -197,7 +218,7 @@ class World:
             admission=admission,
             brake=brake,
         )
-        tasks.start_soon(miner.run)
+        self._start(node, miner.run)
 
     async def _join_gateway(self, node: Node) -> None:
         await self._register(node)
@@ -223,22 +244,27 @@ class World:
             source=source,
             brake=brake,
         )
-        scope = self.running[node.name] = anyio.CancelScope()
         self.examiners[node.name] = source
+        self._start(node, validator.run)
+
+    def _start(self, node: Node, life: Callable[[], Any]) -> None:
+        scope = self.running[node.name] = anyio.CancelScope()
 
         async def run() -> None:
             with scope:
-                await validator.run()
+                await life()
 
         self._tasks.start_soon(run)
 
     def crash(self, node: Node) -> None:
-        """End a validator where it stands; its store keeps what was put, and nothing else stays."""
+        """End a node where it stands; its store keeps what was put, and nothing else stays."""
         self.running[node.name].cancel()
+        if node.name in self.endpoints:
+            self.net.stop(self.endpoints[node.name])
         node.store = node.store.copy()
 
     async def _brake(self, node: Node) -> NodeBrake:
-        return await open_brake(
+        brake = await open_brake(
             self.genesis,
             node.client,
             keys=node.keys,
@@ -247,6 +273,8 @@ class World:
             store=node.store,
             transport=self.net.transport(node.name),
         )
+        self.brakes[node.name] = self.braked(node.name, brake)
+        return self.brakes[node.name]
 
     async def _examiner(self, node: Node, brake: NodeBrake) -> Examiner:
         challenger = Challenger(
@@ -315,7 +343,8 @@ def _genesis(setting: Setting, everybody: list[SeededKeys], time: int) -> Genesi
     granted = sorted((k.public(KeyRole.COLDKEY), 10_000 * TOKEN) for k in everybody)
     allocations = tuple(Allocation(key, amount) for key, amount in granted)
     parameters = chain_parameters(unbonding=10, halving_interval=1_000)
-    return Genesis(1, "simulated", time, parameters, (bytes(32),), allocations, (subnet,), ())
+    keyholders = (Keyholders().roster,) if setting.keyheld else ()
+    return Genesis(1, "simulated", time, parameters, (bytes(32),), allocations, (subnet,), keyholders)
 
 
 def _named(m: Manifest, name: str) -> Manifest:

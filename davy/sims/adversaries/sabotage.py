@@ -1,6 +1,6 @@
-"""A validator with one thing switched off: what the claims of the demo and of the tests must not survive.
+"""A node with one thing switched off: what the claims of the demo and of the tests must not survive.
 
-Each function changes what an examiner works with (`davy.validators.examiner.Means`).
+Functions of `Means` change what a validator's examiner works with; those of `NodeBrake` a node's part in the brake.
 """
 
 from __future__ import annotations
@@ -10,6 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from davy.killswitch.guard import SOURCES, Guard
+from davy.killswitch.scope import Subject
+from davy.network.node_brake import NodeBrake
 from davy.network.openai import CompletionRequest, CompletionResponse
 from davy.protocol.chain import Neuron
 from davy.tasks.task import Corpus, FloatArray, Generator, Task
@@ -45,6 +48,24 @@ def no_identity(means: Means) -> Means:
 def no_organic(means: Means) -> Means:
     """What users got is not looked at."""
     return means._replace(evidence=[e for e in means.evidence if not isinstance(e, OrganicEvidence)])
+
+
+def no_guard(brake: NodeBrake) -> NodeBrake:
+    """Orders are taken in, attested and passed on; nothing stops. A rogue miner is one with this."""
+    brake.guard.__class__ = _Permissive
+    return brake
+
+
+def no_boot_pull(brake: NodeBrake) -> NodeBrake:
+    """What lies on the disk is taken for all there is."""
+    for source in range(SOURCES):
+        brake.guard.pulled(bytes([source]) * 32)
+    return brake
+
+
+class _Permissive(Guard):
+    def permit(self, subject: Subject) -> None:
+        """Whatever it is."""
 
 
 class _Constant:
