@@ -1,0 +1,245 @@
+"""A halt at a validator's edges: who is halted is neither asked nor scored, and a word of 451 alone excuses nobody."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any, cast
+
+import anyio
+import numpy as np
+import pytest
+from trio.testing import MockClock
+
+from davy.killswitch.brake import first_state
+from davy.killswitch.guard import Guard
+from davy.miners.backend import identity_of
+from davy.network.brake_peers import BrakePeers
+from davy.network.error_responses import error_response
+from davy.network.node_brake import NodeBrake
+from davy.network.openai import CompletionRequest
+from davy.protocol.chain import Head, Metagraph, Neuron, ServedModel
+from davy.protocol.errors import ModelHalted
+from davy.protocol.manifest import model_id
+from davy.protocol.order import Global, Models, Subnet
+from davy.protocol.order import Miner as MinerTarget
+from davy.protocol.ports import Response, SignedRequest
+from davy.protocol.recorded import BrakeRecord, RecordedBrake
+from davy.protocol.words import KeyRole
+from davy.validators.challenger import Answered, Challenger
+from davy.validators.examiner import Examiner, Means, Pace, Round
+from davy.validators.node import Timing, ValidatorNode
+from tests.killswitch.story import START, Story, order_of
+from tests.miners.stage import CHAIN, MINER, VALIDATOR, Letters, Miner, head, metagraph, neuron, start
+from tests.miners.test_halted import Endless, halt
+from tests.twins import LoopClock, MemoryStore, SeededEntropy
+from tests.twins.brake import KnowsModels
+
+pytestmark = pytest.mark.anyio
+ASKED = CompletionRequest("any", "ab", max_tokens=3, temperature=0.0)
+
+
+@pytest.fixture
+def anyio_backend() -> object:
+    return "trio", {"clock": MockClock(autojump_threshold=0)}
+
+
+class Graph(KnowsModels):
+    def __init__(self, *neurons: Neuron) -> None:
+        self._neurons = neurons
+
+    async def metagraph(self, netuid: int, at: int | None = None) -> Metagraph:
+        return metagraph(10, *self._neurons)
+
+
+class Stage:
+    """A validator that can ask one miner, both under the story's keyholders."""
+
+    def __init__(self, miner: Miner) -> None:
+        self.story, self.clock, self.miner = Story(), LoopClock(), miner
+        served = ServedModel(miner.handler.serving.model_id, identity_of(miner.handler.serving.manifest), 1)
+        self.neuron = neuron(1, MINER.public(KeyRole.HOTKEY), endpoint=(miner.endpoint,), model=(served,))
+        self.guard = Guard(first_state(self.story.genesis), keys=VALIDATOR, clock=self.clock, store=MemoryStore())
+        self.transport = miner.network.transport("validator")
+        self.peers = BrakePeers(self.guard, self.transport, self.clock, SeededEntropy(), MemoryStore())
+        self.brake = NodeBrake(self.guard, self.peers, cast("Any", Graph(self.neuron)))
+        self.challenger = Challenger(
+            VALIDATOR, CHAIN, self.transport, self.clock, SeededEntropy(5), head(10), self.brake
+        )
+        nothing = cast("Any", None)
+        means = Means(
+            cast("Any", Asking()), nothing, self.challenger, (), self.brake, cast("Any", Graph(self.neuron)),
+            MemoryStore(), SeededEntropy(), self.clock, nothing,
+        )  # fmt: skip
+        self.examiner = Examiner([1], VALIDATOR.public(KeyRole.HOTKEY), means, Pace())
+
+    async def open(self) -> Stage:
+        await self.guard.at_block(Head(10, self.clock.now(), bytes(32), bytes(32)), [])
+        return self
+
+    async def ask(self) -> Answered:
+        """As a round would."""
+        graph = metagraph(10, self.neuron)
+        r = Round([ASKED], [self.neuron], [graph], [0])
+        return (await self.examiner._ask_all(r, self.clock.now()))[0, self.neuron.hotkey]  # pyright: ignore[reportPrivateUsage]
+
+    async def planned(self) -> list[bytes]:
+        r = await self.examiner._plan(np.random.default_rng(1), [ASKED])  # pyright: ignore[reportPrivateUsage]
+        return [n.hotkey for n in r.miners]
+
+
+class Asking:
+    def request(self, c: CompletionRequest) -> CompletionRequest:
+        return c
+
+
+async def stage(backend: Letters | None = None) -> Stage:
+    miner = await start(backend or Letters())
+    return await Stage(miner).open()
+
+
+async def test_who_is_not_halted_is_asked() -> None:
+    s = await stage()
+    assert await s.planned() == [s.neuron.hotkey]
+    answer = await s.ask()
+    assert (answer.reason, answer.halted) == ("", False)
+    assert answer.response is not None
+
+
+async def test_who_is_halted_is_not_asked() -> None:
+    s = await stage()
+    await s.guard.receive(halt(s.story, MinerTarget(s.neuron.hotkey)))
+    assert await s.planned() == []
+    seen: list[SignedRequest] = []
+
+    class Counting:
+        async def handle(self, request: SignedRequest) -> Response:
+            seen.append(request)
+            return Response(500, (), b"")
+
+    s.miner.network.serve(s.miner.endpoint, Counting())
+    answer = await s.ask()
+    assert answer.halted
+    assert seen == []
+
+
+async def test_a_halt_ends_what_is_asked() -> None:
+    s = await stage(Endless())
+    answers: list[Answered] = []
+
+    async def ask() -> None:
+        answers.append(await s.ask())
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(ask)
+        await anyio.sleep(0.15)
+        await s.guard.receive(halt(s.story, Models((model_id(Letters().manifest()),), (), ())))
+    assert [a.halted for a in answers] == [True]
+
+
+async def test_before_the_pull_nobody_is_asked() -> None:
+    s = Stage(await start(Letters()))
+    assert await s.planned() == []
+    assert (await s.ask()).halted
+
+
+async def test_a_miner_tells_of_a_halt_that_nobody_knew() -> None:
+    s = await stage()
+    raw = halt(s.story)
+
+    class Knows:
+        async def handle(self, request: SignedRequest) -> Response:
+            return error_response(ModelHalted("halted", raw))
+
+    s.miner.network.serve(s.miner.endpoint, Knows())
+    answer = await s.ask()
+    assert answer.halted
+    assert raw in [v.raw for v in s.guard.state.orders.values()]
+
+
+@pytest.mark.parametrize("order", [b"", b"junk", base64.b64encode(b"junk" * 20)])
+async def test_a_word_of_451_alone_excuses_nobody(order: bytes) -> None:
+    s = await stage()
+
+    class Pretends:
+        async def handle(self, request: SignedRequest) -> Response:
+            return error_response(ModelHalted("halted", order))
+
+    s.miner.network.serve(s.miner.endpoint, Pretends())
+    answer = await s.ask()
+    assert answer.response is None
+    assert not answer.halted
+
+
+async def test_another_halt_excuses_nobody_either() -> None:
+    s = await stage()
+    raw = halt(s.story, Models((b"\x33" * 32,), (), ()))
+
+    class Pretends:
+        async def handle(self, request: SignedRequest) -> Response:
+            return error_response(ModelHalted("halted", raw))
+
+    s.miner.network.serve(s.miner.endpoint, Pretends())
+    assert not (await s.ask()).halted
+
+
+async def test_a_receipt_with_another_head_is_noted() -> None:
+    s = await stage()
+    noted: list[bytes] = []
+    s.peers.note = lambda head, endpoint, node: noted.append(head)  # type: ignore[method-assign]
+    await s.ask()
+    assert noted == [s.miner.guard.head]
+
+
+class Weighing:
+    """A source of weights that counts how often it is asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def run(self) -> None:
+        await anyio.sleep_forever()
+
+    def see(self, head: Head) -> None:
+        self.head = head
+
+    async def weights(self, m: Metagraph) -> tuple[()]:
+        self.asked += 1
+        return ()
+
+
+async def test_nothing_is_committed_for_a_halted_subnet() -> None:
+    s = await stage()
+    own = neuron(0, VALIDATOR.public(KeyRole.HOTKEY), 5)
+    source = Weighing()
+
+    class Braked(Graph):
+        chain = CHAIN
+
+        def __init__(self) -> None:
+            super().__init__(own)
+
+        async def told_brake(self, known: object = None) -> RecordedBrake:
+            return RecordedBrake(20, BrakeRecord(bytes(32), bytes(32), 0, 0), (), ())
+
+        brake = told_brake
+
+        async def submit(self, raw: bytes) -> bytes:
+            return bytes(32)
+
+    ledger = cast("Any", Braked())
+    node = ValidatorNode(
+        [1], keys=VALIDATOR, ledger=ledger, store=MemoryStore(), entropy=SeededEntropy(), clock=s.clock,
+        source=source, brake=NodeBrake(s.guard, s.peers, ledger), timing=Timing(commit_at=0.0),
+    )  # fmt: skip
+    await node.at_block(head(19))
+    assert source.asked == 1
+    for target in (Subnet(1), Global()):
+        raw = halt(s.story, target)
+        await s.guard.receive(raw)
+        await node.at_block(head(20))
+        assert source.asked == 1
+        days = (s.clock.now() - START) / 86_400_000
+        await s.guard.receive(s.story.given[s.story.lift(days, order_of(raw).id)])
+    await s.guard.receive(halt(s.story, Subnet(2)))
+    await node.at_block(head(20))
+    assert source.asked == 2
