@@ -107,9 +107,7 @@ async def run_miner(
     async with AsyncExitStack() as opened:
         transport = await opened.enter_async_context(HttpTransport(clock))
         brake = change(
-            await open_brake(
-                genesis, ledger, keys=keys, clock=clock, entropy=entropy, store=store, transport=transport
-            )
+            await open_brake(genesis, ledger, keys=keys, clock=clock, entropy=entropy, store=store, transport=transport)
         )
         loader = _Loader(options, own, brake)
         backend = await loader.first()

@@ -33,7 +33,7 @@ class OrderSet(Wire):
 class RefusedOrder(Wire):
     """Why one of the orders was not taken. `order` is its place in the set."""
 
-    order: Annotated[int, Meta(ge=0, lt=MAX_ORDER_SET)]
+    order: Annotated[int, Meta(ge=0, le=MAX_ORDER_SET - 1)]
     code: Annotated[str, Meta(max_length=32)]
     message: Annotated[str, Meta(max_length=500)]
 
