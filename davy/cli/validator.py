@@ -197,9 +197,8 @@ async def _examiner(node: Node, graphs: list[Metagraph], work: Work, others: Seq
     async def registered(model_id: ModelId) -> ModelRecord | None:
         try:
             record = decode(await ledger.query("/model", model_id), ModelRecord, limit=MAX_RESULT_BYTES)
-            brake.guard.permit(
-                Subject(model=model_facts(record))
-            )  # what is halted is not loaded to be run again either
+            # What is halted is not loaded to be run again either.
+            brake.guard.permit(Subject(model=model_facts(model_id, record)))
         except (TxFailed, ModelHalted, Busy):
             return None
         return record

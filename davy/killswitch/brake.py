@@ -30,7 +30,18 @@ from davy.protocol.limits import (
     MAX_RIVAL_ROSTERS,
     SIGNER_SKEW_MS,
 )
-from davy.protocol.order import Drill, Heartbeat, Install, Lease, OrderId, VerifiedOrder, open_order, order_id
+from davy.protocol.order import (
+    Drill,
+    Heartbeat,
+    Install,
+    Lease,
+    Lift,
+    Lower,
+    OrderId,
+    VerifiedOrder,
+    open_order,
+    order_id,
+)
 from davy.protocol.receipt import EMPTY_BRAKE_HEAD
 from davy.protocol.roster import Roster, check_roster, roster_digest
 from davy.protocol.signing import Domain, digest
@@ -168,6 +179,19 @@ def record(s: BrakeState, blocks: Mapping[OrderId, UnixMillis]) -> BrakeState:
     allowance counts from there on, and of rival INSTALLs the recorded one wins.
     """
     return replace(s, recorded={**blocks, **{i: min(t, blocks.get(i, t)) for i, t in s.recorded.items()}})
+
+
+def on_record(s: BrakeState) -> BrakeState:
+    """Return what a node may act on: of what permits only what stands on the ledger, of what stops everything.
+
+    A node that served by a LIFT that the ledger has not seen could be convicted for it (docs/invariants.md, B3).
+    """
+    kept = {
+        i: v
+        for i, v in s.orders.items()
+        if i in s.recorded or not isinstance(v.order.action, Lift | Lease | Lower | Install)
+    }
+    return s if len(kept) == len(s.orders) else replace(s, orders=kept)
 
 
 def head(s: BrakeState) -> Digest:

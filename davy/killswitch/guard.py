@@ -8,9 +8,10 @@
 `Guard.pulled`          another node's whole set was taken in
 ======================  ==============================================================================
 
-What stops acts in memory at once and is then persisted; what permits is persisted first. No order is classified for
-that: until the newest state is on disk, what any state since the last one there stops stays stopped. So a full disk
-disables no halt, and undoes none.
+What stops acts in memory at once and is then persisted. What permits must be persisted, and stand on the ledger, before
+it acts: a node that served by a LIFT that the ledger never saw could be convicted for it. So verdicts are asked of
+several states, and what any of them stops is stopped: every one since the last on disk, and the newest without what
+only others told that it permits. A full disk disables no halt, and undoes none.
 
 At boot nothing is permitted until the brake's state was pulled, from the ledger or from `sources` other nodes: a
 restored backup cannot undo a halt. A ledger behind a block that this node has seen does not count.
@@ -31,7 +32,7 @@ from typing import Annotated, Final, NamedTuple, Self
 import anyio
 from msgspec import Meta
 
-from davy.killswitch.brake import BrakeState, head, heartbeat, record, take
+from davy.killswitch.brake import BrakeState, head, heartbeat, on_record, record, take
 from davy.killswitch.clocks import Clocks
 from davy.killswitch.roster import FOREVER
 from davy.killswitch.scope import Subject, covers
@@ -92,7 +93,9 @@ class _View(NamedTuple):
     """What verdicts are made from; replaced as a whole, so that a thread never mixes two."""
 
     held: tuple[BrakeState, ...]
-    """Every state since the last on disk, oldest first; what any of them stops is stopped."""
+    """Every state since the last on disk, oldest first."""
+    recorded: BrakeState
+    """`davy.killswitch.brake.on_record` of the newest."""
     block: UnixMillis | None
     beat: UnixMillis | None
     until: dict[Subject, UnixMillis]
@@ -158,16 +161,15 @@ class Running:
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool:
+    ) -> None:
         try:
-            swallowed = bool(self._scope.__exit__(kind, error, trace))
+            ended_here = bool(self._scope.__exit__(kind, error, trace))
         finally:
             self._guard.left(self)
         if self._halt is None or error is self._halt:
-            return swallowed
-        if error is None or swallowed or isinstance(error, Exception):
+            return
+        if error is None or ended_here or isinstance(error, Exception):
             raise self._halt from (error if isinstance(error, Exception) else None)
-        return False
 
 
 class Guard:
@@ -179,6 +181,8 @@ class Guard:
         The brake before any order (`davy.killswitch.brake.first_state` of the genesis).
     keys
         With an open hotkey, which signs attestations.
+    clock
+        Read by any thread that asks.
     sources
         So many other nodes must have been pulled before anything is permitted without the ledger.
     """
@@ -187,7 +191,8 @@ class Guard:
         self, first: BrakeState, *, keys: KeyStore, clock: Clock, store: Store, sources: int = SOURCES
     ) -> None:
         self._keys, self._clock, self._store, self._sources = keys, clock, store, sources
-        self._view = _View((first,), None, None, {})
+        self._view = _View((first,), first, None, None, {})
+        self._seen = first
         self._head = head(first)
         self._own: UnixMillis = 0
         self._height: Height = 0
@@ -230,7 +235,7 @@ class Guard:
         state = _recorded(taken.state, {r.id: r.time for r in index.recorded})
         self._own = index.own
         self._height = index.height
-        self._look_at(_View((state,), index.block if index.height else None, None, {}))
+        self._look_at(_View((state,), state, index.block if index.height else None, None, {}))
 
     async def run(self) -> None:
         """Notice what ends by time alone, and keep the marks on disk; until cancelled."""
@@ -309,7 +314,7 @@ class Guard:
         Refused
             No valid order of this chain's keyholders (`davy.killswitch.brake.take`).
         StoreFailed
-            It permits something, and cannot be persisted.
+            It permits something, and cannot be persisted. (And acts only once it stands on the ledger.)
         """
         received = await self.receive_all([raw])
         for _, error in received.refused:
@@ -324,7 +329,8 @@ class Guard:
     ) -> Received:
         """Take orders in, in any sequence. When this returns, what they stop is being stopped, and they are persisted.
 
-        What stops is in force even where it cannot be persisted; what permits is then among the refused.
+        What stops is in force even where it cannot be persisted; what permits is then among the refused, and in force
+        only once the ledger has recorded it.
 
         Parameters
         ----------
@@ -446,8 +452,10 @@ class Guard:
             self._look_at(self._view)
 
     def _look_at(self, view: _View) -> None:
-        if view.held[-1] is not self.state:
-            self._head = head(view.held[-1])
+        newest = view.held[-1]
+        if newest is not self._seen:
+            self._seen, self._head = newest, head(newest)
+            view = view._replace(recorded=on_record(newest))
         self._view = view._replace(until={})
         self._changed.set()
         self._changed = anyio.Event()
@@ -457,7 +465,7 @@ class Guard:
             raise Busy("this node has not yet pulled the state of the brake; ask again in a moment")
         at = Clocks(now, view.block, view.beat)
         until = FOREVER
-        for state in reversed(view.held):
+        for state in (*reversed(view.held), view.recorded):
             v = verdict(state, x, at)
             if not isinstance(v, Permitted):
                 raise _told(v)

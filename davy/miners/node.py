@@ -138,9 +138,13 @@ class MinerNode:
             await self._clock.sleep_until(self._clock.now() + RETRY_MS)
 
     async def _see(self, head: Head) -> None:
+        """Take a block for seen once the orders up to it are known, and our model's class and kin as of then."""
         await self._brake.look(head)
+        await self._learn()
         self._view.see(head, self._clock.now())
         await self._look()
+        if not self._handler.serving.subjects:
+            await self._learn()
 
     async def _look(self) -> None:
         graphs = {n: await self._ledger.metagraph(n) for n in self._netuids}
@@ -155,21 +159,26 @@ class MinerNode:
         for netuid in missing - self._missing:
             log.warning("this hotkey has no UID on subnet %d: register it, or nobody there will ask", netuid)
         self._neurons, self._missing = ours, frozenset(missing)
-        serving = self._handler.serving
-        serving.subjects = self._brake.guard.serving = await self._subjects(serving)
         if not self._agrees():
             self._differs.set()
+
+    async def _learn(self) -> None:
+        serving = self._handler.serving
+        serving.subjects = await self._subjects(serving)
+        self._brake.guard.serving = self._handler.serving.subjects  # it may have been changed meanwhile
 
     async def _subjects(self, serving: Serving) -> tuple[Subject, ...]:
         """What the guard is asked about before this model answers: it on every subnet where we are registered.
 
-        None where the ledger does not know the model: a guard permits registered ones only.
+        Empty where the ledger does not know the model: a guard permits registered ones only.
         """
+        netuids = self._netuids if self._brake.guard.state.first is None else sorted(self._neurons)
         try:
-            return tuple([await self._brake.subject(n, self._hotkey, serving.model_id) for n in sorted(self._neurons)])
+            known = [await self._brake.subject(n, self._hotkey, serving.model_id, anew=True) for n in netuids]
         except TxFailed as e:
             log.warning("the ledger cannot say what orders know of our model: %s", e)
             return ()
+        return tuple(known)
 
     def _agrees(self) -> bool:
         """Whether the ledger says of us what is so, on every subnet where we are registered."""

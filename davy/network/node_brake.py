@@ -52,8 +52,8 @@ class NodeBrake:
             self._known.clear()
             self._known_at = (self.guard.head, block.height)
 
-    async def subject(self, netuid: Netuid, hotkey: Hotkey, model: ModelId) -> Subject:
-        """Return what the guard is asked about; looked up on the ledger, and remembered for some blocks.
+    async def subject(self, netuid: Netuid, hotkey: Hotkey, model: ModelId, *, anew: bool = False) -> Subject:
+        """Return what the guard is asked about; looked up on the ledger, and remembered for some blocks unless `anew`.
 
         On a chain that nobody can halt the ledger is not asked, and no class counts.
 
@@ -64,7 +64,7 @@ class NodeBrake:
         """
         if self.guard.state.first is None:
             return Subject(netuid, hotkey)
-        known = self._known.get((netuid, hotkey, model))
+        known = None if anew else self._known.get((netuid, hotkey, model))
         if known is None:
             known = subject_of(await self._ledger.subject(netuid, hotkey, model))
             if len(self._known) < _MAX_FACTS:

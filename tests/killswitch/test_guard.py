@@ -33,7 +33,10 @@ async def test_a_halt_stops_at_once_and_a_lift_lets_it_run_again(node: Node, sto
         guard.permit(subject())
     assert stopped.value.order == story.given[halt]
     assert node.runs(word="another")
-    assert await node.hear(story.lift(0, halt)) == []
+    lift = story.lift(0, halt)
+    assert await node.hear(lift) == []
+    assert not node.runs()  # others only say so; the ledger has not recorded it
+    await node.pull(2, halt, lift)
     assert node.runs()
 
 
@@ -148,6 +151,8 @@ class TestDisk:
         assert not node.runs()
         with pytest.raises(StoreFailed):
             await guard.receive(story.given[lift])
+        await node.pull(2, halt, lift)
+        assert not node.runs()
         node.store.full = False
         assert await node.hear(lift) == []
         assert node.runs()
@@ -157,7 +162,7 @@ class TestDisk:
         node.store.full = True
         halt = story.halt(0, 3)
         await node.hear(halt)
-        await node.hear(story.lift(0, halt))
+        await node.pull(2, halt, story.lift(0, halt))
         assert not node.runs()
 
     async def test_new_keyholders_can_halt_on_a_full_disk(self, node: Node, story: Story) -> None:
@@ -182,9 +187,9 @@ class TestDisk:
 
         node.store = Watched(node.store.values)
         await node.restart(node.store)
-        await node.pull(1)
+        await node.pull(1, halt)
         seen.clear()
-        await node.hear(story.lift(0, halt))
+        await node.pull(2, halt, story.lift(0, halt))
         assert len(seen) >= 4
         assert not any(seen)
         assert node.runs()
@@ -209,7 +214,7 @@ class TestClocks:
     async def test_a_clock_set_back_does_not_turn_back_time(self, node: Node, story: Story) -> None:
         await node.open()
         systemic = {"model_class": ModelClass.SYSTEMIC}
-        await node.hear(story.lease(0, 10))
+        await node.pull(1, story.lease(0, 10))
         node.clock.time = START + 14 * DAY_MS  # past its grace
         await node.guard.at_block(block(2, 1), [])
         assert not node.runs(**systemic)
@@ -233,7 +238,9 @@ class TestClocks:
     async def test_a_systemic_model_runs_while_something_is_fresh(self, node: Node, story: Story) -> None:
         await node.open()
         systemic = {"model_class": ModelClass.SYSTEMIC}
-        await node.hear(story.lease(0, 10))
+        await node.hear(lease := story.lease(0, 10))
+        assert not node.runs(**systemic)
+        await node.pull(1, lease)
         assert node.runs(**systemic)
         node.clock.time = START + FRESH_MS + 1
         with pytest.raises(ModelHalted) as stale:
@@ -260,17 +267,17 @@ class TestClocks:
 
         monkeypatch.setattr(module, "verdict", counted)
         x = subject(model_class=ModelClass.SYSTEMIC)
-        await node.hear(story.lease(0, 10))
+        await node.pull(1, story.lease(0, 10))
         for _ in range(100):
             node.guard.permit(x)
-        assert len(asked) == 1
+        assert len(asked) == 2  # of all that is known, and of what is recorded
         node.clock.time += FRESH_MS  # still fresh, for the last millisecond
         node.guard.permit(x)
-        assert len(asked) == 1
+        assert len(asked) == 2
         node.clock.time += 1
         with pytest.raises(ModelHalted):
             node.guard.permit(x)
-        assert len(asked) == 2
+        assert len(asked) == 3
 
 
 class TestAttestation:

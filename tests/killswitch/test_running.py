@@ -302,7 +302,7 @@ async def test_what_ends_by_time_alone_is_noticed(story: Story) -> None:
     node.clock = LoopClock(START - int(anyio.current_time() * 1000))  # type: ignore[assignment]
     node.guard = node._guard()  # pyright: ignore[reportPrivateUsage]
     guard = await node.open()
-    await node.hear(story.lease(-5, -3 + 500 / DAY_MS))  # lapses, with its grace of three days, in half a second
+    await node.pull(2, story.lease(-5, -3 + 500 / DAY_MS))  # lapses, with its grace of three days, in half a second
     x = subject(model_class=ModelClass.SYSTEMIC)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(guard.run)

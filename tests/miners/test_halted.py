@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -49,8 +49,10 @@ class Endless(Letters):
         return Letters().manifest()
 
     @asynccontextmanager
-    async def generate(self, request: CompletionRequest, stopped: Any) -> AsyncIterator[AsyncIterator[Piece | Tally]]:
-        async def pieces() -> AsyncIterator[Piece | Tally]:
+    async def generate(
+        self, request: CompletionRequest, stopped: Any
+    ) -> AsyncIterator[AsyncGenerator[Piece | Tally, None]]:
+        async def pieces() -> AsyncGenerator[Piece | Tally, None]:
             while not stopped():
                 self.made += 1
                 yield Piece(ord("a"), "a", -0.1)
@@ -111,7 +113,11 @@ async def test_a_lift_brings_it_back(story: Story) -> None:
     raw = halt(story)
     await miner.guard.receive(raw)
     days = (LoopClock().now() - START) / 86_400_000
-    await miner.guard.receive(story.given[story.lift(days, order_of(raw).id)])
+    lift = story.given[story.lift(days, order_of(raw).id)]
+    await miner.guard.receive(lift)
+    assert (await miner.call(ask({"prompt": "a"}))).status == 451
+    now = LoopClock().now()
+    await miner.guard.at_block(Head(11, now, bytes(32), bytes(32)), [(raw, now), (lift, now)])
     assert receipt_of(await miner.call(ask({"prompt": "a"}))).brake_head == miner.guard.head
 
 

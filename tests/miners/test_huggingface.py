@@ -20,8 +20,10 @@ from davy.network.openai import CompletionRequest
 from davy.protocol.errors import Busy, Malformed, Misconfigured
 from davy.protocol.manifest import Identity, model_id
 from tests.miners import tiny
-from tests.miners.stage import ask, start
+from tests.miners.stage import CHAIN, MINER, ask, start
 from tests.miners.test_server import receipt_of
+from tests.twins import WallClock
+from tests.twins.brake import guard_of
 
 pytestmark = pytest.mark.anyio
 
@@ -223,7 +225,8 @@ async def test_context_is_enforced_with_the_numbers(backend: HuggingFace) -> Non
 
 
 async def test_through_the_miner_with_a_receipt_that_says_files(backend: HuggingFace) -> None:
-    miner = await start(backend)
+    guard = guard_of(MINER, WallClock(), CHAIN)  # whose clock the model's own thread reads
+    miner = await start(backend, guard=guard)
     body = {"model": "tiny", "prompt": "ab", "max_tokens": 3, "temperature": 0, "logprobs": 20}
     response = await miner.call(ask({**body, "return_tokens_as_token_ids": True}))
     said = json.loads(response.body)["choices"][0]["logprobs"]

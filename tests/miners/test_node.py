@@ -12,7 +12,7 @@ from davy.protocol.chain import Head, Metagraph, Neuron, RowsInForce, ServedMode
 from davy.protocol.errors import Expired, TxCode, TxFailed, Unreachable
 from davy.protocol.manifest import Identity, model_id
 from davy.protocol.receipt import Anchor
-from davy.protocol.recorded import RecordedBrake
+from davy.protocol.recorded import RecordedBrake, SubjectFacts
 from davy.protocol.transaction import Endpoint, Serve, open_tx, tx_hash, verify_tx
 from davy.protocol.words import TOKEN, KeyRole
 from tests.miners.stage import (
@@ -97,6 +97,15 @@ class Ledger:
     async def head(self) -> Head:
         self._up()
         return head(self.height)
+
+    async def brake(self, known: RecordedBrake | None = None) -> RecordedBrake:
+        raise AssertionError("nobody can halt this chain")
+
+    async def told_brake(self, known: RecordedBrake | None = None) -> RecordedBrake:
+        raise AssertionError("nobody can halt this chain")
+
+    async def subject(self, netuid: int, hotkey: bytes, model: bytes | None = None) -> SubjectFacts:
+        raise AssertionError("nobody can halt this chain")
 
     async def nonce(self, key: bytes) -> int:
         self._up()

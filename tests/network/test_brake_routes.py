@@ -31,7 +31,8 @@ class Door:
     def __init__(self, story: Story, limits: BrakeLimits | None = None) -> None:
         self.clock = SetClock(START)
         self.guard = Guard(first_state(story.genesis), keys=SeededKeys(5), clock=self.clock, store=MemoryStore())
-        self.guard.pulled(b"a" * 32), self.guard.pulled(b"b" * 32), self.guard.pulled(b"c" * 32)
+        for source in range(3):
+            self.guard.pulled(bytes([source]) * 32)
         self.routes = BrakeRoutes(self.guard, Answering(elsewhere), self.clock, limits)
 
     async def ask(self, method: str, path: str, body: bytes = b"", address: str = "192.0.2.1") -> Response:

@@ -75,6 +75,7 @@ async def test_every_open_stream_ends(tmp_path: Path) -> None:
     story = Story()
     clock = LoopClock(START - int(anyio.current_time() * 1000))
     ended: dict[int, ModelHalted] = {}
+    raw = story.given[story.halt(0, 3)]
     async with AsyncExitStack() as opened:
         nodes = [await opened.enter_async_context(node(story, clock, n, tmp_path)) for n in range(3)]
         users = await opened.enter_async_context(HttpTransport(clock))
@@ -95,7 +96,6 @@ async def test_every_open_stream_ends(tmp_path: Path) -> None:
                 tasks.start_soon(use, n)
             for event in flowing:
                 await event.wait()
-            raw = story.given[story.halt(0, 3)]
             ports = [Endpoint(n.endpoint.host, n.endpoint.port, b"\x01" * 32, b"") for n in nodes]
             wrong = [Addressee(at, n.hotkey) for at, n in zip(ports, nodes, strict=True)]
             with pytest.raises(Unreachable):  # the certificates are not these: who pins them does not get through

@@ -7,7 +7,7 @@ keyholders, no node exchanges orders with another.
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -42,8 +42,10 @@ class Patient(Guesser):
     """Takes 50 ms for a token, so that there is something to stop."""
 
     @asynccontextmanager
-    async def generate(self, request: CompletionRequest, stopped: Any) -> AsyncIterator[AsyncIterator[Piece | Tally]]:
-        async def slowly(items: AsyncIterator[Piece | Tally]) -> AsyncIterator[Piece | Tally]:
+    async def generate(
+        self, request: CompletionRequest, stopped: Any
+    ) -> AsyncIterator[AsyncGenerator[Piece | Tally, None]]:
+        async def slowly(items: AsyncIterator[Piece | Tally]) -> AsyncGenerator[Piece | Tally, None]:
             async for item in items:
                 if stopped():
                     return

@@ -15,7 +15,8 @@ from davy.protocol.errors import BadAnswer
 from davy.protocol.manifest import Identity
 from davy.validators.challenger import Answered
 from davy.validators.examiner import Examiner, Means, Pace, Round
-from tests.twins import LoopClock, MemoryStore, SeededEntropy
+from tests.twins import LoopClock, MemoryStore, SeededEntropy, SeededKeys
+from tests.twins.brake import brake_of
 
 
 class Failing:
@@ -75,8 +76,9 @@ class Asking:
 @pytest.mark.anyio
 async def test_all_rounds_together_keep_to_one_limit() -> None:
     nothing, slow = cast("Any", None), Slow()
+    brake = brake_of(SeededKeys(1), LoopClock(), None, bytes(32))
     means = Means(
-        cast("Any", Asking()), nothing, slow, (), nothing, MemoryStore(), SeededEntropy(), LoopClock(), nothing
+        cast("Any", Asking()), nothing, slow, (), brake, nothing, MemoryStore(), SeededEntropy(), LoopClock(), nothing
     )
     examiner = Examiner([1], b"o" * 32, means, Pace(parallel=5))
     miners = [cast("Any", SimpleNamespace(hotkey=bytes([i]))) for i in range(4)]
@@ -109,7 +111,9 @@ class Shown:
 )
 async def test_a_round_is_forgiven_for_an_honest_swap_only(since: int, now: Shown, forgiven: bool) -> None:
     nothing = cast("Any", None)
-    means = Means(nothing, nothing, nothing, (), cast("Any", now), MemoryStore(), SeededEntropy(), LoopClock(), nothing)
+    means = Means(
+        nothing, nothing, nothing, (), nothing, cast("Any", now), MemoryStore(), SeededEntropy(), LoopClock(), nothing
+    )
     examiner = Examiner([1], b"o" * 32, means, Pace())
     miner = cast("Any", SimpleNamespace(hotkey=b"h", model=(ServedModel(b"A" * 32, Identity.FILES, since),)))
     rules = SimpleNamespace(hyperparameters=SimpleNamespace(tempo=10))

@@ -233,13 +233,15 @@ async def test_nothing_is_committed_for_a_halted_subnet() -> None:
     )  # fmt: skip
     await node.at_block(head(19))
     assert source.asked == 1
+    recorded: list[bytes] = []
     for target in (Subnet(1), Global()):
         raw = halt(s.story, target)
         await s.guard.receive(raw)
         await node.at_block(head(20))
         assert source.asked == 1
         days = (s.clock.now() - START) / 86_400_000
-        await s.guard.receive(s.story.given[s.story.lift(days, order_of(raw).id)])
+        recorded += [raw, s.story.given[s.story.lift(days, order_of(raw).id)]]
+        await s.guard.at_block(head(20), [(one, s.clock.now()) for one in recorded])
     await s.guard.receive(halt(s.story, Subnet(2)))
     await node.at_block(head(20))
     assert source.asked == 2
