@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shlex
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import click
 
 from davy.cli.model import backend_options
 from davy.cli.network import Network, ledger_of, metagraph_of, network_option, neuron_of, read_network
-from davy.cli.options import Tokens, home_option, json_option, run, unlocked
+from davy.cli.options import Tokens, home_option, json_option, named, run, unlocked
 from davy.cli.output import show, show_table
 from davy.host.clock import SystemClock
 from davy.host.entropy import OsEntropy
@@ -23,6 +24,7 @@ from davy.miners.admission import Rules
 from davy.miners.checking import Finding, check_miner
 from davy.miners.loading import option
 from davy.miners.running import MinerOptions, Started, run_miner
+from davy.network.node_brake import NodeBrake
 from davy.network.tls import CertificateFiles, make_certificate
 from davy.protocol.errors import Misconfigured, TxCode, TxFailed
 from davy.protocol.words import TOKEN, KeyRole, ModelId
@@ -45,6 +47,7 @@ from davy.protocol.words import TOKEN, KeyRole, ModelId
 @click.option(
     "--insecure-local", type=click.IntRange(0, 65_535), help="Port on 127.0.0.1 that takes unsigned requests."
 )
+@click.option("--brake", hidden=True, help="module:function that changes the node's brake: for sabotage.")
 @click.option("--verbose", is_flag=True, help="Log what is done.")
 @json_option
 @click.pass_context
@@ -63,6 +66,7 @@ def miner_command(
     minimum_stake: int,
     rate: float,
     insecure_local: int | None,
+    brake: str | None,
     verbose: bool,
     as_json: bool,
 ) -> None:
@@ -88,7 +92,7 @@ def miner_command(
     )
     keys = unlocked(opened, KeyRole.HOTKEY)
     with opened.running():
-        run(_serve, opened, keys, read_network(network), chosen, as_json)
+        run(_serve, opened, keys, read_network(network), chosen, named(brake) if brake else _unchanged, as_json)
 
 
 @miner_command.command()
@@ -145,7 +149,14 @@ def _certificate(home: Home) -> CertificateFiles:
     return files
 
 
-async def _serve(home: Home, keys: FileKeyStore, network: Network, options: MinerOptions, as_json: bool) -> None:
+async def _serve(
+    home: Home,
+    keys: FileKeyStore,
+    network: Network,
+    options: MinerOptions,
+    change: Callable[[NodeBrake], NodeBrake],
+    as_json: bool,
+) -> None:
     store = SqliteStore(home.store)
     try:
         async with ledger_of(network) as ledger:
@@ -164,9 +175,14 @@ async def _serve(home: Home, keys: FileKeyStore, network: Network, options: Mine
                 certificate=certificate,
                 ready=partial(_ready, as_json),
                 permitted=partial(_permitted, ledger, options),
+                change=change,
             )
     finally:
         store.close()
+
+
+def _unchanged(brake: NodeBrake) -> NodeBrake:
+    return brake
 
 
 async def _permitted(ledger: RpcLedger, options: MinerOptions, model: ModelId) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import sys
@@ -110,3 +111,21 @@ def run(function: Callable[..., Coroutine[Any, Any, R]], *args: Any, **kwargs: A
     """Run an asynchronous command on asyncio, with uvloop where there is one."""
     uvloop = os.name != "nt"
     return anyio.run(partial(function, *args, **kwargs), backend_options={"use_uvloop": uvloop})
+
+
+def named(spec: str) -> Callable[..., Any]:
+    """Import what ``module:name`` names.
+
+    Raises
+    ------
+    Misconfigured
+        There is nothing of that name, or it cannot be called.
+    """
+    module, colon, name = spec.partition(":")
+    try:
+        found: Any = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as e:
+        raise Misconfigured(f"there is no '{spec}' ({e}); write module:name") from None
+    if not colon or not callable(found):
+        raise Misconfigured(f"'{spec}' cannot be called; write module:name")
+    return found

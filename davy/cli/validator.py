@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import click
 from anyio import to_thread
@@ -17,7 +16,7 @@ from anyio import to_thread
 from davy import models as shipped
 from davy.cli.gateway import Door, Node, door, gateway, url_of
 from davy.cli.network import Network, ledger_of, metagraph_of, network_option, neuron_of, read_network
-from davy.cli.options import home_option, json_option, run, unlocked
+from davy.cli.options import home_option, json_option, named, run, unlocked
 from davy.cli.output import show
 from davy.gateway.gateway import Limits
 from davy.host.clock import SystemClock
@@ -146,7 +145,7 @@ def validator_command(
         None if gateway_port is None else door(gateway_host, gateway_port, Limits()),
         tuple(Home.open(path) for path in exchanges),
         source,
-        _named(means) if means else _unchanged,
+        named(means) if means else _unchanged,
     )
     with opened.running():
         run(_validate, opened, keys, read_network(network), work, as_json)
@@ -168,7 +167,7 @@ async def _validate(home: Home, keys: FileKeyStore, network: Network, work: Work
         )
         node = Node(keys, ledger, transport, store, work.netuids, Shapes(), brake)
         weights: WeightSource = (
-            _named(work.source)(ledger, keys) if work.source else await _examiner(node, graphs, work, others)
+            named(work.source)(ledger, keys) if work.source else await _examiner(node, graphs, work, others)
         )
         validator = ValidatorNode(
             work.netuids,
@@ -239,14 +238,3 @@ def _ready(graphs: Sequence[Metagraph], permits: Sequence[bool], url: str, *, as
 
 def _unchanged(means: Means) -> Means:
     return means
-
-
-def _named(spec: str) -> Callable[..., Any]:
-    module, colon, name = spec.partition(":")
-    try:
-        found: Any = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as e:
-        raise Misconfigured(f"there is no '{spec}' ({e}); write module:name") from None
-    if not colon or not callable(found):
-        raise Misconfigured(f"'{spec}' cannot be called; write module:name")
-    return found

@@ -25,26 +25,25 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from types import TracebackType
-from typing import Annotated, Final, NamedTuple, Self
+from typing import Final, NamedTuple, Self
 
 import anyio
-from msgspec import Meta
 
 from davy.killswitch.brake import BrakeState, head, heartbeat, on_record, record, take
 from davy.killswitch.clocks import Clocks
+from davy.killswitch.index import Index, Recorded
+from davy.killswitch.refusal import refusal
 from davy.killswitch.roster import FOREVER
 from davy.killswitch.scope import Subject, covers
-from davy.killswitch.verdict import Cause, Halted, Lapsed, Permitted, Stale, verdict
-from davy.protocol.attestation import Attestation, SignedAttestation
+from davy.killswitch.verdict import Permitted, verdict
+from davy.protocol.attestation import Attestation, sign_attestation
 from davy.protocol.chain import Head
-from davy.protocol.encoding import Wire, decode, encode
+from davy.protocol.encoding import decode, encode
 from davy.protocol.errors import Busy, DavyError, ModelHalted, Refused, StoreFailed
 from davy.protocol.limits import MAX_SERVED_MODELS
 from davy.protocol.order import Drill, Extend, Halt, Heartbeat, OrderId, Raise, Target, VerifiedOrder
 from davy.protocol.ports import Clock, KeyStore, Store
-from davy.protocol.signing import Domain
 from davy.protocol.words import ChainId, Digest, Height, Hotkey, KeyRole, ModelId, UnixMillis
 
 _log = logging.getLogger(__name__)
@@ -60,26 +59,6 @@ _ORDER: Final = b"brake/order/"
 _MAX_INDEX_BYTES: Final = 16 * 1024 * 1024
 _ACT_UNSAVED: Final = (Halt, Extend, Raise, Drill, Heartbeat)
 """Orders that permit nothing, and so are obeyed on a full disk."""
-
-
-class Recorded(Wire):
-    """When the ledger recorded an order."""
-
-    id: OrderId
-    time: UnixMillis
-
-
-class Index(Wire):
-    """What a guard keeps beside the orders themselves: which there are, and marks that only rise."""
-
-    version: Annotated[int, Meta(ge=1, le=1)]
-    chain: ChainId
-    orders: tuple[OrderId, ...]
-    recorded: tuple[Recorded, ...]
-    own: UnixMillis
-    block: UnixMillis
-    height: Height
-    """0 before the first verified block, and then `block` says nothing."""
 
 
 class Received(NamedTuple):
@@ -199,7 +178,8 @@ class Guard:
         self._pulled: set[Hotkey] = set()
         self._heard: set[bytes] = set()
         """Orders that leave no trace in the state, such as drills."""
-        self._open = first.first is None
+        self.is_open = first.first is None
+        """Whether the brake's state was pulled since this process began."""
         self._runs: dict[Running, None] = {}
         self._obeyed: OrderedDict[OrderId, _Obeyed] = OrderedDict()
         self._on_disk: dict[OrderId, bytes] = {}
@@ -267,11 +247,6 @@ class Guard:
     def head(self) -> Digest:
         """Of the newest state: what requests and receipts carry."""
         return self._head
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the brake's state was pulled since this process began."""
-        return self._open
 
     def now(self) -> UnixMillis:
         """The own clock, which never goes back."""
@@ -379,9 +354,7 @@ class Guard:
                 models=obeyed.models,
                 streams=obeyed.streams,
             )
-            body = encode(a)
-            signature = self._keys.sign(KeyRole.HOTKEY, Domain.ATTESTATION, body)
-            obeyed.signed = encode(SignedAttestation(1, body, signature))
+            obeyed.signed = sign_attestation(self._keys, a)
             obeyed.ending.clear()
         return obeyed.signed
 
@@ -414,14 +387,14 @@ class Guard:
             )
             return
         self._height = block.height
-        self._open_up("the ledger")
+        self._begin("the ledger")
         self._enforce()
 
     def pulled(self, source: Hotkey) -> None:
         """Note that everything another node knows was taken in."""
         self._pulled.add(source)
         if len(self._pulled) >= self._sources:
-            self._open_up(f"{len(self._pulled)} nodes")
+            self._begin(f"{len(self._pulled)} nodes")
 
     async def change(self) -> None:
         """Wait for the next change: an order, a block, the end of the boot pull."""
@@ -445,10 +418,10 @@ class Guard:
         run.ended_at = self.now()
         run.ended.set()
 
-    def _open_up(self, by: str) -> None:
-        if not self._open:
+    def _begin(self, by: str) -> None:
+        if not self.is_open:
             _log.info("the brake's state was pulled from %s: %d orders", by, len(self.state.orders))
-            self._open = True
+            self.is_open = True
             self._look_at(self._view)
 
     def _look_at(self, view: _View) -> None:
@@ -461,14 +434,14 @@ class Guard:
         self._changed = anyio.Event()
 
     def _judge(self, x: Subject, view: _View, now: UnixMillis) -> None:
-        if not self._open:
+        if not self.is_open:
             raise Busy("this node has not yet pulled the state of the brake; ask again in a moment")
         at = Clocks(now, view.block, view.beat)
         until = FOREVER
         for state in (*reversed(view.held), view.recorded):
             v = verdict(state, x, at)
             if not isinstance(v, Permitted):
-                raise _told(v)
+                raise refusal(v)
             until = min(until, v.until)
         if len(view.until) < _MAX_CACHED:
             view.until[x] = until
@@ -525,26 +498,3 @@ class Guard:
 def _recorded(s: BrakeState, blocks: Mapping[OrderId, UnixMillis]) -> BrakeState:
     news = {i: t for i, t in blocks.items() if i in s.orders and t < s.recorded.get(i, FOREVER)}
     return record(s, news) if news else s
-
-
-def _told(v: Halted | Lapsed | Stale) -> ModelHalted:
-    match v:
-        case Halted(order=order, cause=Cause.DISPUTE):
-            text = "two rosters claim to be the next, so everything stops until the ledger knows which"
-        case Halted(order=order, cause=Cause.FULL):
-            text = "the keyholders' keys signed more orders than a brake keeps; everything stops until the next roster"
-        case Halted(order=order, ends=ends):
-            when = "until it is lifted" if ends is None else f"until {_date(ends)}"
-            text = f"order {order.id.hex()[:16]} of the keyholders halts this {when}; do not retry"
-        case Lapsed():
-            return ModelHalted("this systemic model has no LEASE in force; it waits for one by the keyholders")
-        case Stale():
-            return ModelHalted("this node sees neither the ledger nor a heartbeat, so it runs no systemic model")
-    return ModelHalted(text, order.raw)
-
-
-def _date(t: UnixMillis) -> str:
-    try:
-        return datetime.fromtimestamp(t / 1000, UTC).isoformat(timespec="seconds")
-    except (ValueError, OverflowError, OSError):
-        return f"{t} ms"

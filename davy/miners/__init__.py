@@ -5,8 +5,8 @@ an upstream that speaks OpenAI's API, or a class of your own.
 
 May import: tasks and everything below it; never validators, keyholders or gateway.
 
-Flows through: a signed request in; the response and its signed receipt out. `stopped` is asked before each token:
-there, and before a request, the brake's guard has its place.
+Flows through: a signed request in; the response and its signed receipt out. The brake's guard is asked before a
+request, at its turn, before each token (`stopped`), and before a model is loaded.
 
 ======================  ==============================================================================
 `backend`               the seam: a stream of tokens out of a request
@@ -23,6 +23,7 @@ there, and before a request, the brake's guard has its place.
 `serving`               the model in service
 `server`                what is done with a request
 `node`                  follows the ledger and keeps its record right
+`withheld`              what stands in for a model that is halted at the start
 `running`               a whole miner as one process
 `checking`              what a validator would see
 ======================  ==============================================================================

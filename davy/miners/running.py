@@ -137,25 +137,31 @@ async def run_miner(
             keys=keys, ledger=ledger, clock=clock, netuids=options.netuids, endpoint=endpoint, handler=handler,
             view=view, admission=admission, brake=brake,
         )  # fmt: skip
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(node.run)
-            if isinstance(backend, Withheld):
-                tasks.start_soon(loader.later, handler, node)
-            with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
-                ready(Started(endpoint, handler.serving.model_id, handler.serving.manifest.name, local_port))
-                async for received in signals:
-                    if received != signal.SIGHUP:
-                        break
-                    tasks.start_soon(loader.again, handler, node)
-            await node.stop(options.grace_s)
-            tasks.cancel_scope.cancel()
+        started = Started(endpoint, handler.serving.model_id, handler.serving.manifest.name, local_port)
+        await _live(node, handler, loader, lambda: ready(started))
+
+
+async def _live(node: MinerNode, handler: MinerHandler, loader: _Loader, ready: Callable[[], None]) -> None:
+    """Run the node until a signal ends it, then let answers end."""
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(node.run)
+        if isinstance(handler.serving.backend, Withheld):
+            tasks.start_soon(loader.later, handler, node)
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+            ready()
+            async for received in signals:
+                if received != signal.SIGHUP:
+                    break
+                tasks.start_soon(loader.again, handler, node)
+        await node.stop(loader.options.grace_s)
+        tasks.cancel_scope.cancel()
 
 
 class _Loader:
     """Loads the backend that the options name, and asks the guard first where a look at its files tells which it is."""
 
     def __init__(self, options: MinerOptions, own: Neighbourhood, brake: NodeBrake) -> None:
-        self._options, self._own, self._brake = options, own, brake
+        self.options, self._own, self._brake = options, own, brake
 
     async def first(self) -> Backend:
         """Load it; or what stands in for it while it is halted.
@@ -198,12 +204,12 @@ class _Loader:
                 await backend.aclose()
                 log.info("the model is the one that is served already")
                 return
-            await node.swap(backend, self._options.grace_s)
+            await node.swap(backend, self.options.grace_s)
         except DavyError as e:
             log.error("the model was not changed: %s", e)
 
     async def _load(self) -> Backend:
-        o = self._options
+        o = self.options
         backend = await anyio.to_thread.run_sync(load_backend, o.backend, o.backend_options)
         if isinstance(backend, AsksOthers):
             await backend.join(self._own)
@@ -211,12 +217,12 @@ class _Loader:
 
     async def _manifest(self) -> Manifest | None:
         """Which model it will be; None where only loading it tells."""
-        o = self._options
+        o = self.options
         if o.backend != "huggingface":
             return None
         return await anyio.to_thread.run_sync(load_manifest, o.backend, o.backend_options)
 
     async def _permit(self, manifest: Manifest) -> None:
         hotkey = self._own.keys.public(KeyRole.HOTKEY)
-        for netuid in self._options.netuids:
+        for netuid in self.options.netuids:
             await self._brake.permit(netuid, hotkey, model_id(manifest))

@@ -14,6 +14,12 @@ Unix socket, in the extra `gossip`.
 `receipts`              how a miner's receipt is made, travels and is checked
 `openai`, `events`      the schemas and the event streams of OpenAI's API
 `error_responses`       errors as answers, and back: one table
+`brake_routes`          what a node answers on /brake
+`fan_out`               orders straight to many nodes, and their attestations
+`brake_peers`           exchange of orders with nodes whose head differs
+`ledger_route`          orders out of blocks, before a block counts as seen
+`node_brake`            all of a node's brake in one
+`meter`                 token buckets
 `memory`                a transport without sockets, with loss, delay and partitions
 `tls`                   certificates that are known by their fingerprint
 `http_client`           `davy.protocol.ports.Transport` by aiohttp

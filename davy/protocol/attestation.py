@@ -6,11 +6,12 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from davy.protocol.encoding import Wire, decode
+from davy.protocol.encoding import Wire, decode, encode
 from davy.protocol.limits import MAX_RECEIPT_BYTES, MAX_SERVED_MODELS
 from davy.protocol.order import OrderId
+from davy.protocol.ports import KeyStore
 from davy.protocol.signing import Domain, verify
-from davy.protocol.words import ChainId, Digest, Hotkey, ModelId, Signature, UnixMillis
+from davy.protocol.words import ChainId, Digest, Hotkey, KeyRole, ModelId, Signature, UnixMillis
 
 
 class Attestation(Wire):
@@ -37,6 +38,12 @@ class SignedAttestation(Wire):
     version: Annotated[int, Meta(ge=1, le=1)]
     attestation: Annotated[bytes, Meta(max_length=MAX_RECEIPT_BYTES)]
     signature: Signature
+
+
+def sign_attestation(keys: KeyStore, a: Attestation) -> bytes:
+    """Sign with the hotkey; return the canonical bytes of a `SignedAttestation`."""
+    body = encode(a)
+    return encode(SignedAttestation(1, body, keys.sign(KeyRole.HOTKEY, Domain.ATTESTATION, body)))
 
 
 def open_attestation(raw: bytes) -> Attestation:

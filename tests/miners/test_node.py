@@ -120,9 +120,6 @@ class Ledger:
     async def epoch(self, netuid: int, epoch: int) -> None:
         raise AssertionError("a miner asks for no epoch")
 
-    async def brake(self, known: RecordedBrake | None = None) -> RecordedBrake:
-        raise AssertionError("a miner without a guard asks for no orders")
-
     async def rows(self, netuid: int) -> RowsInForce:
         raise AssertionError("a miner asks for no weights")
 
