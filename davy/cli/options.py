@@ -24,7 +24,12 @@ R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
 
 _DEFAULT_HOME: Final = Path("~/.davy/home")
-_ROLE_NAMES: Final = {KeyRole.COLDKEY: "coldkey", KeyRole.HOTKEY: "hotkey", KeyRole.PRODUCER: "producer key"}
+_ROLE_NAMES: Final = {
+    KeyRole.COLDKEY: "coldkey",
+    KeyRole.HOTKEY: "hotkey",
+    KeyRole.PRODUCER: "producer key",
+    KeyRole.KEYHOLDER: "keyholder's key",
+}
 
 
 def home_option(function: F) -> F:

@@ -5,6 +5,9 @@
     home/
      ├─ keys/          one encrypted file a role (davy.host.keys)
      ├─ tls/           certificate.pem and key.pem of the node's endpoint
+     ├─ shares/        a keyholder's shares of group keys, one encrypted file a roster (davy.host.shares)
+     ├─ orders/        orders that this keyholder released a share for (davy.host.journal)
+     ├─ keyholders     the circle: who they are and where they listen (davy.keyholders.circle)
      ├─ store.db       small durable state (davy.host.store)
      ├─ ledger.db      blocks and state, where a ledger runs
      ├─ genesis        canonical bytes of the chain this home belongs to
@@ -42,6 +45,10 @@ class Home:
         self.keys = root / "keys"
         self.store = root / "store.db"
         self.ledger = root / "ledger.db"
+        self.shares = root / "shares"
+        self.orders = root / "orders"
+        self.circle = root / "keyholders"
+        self.control = root / "control"
         self.config = root / "config.toml"
         self.tls = TlsFiles(root / "tls" / "certificate.pem", root / "tls" / "key.pem")
         self._genesis = root / "genesis"

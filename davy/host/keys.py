@@ -29,7 +29,12 @@ _MAX_FILE_BYTES: Final = 4 * 1024
 _SIGNATURE_BASE: Final = b'"@method"'
 """How a signature base of RFC 9421 begins here; no domain's prefix does."""
 
-FILE_NAMES: Final = {KeyRole.COLDKEY: "coldkey", KeyRole.HOTKEY: "hotkey", KeyRole.PRODUCER: "producer"}
+FILE_NAMES: Final = {
+    KeyRole.COLDKEY: "coldkey",
+    KeyRole.HOTKEY: "hotkey",
+    KeyRole.PRODUCER: "producer",
+    KeyRole.KEYHOLDER: "keyholder",
+}
 
 _Sign: TypeAlias = Callable[[bytes], Signature]
 
@@ -86,7 +91,7 @@ def write_key(
         raise Misconfigured("an empty password protects nothing; choose one")
     public, _ = bindings.crypto_sign_seed_keypair(seed)
     salt = entropy.bytes(argon2id.SALTBYTES)
-    box = SecretBox(_stretch(password, salt, cost)).encrypt(_inside(role) + seed, entropy.bytes(SecretBox.NONCE_SIZE))
+    box = SecretBox(stretch(password, salt, cost)).encrypt(_inside(role) + seed, entropy.bytes(SecretBox.NONCE_SIZE))
     file = _KeyFile(1, role, key_text(role, public), "argon2id", cost.ops, cost.memory, salt, bytes(box))
     write_new(key_path(folder, role), msgspec.json.format(msgspec.json.encode(file)) + b"\n")
     return public
@@ -193,7 +198,7 @@ def _public(path: Path, file: _KeyFile) -> PublicKey:
 
 def _open_seed(path: Path, file: _KeyFile, password: str) -> bytes:
     try:
-        inside = SecretBox(_stretch(password, file.salt, Cost(file.ops, file.memory))).decrypt(file.box)
+        inside = SecretBox(stretch(password, file.salt, Cost(file.ops, file.memory))).decrypt(file.box)
     except (CryptoError, ValueError):
         raise WrongPassword(f"the password does not open {path}; try again") from None
     head, seed = inside[: len(_inside(file.role))], inside[len(_inside(file.role)) :]
@@ -209,7 +214,14 @@ def _signer(seed: bytes) -> _Sign:
     return lambda message: bindings.crypto_sign(message, secret)[: bindings.crypto_sign_BYTES]
 
 
-def _stretch(password: str, salt: bytes, cost: Cost) -> bytes:
+def stretch(password: str, salt: bytes, cost: Cost) -> bytes:
+    """The key of a SecretBox from what a person types.
+
+    Raises
+    ------
+    Misconfigured
+        There is not enough memory.
+    """
     # One person, one password: composed and decomposed letters are the same to who types them.
     typed = unicodedata.normalize("NFKD", password).encode()
     try:

@@ -5,4 +5,19 @@ ledger.rules: a keyholder needs no node, and a test looks at what this room load
 
 Flows through: an order's exact bytes in; the signer decodes and renders them itself, asks, and releases its share of
 the signature.
+
+======================  ==============================================================================
+`circle`                who the keyholders are and where they listen: one line each
+`messages`              what they ask each other, and what is answered
+`screen`                an order as its signer sees it, from its exact bytes
+`standing`              which HALTs a LIFT must name, as one signer knows them
+`desk`                  what waits for a person's yes or no
+`keys`                  what a keyholder has after a ceremony, and where it is kept
+`signer`                one keyholder's part in a signature
+`founding`              one keyholder's part in the making of a roster
+`voice`                 how another keyholder is asked: over the network, or in this process
+`coordinator`           brings t of them together for a signature, and all of them for a roster
+`server`                answers the others
+`release`               an order that is signed leaves by every route there is
+======================  ==============================================================================
 """

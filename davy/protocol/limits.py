@@ -118,6 +118,14 @@ MAX_LINEAGE: Final = 64
 MAX_MODELS_A_REGISTRANT: Final = 64
 CONVICTION_GRACE: Final = 10
 """Blocks after a HALT's own, and after `anchor_slack`, from which on an anchor convicts who served."""
+MAX_CIRCLE: Final = 16
+"""Keyholders that make keys and sign over the network: so many packages and echoes fit into one request."""
+MAX_SHOWN_ORDERS: Final = 32
+"""Orders that come with a proposal because it names them, for the signers' screens."""
+MAX_MATTERS: Final = 8
+"""Proposals of one keyholder that another keeps at a time."""
+MAX_RELEASED: Final = 4_096
+"""Orders that a keyholder remembers to have released a share for; with as many it signs no more."""
 
 
 class Range(NamedTuple):

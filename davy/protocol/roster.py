@@ -48,15 +48,23 @@ def check_roster(r: Roster) -> None:
         Not halt_threshold ≤ lift_threshold ≤ n < halt_threshold + lift_threshold; a member twice; both group keys the
         same; a group key that is no point of the prime-order subgroup (verifiers disagree about others).
     """
-    n = len(r.members)
-    if not r.halt_threshold <= r.lift_threshold <= n < r.halt_threshold + r.lift_threshold:
-        raise Malformed(
-            f"{r.halt_threshold} to halt and {r.lift_threshold} to lift of {n} keyholders: "
-            "choose halt ≤ lift ≤ keyholders < halt + lift"
-        )
-    if len(set(r.members)) != n:
+    check_thresholds(r.halt_threshold, r.lift_threshold, len(r.members))
+    if len(set(r.members)) != len(r.members):
         raise Malformed("a keyholder stands in the roster twice; name each once")
     if r.halt == r.lift:
         raise Malformed("the HALT and the LIFT key are the same; make each in a ceremony of its own")
     if not (is_key(r.halt) and is_key(r.lift)):
         raise Malformed("a group key is not a point of Ed25519's prime-order subgroup; make it in a ceremony")
+
+
+def check_thresholds(halt: int, lift: int, members: int) -> None:
+    """Check halt ≤ lift ≤ n < halt + lift: easy to stop, hard to restart, and never both by disjoint groups.
+
+    Raises
+    ------
+    Malformed
+    """
+    if not halt <= lift <= members < halt + lift:
+        raise Malformed(
+            f"{halt} to halt and {lift} to lift of {members} keyholders: choose halt ≤ lift ≤ keyholders < halt + lift"
+        )

@@ -44,6 +44,8 @@ class Domain(StrEnum):
     DKG_SESSION = "dkg-session"
     DKG_ROUND1 = "dkg-round1"
     DKG_ECHO = "dkg-echo"
+    DKG_HELLO = "dkg-hello"
+    CIRCLE = "keyholder-circle"
 
     prefix: bytes
     """What stands before the bytes of this domain: ``davy/<domain>`` and one zero byte."""

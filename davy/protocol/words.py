@@ -57,6 +57,7 @@ class KeyRole(StrEnum):
     COLDKEY = "cold"
     HOTKEY = "hot"
     PRODUCER = "prod"
+    KEYHOLDER = "holder"
 
 
 def key_text(role: KeyRole, key: bytes) -> str:

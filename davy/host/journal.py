@@ -1,0 +1,79 @@
+"""What a keyholder signed, as files: one an order, so that two processes of one home (serve, halt) never collide."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+from anyio import to_thread
+
+from davy.host.files import make_private_folder, read_bounded, write_over
+from davy.protocol.errors import Misconfigured
+from davy.protocol.limits import MAX_RELEASED, MAX_SIGNED_ORDER_BYTES
+from davy.protocol.words import Digest
+
+_NAME: Final = re.compile("[0-9a-f]{64}")
+
+
+class FileJournal:
+    """The orders of a home, as `davy.keyholders.standing.Journal`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    async def keep(self, order: Digest, body: bytes) -> None:
+        """Remember an order for which a share is about to be released; durable on return.
+
+        Raises
+        ------
+        StoreFailed
+            The disk did not take it: the share must not be released.
+        Misconfigured
+            There are too many.
+        """
+        await to_thread.run_sync(self._write, order, "order", body)
+
+    async def keep_signed(self, order: Digest, signed: bytes) -> None:
+        """Remember a whole order that was verified here.
+
+        Raises
+        ------
+        StoreFailed, Misconfigured
+        """
+        await to_thread.run_sync(self._write, order, "signed", signed)
+
+    async def orders(self) -> list[bytes]:
+        """Return the bytes of every order remembered by `keep`.
+
+        Raises
+        ------
+        Misconfigured
+            One cannot be read.
+        """
+        return await to_thread.run_sync(self._read, "order")
+
+    async def signed(self) -> list[bytes]:
+        """Return every whole order.
+
+        Raises
+        ------
+        Misconfigured
+            One cannot be read.
+        """
+        return await to_thread.run_sync(self._read, "signed")
+
+    def _paths(self, kind: str) -> list[Path]:
+        found = sorted(self._folder.glob(f"*.{kind}"))
+        return [p for p in found if _NAME.fullmatch(p.stem)]
+
+    def _write(self, order: Digest, kind: str, data: bytes) -> None:
+        make_private_folder(self._folder)
+        path = self._folder / f"{order.hex()}.{kind}"
+        if not path.exists():
+            if len(self._paths(kind)) >= MAX_RELEASED:
+                raise Misconfigured(f"{self._folder} holds {MAX_RELEASED} orders; move those that are over away")
+            write_over(path, data)
+
+    def _read(self, kind: str) -> list[bytes]:
+        return [read_bounded(p, MAX_SIGNED_ORDER_BYTES) for p in self._paths(kind)]

@@ -1,0 +1,113 @@
+"""A keyholder's shares on disk: one encrypted file a roster, 0600, never overwritten.
+
+The body is encrypted by a SecretBox under Argon2id(password, salt), like a key (davy.host.keys). What it holds is
+for the room keyholders to know; here it is bytes that belong to a roster.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import msgspec
+from anyio import to_thread
+from msgspec import Meta
+from nacl.exceptions import CryptoError
+from nacl.pwhash import argon2id
+from nacl.secret import SecretBox
+
+from davy.host.files import make_private_folder, read_bounded, write_new
+from davy.host.keys import MODERATE, Cost, stretch
+from davy.protocol.errors import Misconfigured, NoSuchKey, WrongPassword
+from davy.protocol.ports import Entropy
+from davy.protocol.words import Digest
+
+_MAX_FILE_BYTES: Final = 512 * 1024
+
+
+class _ShareFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    version: Literal[1]
+    roster: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+    kdf: Literal["argon2id"]
+    ops: Annotated[int, Meta(ge=argon2id.OPSLIMIT_MIN, le=64)]
+    memory: Annotated[int, Meta(ge=argon2id.MEMLIMIT_MIN, le=2**30)]
+    salt: Annotated[bytes, Meta(min_length=argon2id.SALTBYTES, max_length=argon2id.SALTBYTES)]
+    box: Annotated[bytes, Meta(max_length=_MAX_FILE_BYTES)]
+    """SecretBox of "davy/shares/" ‖ roster ‖ body, its nonce in front."""
+
+
+class FileShares:
+    """The shares of a home, as `davy.keyholders.keys.Vault`.
+
+    Parameters
+    ----------
+    password
+        Kept while the process runs: a ceremony ends with a new file.
+    """
+
+    def __init__(self, folder: Path, password: str, entropy: Entropy, *, cost: Cost = MODERATE) -> None:
+        self._folder, self._password, self._entropy, self._cost = folder, password, entropy, cost
+
+    def __repr__(self) -> str:
+        return f"FileShares({str(self._folder)!r})"
+
+    async def keep(self, roster: Digest, body: bytes) -> None:
+        """Write the shares of a new roster; durable on return.
+
+        Raises
+        ------
+        Misconfigured
+            There are shares of this roster already, or the password is empty.
+        StoreFailed
+            The disk did not take it; nothing is there.
+        """
+        if not self._password:
+            raise Misconfigured("an empty password protects nothing; choose one")
+        await to_thread.run_sync(self._keep, roster, body)
+
+    async def open(self, roster: Digest) -> bytes:
+        """Decrypt the shares of a roster.
+
+        Raises
+        ------
+        NoSuchKey
+        WrongPassword
+            The password does not open the file, or the file was changed.
+        Misconfigured
+            The file is broken.
+        """
+        return await to_thread.run_sync(self._open, roster)
+
+    def _path(self, roster: Digest) -> Path:
+        return self._folder / f"{roster.hex()[:16]}.json"
+
+    def _keep(self, roster: Digest, body: bytes) -> None:
+        make_private_folder(self._folder)
+        salt = self._entropy.bytes(argon2id.SALTBYTES)
+        key = stretch(self._password, salt, self._cost)
+        box = SecretBox(key).encrypt(_inside(roster) + body, self._entropy.bytes(SecretBox.NONCE_SIZE))
+        file = _ShareFile(1, roster.hex(), "argon2id", self._cost.ops, self._cost.memory, salt, bytes(box))
+        write_new(self._path(roster), msgspec.json.format(msgspec.json.encode(file)) + b"\n")
+
+    def _open(self, roster: Digest) -> bytes:
+        path = self._path(roster)
+        if not path.exists():
+            raise NoSuchKey(
+                f"there is no share {path}; make it with `davy keyholder dkg`, or restore a backup"
+            )
+        try:
+            file = msgspec.json.decode(read_bounded(path, _MAX_FILE_BYTES), type=_ShareFile)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise Misconfigured(f"{path} is no share, or a broken one; restore it from a backup") from None
+        try:
+            key = stretch(self._password, file.salt, Cost(file.ops, file.memory))
+            inside = SecretBox(key).decrypt(file.box)
+        except (CryptoError, ValueError):
+            raise WrongPassword(f"the password does not open {path}; try again") from None
+        if not inside.startswith(_inside(roster)):
+            raise Misconfigured(f"{path} holds the shares of another roster; restore it from a backup")
+        return inside[len(_inside(roster)) :]
+
+
+def _inside(roster: Digest) -> bytes:
+    return b"davy/shares/" + roster

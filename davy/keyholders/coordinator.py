@@ -1,0 +1,324 @@
+"""Whoever coordinates brings t keyholders together for a signature. Any keyholder can; it is trusted with nothing.
+
+A keyholder that is away, slow or hostile never blocks t others: all are asked at once, the first t commitments make a
+package, and who then answers wrongly or not at all is passed over while there are t others. Who sent a wrong share is
+named and not asked again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, NamedTuple
+
+import anyio
+from anyio.abc import TaskGroup
+
+from davy.keyholders.desk import HOLD_MS
+from davy.keyholders.keys import Office
+from davy.keyholders.messages import (
+    Answer,
+    Ask,
+    Commit,
+    Committed,
+    Consider,
+    Declined,
+    Finished,
+    Released,
+    Sign,
+    Waiting,
+    Willing,
+)
+from davy.keyholders.standing import opened
+from davy.keyholders.voice import Voice
+from davy.killswitch.frost import (
+    SignatureShare,
+    SigningCommitments,
+    SigningPackage,
+    aggregate,
+    signing_package,
+    verify_share,
+)
+from davy.killswitch.group import Identifier, is_point
+from davy.killswitch.keys import PublicKeyPackage
+from davy.protocol.encoding import encode
+from davy.protocol.errors import DavyError, Expired, Refused, Unreachable
+from davy.protocol.limits import SIGNER_SKEW_MS
+from davy.protocol.order import SignedOrder, VerifiedOrder, order_id, signing_key, verify_order
+from davy.protocol.ports import Clock, Entropy
+from davy.protocol.signing import Domain, prefix
+
+ROUND_MS: Final = 5_000
+"""How long a round waits for those who said yes."""
+_PATIENCE_MS: Final = HOLD_MS + ROUND_MS
+_PAUSE_MS: Final = 500
+"""Between two questions to the same keyholder, so that neither floods the other."""
+_MAX_FAULTS: Final = 3
+"""Rounds that one keyholder may spoil by its silence before it is no longer asked."""
+
+Told = Callable[[str, str], None]
+"""Told of each keyholder, by name, what it does."""
+_Accept = Callable[[Identifier, Answer], bool | None]
+"""Whether an answer is right (True), wrong (False: its sender cheats) or none (None)."""
+
+
+class Completed(NamedTuple):
+    """An order with its signature, and who made it; `culprits` sent what no honest keyholder sends."""
+
+    order: VerifiedOrder
+    signers: tuple[str, ...]
+    culprits: tuple[str, ...]
+
+
+class LeavesStanding(Refused):
+    """Signers know HALTs that this LIFT would have to name too.
+
+    Parameters
+    ----------
+    halts
+        Their orders' bytes.
+    """
+
+    def __init__(self, message: str, halts: Sequence[bytes]) -> None:
+        super().__init__(message)
+        self.halts = tuple(halts)
+
+
+async def complete(
+    office: Office,
+    voices: Mapping[Identifier, Voice],
+    proposal: Consider,
+    *,
+    clock: Clock,
+    entropy: Entropy,
+    told: Told,
+) -> Completed:
+    """Have an order signed, until its time is over.
+
+    Parameters
+    ----------
+    voices
+        Every keyholder of the roster, the own one too.
+
+    Raises
+    ------
+    Expired
+        Too few answered within `SIGNER_SKEW_MS` of the order's time.
+    LeavesStanding
+        The order is a LIFT, and a signer says what is missing in it.
+    Refused
+        Too many said no.
+    """
+    gathering = _Gathering(office, voices, proposal, clock, entropy, told)
+    return await gathering.run()
+
+
+async def tell(voices: Mapping[Identifier, Voice], signed: bytes) -> None:
+    """Tell every keyholder of a whole order; nobody waits for who does not answer."""
+
+    async def one(voice: Voice) -> None:
+        try:
+            await voice.ask(Finished(signed), patience_ms=ROUND_MS)
+        except DavyError:
+            return
+
+    with anyio.move_on_after(ROUND_MS / 1000):
+        async with anyio.create_task_group() as tasks:
+            for voice in voices.values():
+                tasks.start_soon(one, voice)
+
+
+class _Gathering:
+    """One order on its way to a signature."""
+
+    def __init__(
+        self,
+        office: Office,
+        voices: Mapping[Identifier, Voice],
+        proposal: Consider,
+        clock: Clock,
+        entropy: Entropy,
+        told: Told,
+    ) -> None:
+        self._office, self._voices, self._proposal = office, voices, proposal
+        self._clock, self._entropy, self._told = clock, entropy, told
+        order = opened(proposal.order)
+        key = signing_key(order.action)
+        self._id, self._deadline = order_id(proposal.order), order.issued + SIGNER_SKEW_MS
+        self._need = office.threshold(key)
+        _, self._public = office.keys.of(key)
+        self._message = prefix(Domain.ORDER) + proposal.order
+        self._asking: set[Identifier] = set()
+        self._willing: set[Identifier] = set()
+        self._declined: dict[Identifier, Declined] = {}
+        self._faults: dict[Identifier, int] = {}
+        self._culprits: list[Identifier] = []
+        self._changed = anyio.Event()
+
+    async def run(self) -> Completed:
+        left = max(0, self._deadline - self._clock.now()) / 1000
+        with anyio.move_on_after(left):
+            return await self._until_signed()
+        raise Expired(f"{self._so_far()}; propose the order anew")
+
+    async def _until_signed(self) -> Completed:
+        done: Completed | None = None
+        failure: Refused | None = None
+        async with anyio.create_task_group() as tasks:
+            for i in self._voices:
+                self._ask_again(tasks, i)
+            while done is None and failure is None:
+                self._changed = anyio.Event()
+                pool = self._pool()
+                if pool is not None:
+                    done = await self._attempt(pool, tasks)
+                elif len(self._willing) + len(self._asking) < self._need:
+                    failure = self._refusal()
+                else:
+                    await self._changed.wait()
+            tasks.cancel_scope.cancel()
+        if done is None:
+            raise failure or Refused(self._so_far())
+        return done
+
+    def _pool(self) -> list[Identifier] | None:
+        """The willing with the fewest faults, all of the same number together; None while they are too few."""
+        for most in range(_MAX_FAULTS):
+            pool = [i for i in self._voices if i in self._willing and self._faults.get(i, 0) <= most]
+            if len(pool) >= self._need:
+                return pool
+        return None
+
+    def _ask_again(self, tasks: TaskGroup, i: Identifier) -> None:
+        self._asking.add(i)
+        tasks.start_soon(self._ask, i)
+
+    async def _ask(self, i: Identifier) -> None:
+        """Ask one keyholder until it said yes or no."""
+        voice = self._voices[i]
+        last = ""
+        while i in self._asking:
+            answer: Answer | None = None
+            try:
+                answer = await voice.ask(self._proposal, patience_ms=_PATIENCE_MS)
+            except Unreachable:
+                pass
+            except DavyError as e:
+                answer = Declined(str(e)[:500], ())
+            if answer is None or isinstance(answer, Waiting):
+                said = "cannot be reached" if answer is None else "is asked"
+                if said != last:
+                    self._told(voice.name, said)
+                last = said
+                await self._clock.sleep_until(self._clock.now() + _PAUSE_MS)
+            else:
+                self._settle(i, answer)
+
+    def _settle(self, i: Identifier, answer: Answer) -> None:
+        self._asking.discard(i)
+        if isinstance(answer, Willing):
+            self._willing.add(i)
+            self._told(self._voices[i].name, "says yes")
+        else:
+            no = answer if isinstance(answer, Declined) else Declined("it answered something else", ())
+            self._declined[i] = no
+            self._told(self._voices[i].name, f"does not sign: {no.why}")
+        self._changed.set()
+
+    async def _attempt(self, pool: Sequence[Identifier], tasks: TaskGroup) -> Completed | None:
+        """Both rounds with the first t of the pool that commit; None when somebody spoiled it."""
+        attempt = self._entropy.bytes(16)
+        commitments: dict[Identifier, SigningCommitments] = {}
+
+        def is_commitment(i: Identifier, answer: Answer) -> bool | None:
+            if not isinstance(answer, Committed):
+                return None
+            c = commitments[i] = answer.commitments
+            return c.identifier == i and is_point(c.hiding) and is_point(c.binding)
+
+        signers = await self._ask_round(pool, Commit(self._id, attempt), self._need, is_commitment, tasks)
+        if signers is None:
+            return None
+        package = signing_package(self._public, self._message, [commitments[i] for i in signers])
+        shares: dict[Identifier, SignatureShare] = {}
+
+        def is_share(i: Identifier, answer: Answer) -> bool | None:
+            if not isinstance(answer, Released):
+                return None
+            shares[i] = answer.share
+            return answer.share.identifier == i and _holds(self._public, package, answer.share)
+
+        signed = await self._ask_round(signers, Sign(self._id, attempt, package), self._need, is_share, tasks)
+        if signed is None:
+            return None
+        signature = aggregate(self._public, package, [shares[i] for i in signed])
+        raw = encode(SignedOrder(1, self._proposal.order, (signature,)))
+        order = verify_order(raw, self._office.roster, self._office.chain)
+        return Completed(order, self._names(signers), self._names(self._culprits))
+
+    async def _ask_round(
+        self, pool: Sequence[Identifier], ask: Ask, need: int, accept: _Accept, tasks: TaskGroup
+    ) -> list[Identifier] | None:
+        """Return the first `need` whose answers are accepted; None, and who is to blame is noted, when there are fewer."""
+        good: list[Identifier] = []
+        bad: list[Identifier] = []
+
+        async def one(i: Identifier) -> None:
+            try:
+                right = accept(i, await self._voices[i].ask(ask, patience_ms=ROUND_MS))
+            except DavyError:
+                right = None
+            if right is False:
+                self._name_culprit(i)
+            (good if right else bad).append(i)
+            if len(good) == need or len(pool) - len(bad) < need:
+                round_.cancel_scope.cancel()
+
+        with anyio.move_on_after(ROUND_MS / 1000) as waiting:
+            async with anyio.create_task_group() as round_:
+                for i in pool:
+                    round_.start_soon(one, i)
+        if len(good) >= need:
+            return good[:need]
+        silent = [i for i in pool if i not in good and i not in bad] if waiting.cancelled_caught else []
+        self._pass_over([i for i in (*bad, *silent) if i not in self._culprits], tasks)
+        return None
+
+    def _name_culprit(self, i: Identifier) -> None:
+        self._culprits.append(i)
+        self._willing.discard(i)
+        self._declined[i] = Declined("it sent what no honest keyholder sends, and is not asked again", ())
+        self._told(self._voices[i].name, "sent a wrong share or commitment, and is not asked again")
+
+    def _pass_over(self, spoilers: Sequence[Identifier], tasks: TaskGroup) -> None:
+        """Count a spoilt round against those who spoilt it, and ask them again: they may have restarted."""
+        for i in spoilers:
+            self._faults[i] = self._faults.get(i, 0) + 1
+            self._willing.discard(i)
+            if self._faults[i] < _MAX_FAULTS:
+                self._told(self._voices[i].name, "did not answer a round")
+                self._ask_again(tasks, i)
+            else:
+                self._declined[i] = Declined("it said yes and did not sign", ())
+
+    def _refusal(self) -> Refused:
+        standing = [halt for no in self._declined.values() for halt in no.standing]
+        if standing:
+            return LeavesStanding("signers know HALTs that this LIFT leaves in force", list(dict.fromkeys(standing)))
+        return Refused(f"{self._so_far()}; ask those who can, or propose another order")
+
+    def _so_far(self) -> str:
+        noes = "; ".join(f"{self._voices[i].name}: {no.why}" for i, no in self._declined.items())
+        away = ", ".join(self._voices[i].name for i in self._voices if i in self._asking)
+        said = f"{len(self._willing)} of the {self._need} keyholders needed said yes"
+        return said + (f"; no answer from {away}" if away else "") + (f"; {noes}" if noes else "")
+
+    def _names(self, who: Sequence[Identifier]) -> tuple[str, ...]:
+        return tuple(self._voices[i].name for i in who)
+
+
+def _holds(public: PublicKeyPackage, package: SigningPackage, share: SignatureShare) -> bool:
+    try:
+        verify_share(public, package, share)
+    except Refused:
+        return False
+    return True

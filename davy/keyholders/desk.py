@@ -1,0 +1,118 @@
+"""The desk: what waits for this keyholder's yes or no. Bounded by proposer and by time; asked once, answered once.
+
+A policy may answer at once for whole kinds of proposals. That is for rehearsals: then no person looks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Final
+
+import anyio
+
+from davy.protocol.errors import Busy, Expired, Malformed
+from davy.protocol.limits import MAX_MATTERS
+from davy.protocol.ports import Clock
+from davy.protocol.words import PublicKey, UnixMillis
+
+HOLD_MS: Final = 10_000
+"""How long an asking keyholder is kept waiting before it is told to ask again."""
+
+
+class Matter:
+    """One proposal. `content` is what is agreed to, byte for byte."""
+
+    def __init__(
+        self, id: bytes, kind: str, screen: str, sender: PublicKey, expires: UnixMillis, content: bytes = b""
+    ) -> None:
+        self.id, self.kind, self.screen = id, kind, screen
+        self.sender, self.expires, self.content = sender, expires, content
+        self.decision: bool | None = None
+        self._decided = anyio.Event()
+
+    def decide(self, yes: bool) -> None:
+        """Answer it; the first answer counts."""
+        if self.decision is None:
+            self.decision = yes
+            self._decided.set()
+
+    async def settled(self) -> bool | None:
+        """Return the decision; None when there is none after `HOLD_MS`."""
+        with anyio.move_on_after(HOLD_MS / 1000):
+            await self._decided.wait()
+        return self.decision
+
+
+class Desk:
+    """All matters of one keyholder.
+
+    Parameters
+    ----------
+    yes_to
+        Kinds that are answered with yes without asking anybody: dangerous, for rehearsals and tests.
+    arrived
+        Told of each matter that a person must decide.
+    """
+
+    def __init__(
+        self, clock: Clock, *, yes_to: Collection[str] = (), arrived: Callable[[Matter], None] | None = None
+    ) -> None:
+        self._clock, self._yes_to, self._arrived = clock, frozenset(yes_to), arrived
+        self._matters: dict[bytes, Matter] = {}
+
+    def put(self, matter: Matter) -> Matter:
+        """Put a matter on the desk, or return the one of the same id that lies there.
+
+        Raises
+        ------
+        Busy
+            Its sender has `MAX_MATTERS` there; they go when their time is over.
+        """
+        self._sweep()
+        if matter.id in self._matters:
+            return self._matters[matter.id]
+        if sum(m.sender == matter.sender for m in self._matters.values()) >= MAX_MATTERS:
+            raise Busy(f"{MAX_MATTERS} proposals of this keyholder wait here; let some expire first")
+        self._matters[matter.id] = matter
+        if matter.kind in self._yes_to:
+            matter.decide(True)
+        elif self._arrived is not None:
+            self._arrived(matter)
+        return matter
+
+    def find(self, id: bytes) -> Matter:
+        """Return a matter by its id.
+
+        Raises
+        ------
+        Expired
+            It is not there, or no more.
+        """
+        self._sweep()
+        if id not in self._matters:
+            raise Expired("this proposal is not known here, or its time is over; propose it anew")
+        return self._matters[id]
+
+    def undecided(self) -> list[Matter]:
+        """What a person should look at, oldest first."""
+        self._sweep()
+        return [m for m in self._matters.values() if m.decision is None]
+
+    def decide(self, prefix: str, yes: bool) -> Matter:
+        """Answer the one undecided matter whose id begins so, in hex.
+
+        Raises
+        ------
+        Malformed
+            None does, or more than one.
+        """
+        found = [m for m in self.undecided() if len(prefix) >= 8 and m.id.hex().startswith(prefix.lower())]
+        if len(found) != 1:
+            raise Malformed(f"{len(found)} proposals wait here whose id begins so; `davy keyholder pending` lists them")
+        found[0].decide(yes)
+        return found[0]
+
+    def _sweep(self) -> None:
+        now = self._clock.now()
+        for gone in [i for i, m in self._matters.items() if now > m.expires]:
+            del self._matters[gone]

@@ -1,0 +1,224 @@
+"""What keyholders ask each other: ``POST /keyholder``, one `Ask` in, one `Answer` out, canonical bytes both.
+
+A request is signed by the asking keyholder's own key, by davy's profile of RFC 9421 with the circle's digest where
+nodes name the chain: a circle is there before its chain is. The answer comes over TLS pinned in the circle's line. What
+one keyholder passes on for another (hellos, packages, echoes) is signed by its author besides, and shares are encrypted
+to their recipient: who passes them on can keep them back, and nothing else.
+
+============  ==============================================  ==================================
+a signature   `Consider` (held until decided or for a while)  `Waiting`, `Willing`, `Declined`
+              `Commit`                                        `Committed`
+              `Sign`                                          `Released`
+              `Finished`                                      `Noted`
+a roster      `Invite` (held likewise)                        `Waiting`, `Joined`, `Declined`
+              `Begin`                                         `Dealt`
+              `Packages`                                      `Echoed`
+              `Echoes`, of each key                           `Noted`
+              `Deal` (held likewise)                          `Waiting`, `Boxed`, `Declined`
+              `Boxes`                                         `Founded`
+============  ==============================================  ==================================
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeAlias
+
+from msgspec import Meta
+
+from davy.killswitch.frost import SignatureShare, SigningCommitments, SigningPackage
+from davy.protocol.encoding import Wire
+from davy.protocol.limits import (
+    MAX_CEREMONY_BYTES,
+    MAX_CIRCLE,
+    MAX_ORDER_BYTES,
+    MAX_REASON_BYTES,
+    MAX_SHOWN_ORDERS,
+    MAX_SIGNED_ORDER_BYTES,
+)
+from davy.protocol.order import GroupKey, OrderId
+from davy.protocol.roster import GroupEpoch, Roster, Threshold
+from davy.protocol.words import Digest, PublicKey, Signature
+
+OrderBytes: TypeAlias = Annotated[bytes, Meta(max_length=MAX_ORDER_BYTES)]
+Nonce16: TypeAlias = Annotated[bytes, Meta(min_length=16, max_length=16)]
+Sentence: TypeAlias = Annotated[str, Meta(max_length=500)]
+CeremonyBytes: TypeAlias = Annotated[bytes, Meta(max_length=MAX_CEREMONY_BYTES)]
+OfEach: TypeAlias = Annotated[tuple[CeremonyBytes, ...], Meta(max_length=MAX_CIRCLE)]
+
+
+class Consider(Wire, tag="consider"):
+    """Will you sign this? `named` are the orders that it names, so that the screen can show them."""
+
+    order: OrderBytes
+    reason: Annotated[str, Meta(max_length=MAX_REASON_BYTES)]
+    named: Annotated[tuple[OrderBytes, ...], Meta(max_length=MAX_SHOWN_ORDERS)]
+
+
+class Commit(Wire, tag="commit"):
+    """Round one: commit to fresh nonces for an order that was considered. One attempt ends the one before."""
+
+    order: OrderId
+    attempt: Nonce16
+
+
+class Sign(Wire, tag="sign"):
+    """Round two."""
+
+    order: OrderId
+    attempt: Nonce16
+    package: SigningPackage
+
+
+class Finished(Wire, tag="finished"):
+    """The whole order; each keyholder releases it once more."""
+
+    signed: Annotated[bytes, Meta(max_length=MAX_SIGNED_ORDER_BYTES)]
+
+
+class Invite(Wire, tag="invite"):
+    """Shall these make the keys of a roster? `members` by key."""
+
+    ceremony: Nonce16
+    epoch: GroupEpoch
+    halt_threshold: Threshold
+    lift_threshold: Threshold
+    members: Annotated[tuple[PublicKey, ...], Meta(min_length=2, max_length=MAX_CIRCLE)]
+
+
+class Begin(Wire, tag="begin"):
+    """Everybody's `SignedHello`."""
+
+    ceremony: Nonce16
+    hellos: OfEach
+
+
+class Packages(Wire, tag="packages"):
+    """Everybody's `SignedRound1` for each key."""
+
+    ceremony: Nonce16
+    halt: OfEach
+    lift: OfEach
+
+
+class Echoes(Wire, tag="echoes"):
+    """The `SignedEcho` of everybody else, for one key."""
+
+    ceremony: Nonce16
+    key: GroupKey
+    echoes: OfEach
+
+
+class Deal(Wire, tag="deal"):
+    """Everybody has everything: deal the shares, if the fingerprint is the same at all."""
+
+    ceremony: Nonce16
+
+
+class Sealed(Wire):
+    """A `Round2Share`, encrypted by `sender` to `recipient`."""
+
+    sender: PublicKey
+    recipient: PublicKey
+    box: Annotated[bytes, Meta(max_length=512)]
+
+
+BoxesOfEach: TypeAlias = Annotated[tuple[Sealed, ...], Meta(max_length=MAX_CIRCLE)]
+
+
+class Boxes(Wire, tag="boxes"):
+    """What everybody else dealt to this keyholder."""
+
+    ceremony: Nonce16
+    halt: BoxesOfEach
+    lift: BoxesOfEach
+
+
+Ask: TypeAlias = Consider | Commit | Sign | Finished | Invite | Begin | Packages | Echoes | Deal | Boxes
+
+
+class Waiting(Wire, tag="waiting"):
+    """No person has decided yet; ask again."""
+
+
+class Willing(Wire, tag="willing"):
+    """A person said yes."""
+
+
+class Declined(Wire, tag="declined"):
+    """No, and why. `standing` are HALTs that a LIFT would have to name too."""
+
+    why: Sentence
+    standing: Annotated[tuple[OrderBytes, ...], Meta(max_length=MAX_SHOWN_ORDERS)]
+
+
+class Committed(Wire, tag="committed"):
+    commitments: SigningCommitments
+
+
+class Released(Wire, tag="released"):
+    share: SignatureShare
+
+
+class Noted(Wire, tag="noted"):
+    """Taken in; nothing to say."""
+
+
+class Joined(Wire, tag="joined"):
+    """A person said yes. A `SignedHello`."""
+
+    hello: CeremonyBytes
+
+
+class Dealt(Wire, tag="dealt"):
+    """A `SignedRound1` for each key."""
+
+    halt: CeremonyBytes
+    lift: CeremonyBytes
+
+
+class Echoed(Wire, tag="echoed"):
+    """A `SignedEcho` for each key."""
+
+    halt: CeremonyBytes
+    lift: CeremonyBytes
+
+
+class Boxed(Wire, tag="boxed"):
+    """The fingerprint was confirmed. A share for everybody else."""
+
+    halt: BoxesOfEach
+    lift: BoxesOfEach
+
+
+class Founded(Wire, tag="founded"):
+    """The keys are made and kept. All must say the same roster."""
+
+    roster: Roster
+
+
+Answer: TypeAlias = (
+    Waiting | Willing | Declined | Committed | Released | Noted | Joined | Dealt | Echoed | Boxed | Founded
+)
+
+
+class Hello(Wire):
+    """What a keyholder brings to one ceremony alone: fresh salts for both sessions, and a fresh key to encrypt to."""
+
+    version: Annotated[int, Meta(ge=1, le=1)]
+    ceremony: Nonce16
+    epoch: GroupEpoch
+    halt_threshold: Threshold
+    lift_threshold: Threshold
+    member: PublicKey
+    halt_salt: Digest
+    lift_salt: Digest
+    box: PublicKey
+    """X25519."""
+
+
+class SignedHello(Wire):
+    """A hello's exact bytes and its member's signature in the domain DKG_HELLO."""
+
+    version: Annotated[int, Meta(ge=1, le=1)]
+    hello: Annotated[bytes, Meta(max_length=512)]
+    signature: Signature

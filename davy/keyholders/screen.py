@@ -1,0 +1,204 @@
+"""The screen: an order as its signer sees it, from the exact bytes that are signed.
+
+Everything on it is computed here from the decoded order: no text of the proposer is shown but the reason, whose digest
+is in the order, and which is one line that prints (`reason_digest` refuses control and bidirectional characters). It
+stands on a line of its own, so that letters written from the right reorder nothing else.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
+
+from davy.keyholders.circle import fingerprint
+from davy.protocol.encoding import encode
+from davy.protocol.errors import Malformed
+from davy.protocol.limits import DAY_MS
+from davy.protocol.order import (
+    Drill,
+    Extend,
+    Global,
+    GroupKey,
+    Halt,
+    Heartbeat,
+    Install,
+    Lease,
+    Lift,
+    Lower,
+    Miner,
+    Models,
+    Order,
+    Raise,
+    Subnet,
+    Target,
+    check_reason,
+    order_id,
+    signing_key,
+)
+from davy.protocol.roster import Roster
+from davy.protocol.words import KeyRole, UnixMillis, key_text
+
+_LABEL: Final = 15
+_LAST_MOMENT_MS: Final = 253_402_300_799_999
+"""The end of the year 9999: what calendars can say."""
+_STAYS: Final = "transfers, unbonding, governance and the brake itself go on"
+
+
+class View(NamedTuple):
+    """An order, and what its signer knows besides."""
+
+    body: bytes
+    order: Order
+    reason: str
+    roster: Roster
+    proposer: str
+    """The name of the keyholder who asks, by its key."""
+    named: tuple[Order, ...] = ()
+    """The orders that this one names."""
+    stay: tuple[Order, ...] = ()
+    """Of a LIFT: HALTs known here that it leaves in force."""
+
+
+def screen(v: View) -> str:
+    """Render an order.
+
+    Raises
+    ------
+    Malformed, Misdirected
+        The reason is not the one that is signed, or does not print; or the order cannot be shown, and is not signed.
+    """
+    check_reason(v.order, v.reason)
+    rows = [*_what(v), ("why", ""), *_whose(v)]
+    lines = [_title(v.order)]
+    for label, text in rows:
+        lines.append(f"  {label:<{_LABEL}}{text}".rstrip())
+        if label == "why":
+            lines.append(f"    {v.reason}")
+    return "\n".join(lines)
+
+
+def moment(t: UnixMillis) -> str:
+    """A moment as people read it, in UTC, to the second."""
+    if t > _LAST_MOMENT_MS:
+        raise Malformed("the order names a moment after the year 9999, which no screen shows; propose it anew")
+    return f"{datetime.fromtimestamp(t // 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def target_lines(target: Target) -> list[str]:
+    """Say in full what a target covers: every identifier to its last digit."""
+    match target:
+        case Global():
+            return ["EVERYTHING on the network"]
+        case Subnet(netuid=netuid):
+            return [f"subnet {netuid}, all of it"]
+        case Miner(hotkey=hotkey):
+            return [f"the miner {key_text(KeyRole.HOTKEY, hotkey)}, whatever it serves"]
+        case Models():
+            return _models(target)
+
+
+def _models(m: Models) -> list[str]:
+    lines = [f"model {i.hex()}" for i in m.ids]
+    lines += [f"models with the weight file {f.hex()}" for f in m.files]
+    return lines + [f"all models of {key_text(KeyRole.COLDKEY, r)}" for r in m.registrants]
+
+
+def _title(o: Order) -> str:
+    match o.action:
+        case Halt(authority=authority):
+            return "HALT: stop this" + (", by the LIFT key beyond the allowance" if authority is GroupKey.LIFT else "")
+        case Extend():
+            return "EXTEND: keep this stopped for longer"
+        case Drill():
+            return "DRILL: a rehearsal; nothing stops"
+        case Raise():
+            return "RAISE: make these models systemic"
+        case Heartbeat():
+            return "HEARTBEAT: we are here"
+        case Lift():
+            return "LIFT: let this run again"
+        case Lease():
+            return "LEASE: let these systemic models run"
+        case Lower():
+            return "LOWER: make these models ordinary"
+        case Install():
+            raise Malformed("a roster is installed in a ceremony of its own, not by this screen")
+
+
+def _labelled(label: str, lines: list[str]) -> list[tuple[str, str]]:
+    return [(label if n == 0 else "", line) for n, line in enumerate(lines)]
+
+
+def _until(o: Order) -> list[tuple[str, str]]:
+    days, rest = divmod(o.end - o.issued, DAY_MS)
+    return [("until", f"{moment(o.end)} ({days} days {rest // 3_600_000} hours)")]
+
+
+def _what(v: View) -> list[tuple[str, str]]:
+    match v.order.action:
+        case Halt(target=target):
+            return [
+                *_labelled("stops", target_lines(target)),
+                ("", "and, of a model, its descendants and all else of its registrant"),
+                ("where", "on every node of the network"),
+                *_until(v.order),
+                ("", "a systemic model until it is lifted and leased anew"),
+                ("costs", "answers break off; what is stopped earns nothing and is not slashed"),
+                ("goes on", _STAYS),
+            ]
+        case Extend(previous_end=previous_end):
+            rows = [row for o in v.named for row in _labelled("stopped", _halted(o))]
+            return [*rows, ("ended", moment(previous_end)), *_until(v.order), ("goes on", _STAYS)]
+        case Drill(target=target):
+            return [*_labelled("rehearses", target_lines(target)), *_until(v.order), ("costs", "nothing stops")]
+        case Raise(models=models):
+            return [
+                *_labelled("models", _models(models)),
+                ("", "and their descendants"),
+                ("costs", "without a LEASE they stop; HALTs of them no longer end by themselves"),
+            ]
+        case Heartbeat(head=head):
+            return [("brake head", head.hex())]
+        case Lift():
+            return [row for o in v.named for row in _labelled("frees", _halted(o))] + _stays(v)
+        case Lease(models=models):
+            return [*_labelled("models", [f"model {i.hex()}" for i in models]), *_until(v.order)]
+        case Lower(models=models):
+            rows = _labelled("models", [f"model {i.hex()}" for i in models])
+            for o in v.named:
+                if isinstance(o.action, Raise):
+                    rows += _labelled("no longer", [f"raised by {order_name(o)}", *_models(o.action.models)])
+            return [*rows, ("costs", "HALTs of them end by themselves, and they run without a LEASE")]
+        case Install():
+            return []
+
+
+def _halted(o: Order) -> list[str]:
+    lines = target_lines(o.action.target) if isinstance(o.action, Halt) else []
+    return [*lines, f"halted {moment(o.issued)} until {moment(o.end)} by {order_name(o)}"]
+
+
+def _stays(v: View) -> list[tuple[str, str]]:
+    if not v.stay:
+        return [("STILL STOPPED", "nothing else that was halted from here")]
+    return [row for o in v.stay for row in _labelled("STILL STOPPED", _halted(o))]
+
+
+def order_name(o: Order) -> str:
+    """The first digits of an order's id."""
+    return f"order {order_id(encode(o)).hex()[:16]}"
+
+
+def _whose(v: View) -> list[tuple[str, str]]:
+    key = signing_key(v.order.action)
+    n = len(v.roster.members)
+    t = v.roster.halt_threshold if key is GroupKey.HALT else v.roster.lift_threshold
+    i = order_id(v.body)
+    return [
+        ("issued", moment(v.order.issued)),
+        ("key", f"{key.value.upper()}: {t} of {n} keyholders sign; {t - 1} besides you"),
+        ("asked by", v.proposer),
+        ("chain", v.order.chain.hex()),
+        ("order", f"{i.hex()}"),
+        ("", fingerprint(i)),
+    ]

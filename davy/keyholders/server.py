@@ -1,0 +1,75 @@
+"""A keyholder's door: ``POST /keyholder``, from keyholders of the circle only, each request once."""
+
+from __future__ import annotations
+
+from davy.keyholders.circle import Circle
+from davy.keyholders.founding import Founder
+from davy.keyholders.messages import (
+    Answer,
+    Ask,
+    Begin,
+    Boxes,
+    Commit,
+    Consider,
+    Deal,
+    Echoes,
+    Finished,
+    Invite,
+    Packages,
+    Sign,
+)
+from davy.keyholders.signer import Signer
+from davy.keyholders.voice import PATH, Reply, Request
+from davy.network.signed import RequestVerifier
+from davy.protocol.encoding import decode, encode
+from davy.protocol.errors import Malformed
+from davy.protocol.limits import MAX_REQUEST_BYTES
+from davy.protocol.ports import Clock, Response, SignedRequest, Store
+from davy.protocol.words import PublicKey
+
+
+class Attendant:
+    """One keyholder, whoever asks: both parts that it takes in ceremonies."""
+
+    def __init__(self, signer: Signer, founder: Founder) -> None:
+        self._signer, self._founder = signer, founder
+
+    async def answer(self, sender: PublicKey, ask: Ask) -> Answer:
+        """Answer a keyholder of the circle.
+
+        Raises
+        ------
+        Refused, Misconfigured
+            See `Signer.answer` and `Founder.answer`.
+        """
+        match ask:
+            case Consider() | Commit() | Sign() | Finished():
+                return await self._signer.answer(sender, ask)
+            case Invite() | Begin() | Packages() | Echoes() | Deal() | Boxes():
+                return await self._founder.answer(sender, ask)
+
+
+class Door:
+    """A `davy.protocol.ports.Handler`; `open` comes before the first request."""
+
+    def __init__(self, attendant: Attendant, own: PublicKey, circle: Circle, clock: Clock, store: Store) -> None:
+        self._attendant, self._circle = attendant, circle
+        self._verifier = RequestVerifier(own, circle.digest, clock, store)
+
+    async def open(self) -> None:
+        """Read what an earlier process accepted.
+
+        Raises
+        ------
+        StoreFailed
+        """
+        await self._verifier.open()
+
+    async def handle(self, request: SignedRequest) -> Response:
+        """Answer one request; what is raised becomes an error response."""
+        if (request.method, request.path) != ("POST", PATH):
+            raise Malformed(f"here listens a keyholder; it takes POST {PATH} from other keyholders only")
+        caller = await self._verifier.verify(request, admits=lambda key: key in self._circle.keys)
+        asked = decode(request.body, Request, limit=MAX_REQUEST_BYTES)
+        answer = await self._attendant.answer(caller.hotkey, asked.ask)
+        return Response(200, (("content-type", "application/octet-stream"),), encode(Reply(1, answer)))
