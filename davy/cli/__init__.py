@@ -31,6 +31,9 @@ COMMANDS: Final = {
     "validator": "Challenge, score, commit and reveal.",
     "gateway": "Answer users at one OpenAI-compatible URL.",
     "status": "Show a subnet's metagraph.",
+    "keyholder": "Hold a share of the keys that can halt the network.",
+    "halt": "Stop a model, a miner, a subnet or everything, with the other keyholders.",
+    "lift": "Let run again what was halted.",
     "why": "Show each challenge's score and reason for one UID.",
     "demo": "Run a whole market for a minute and check its claims.",
 }

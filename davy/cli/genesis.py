@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
+from davy.host.files import read_bounded
 from davy.protocol.encoding import decode, encode
 from davy.protocol.errors import Misconfigured, Refused
 from davy.protocol.genesis import Allocation, Genesis, GenesisSubnet
-from davy.protocol.limits import EMISSION_PARTS, MAX_GENESIS_BYTES, chain_parameters, hyperparameters
+from davy.protocol.limits import (
+    EMISSION_PARTS,
+    MAX_CEREMONY_BYTES,
+    MAX_GENESIS_BYTES,
+    chain_parameters,
+    hyperparameters,
+)
+from davy.protocol.roster import Roster, check_roster
 from davy.protocol.words import MAX_SUPPLY, TOKEN, KeyRole, key_from_text
 
 _NUMBER: Final = re.compile("[0-9]{1,19}")
@@ -42,6 +51,7 @@ def make_genesis(
     subnets: Sequence[str],
     parameters: str,
     allocations: Mapping[bytes, int],
+    keyholders: Roster | None = None,
 ) -> Genesis:
     """Build a genesis; the emission is split evenly among subnets that name no share.
 
@@ -55,12 +65,29 @@ def make_genesis(
         raise Misconfigured(f"the subnets' shares sum to more than {EMISSION_PARTS}; lower one")
     chain = chain_parameters(**{name: int(value) for name, value in _numbers(parameters).items()})
     granted = tuple(Allocation(key, amount) for key, amount in sorted(allocations.items()))
+    roster = () if keyholders is None else (keyholders,)
     try:  # what was typed may be too long, or too much
-        return decode(
-            encode(Genesis(1, note, time, chain, (producer,), granted, built, ())), Genesis, limit=MAX_GENESIS_BYTES
-        )
+        made = Genesis(1, note, time, chain, (producer,), granted, built, roster)
+        return decode(encode(made), Genesis, limit=MAX_GENESIS_BYTES)
     except Refused as e:
         raise Misconfigured(f"these words make no genesis: {e}") from None
+
+
+def read_roster(path: Path) -> Roster:
+    """Read the roster that `davy keyholder dkg` wrote.
+
+    Raises
+    ------
+    Misconfigured
+    """
+    try:
+        roster = decode(read_bounded(path, MAX_CEREMONY_BYTES), Roster, limit=MAX_CEREMONY_BYTES)
+        check_roster(roster)
+    except Refused as e:
+        raise Misconfigured(f"{path} is no roster ({e}); name the file that `davy keyholder dkg` wrote") from None
+    if roster.epoch != 0:
+        raise Misconfigured(f"{path} is of group epoch {roster.epoch}, and a chain begins with 0; make a new one")
+    return roster
 
 
 def parse_allocation(text: str) -> tuple[bytes, int]:

@@ -10,7 +10,7 @@ import click
 import msgspec
 from anyio.abc import TaskStatus
 
-from davy.cli.genesis import make_genesis, parse_allocation
+from davy.cli.genesis import make_genesis, parse_allocation, read_roster
 from davy.cli.network import Network, network_option, write_network
 from davy.cli.options import home_option, json_option, password, run
 from davy.cli.output import show
@@ -22,6 +22,7 @@ from davy.ledger.driver.service import DEFAULT_PORT, serve_embedded
 from davy.ledger.rules.machine import Machine
 from davy.protocol.errors import Misconfigured
 from davy.protocol.genesis import Genesis, chain_id
+from davy.protocol.roster import Roster
 from davy.protocol.words import KeyRole, key_from_text, key_text
 
 
@@ -38,6 +39,7 @@ def ledger_command() -> None:
 @click.option("--parameters", default="", metavar="NAME=VALUE,…", help="Chain parameters that differ from the default.")
 @click.option("--allocate", "allocations", multiple=True, metavar="COLD_…=TOKENS", help="Tokens there from the start.")
 @click.option("--note", default="", help="A few words about this chain.")
+@click.option("--keyholders", type=click.Path(path_type=Path), help="Roster that can halt it (`davy keyholder dkg`).")
 def init(
     home: Path,
     as_json: bool,
@@ -46,11 +48,13 @@ def init(
     parameters: str,
     allocations: tuple[str, ...],
     note: str,
+    keyholders: Path | None,
 ) -> None:
     """Make a genesis and the producer key that signs its blocks."""
     owned_by = key_from_text(KeyRole.COLDKEY, owner)
     granted = dict(map(parse_allocation, allocations))
-    draft(subnets, parameters, granted, note)
+    roster = None if keyholders is None else read_roster(keyholders)
+    draft(subnets, parameters, granted, note, roster)
     secret = password(KeyRole.PRODUCER, twice=True)
     made = Home.create(home)
     create_chain(
@@ -61,6 +65,7 @@ def init(
         parameters=parameters,
         allocations=granted,
         note=note,
+        keyholders=roster,
     )
     show({"chain": chain_id(made.genesis()).hex(), "home": str(made.root)}, as_json=as_json)
 
@@ -82,7 +87,13 @@ def serve(home: Path, network: Path, as_json: bool, host: str, port: int, block_
     run(run_ledger, opened, keys, network, as_json=as_json, host=host, port=port, block_time=block_time)
 
 
-def draft(subnets: Sequence[str], parameters: str, allocations: Mapping[bytes, int], note: str) -> Genesis:
+def draft(
+    subnets: Sequence[str],
+    parameters: str,
+    allocations: Mapping[bytes, int],
+    note: str,
+    keyholders: Roster | None = None,
+) -> Genesis:
     """Build a genesis of these words without its keys, so that a mistake is told before anything is written.
 
     Raises
@@ -98,6 +109,7 @@ def draft(subnets: Sequence[str], parameters: str, allocations: Mapping[bytes, i
         subnets=subnets,
         parameters=parameters,
         allocations=allocations,
+        keyholders=keyholders,
     )
     Machine.from_genesis(g)
     return g
@@ -112,6 +124,7 @@ def create_chain(
     parameters: str,
     allocations: Mapping[bytes, int],
     note: str,
+    keyholders: Roster | None = None,
     cost: Cost = MODERATE,
 ) -> None:
     """Write a new chain's genesis and producer key into a home.
@@ -123,7 +136,7 @@ def create_chain(
     """
     if home.has_genesis():
         raise Misconfigured(f"{home.root} has a chain already; choose another --home")
-    drafted = draft(subnets, parameters, allocations, note)
+    drafted = draft(subnets, parameters, allocations, note, keyholders)
     if not key_path(home.keys, KeyRole.PRODUCER).exists():  # it is there when a first try was cut off here
         seed = OsEntropy().bytes(32)
         write_key(home.keys, KeyRole.PRODUCER, seed, producer_password, entropy=OsEntropy(), cost=cost)

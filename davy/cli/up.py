@@ -17,7 +17,7 @@ from anyio.abc import TaskStatus
 from click.core import ParameterSource
 
 from davy.cli.act import act
-from davy.cli.genesis import parse_allocation
+from davy.cli.genesis import parse_allocation, read_roster
 from davy.cli.ledger import create_chain, draft, run_ledger
 from davy.cli.network import Network, ledger_of, network_option
 from davy.cli.options import json_option, run, tokens
@@ -30,6 +30,7 @@ from davy.network.http_server import serve
 from davy.protocol.errors import DavyError, Malformed, Misconfigured, TooLarge
 from davy.protocol.genesis import Genesis
 from davy.protocol.ports import Response, SignedRequest
+from davy.protocol.roster import Roster
 from davy.protocol.transaction import Transfer
 from davy.protocol.words import TOKEN, KeyRole, key_from_text
 
@@ -59,6 +60,7 @@ _MOST_AT_ONCE: Final = 10_000 * TOKEN
 )
 @click.option("--parameters", default="unbonding=100", show_default=True, metavar="NAME=VALUE,…")
 @click.option("--allocate", "allocations", multiple=True, metavar="COLD_…=TOKENS", help="Tokens there from the start.")
+@click.option("--keyholders", type=click.Path(path_type=Path), help="Roster that can halt it (`davy keyholder dkg`).")
 def up_command(
     home: Path,
     network: Path,
@@ -69,24 +71,28 @@ def up_command(
     subnets: tuple[str, ...],
     parameters: str,
     allocations: tuple[str, ...],
+    keyholders: Path | None,
 ) -> None:
     """Run a local network until Ctrl-C. Started again, it goes on where it stopped."""
     place = Home(home.expanduser().absolute())
     granted = dict(map(parse_allocation, allocations))
+    roster = None if keyholders is None else read_roster(keyholders)
     if place.has_genesis():
-        _check_same(place, draft(subnets, parameters, granted, _NOTE))
+        _check_same(place, draft(subnets, parameters, granted, _NOTE, roster))
     else:
-        draft(subnets, parameters, {bytes(32): _FAUCET_TOKENS * TOKEN, **granted}, _NOTE)
+        draft(subnets, parameters, {bytes(32): _FAUCET_TOKENS * TOKEN, **granted}, _NOTE, roster)
         _check_port(host, port)
         make_private_folder(network.expanduser().absolute().parent)
-        place = _create(home, subnets, parameters, granted)
+        place = _create(home, subnets, parameters, granted, roster)
     keys = FileKeyStore(place.keys)
     for role in (KeyRole.COLDKEY, KeyRole.PRODUCER):
         keys.unlock(role, _PASSWORD)
     run(_run, place, keys, network, as_json, host, port, block_time)
 
 
-def _create(home: Path, subnets: Sequence[str], parameters: str, granted: Mapping[bytes, int]) -> Home:
+def _create(
+    home: Path, subnets: Sequence[str], parameters: str, granted: Mapping[bytes, int], keyholders: Roster | None
+) -> Home:
     """Make the network's home, keys and genesis; goes on where an earlier try was cut off."""
     made = Home.create(home)
     if not key_path(made.keys, KeyRole.COLDKEY).exists():
@@ -101,6 +107,7 @@ def _create(home: Path, subnets: Sequence[str], parameters: str, granted: Mappin
         parameters=parameters,
         allocations={owner: _FAUCET_TOKENS * TOKEN, **granted},
         note=_NOTE,
+        keyholders=keyholders,
         cost=QUICK,
     )
     return made
@@ -120,10 +127,11 @@ def _check_same(home: Home, wanted: Genesis) -> None:
     source = click.get_current_context().get_parameter_source
     typed = any(source(name) is ParameterSource.COMMANDLINE for name in ("subnets", "parameters"))
     granted = set(wanted.allocations) - set(there.allocations)
-    if granted or (typed and rules[0] != rules[1]):
+    halted_by = wanted.keyholders and wanted.keyholders != there.keyholders
+    if granted or halted_by or (typed and rules[0] != rules[1]):
         raise Misconfigured(
-            f"{home.root} has a network with other rules or allocations already; leave --subnet, --parameters and "
-            "--allocate out to go on with it, or choose another --home"
+            f"{home.root} has a network with other rules, allocations or keyholders already; leave --subnet, "
+            "--parameters, --allocate and --keyholders out to go on with it, or choose another --home"
         )
 
 

@@ -121,6 +121,16 @@ class FileKeyStore:
         """
         return _public(self._path(role), _read(self._path(role), role))
 
+    def cost(self, role: KeyRole) -> Cost:
+        """Return the work that a role's password takes.
+
+        Raises
+        ------
+        NoSuchKey, Misconfigured
+        """
+        file = _read(self._path(role), role)
+        return Cost(file.ops, file.memory)
+
     def unlock(self, role: KeyRole, password: str) -> None:
         """Make a role sign.
 

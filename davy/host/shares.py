@@ -92,9 +92,7 @@ class FileShares:
     def _open(self, roster: Digest) -> bytes:
         path = self._path(roster)
         if not path.exists():
-            raise NoSuchKey(
-                f"there is no share {path}; make it with `davy keyholder dkg`, or restore a backup"
-            )
+            raise NoSuchKey(f"there is no share {path}; make it with `davy keyholder dkg`, or restore a backup")
         try:
             file = msgspec.json.decode(read_bounded(path, _MAX_FILE_BYTES), type=_ShareFile)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -91,6 +91,7 @@ async def complete(
     clock: Clock,
     entropy: Entropy,
     told: Told,
+    heed: bool = True,
 ) -> Completed:
     """Have an order signed, until its time is over.
 
@@ -98,17 +99,19 @@ async def complete(
     ----------
     voices
         Every keyholder of the roster, the own one too.
+    heed
+        Give up as soon as a signer says that a LIFT leaves a HALT in force, even where others would sign it as it is.
 
     Raises
     ------
     Expired
         Too few answered within `SIGNER_SKEW_MS` of the order's time.
     LeavesStanding
-        The order is a LIFT, and a signer says what is missing in it.
+        The order is a LIFT, and a signer says what is missing in it; only when `heed`.
     Refused
         Too many said no.
     """
-    gathering = _Gathering(office, voices, proposal, clock, entropy, told)
+    gathering = _Gathering(office, voices, proposal, clock, entropy, told, heed)
     return await gathering.run()
 
 
@@ -138,7 +141,9 @@ class _Gathering:
         clock: Clock,
         entropy: Entropy,
         told: Told,
+        heed: bool,
     ) -> None:
+        self._heed = heed
         self._office, self._voices, self._proposal = office, voices, proposal
         self._clock, self._entropy, self._told = clock, entropy, told
         order = opened(proposal.order)
@@ -169,7 +174,9 @@ class _Gathering:
             while done is None and failure is None:
                 self._changed = anyio.Event()
                 pool = self._pool()
-                if pool is not None:
+                if self._standing():
+                    failure = LeavesStanding("signers know HALTs that this LIFT leaves in force", self._standing())
+                elif pool is not None:
                     done = await self._attempt(pool, tasks)
                 elif len(self._willing) + len(self._asking) < self._need:
                     failure = self._refusal()
@@ -258,7 +265,7 @@ class _Gathering:
     async def _ask_round(
         self, pool: Sequence[Identifier], ask: Ask, need: int, accept: _Accept, tasks: TaskGroup
     ) -> list[Identifier] | None:
-        """Return the first `need` whose answers are accepted; None, and who is to blame is noted, when there are fewer."""
+        """Return the first `need` whose answers are accepted; None when there are fewer: who is to blame is noted."""
         good: list[Identifier] = []
         bad: list[Identifier] = []
 
@@ -300,10 +307,11 @@ class _Gathering:
             else:
                 self._declined[i] = Declined("it said yes and did not sign", ())
 
+    def _standing(self) -> list[bytes]:
+        standing = [halt for no in self._declined.values() for halt in no.standing] if self._heed else []
+        return list(dict.fromkeys(standing))
+
     def _refusal(self) -> Refused:
-        standing = [halt for no in self._declined.values() for halt in no.standing]
-        if standing:
-            return LeavesStanding("signers know HALTs that this LIFT leaves in force", list(dict.fromkeys(standing)))
         return Refused(f"{self._so_far()}; ask those who can, or propose another order")
 
     def _so_far(self) -> str:

@@ -1,0 +1,95 @@
+"""A keyholder's process that waits for the others, and the one that brings them together for a roster."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import anyio
+import click
+from anyio.streams.memory import MemoryObjectReceiveStream
+
+from davy.cli.keyholding import Keyholder, ask_person, asked_desk, at_terminal
+from davy.cli.ordering import routes
+from davy.cli.output import show
+from davy.host.files import write_new
+from davy.host.store import SqliteStore
+from davy.keyholders import control
+from davy.keyholders.assembly import found
+from davy.keyholders.circle import fingerprint
+from davy.keyholders.release import release_by_all
+from davy.keyholders.server import Door
+from davy.network.http_server import serve
+from davy.network.tls import CertificateFiles
+from davy.protocol.encoding import encode
+from davy.protocol.order import VerifiedOrder
+from davy.protocol.roster import Roster, roster_digest
+from davy.protocol.transaction import Endpoint
+
+
+async def attend(
+    keyholder: Keyholder, yes_to: tuple[str, ...], nodes: tuple[Endpoint, ...], host: str, port: int, as_json: bool
+) -> None:
+    desk, arriving = asked_desk(keyholder, yes_to)
+    # Only a quorum can fill it, and an order that is signed is never dropped.
+    send, finished = anyio.create_memory_object_stream[VerifiedOrder](math.inf)
+    attendant = keyholder.attendant(desk, send.send_nowait)
+    store = SqliteStore(keyholder.home.store)
+    try:
+        door = Door(attendant, keyholder.key, keyholder.circle, keyholder.clock, store)
+        await door.open()
+        certificate = CertificateFiles(keyholder.home.tls.certificate, keyholder.home.tls.key)
+        async with (
+            serve(door, host, port or keyholder.own.endpoint.port, certificate) as listens,
+            control.controlled(keyholder.home.control, desk, keyholder.circle),
+            anyio.create_task_group() as tasks,
+        ):
+            tasks.start_soon(_release_again, keyholder, nodes, finished)
+            said = {"name": keyholder.own.name, "listens": f"{host}:{listens}"}
+            show(said, as_json=True) if as_json else click.echo(f"{said['name']} listens at {said['listens']}")
+            await ask_person(arriving, desk, at_terminal())
+    finally:
+        store.close()
+
+
+async def _release_again(
+    keyholder: Keyholder, nodes: tuple[Endpoint, ...], finished: MemoryObjectReceiveStream[VerifiedOrder]
+) -> None:
+    """Release what another keyholder coordinated, once more from here: its routes may be cut."""
+    async for order in finished:
+        for d in await release_by_all(routes(keyholder, nodes, None), order):
+            click.echo(f"order {order.id.hex()[:16]} {d.route} {d.to}: {d.told}", err=True)
+
+
+async def assemble(
+    keyholder: Keyholder, yes: bool, terms: tuple[int, int, int], patience: int, out: Path, as_json: bool
+) -> None:
+    epoch, halt_threshold, lift_threshold = terms
+    desk, arriving = asked_desk(keyholder, ("dkg",) if yes else ())
+    attendant = keyholder.attendant(desk)
+    roster: Roster | None = None
+    async with keyholder.voices(attendant) as voices, anyio.create_task_group() as tasks:
+        tasks.start_soon(ask_person, arriving, desk, True)
+        roster = await found(
+            keyholder.circle,
+            {v.key: v for v in voices.values()},
+            epoch=epoch,
+            halt_threshold=halt_threshold,
+            lift_threshold=lift_threshold,
+            clock=keyholder.clock,
+            entropy=keyholder.entropy,
+            told=lambda name, what: click.echo(f"  {name}: {what}", err=True),
+            patience_ms=patience,
+        )
+        tasks.cancel_scope.cancel()
+    assert roster is not None  # noqa: S101
+    write_new(out, encode(roster))
+    digest = roster_digest(roster)
+    value = {
+        "roster": digest.hex(),
+        "fingerprint": fingerprint(digest),
+        "halt": f"{halt_threshold} of {len(roster.members)}: {roster.halt.hex()}",
+        "lift": f"{lift_threshold} of {len(roster.members)}: {roster.lift.hex()}",
+        "file": str(out),
+    }
+    show(value, as_json=as_json)

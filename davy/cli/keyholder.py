@@ -1,0 +1,323 @@
+"""`davy keyholder`: make and hold a share of the keys that can halt the network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import click
+
+from davy.cli.attending import assemble, attend
+from davy.cli.keyholding import (
+    Keyholder,
+    at_terminal,
+    circle_of,
+    read_circle_file,
+    roster_of,
+    yes_option,
+)
+from davy.cli.network import ledger_of, network_option, read_network
+from davy.cli.options import home_option, json_option, password, run
+from davy.cli.ordering import Asked, Term, find_halts, give_order, order_options, read_book_file
+from davy.cli.output import show, show_table
+from davy.cli.targets import add_targets, digest_of
+from davy.host.entropy import OsEntropy
+from davy.host.files import read_bounded, write_over
+from davy.host.home import Home
+from davy.host.journal import FileJournal
+from davy.host.keys import MODERATE, QUICK, FileKeyStore, key_path, write_key
+from davy.keyholders import control
+from davy.keyholders.circle import Circle, Holder, check_name, fingerprint, holder_line, parse_address
+from davy.keyholders.control import Shown
+from davy.keyholders.screen import moment, target_lines
+from davy.keyholders.standing import known
+from davy.network.tls import make_certificate, read_fingerprint
+from davy.protocol.encoding import decode
+from davy.protocol.errors import Misconfigured, Refused
+from davy.protocol.genesis import Genesis, chain_id
+from davy.protocol.limits import LEASE_TERM_MS, MAX_GENESIS_BYTES
+from davy.protocol.order import Drill, Extend, Halt, Lease, Target, order_id
+from davy.protocol.roster import roster_digest
+from davy.protocol.transaction import Endpoint
+from davy.protocol.words import KeyRole, key_text
+
+_KINDS: Final = ("halt", "extend", "drill", "raise", "lower", "lift", "lease", "heartbeat", "dkg")
+
+
+@click.group("keyholder")
+def keyholder_command() -> None:
+    """Hold a share of the keys that can halt the network.
+
+    init, circle, serve, dkg, genesis: once. pending, sign, refuse: when another keyholder asks. Neither torch nor a
+    node is needed.
+    """
+
+
+@keyholder_command.command()
+@home_option
+@json_option
+@click.option("--name", required=True, help="What the other keyholders see you by.")
+@click.option("--address", required=True, metavar="HOST:PORT", help="Where they reach your `davy keyholder serve`.")
+@click.option("--quick", is_flag=True, help="Derive passwords with less work: for rehearsals and tests only.")
+def init(home: Path, as_json: bool, name: str, address: str, quick: bool) -> None:
+    """Make your own key, and print the line that the others need."""
+    host, port = parse_address(address)
+    check_name(name)
+    place = Home(home.expanduser().absolute())
+    if key_path(place.keys, KeyRole.KEYHOLDER).exists():
+        raise Misconfigured(f"{place.root} has a keyholder's key, which is never overwritten; choose another --home")
+    secret = password(KeyRole.KEYHOLDER, twice=True)
+    made = Home.create(home)
+    entropy = OsEntropy()
+    cost = QUICK if quick else MODERATE
+    key = write_key(made.keys, KeyRole.KEYHOLDER, entropy.bytes(32), secret, entropy=entropy, cost=cost)
+    if not made.tls.certificate.exists():
+        certificate = make_certificate(entropy.bytes(32))
+        made.keep_tls(certificate.certificate, certificate.key)
+    line = holder_line(Holder(name, Endpoint(host, port, read_fingerprint(made.tls.certificate), b""), key))
+    show({"line": line}, as_json=True) if as_json else click.echo(line)
+
+
+@keyholder_command.command()
+@home_option
+@json_option
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+def circle(home: Path, as_json: bool, file: Path | None) -> None:
+    """Keep the lines of all keyholders, yours among them, from FILE; or show those kept."""
+    opened = Home.open(home)
+    own = FileKeyStore(opened.keys).public(KeyRole.KEYHOLDER)
+    if file is None:
+        kept = circle_of(opened)
+    else:
+        kept = read_circle_file(file)
+        if own not in kept.keys:
+            raise Misconfigured(f"your own line is not in {file}; add what `davy keyholder init` printed")
+        if opened.circle.exists() and (there := circle_of(opened)).digest != kept.digest and opened.shares.exists():
+            raise Misconfigured(f"{opened.root} has shares with {_names(there)}; use another --home for another circle")
+        write_over(opened.circle, "".join(f"{holder_line(h)}\n" for h in kept.holders).encode())
+    rows = [
+        {
+            "": "you" if h.key == own else "",
+            "number": n,
+            "name": h.name,
+            "address": f"{h.endpoint.host}:{h.endpoint.port}",
+            "key": key_text(KeyRole.KEYHOLDER, h.key),
+        }
+        for n, h in enumerate(kept.holders, 1)
+    ]
+    if as_json:
+        show({"fingerprint": fingerprint(kept.digest), "keyholders": rows}, as_json=True)
+        return
+    show_table(("", "number", "name", "address", "key"), rows, as_json=False)
+    click.echo(f"fingerprint: {fingerprint(kept.digest)}")
+    click.echo("Read it to each other: the same words at everybody.")
+
+
+@keyholder_command.command()
+@home_option
+@json_option
+@click.option("--host", default="", help="To listen on; that of your own line if not given.")
+@click.option("--port", type=click.IntRange(0, 65_535), default=0, help="That of your own line if not given.")
+@click.option("--book", type=click.Path(path_type=Path), envvar="DAVY_BOOK", help="File of nodes ($DAVY_BOOK).")
+@click.option("--yes-to", default="", metavar="KIND,…", help="DANGEROUS: sign these unseen, for rehearsals only.")
+def serve(home: Path, as_json: bool, host: str, port: int, book: Path | None, yes_to: str) -> None:
+    """Wait for the other keyholders, until Ctrl-C; ask you about what they propose.
+
+    In a terminal it asks there. Elsewhere `davy keyholder pending`, `sign` and `refuse` answer.
+    """
+    kinds = tuple(filter(None, yes_to.split(",")))
+    if strange := [k for k in kinds if k not in _KINDS]:
+        raise Misconfigured(f"there are no proposals of the kind '{strange[0][:20]}'; choose from {', '.join(_KINDS)}")
+    nodes = () if book is None else read_book_file(book)
+    keyholder = Keyholder.open(home)
+    if kinds:
+        click.echo(f"DANGEROUS: whatever is proposed as {', '.join(kinds)} is signed here unseen.", err=True)
+    with keyholder.home.running():
+        run(attend, keyholder, kinds, nodes, host or keyholder.own.endpoint.host, port, as_json)
+
+
+@keyholder_command.command()
+@home_option
+@json_option
+@yes_option
+@click.option("--halt", "halt_threshold", type=click.IntRange(2, 16), required=True, help="How many stop.")
+@click.option("--lift", "lift_threshold", type=click.IntRange(2, 16), required=True, help="How many let run again.")
+@click.option("--epoch", type=click.IntRange(0, 255), default=0, show_default=True, help="Number of the roster.")
+@click.option("--patience", type=Term(), default="30m", show_default=True, help="How long people are waited for.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="New file for the roster.")
+def dkg(
+    home: Path,
+    as_json: bool,
+    yes: bool,
+    halt_threshold: int,
+    lift_threshold: int,
+    epoch: int,
+    patience: int,
+    out: Path,
+) -> None:
+    """Make both keys with everybody in the circle, whose `davy keyholder serve` all run.
+
+    One keyholder types this; all are asked whether the fingerprints are the same.
+    """
+    if out.exists():
+        raise Misconfigured(f"{out} exists already and is never overwritten; choose another --out")
+    if not yes and not at_terminal():
+        raise Misconfigured("nobody is there to compare fingerprints; run this in a terminal, or add --yes")
+    keyholder = Keyholder.open(home)
+    run(assemble, keyholder, yes, (epoch, halt_threshold, lift_threshold), patience, out, as_json)
+
+
+@keyholder_command.command()
+@home_option
+@network_option
+@json_option
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+def genesis(home: Path, network: Path, as_json: bool, file: Path | None) -> None:
+    """Learn which chain you hold keys of: from its genesis FILE, or else from the network's ledger."""
+    opened = Home.open(home)
+    own = FileKeyStore(opened.keys).public(KeyRole.KEYHOLDER)
+    if file is None:
+        learnt = run(_genesis, network)
+    else:
+        try:
+            learnt = decode(read_bounded(file, MAX_GENESIS_BYTES), Genesis, limit=MAX_GENESIS_BYTES)
+        except Refused as e:
+            raise Misconfigured(f"{file} is no genesis ({e}); copy the file `genesis` of a node's home") from None
+    roster = roster_of(learnt.keyholders)
+    if own not in roster.members:
+        raise Misconfigured("this chain's keyholders are others; name the genesis of the chain that you hold keys of")
+    opened.keep_genesis(learnt)
+    show({"chain": chain_id(learnt).hex(), "roster": roster_digest(roster).hex()}, as_json=as_json)
+
+
+@keyholder_command.command()
+@home_option
+@json_option
+def pending(home: Path, as_json: bool) -> None:
+    """Show what waits for your yes or no, as the running `davy keyholder serve` sees it."""
+    waiting = run(control.pending, Home.open(home).control)
+    if as_json:
+        show_table((), [_row(m) for m in waiting], as_json=True)
+        return
+    for m in waiting:
+        click.echo(f"{m.screen}\n  `davy keyholder sign {m.id[:16]}` until {moment(m.expires)}\n")
+    if not waiting:
+        click.echo("nothing waits")
+
+
+@keyholder_command.command()
+@home_option
+@json_option
+@yes_option
+@click.argument("id")
+def sign(home: Path, as_json: bool, yes: bool, id: str) -> None:
+    """Say yes to what begins with ID, after it was shown to you."""
+    path = Home.open(home).control
+    found = [m for m in run(control.pending, path) if len(id) >= 8 and m.id.startswith(id.lower())]
+    for m in found:
+        click.echo(m.screen, err=True)
+    if not yes:
+        if not at_terminal():
+            raise Misconfigured("nobody is there to confirm; run this in a terminal, or add --yes")
+        click.confirm("Sign this?", abort=True, err=True)
+    # What is signed is what was shown, in full: an id typed short could meet another proposal by then.
+    shown = run(control.decide, path, found[0].id if len(found) == 1 else id, yes=True)
+    show({"id": shown.id, "said": "yes"}, as_json=as_json)
+
+
+@keyholder_command.command()
+@home_option
+@json_option
+@click.argument("id")
+def refuse(home: Path, as_json: bool, id: str) -> None:
+    """Say no to what begins with ID."""
+    shown = run(control.decide, Home.open(home).control, id, yes=False)
+    show({"id": shown.id, "said": "no"}, as_json=as_json)
+
+
+@keyholder_command.command()
+@home_option
+@json_option
+def status(home: Path, as_json: bool) -> None:
+    """Show your roster, and the orders that you signed or saw."""
+    opened = Home.open(home)
+    kept = circle_of(opened)
+    k = run(known, FileJournal(opened.orders))
+    chain = opened.genesis() if opened.has_genesis() else None
+    roster = roster_of(chain.keyholders) if chain else None
+    orders = [
+        {
+            "order": i.hex(),
+            "kind": type(o.action).__name__.lower(),
+            "what": "; ".join(target_lines(o.action.target)) if isinstance(o.action, Halt) else "",
+            "issued": moment(o.issued),
+            "ends": moment(o.end) if o.end else "",
+            "lifted": i in k.lifted,
+        }
+        for i, (_, o) in sorted(k.orders.items(), key=lambda item: item[1][1].issued)
+    ]
+    value = {
+        "circle": fingerprint(kept.digest),
+        "chain": chain_id(chain).hex() if chain else "none yet: `davy keyholder genesis`",
+        "halt": f"{roster.halt_threshold} of {len(roster.members)}" if roster else "",
+        "lift": f"{roster.lift_threshold} of {len(roster.members)}" if roster else "",
+    }
+    if as_json:
+        show({**value, "orders": orders}, as_json=True)
+        return
+    show(value, as_json=False)
+    show_table(("order", "kind", "what", "issued", "ends", "lifted"), orders, as_json=False)
+
+
+@keyholder_command.group()
+def drill() -> None:
+    """Rehearse a halt: it goes the whole way, every node answers, and nothing stops."""
+
+
+def _drill(asked: Asked, target: Target, term: int) -> None:
+    run(give_order, Keyholder.open(asked.home), Drill(target), asked, term=term)
+
+
+add_targets(drill, "Rehearse to stop", _drill)
+
+
+@keyholder_command.command()
+@click.argument("models", nargs=-1, required=True)
+@click.option("--for", "term", type=Term(), default=LEASE_TERM_MS, help="At most 30d; 30d if not given.")
+@order_options
+def lease(asked: Asked, models: tuple[str, ...], term: int) -> None:
+    """Let the systemic MODELS run until the lease ends; the LIFT key signs."""
+    ids = tuple(sorted({digest_of(m, "a model id") for m in models}))
+    run(give_order, Keyholder.open(asked.home), Lease(ids), asked, term=term)
+
+
+@keyholder_command.command()
+@click.argument("halt")
+@click.option("--for", "term", type=Term(), default="7d", show_default=True, help="From now on; at most 7d.")
+@order_options
+def extend(asked: Asked, halt: str, term: int) -> None:
+    """Keep stopped for longer what the HALT (its id, 8 digits or more) stops."""
+    run(_extend, asked, halt, term)
+
+
+async def _extend(asked: Asked, prefix: str, term: int) -> None:
+    keyholder = Keyholder.open(asked.home)
+    (body,) = await find_halts(keyholder, [prefix])
+    k = await known(keyholder.journal)
+    i = order_id(body)
+    ends = [o.end for _, o in k.orders.values() if isinstance(o.action, Extend) and o.action.halt == i]
+    end = max([k.orders[i][1].end, *ends])
+    await give_order(keyholder, Extend(i, end), asked, term=term, named=[body])
+
+
+async def _genesis(network: Path) -> Genesis:
+    async with ledger_of(read_network(network)) as ledger:
+        return await ledger.genesis()
+
+
+def _row(m: Shown) -> dict[str, object]:
+    return {"id": m.id, "kind": m.kind, "asked_by": m.sender, "expires": m.expires, "screen": m.screen}
+
+
+def _names(c: Circle) -> str:
+    return ", ".join(h.name for h in c.holders)

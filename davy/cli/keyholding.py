@@ -1,0 +1,200 @@
+"""What the keyholder's commands share: a keyholder's home, its process's parts, and an order on its way."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any, Final, NamedTuple, TypeVar
+
+import anyio
+import click
+from anyio import to_thread
+from anyio.streams.memory import MemoryObjectReceiveStream
+
+from davy.cli.options import password
+from davy.host.clock import SystemClock
+from davy.host.entropy import OsEntropy
+from davy.host.files import read_bounded
+from davy.host.home import Home
+from davy.host.journal import FileJournal
+from davy.host.keys import FileKeyStore
+from davy.host.shares import FileShares
+from davy.keyholders.circle import MAX_CIRCLE_FILE_BYTES, Circle, Holder, read_circle
+from davy.keyholders.desk import Desk, Matter
+from davy.keyholders.founding import Founder
+from davy.keyholders.keys import KeyholderKeys, Office, open_keys
+from davy.keyholders.server import Attendant
+from davy.keyholders.signer import Signer
+from davy.keyholders.voice import MemberKeys, OwnVoice, RemoteVoice, Voice
+from davy.killswitch.group import Identifier, identifier
+from davy.network.http_client import HttpTransport
+from davy.network.signed_client import SignedClient
+from davy.protocol.errors import Malformed, Misconfigured
+from davy.protocol.genesis import chain_id
+from davy.protocol.order import VerifiedOrder
+from davy.protocol.roster import Roster, roster_digest
+from davy.protocol.words import Digest, KeyRole
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_MATTERS: Final = 1_024
+
+
+def yes_option(function: F) -> F:
+    """``--yes``: the own answer is yes, without asking."""
+    return click.option("--yes", is_flag=True, help="Do not ask; you have read what you typed.")(function)
+
+
+class Roots(NamedTuple):
+    """What every keyholder's command is given."""
+
+    home: Home
+    keys: FileKeyStore
+    circle: Circle
+    shares: FileShares
+    journal: FileJournal
+
+
+class Keyholder:
+    """One keyholder on this machine, its own key unlocked."""
+
+    def __init__(self, roots: Roots) -> None:
+        self.home, self.keys, self.circle = roots.home, roots.keys, roots.circle
+        self.shares, self.journal = roots.shares, roots.journal
+        self.clock, self.entropy = SystemClock(), OsEntropy()
+        self.key = self.keys.public(KeyRole.KEYHOLDER)
+        self.own: Holder = self.circle.holder(self.key)
+        self._opened: dict[Digest, KeyholderKeys] = {}
+
+    @classmethod
+    def open(cls, root: Path) -> Keyholder:
+        """Open a home for ceremonies.
+
+        Raises
+        ------
+        NoSuchKey, WrongPassword, Misconfigured
+        """
+        home = Home.open(root)
+        keys = FileKeyStore(home.keys)
+        keys.public(KeyRole.KEYHOLDER)
+        circle = circle_of(home)
+        typed = password(KeyRole.KEYHOLDER)
+        keys.unlock(KeyRole.KEYHOLDER, typed)
+        shares = FileShares(home.shares, typed, OsEntropy(), cost=keys.cost(KeyRole.KEYHOLDER))
+        return cls(Roots(home, keys, circle, shares, FileJournal(home.orders)))
+
+    async def office(self) -> Office:
+        """Read for which chain and roster this keyholder signs, and its shares.
+
+        Raises
+        ------
+        Misconfigured
+            The home belongs to no chain yet, or to one without keyholders.
+        """
+        if not self.home.has_genesis():
+            raise Misconfigured(f"{self.home.root} belongs to no chain yet; give it one with `davy keyholder genesis`")
+        genesis = self.home.genesis()
+        roster = roster_of(genesis.keyholders)
+        i = roster_digest(roster)
+        if i not in self._opened:
+            self._opened[i] = open_keys(await self.shares.open(i), self.key)
+        return Office(chain_id(genesis), roster, self._opened[i])
+
+    def attendant(self, desk: Desk, finished: Callable[[VerifiedOrder], None] | None = None) -> Attendant:
+        """Return this keyholder's part in ceremonies."""
+        signer = Signer(
+            self.circle,
+            self.office,
+            desk=desk,
+            journal=self.journal,
+            clock=self.clock,
+            entropy=self.entropy,
+            finished=finished,
+        )
+        founder = Founder(self.circle, self.keys, desk=desk, vault=self.shares, clock=self.clock, entropy=self.entropy)
+        return Attendant(signer, founder)
+
+    @asynccontextmanager
+    async def voices(self, attendant: Attendant) -> AsyncGenerator[dict[Identifier, Voice]]:
+        """Everybody in the circle: this keyholder in this process, the others over the network."""
+        async with HttpTransport(self.clock) as transport:
+            client = SignedClient(MemberKeys(self.keys), self.circle.digest, transport, self.clock, self.entropy)
+            yield {
+                identifier(n): OwnVoice(h.name, h.key, attendant.answer)
+                if h.key == self.key
+                else RemoteVoice(h, client, self.clock)
+                for n, h in enumerate(self.circle.holders, 1)
+            }
+
+
+def circle_of(home: Home) -> Circle:
+    """Return the circle that a home keeps.
+
+    Raises
+    ------
+    Misconfigured
+        It keeps none.
+    """
+    if not home.circle.exists():
+        raise Misconfigured(f"{home.root} knows no other keyholders; give it their lines: `davy keyholder circle FILE`")
+    return read_circle_file(home.circle)
+
+
+def read_circle_file(path: Path) -> Circle:
+    """Read a file of keyholders' lines.
+
+    Raises
+    ------
+    Misconfigured
+    """
+    try:
+        return read_circle(read_bounded(path, MAX_CIRCLE_FILE_BYTES).decode())
+    except (Malformed, UnicodeDecodeError) as e:
+        raise Misconfigured(f"{path} is no circle: {e}") from None
+
+
+def roster_of(keyholders: Sequence[Roster]) -> Roster:
+    """Return the roster of a genesis.
+
+    Raises
+    ------
+    Misconfigured
+        It has none.
+    """
+    if not keyholders:
+        raise Misconfigured("this chain has no keyholders: nobody can halt it; make one with --keyholders")
+    return keyholders[0]
+
+
+def asked_desk(keyholder: Keyholder, yes_to: Collection[str] = ()) -> tuple[Desk, MemoryObjectReceiveStream[Matter]]:
+    """Return a desk, and what arrives there for a person."""
+    send, receive = anyio.create_memory_object_stream[Matter](_MATTERS)
+
+    def arrived(matter: Matter) -> None:
+        with suppress(anyio.WouldBlock):  # whoever slept through so many finds them with `davy keyholder pending`
+            send.send_nowait(matter)
+
+    return Desk(keyholder.clock, yes_to=yes_to, arrived=arrived), receive
+
+
+async def ask_person(arriving: MemoryObjectReceiveStream[Matter], desk: Desk, interactive: bool) -> None:
+    """Show what arrives; at a terminal, ask. Elsewhere `davy keyholder sign` answers."""
+    async for matter in arriving:
+        if matter not in desk.undecided():
+            continue
+        click.echo(f"\n{matter.screen}", err=True)
+        if not interactive:
+            click.echo(f"  `davy keyholder sign {matter.id.hex()[:16]}` or `… refuse …` answers.", err=True)
+            continue
+        yes = await to_thread.run_sync(_confirm, abandon_on_cancel=True)
+        matter.decide(yes)
+
+
+def _confirm() -> bool:
+    return click.confirm("Yes?", default=False, err=True)
+
+
+def at_terminal() -> bool:
+    return sys.stdin.isatty()

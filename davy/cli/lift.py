@@ -1,0 +1,24 @@
+"""`davy lift`: let run again what was halted."""
+
+from __future__ import annotations
+
+import click
+
+from davy.cli.keyholding import Keyholder
+from davy.cli.options import run
+from davy.cli.ordering import Asked, find_halts, give_order, order_options
+from davy.protocol.order import Lift, order_id
+
+
+@click.command("lift")
+@click.argument("halts", nargs=-1, required=True)
+@order_options
+def lift_command(asked: Asked, halts: tuple[str, ...]) -> None:
+    """End HALTS by their ids (8 digits or more), and those that stop the same; as many as the LIFT key needs sign."""
+    run(_lift, asked, halts)
+
+
+async def _lift(asked: Asked, prefixes: tuple[str, ...]) -> None:
+    keyholder = Keyholder.open(asked.home)
+    named = await find_halts(keyholder, prefixes)
+    await give_order(keyholder, Lift(tuple(sorted(set(map(order_id, named))))), asked, named=named)

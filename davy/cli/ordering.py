@@ -1,0 +1,276 @@
+"""An order from words typed by a keyholder: shown, confirmed, signed by t of n, released by every route."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from functools import wraps
+from pathlib import Path
+from typing import Any, Final, NamedTuple, TypeVar
+
+import anyio
+import click
+
+from davy.cli.keyholding import Keyholder, at_terminal
+from davy.cli.options import home_option, json_option
+from davy.cli.output import show
+from davy.host.files import read_bounded, write_new
+from davy.keyholders.coordinator import Completed, LeavesStanding, complete, tell
+from davy.keyholders.desk import Desk, Matter
+from davy.keyholders.keys import Office
+from davy.keyholders.messages import Consider
+from davy.keyholders.release import MAX_BOOK_BYTES, Delivery, Release, read_book, release_by_all
+from davy.keyholders.screen import View, screen
+from davy.keyholders.standing import keeps_stopped, known, left_standing, named_orders, opened
+from davy.protocol.encoding import encode
+from davy.protocol.errors import Malformed, Misconfigured, Refused
+from davy.protocol.limits import DAY_MS, NONCE_BYTES
+from davy.protocol.order import Halt, Lift, Order, OrderAction, OrderId, VerifiedOrder, order_id, reason_digest
+from davy.protocol.roster import roster_digest
+from davy.protocol.transaction import Endpoint
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_TERM: Final = re.compile(r"([1-9][0-9]{0,3})([mhd])")
+_UNITS: Final = {"m": 60_000, "h": 3_600_000, "d": DAY_MS}
+_CORRECTIONS: Final = 3
+"""Times that a LIFT is proposed anew because a signer knows a HALT that it leaves."""
+
+
+class Term(click.ParamType[int]):
+    """A time such as 30m, 12h or 7d; milliseconds for the program."""
+
+    name = "term"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        found = _TERM.fullmatch(str(value))
+        if found is None:
+            self.fail(f"'{value}' is no time; write it like 30m, 12h or 7d", param, ctx)
+        return int(found[1]) * _UNITS[found[2]]
+
+
+class Asked(NamedTuple):
+    """What every order is asked for, as it was typed."""
+
+    home: Path
+    reason: str
+    book: Path | None
+    out: Path | None
+    yes: bool
+    as_json: bool
+
+
+def order_options(function: F) -> F:
+    """``--home``, ``--reason``, ``--book``, ``--out``, ``--yes``, ``--json``; the function is handed one `Asked`."""
+
+    @wraps(function)
+    def with_asked(**typed: Any) -> Any:
+        asked = Asked(*(typed.pop(name) for name in Asked._fields))
+        return function(asked=asked, **typed)
+
+    path = click.Path(path_type=Path)
+    options = (
+        home_option,
+        click.option("--reason", required=True, help="One line, for everybody to read; it is signed too."),
+        click.option("--book", type=path, envvar="DAVY_BOOK", help="File of nodes, HOST:PORT each ($DAVY_BOOK)."),
+        click.option("--out", type=path, help="Write the signed order to a new file, too."),
+        click.option("--yes", is_flag=True, help="Do not ask; you have read what you typed."),
+        json_option,
+    )
+    wrapped: Any = with_asked
+    for option in reversed(options):
+        wrapped = option(wrapped)
+    return wrapped
+
+
+async def give_order(
+    keyholder: Keyholder, action: OrderAction, asked: Asked, *, term: int = 0, named: Sequence[bytes] = ()
+) -> None:
+    """Carry one order from the typed words to the nodes.
+
+    Parameters
+    ----------
+    term
+        Milliseconds until its end; 0 where nothing ends by itself.
+    named
+        The orders that `action` names.
+
+    Raises
+    ------
+    DavyError
+        Nothing was signed, and why.
+    """
+    book = () if asked.book is None else read_book_file(asked.book)
+    if asked.out is not None and asked.out.exists():
+        raise Misconfigured(f"{asked.out} exists already and is never overwritten; choose another --out")
+    office = await keyholder.office()
+    for correction in range(_CORRECTIONS + 1):
+        action, named = await _with_standing(keyholder, action, named)
+        order = _order(keyholder, office, action, asked.reason, term)
+        await _confirm(keyholder, office, order, named, asked)
+        proposal = Consider(encode(order), asked.reason, tuple(named))
+        try:
+            await _sign_and_release(keyholder, office, proposal, book, asked, heed=correction < _CORRECTIONS)
+        except LeavesStanding as e:
+            click.echo("Signers know more HALTs of this; the LIFT is proposed anew with them.", err=True)
+            named = _together(named, [h for h in e.halts if _stops_the_same(h, named)])
+            action = Lift(tuple(sorted(map(order_id, named))))
+        else:
+            return
+
+
+def read_book_file(path: Path) -> tuple[Endpoint, ...]:
+    """Read an address book's file.
+
+    Raises
+    ------
+    Misconfigured
+    """
+    try:
+        return read_book(read_bounded(path, MAX_BOOK_BYTES).decode())
+    except (Malformed, UnicodeDecodeError) as e:
+        raise Misconfigured(f"{path} is no address book: {e}") from None
+
+
+async def _with_standing(
+    keyholder: Keyholder, action: OrderAction, named: Sequence[bytes]
+) -> tuple[OrderAction, Sequence[bytes]]:
+    """A LIFT also names the HALTs that this keyholder knows to stop the same."""
+    if not isinstance(action, Lift):
+        return action, named
+    k = await known(keyholder.journal)
+    freed = named_orders(action, named, k)
+    more = _together(named, left_standing(action, freed, k).must_name)
+    return Lift(tuple(sorted(map(order_id, more)))), more
+
+
+def _together(a: Sequence[bytes], b: Sequence[bytes]) -> list[bytes]:
+    return list(dict.fromkeys([*a, *b]))
+
+
+def _stops_the_same(halt: bytes, named: Sequence[bytes]) -> bool:
+    try:
+        claimed = opened(halt).action
+    except Refused:
+        return False
+    freed = [o.action.target for o in map(opened, named) if isinstance(o.action, Halt)]
+    return isinstance(claimed, Halt) and any(keeps_stopped(claimed.target, t) for t in freed)
+
+
+def _order(keyholder: Keyholder, office: Office, action: OrderAction, reason: str, term: int) -> Order:
+    now = keyholder.clock.now()
+    return Order(
+        1,
+        office.chain,
+        office.roster.epoch,
+        roster_digest(office.roster),
+        action,
+        reason_digest(reason),
+        now,
+        now + term if term else 0,
+        keyholder.entropy.bytes(NONCE_BYTES),
+    )
+
+
+async def _confirm(keyholder: Keyholder, office: Office, order: Order, named: Sequence[bytes], asked: Asked) -> None:
+    body = encode(order)
+    opened(body)
+    k = await known(keyholder.journal)
+    ended = named_orders(order.action, named, k)
+    stay = left_standing(order.action, ended, k).stay if isinstance(order.action, Lift) else ()
+    click.echo(screen(View(body, order, asked.reason, office.roster, "you", ended, stay)), err=True)
+    if asked.yes:
+        return
+    if not at_terminal():
+        raise Misconfigured("nobody is there to confirm; run this in a terminal, or add --yes")
+    click.confirm("Sign this, and ask the others?", abort=True, err=True)
+
+
+async def _sign_and_release(
+    keyholder: Keyholder, office: Office, proposal: Consider, book: Sequence[Endpoint], asked: Asked, *, heed: bool
+) -> None:
+    own = order_id(proposal.order)
+
+    def arrived(matter: Matter) -> None:
+        matter.decide(matter.id == own)  # the person has just said so
+
+    attendant = keyholder.attendant(Desk(keyholder.clock, arrived=arrived))
+    async with keyholder.voices(attendant) as voices:
+        done = await complete(
+            office,
+            voices,
+            proposal,
+            clock=keyholder.clock,
+            entropy=keyholder.entropy,
+            told=lambda name, what: click.echo(f"  {name}: {what}", err=True),
+            heed=heed,
+        )
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(tell, voices, done.order.raw)
+            deliveries = await release_by_all(routes(keyholder, book, asked.out), done.order)
+            _show(done, deliveries, as_json=asked.as_json)
+
+
+def _show(done: Completed, deliveries: Sequence[Delivery], *, as_json: bool) -> None:
+    if as_json:
+        value: dict[str, object] = {
+            "order": done.order.id.hex(),
+            "signers": list(done.signers),
+            "culprits": list(done.culprits),
+            "released": [d._asdict() for d in deliveries],
+            "signed": done.order.raw.hex(),
+        }
+        show(value, as_json=True)
+        return
+    click.echo(f"signed by {', '.join(done.signers)}: order {done.order.id.hex()}")
+    for d in deliveries:
+        click.echo(f"  {d.route} {d.to}: {d.told}")
+    if not any(d.reached for d in deliveries):
+        click.echo("It was released nowhere from here: name nodes with --book, or a file with --out.", err=True)
+
+
+class ToFile:
+    """The route by hand."""
+
+    name = "file"
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    async def release(self, order: VerifiedOrder) -> Sequence[Delivery]:
+        """Write the signed order's bytes.
+
+        Raises
+        ------
+        Misconfigured, StoreFailed
+        """
+        write_new(self._path, order.raw)
+        return [Delivery(self.name, str(self._path), True, "written; anybody can bring it to a node")]
+
+
+def routes(keyholder: Keyholder, book: Sequence[Endpoint], out: Path | None) -> list[Release]:
+    """Return every route that there is."""
+    return [] if out is None else [ToFile(out)]
+
+
+async def find_halts(keyholder: Keyholder, prefixes: Sequence[str]) -> list[bytes]:
+    """Look HALTs up by the first digits of their ids, among the orders that this keyholder knows.
+
+    Raises
+    ------
+    Misconfigured
+        None, or more than one, begins so.
+    """
+    k = await known(keyholder.journal)
+    halts: dict[OrderId, bytes] = {i: body for i, (body, o) in k.orders.items() if isinstance(o.action, Halt)}
+    found: list[bytes] = []
+    for prefix in prefixes:
+        hits = [body for i, body in halts.items() if len(prefix) >= 8 and i.hex().startswith(prefix.lower())]
+        if len(hits) != 1:
+            raise Misconfigured(
+                f"{len(hits)} HALTs known here begin with '{prefix[:64]}'; `davy keyholder status` lists them"
+            )
+        found += hits
+    return found

@@ -1,0 +1,79 @@
+"""An order that is signed leaves by every route there is, at once; one that fails holds up no other.
+
+The routes that share nothing: the nodes themselves (an address book, no ledger needed), the ledger, and a file that
+can be carried by hand. Every keyholder that hears of the whole order releases it once more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import anyio
+
+from davy.keyholders.circle import parse_address
+from davy.protocol.errors import DavyError, Malformed
+from davy.protocol.order import VerifiedOrder
+from davy.protocol.transaction import Endpoint
+
+MAX_BOOK_BYTES = 1024 * 1024
+
+
+class Delivery(NamedTuple):
+    """What came of one addressee of one route."""
+
+    route: str
+    to: str
+    reached: bool
+    told: str
+    """What it answered, or why it was not reached."""
+
+
+class Release(Protocol):
+    """One route."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def release(self, order: VerifiedOrder) -> Sequence[Delivery]:
+        """Bring an order to whom this route reaches.
+
+        Raises
+        ------
+        DavyError
+            Nobody was reached, and why.
+        """
+        ...
+
+
+async def release_by_all(routes: Sequence[Release], order: VerifiedOrder) -> list[Delivery]:
+    """Release an order by every route; nothing that happens on one of them raises."""
+    delivered: dict[int, Sequence[Delivery]] = {}
+
+    async def one(place: int, route: Release) -> None:
+        try:
+            delivered[place] = await route.release(order)
+        except DavyError as e:
+            delivered[place] = [Delivery(route.name, "", False, str(e))]
+
+    async with anyio.create_task_group() as tasks:
+        for place, route in enumerate(routes):
+            tasks.start_soon(one, place, route)
+    return [each for place in range(len(routes)) for each in delivered[place]]
+
+
+def read_book(text: str) -> tuple[Endpoint, ...]:
+    """Read an address book: one ``HOST:PORT`` a line; empty lines and those that begin with # say nothing.
+
+    Certificates do not stand in it: an order proves itself, and one that was changed must not stop it.
+
+    Raises
+    ------
+    Malformed
+        A line that is no address.
+    """
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    book = tuple(Endpoint(*parse_address(line), bytes(32), b"") for line in dict.fromkeys(lines))
+    if not book:
+        raise Malformed("the address book is empty; write one HOST:PORT a line")
+    return book

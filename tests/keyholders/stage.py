@@ -1,0 +1,247 @@
+"""Five keyholders in one process: each with keys, journal, vault, desk and door of its own, over a network of memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from random import Random
+from typing import Any
+
+from davy.keyholders.assembly import found
+from davy.keyholders.circle import Circle, Holder
+from davy.keyholders.coordinator import Completed, complete
+from davy.keyholders.desk import Desk, Matter
+from davy.keyholders.founding import Founder
+from davy.keyholders.keys import KeyholderKeys, Office, open_keys
+from davy.keyholders.messages import Answer, Ask, Consider
+from davy.keyholders.server import Attendant, Door
+from davy.keyholders.signer import Signer
+from davy.keyholders.voice import MemberKeys, OwnVoice, RemoteVoice, Voice
+from davy.killswitch.group import Identifier, identifier
+from davy.network.memory import MemoryNetwork, no_delay
+from davy.network.signed_client import SignedClient
+from davy.protocol.encoding import encode
+from davy.protocol.errors import Misconfigured, NoSuchKey
+from davy.protocol.limits import DAY_MS
+from davy.protocol.order import Halt, GroupKey, Models, Order, OrderAction, VerifiedOrder, reason_digest
+from davy.protocol.roster import Roster, roster_digest
+from davy.protocol.transaction import Endpoint
+from davy.protocol.words import KeyRole, PublicKey
+from tests.twins import LoopClock, MemoryStore, SeededEntropy, SeededKeys
+from tests.twins.dealer import deal
+
+NAMES = ("alice", "bob", "carol", "dave", "erin")
+CHAIN = bytes(range(32))
+REASON = "it answers with other people's mail"
+MODEL = b"\x07" * 32
+KINDS = ("halt", "extend", "drill", "raise", "lower", "lift", "lease", "heartbeat", "dkg")
+
+
+class MemoryJournal:
+    """As `davy.host.journal`; `full` refuses."""
+
+    def __init__(self) -> None:
+        self.kept: dict[bytes, bytes] = {}
+        self.whole: dict[bytes, bytes] = {}
+        self.full = False
+
+    async def keep(self, order: bytes, body: bytes) -> None:
+        if self.full:
+            raise Misconfigured("the disk is full; free some space")
+        self.kept[order] = body
+
+    async def keep_signed(self, order: bytes, signed: bytes) -> None:
+        self.whole[order] = signed
+
+    async def orders(self) -> list[bytes]:
+        return list(self.kept.values())
+
+    async def signed(self) -> list[bytes]:
+        return list(self.whole.values())
+
+
+class MemoryVault:
+    """As `davy.host.shares`, unencrypted."""
+
+    def __init__(self) -> None:
+        self.bodies: dict[bytes, bytes] = {}
+
+    async def keep(self, roster: bytes, body: bytes) -> None:
+        if roster in self.bodies:
+            raise Misconfigured("there are shares of this roster already")
+        self.bodies[roster] = body
+
+    async def open(self, roster: bytes) -> bytes:
+        if roster not in self.bodies:
+            raise NoSuchKey("there are none")
+        return self.bodies[roster]
+
+
+class Person:
+    """One keyholder: what survives a restart, and the process."""
+
+    def __init__(self, stage: Stage, name: str, keys: SeededKeys, endpoint: Endpoint) -> None:
+        self.stage, self.name, self.keys, self.endpoint = stage, name, keys, endpoint
+        self.key = keys.public(KeyRole.KEYHOLDER)
+        self.journal, self.vault, self.store = MemoryJournal(), MemoryVault(), MemoryStore()
+        self.yes_to: Collection[str] = KINDS
+        self.seen: list[Matter] = []
+        self.finished: list[VerifiedOrder] = []
+        self.decide: Callable[[Matter], bool | None] = lambda _: None
+        """For matters that no policy answers; None leaves them on the desk."""
+
+    async def start(self) -> None:
+        """A fresh process, with what was on disk."""
+        entropy = SeededEntropy(self.stage.rng.getrandbits(64))
+        self.desk = Desk(self.stage.clock, yes_to=self.yes_to, arrived=self._look)
+        self.signer = Signer(
+            self.stage.circle,
+            self.office,
+            desk=self.desk,
+            journal=self.journal,
+            clock=self.stage.clock,
+            entropy=entropy,
+            finished=self.finished.append,
+        )
+        founding = Founder(
+            self.stage.circle,
+            self.keys,
+            desk=self.desk,
+            vault=self.vault,
+            clock=self.stage.clock,
+            entropy=entropy,
+        )
+        self.attendant = Attendant(self.signer, founding)
+        self.door = Door(self.attendant, self.key, self.stage.circle, self.stage.clock, self.store)
+        await self.door.open()
+        self.stage.network.serve(self.endpoint, self.door)
+        transport = self.stage.network.transport(self.endpoint.host)
+        self.client = SignedClient(
+            MemberKeys(self.keys), self.stage.circle.digest, transport, self.stage.clock, entropy
+        )
+        self.entropy = entropy
+
+    def _look(self, matter: Matter) -> None:
+        self.seen.append(matter)
+        decision = self.decide(matter)
+        if decision is not None:
+            matter.decide(decision)
+
+    async def office(self) -> Office:
+        if self.stage.roster is None:
+            raise Misconfigured("there is no genesis here yet")
+        raw = await self.vault.open(roster_digest(self.stage.roster))
+        return Office(CHAIN, self.stage.roster, open_keys(raw, self.key))
+
+    def voices(self) -> dict[Identifier, Voice]:
+        """Everybody, as this one asks them: itself in its own process."""
+        return {
+            identifier(n): OwnVoice(h.name, h.key, self.attendant.answer)
+            if h.key == self.key
+            else RemoteVoice(h, self.client, self.stage.clock)
+            for n, h in enumerate(self.stage.circle.holders, 1)
+        }
+
+    def order(self, action: OrderAction | None = None, *, end: int | None = None, **changes: Any) -> Order:
+        now = self.stage.clock.now()
+        assert self.stage.roster is not None
+        act = action or halt()
+        lasts = type(act).__name__ in ("Lift", "Raise", "Lower", "Heartbeat", "Install")
+        given = {
+            "version": 1,
+            "chain": CHAIN,
+            "epoch": self.stage.roster.epoch,
+            "roster": roster_digest(self.stage.roster),
+            "action": act,
+            "reason": reason_digest(REASON),
+            "issued": now,
+            "end": end if end is not None else 0 if lasts else now + DAY_MS,
+            "nonce": self.entropy.bytes(16),
+        }
+        return Order(**(given | changes))
+
+    async def complete(
+        self, proposal: Consider | Order, voices: dict[Identifier, Voice] | None = None
+    ) -> Completed:
+        ask = proposal if isinstance(proposal, Consider) else propose(proposal)
+        return await complete(
+            await self.office(),
+            voices or self.voices(),
+            ask,
+            clock=self.stage.clock,
+            entropy=self.entropy,
+            told=self.stage.told,
+        )
+
+
+class Stage:
+    """All of them; `at` numbers are by key, as identifiers are."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self.rng = Random(seed)
+        self.clock = LoopClock()
+        self.network = MemoryNetwork(self.clock, 0.0, no_delay, Random(seed))
+        self.said: list[tuple[str, str]] = []
+        self.roster: Roster | None = None
+        keys = sorted((SeededKeys(100 + n) for n in range(5)), key=lambda k: k.public(KeyRole.KEYHOLDER))
+        endpoints = [Endpoint(f"holder{n}", 7400, bytes([n]) * 32, b"") for n in range(5)]
+        self.people = [
+            Person(self, name, k, e) for name, k, e in zip(NAMES, keys, endpoints, strict=True)
+        ]
+        self.circle = Circle(tuple(Holder(p.name, p.endpoint, p.key) for p in self.people))
+
+    async def start(self, *, dealt: bool = True) -> Stage:
+        """Start everybody; with keys of a dealer, or without any."""
+        if dealt:
+            self.deal()
+        for person in self.people:
+            await person.start()
+        return self
+
+    def deal(self) -> None:
+        """What a ceremony ends with, without the ceremony."""
+        groups = {GroupKey.HALT: deal(3, 5, SeededEntropy(1)), GroupKey.LIFT: deal(4, 5, SeededEntropy(2))}
+        halt_public, lift_public = (groups[k].public for k in GroupKey)
+        self.roster = Roster(1, 0, halt_public.group_key, lift_public.group_key, 3, 4, self.circle.keys)
+        for n, person in enumerate(self.people, 1):
+            own = (groups[k].keys[identifier(n)] for k in GroupKey)
+            halt, lift = own
+            keys = KeyholderKeys(1, self.roster, halt, halt_public, lift, lift_public)
+            person.vault.bodies[roster_digest(self.roster)] = encode(keys)
+
+    async def found(self, coordinator: int = 0, voices: dict[PublicKey, Voice] | None = None, **changes: Any) -> Roster:
+        person = self.people[coordinator]
+        given: dict[str, Any] = {"epoch": 0, "halt_threshold": 3, "lift_threshold": 4, "patience_ms": 600_000}
+        asked = voices or {v.key: v for v in person.voices().values()}
+        return await found(
+            self.circle, asked, clock=self.clock, entropy=person.entropy, told=self.told, **(given | changes)
+        )
+
+    def told(self, name: str, what: str) -> None:
+        self.said.append((name, what))
+
+    def away(self, *numbers: int) -> None:
+        for n in numbers:
+            self.network.stop(self.people[n].endpoint)
+
+
+def halt(model: bytes = MODEL, authority: GroupKey = GroupKey.HALT) -> Halt:
+    return Halt(Models((model,), (), ()), authority)
+
+
+def propose(order: Order, named: Sequence[bytes] = (), reason: str = REASON) -> Consider:
+    return Consider(encode(order), reason, tuple(named))
+
+
+class Bent:
+    """A voice that passes every question through a function, or answers by itself."""
+
+    def __init__(
+        self,
+        inner: Voice,
+        before: Callable[[Ask], Ask] = lambda a: a,
+        after: Callable[[Ask, Answer], Answer] = lambda _, a: a,
+    ) -> None:
+        self.name, self.key, self._inner, self._before, self._after = inner.name, inner.key, inner, before, after
+
+    async def ask(self, ask: Ask, *, patience_ms: int) -> Answer:
+        return self._after(ask, await self._inner.ask(self._before(ask), patience_ms=patience_ms))
