@@ -31,8 +31,8 @@ from davy.protocol.transaction import Endpoint
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_TERM: Final = re.compile(r"([1-9][0-9]{0,3})([mhd])")
-_UNITS: Final = {"m": 60_000, "h": 3_600_000, "d": DAY_MS}
+_TERM: Final = re.compile(r"([1-9][0-9]{0,3})([smhd])")
+_UNITS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": DAY_MS}
 _CORRECTIONS: Final = 3
 """Times that a LIFT is proposed anew because a signer knows a HALT that it leaves."""
 
@@ -58,6 +58,7 @@ class Asked(NamedTuple):
     reason: str
     book: Path | None
     out: Path | None
+    patience: int
     yes: bool
     as_json: bool
 
@@ -76,6 +77,7 @@ def order_options(function: F) -> F:
         click.option("--reason", required=True, help="One line, for everybody to read; it is signed too."),
         click.option("--book", type=path, envvar="DAVY_BOOK", help="File of nodes, HOST:PORT each ($DAVY_BOOK)."),
         click.option("--out", type=path, help="Write the signed order to a new file, too."),
+        click.option("--patience", type=Term(), default="5m", show_default=True, help="How long the others are asked."),
         click.option("--yes", is_flag=True, help="Do not ask; you have read what you typed."),
         json_option,
     )
@@ -205,6 +207,7 @@ async def _sign_and_release(
             clock=keyholder.clock,
             entropy=keyholder.entropy,
             told=lambda name, what: click.echo(f"  {name}: {what}", err=True),
+            patience_ms=asked.patience,
             heed=heed,
         )
         async with anyio.create_task_group() as tasks:

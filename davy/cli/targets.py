@@ -53,9 +53,7 @@ def add_targets(group: click.Group, verb: str, give: Give, *further: Callable[[A
         "model",
         "MODELS by their ids (64 hex digits), and what descends from them.",
         models,
-        click.option(
-            "--registrant", "registrants", multiple=True, metavar="COLD_…", help="All models of a coldkey."
-        ),
+        click.option("--registrant", "registrants", multiple=True, metavar="COLD_…", help="All models of a coldkey."),
         click.option("--file", "files", multiple=True, metavar="HEX", help="All models with this weight file."),
         click.argument("models", nargs=-1),
     )

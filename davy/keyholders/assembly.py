@@ -144,7 +144,8 @@ class _Table:
                     raise
             else:
                 if not isinstance(answer, Waiting):
-                    self._told(voice.name, _STEPS[type(ask)])
+                    if not isinstance(ask, Echoes) or ask.key is GroupKey.LIFT:
+                        self._told(voice.name, _STEPS[type(ask)])
                     return answer
                 if not waiting:
                     self._told(voice.name, "is asked")

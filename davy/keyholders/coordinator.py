@@ -91,6 +91,7 @@ async def complete(
     clock: Clock,
     entropy: Entropy,
     told: Told,
+    patience_ms: int = SIGNER_SKEW_MS,
     heed: bool = True,
 ) -> Completed:
     """Have an order signed, until its time is over.
@@ -99,19 +100,21 @@ async def complete(
     ----------
     voices
         Every keyholder of the roster, the own one too.
+    patience_ms
+        How long people are waited for; never longer than the order can be signed.
     heed
         Give up as soon as a signer says that a LIFT leaves a HALT in force, even where others would sign it as it is.
 
     Raises
     ------
     Expired
-        Too few answered within `SIGNER_SKEW_MS` of the order's time.
+        Too few answered in time.
     LeavesStanding
         The order is a LIFT, and a signer says what is missing in it; only when `heed`.
     Refused
         Too many said no.
     """
-    gathering = _Gathering(office, voices, proposal, clock, entropy, told, heed)
+    gathering = _Gathering(office, voices, proposal, clock, entropy, told, patience_ms, heed)
     return await gathering.run()
 
 
@@ -141,6 +144,7 @@ class _Gathering:
         clock: Clock,
         entropy: Entropy,
         told: Told,
+        patience_ms: int,
         heed: bool,
     ) -> None:
         self._heed = heed
@@ -148,7 +152,8 @@ class _Gathering:
         self._clock, self._entropy, self._told = clock, entropy, told
         order = opened(proposal.order)
         key = signing_key(order.action)
-        self._id, self._deadline = order_id(proposal.order), order.issued + SIGNER_SKEW_MS
+        self._id = order_id(proposal.order)
+        self._deadline = min(order.issued + SIGNER_SKEW_MS, clock.now() + patience_ms)
         self._need = office.threshold(key)
         _, self._public = office.keys.of(key)
         self._message = prefix(Domain.ORDER) + proposal.order

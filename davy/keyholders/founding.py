@@ -205,6 +205,10 @@ class Founder:
             key: [echo.open_round1(begun.sessions[key], raw) for raw in packages]
             for key, packages in ((GroupKey.HALT, ask.halt), (GroupKey.LIFT, ask.lift))
         }
+        # To echo less would make this keyholder look like one that cheats.
+        everybody = [self._circle.identifier(k) for k in self._circle.keys]
+        if any(sorted(r.heard.sender for r in each) != sorted(everybody) for each in received.values()):
+            raise Malformed("one package of every keyholder is needed; wait for those missing")
         own = self._circle.identifier(self._own)
         said = {key: encode(echo.echo(begun.sessions[key], own, each)) for key, each in received.items()}
         c.received = received

@@ -135,7 +135,10 @@ class Signer:
         decision = await matter.settled()
         if decision is None:
             return Waiting()
-        return Willing() if decision else Declined("its keyholder said no", ())
+        if not decision:
+            return Declined("its keyholder said no", ())
+        left = await self._left(*self._agreed(i))
+        return Declined(_must_name(left), left.must_name[:MAX_SHOWN_ORDERS]) if left.must_name else Willing()
 
     async def _view(self, office: Office, sender: PublicKey, ask: Consider) -> tuple[Order, Left, View]:
         """Everything that can be refused without asking the person."""
@@ -190,13 +193,17 @@ class Signer:
 
     async def _before_release(self, considered: Consider, order: Order) -> None:
         """Look once more at what a LIFT leaves, for a HALT may have been signed since; then write the order down."""
-        if isinstance(order.action, Lift):
-            k = await known(self._journal)
-            left = left_standing(order.action, named_orders(order.action, considered.named, k), k)
-            if left.must_name:
-                raise Refused(_must_name(left))
+        left = await self._left(considered, order)
+        if left.must_name:
+            raise Refused(_must_name(left))
         if not isinstance(order.action, _FLEETING):
             await self._journal.keep(order_id(considered.order), considered.order)
+
+    async def _left(self, considered: Consider, order: Order) -> Left:
+        if not isinstance(order.action, Lift):
+            return Left((), ())
+        k = await known(self._journal)
+        return left_standing(order.action, named_orders(order.action, considered.named, k), k)
 
     async def _note(self, office: Office, ask: Finished) -> Noted:
         whole = verify_order(ask.signed, office.roster, office.chain)

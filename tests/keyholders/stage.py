@@ -1,4 +1,4 @@
-"""Five keyholders in one process: each with keys, journal, vault, desk and door of its own, over a network of memory."""
+"""Five keyholders in one process: each with keys, journal, vault, desk and door of its own, over memory."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from davy.keyholders.keys import KeyholderKeys, Office, open_keys
 from davy.keyholders.messages import Answer, Ask, Consider
 from davy.keyholders.server import Attendant, Door
 from davy.keyholders.signer import Signer
+from davy.keyholders.standing import named_ids
 from davy.keyholders.voice import MemberKeys, OwnVoice, RemoteVoice, Voice
 from davy.killswitch.group import Identifier, identifier
 from davy.network.memory import MemoryNetwork, no_delay
@@ -22,7 +23,7 @@ from davy.network.signed_client import SignedClient
 from davy.protocol.encoding import encode
 from davy.protocol.errors import Misconfigured, NoSuchKey
 from davy.protocol.limits import DAY_MS
-from davy.protocol.order import Halt, GroupKey, Models, Order, OrderAction, VerifiedOrder, reason_digest
+from davy.protocol.order import GroupKey, Halt, Models, Order, OrderAction, VerifiedOrder, reason_digest
 from davy.protocol.roster import Roster, roster_digest
 from davy.protocol.transaction import Endpoint
 from davy.protocol.words import KeyRole, PublicKey
@@ -159,18 +160,21 @@ class Person:
         }
         return Order(**(given | changes))
 
-    async def complete(
-        self, proposal: Consider | Order, voices: dict[Identifier, Voice] | None = None
-    ) -> Completed:
-        ask = proposal if isinstance(proposal, Consider) else propose(proposal)
-        return await complete(
+    async def complete(self, proposal: Consider | Order, voices: dict[Identifier, Voice] | None = None) -> Completed:
+        """Coordinate; what an order names is sent along, as its coordinator's command does."""
+        if isinstance(proposal, Order):
+            named = [self.stage.orders[i] for i in named_ids(proposal.action) if i in self.stage.orders]
+            proposal = propose(proposal, named)
+        done = await complete(
             await self.office(),
             voices or self.voices(),
-            ask,
+            proposal,
             clock=self.stage.clock,
             entropy=self.entropy,
             told=self.stage.told,
         )
+        self.stage.orders[done.order.id] = encode(done.order.order)
+        return done
 
 
 class Stage:
@@ -181,12 +185,11 @@ class Stage:
         self.clock = LoopClock()
         self.network = MemoryNetwork(self.clock, 0.0, no_delay, Random(seed))
         self.said: list[tuple[str, str]] = []
+        self.orders: dict[bytes, bytes] = {}
         self.roster: Roster | None = None
         keys = sorted((SeededKeys(100 + n) for n in range(5)), key=lambda k: k.public(KeyRole.KEYHOLDER))
         endpoints = [Endpoint(f"holder{n}", 7400, bytes([n]) * 32, b"") for n in range(5)]
-        self.people = [
-            Person(self, name, k, e) for name, k, e in zip(NAMES, keys, endpoints, strict=True)
-        ]
+        self.people = [Person(self, name, k, e) for name, k, e in zip(NAMES, keys, endpoints, strict=True)]
         self.circle = Circle(tuple(Holder(p.name, p.endpoint, p.key) for p in self.people))
 
     async def start(self, *, dealt: bool = True) -> Stage:
