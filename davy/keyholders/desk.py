@@ -36,11 +36,8 @@ class Matter:
             self.decision = yes
             self._decided.set()
 
-    async def settled(self) -> bool | None:
-        """Return the decision; None when there is none after `HOLD_MS`."""
-        with anyio.move_on_after(HOLD_MS / 1000):
-            await self._decided.wait()
-        return self.decision
+    async def decided(self) -> None:
+        await self._decided.wait()
 
 
 class Desk:
@@ -50,13 +47,21 @@ class Desk:
     ----------
     yes_to
         Kinds that are answered with yes without asking anybody: dangerous, for rehearsals and tests.
+    hold_ms
+        See `HOLD_MS`.
     arrived
         Told of each matter that a person must decide.
     """
 
     def __init__(
-        self, clock: Clock, *, yes_to: Collection[str] = (), arrived: Callable[[Matter], None] | None = None
+        self,
+        clock: Clock,
+        *,
+        yes_to: Collection[str] = (),
+        hold_ms: int = HOLD_MS,
+        arrived: Callable[[Matter], None] | None = None,
     ) -> None:
+        self._hold_ms = hold_ms
         self._clock, self._yes_to, self._arrived = clock, frozenset(yes_to), arrived
         self._matters: dict[bytes, Matter] = {}
 
@@ -92,6 +97,12 @@ class Desk:
         if id not in self._matters:
             raise Expired("this proposal is not known here, or its time is over; propose it anew")
         return self._matters[id]
+
+    async def settled(self, matter: Matter) -> bool | None:
+        """Wait for the decision, for a while; None when there is none yet."""
+        with anyio.move_on_after(self._hold_ms / 1000):
+            await matter.decided()
+        return matter.decision
 
     def undecided(self) -> list[Matter]:
         """What a person should look at, oldest first."""

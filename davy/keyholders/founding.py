@@ -143,7 +143,7 @@ class Founder:
         matter = self._desk.put(Matter(ask.ceremony, KIND, self._invitation(sender, ask), sender, expires, encode(ask)))
         if matter.content != encode(ask) or matter.sender != sender:
             return Declined("another ceremony has this name; begin again", ())
-        decision = await matter.settled()
+        decision = await self._desk.settled(matter)
         if decision is None:
             return Waiting()
         if not decision:
@@ -230,7 +230,7 @@ class Founder:
         confirmed = {key: _in_turn(c.confirmed.get(key)) for key in GroupKey}
         seen = self._transcript(confirmed)
         matter = self._desk.put(Matter(seen, KIND, self._comparison(sender, c, seen), sender, c.expires))
-        decision = await matter.settled()
+        decision = await self._desk.settled(matter)
         if decision is None:
             return Waiting()
         if not decision:

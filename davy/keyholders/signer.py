@@ -132,7 +132,7 @@ class Signer:
                 )
             except Refused as e:
                 return Declined(str(e)[:500], ())
-        decision = await matter.settled()
+        decision = await self._desk.settled(matter)
         if decision is None:
             return Waiting()
         if not decision:

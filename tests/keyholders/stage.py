@@ -9,7 +9,7 @@ from typing import Any
 from davy.keyholders.assembly import found
 from davy.keyholders.circle import Circle, Holder
 from davy.keyholders.coordinator import Completed, complete
-from davy.keyholders.desk import Desk, Matter
+from davy.keyholders.desk import HOLD_MS, Desk, Matter
 from davy.keyholders.founding import Founder
 from davy.keyholders.keys import KeyholderKeys, Office, open_keys
 from davy.keyholders.messages import Answer, Ask, Consider
@@ -85,6 +85,7 @@ class Person:
         self.key = keys.public(KeyRole.KEYHOLDER)
         self.journal, self.vault, self.store = MemoryJournal(), MemoryVault(), MemoryStore()
         self.yes_to: Collection[str] = KINDS
+        self.hold_ms = HOLD_MS
         self.seen: list[Matter] = []
         self.finished: list[VerifiedOrder] = []
         self.decide: Callable[[Matter], bool | None] = lambda _: None
@@ -93,7 +94,7 @@ class Person:
     async def start(self) -> None:
         """A fresh process, with what was on disk."""
         entropy = SeededEntropy(self.stage.rng.getrandbits(64))
-        self.desk = Desk(self.stage.clock, yes_to=self.yes_to, arrived=self._look)
+        self.desk = Desk(self.stage.clock, yes_to=self.yes_to, hold_ms=self.hold_ms, arrived=self._look)
         self.signer = Signer(
             self.stage.circle,
             self.office,

@@ -1,0 +1,129 @@
+"""The screen: every action, everything that is signed, nothing that could deceive."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from davy.keyholders.circle import fingerprint
+from davy.keyholders.screen import View, moment, screen
+from davy.protocol.encoding import encode
+from davy.protocol.errors import Malformed, Misdirected, Refused
+from davy.protocol.limits import DAY_MS
+from davy.protocol.order import (
+    Drill,
+    Extend,
+    Global,
+    GroupKey,
+    Halt,
+    Heartbeat,
+    Install,
+    Lease,
+    Lift,
+    Lower,
+    Miner,
+    Models,
+    Order,
+    Raise,
+    Subnet,
+    order_id,
+    reason_digest,
+)
+from davy.protocol.words import KeyRole, key_text
+from tests.twins.keyholders import Keyholders
+
+HOLDERS = Keyholders()
+CHAIN = bytes(range(32))
+NOW = 1_800_000_000_000
+REASON = "it answers with other people's mail"
+K = b"\x0b" * 32
+M = Models((b"\1" * 32, b"\2" * 32), (b"\3" * 32,), (b"\4" * 32,))
+
+
+def view(action: Any, *, end: int = NOW + DAY_MS, reason: str = REASON, **more: Any) -> View:
+    lasting = isinstance(action, Raise | Heartbeat | Lift | Lower | Install)
+    order = HOLDERS.order(CHAIN, action, NOW, 0 if lasting else end, reason)
+    return View(encode(order), order, reason, HOLDERS.roster, "bob", **more)
+
+
+HALTED = view(Halt(M, GroupKey.HALT)).order
+RAISED = view(Raise(M)).order
+
+SHOWN: list[tuple[View, tuple[str, ...]]] = [
+    (view(Halt(M, GroupKey.HALT)), ("HALT: stop this", "01" * 32, "02" * 32, "03" * 32,
+        key_text(KeyRole.COLDKEY, b"\4" * 32), "every node",
+        "(1 days 0 hours)", "HALT: 3 of 5 keyholders sign; 2 besides you", "earns nothing")),
+    (view(Halt(M, GroupKey.LIFT)), ("by the LIFT key beyond the allowance", "LIFT: 4 of 5", "3 besides you")),
+    (view(Halt(Global(), GroupKey.HALT)), ("EVERYTHING",)),
+    (view(Halt(Subnet(513), GroupKey.HALT)), ("subnet 513",)),
+    (view(Halt(Miner(K), GroupKey.HALT)), (key_text(KeyRole.HOTKEY, K), "whatever it serves")),
+    (view(Drill(M)), ("DRILL: a rehearsal; nothing stops", "rehearses", "01" * 32, "nothing stops")),
+    (view(Extend(order_id(encode(HALTED)), HALTED.end), end=NOW + 2 * DAY_MS, named=(HALTED,)),
+        ("EXTEND", "01" * 32, order_id(encode(HALTED)).hex()[:16], moment(HALTED.end), "(2 days 0 hours)")),
+    (view(Raise(M)), ("RAISE", "01" * 32, "03" * 32, "without a LEASE")),
+    (view(Heartbeat(K)), ("HEARTBEAT", K.hex())),
+    (view(Lift((order_id(encode(HALTED)),)), named=(HALTED,)),
+        ("LIFT: let this run again", "frees", "01" * 32, "STILL STOPPED  nothing else", "LIFT: 4 of 5")),
+    (view(Lift((order_id(encode(HALTED)),)), named=(HALTED,), stay=(view(Halt(Miner(K), GroupKey.HALT)).order,)),
+        ("STILL STOPPED  the miner " + key_text(KeyRole.HOTKEY, K),)),
+    (view(Lease((K,)), end=NOW + 30 * DAY_MS), ("LEASE", K.hex(), "(30 days 0 hours)", "LIFT: 4 of 5")),
+    (view(Lower((K,), (order_id(encode(RAISED)),)), named=(RAISED,)), ("LOWER", K.hex(), "01" * 32, "raised by order")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("v", "words"), SHOWN)
+def test_each_action_shows_what_it_does(v: View, words: tuple[str, ...]) -> None:
+    text = screen(v)
+    i = order_id(v.body)
+    everywhere = (REASON, "asked by       bob", CHAIN.hex(), i.hex(), fingerprint(i), moment(NOW))
+    for part in (*words, *everywhere):
+        assert part in text, (part, text)
+
+
+def test_a_roster_has_no_screen_here() -> None:
+    install = Install(msgspec.structs.replace(HOLDERS.roster, epoch=1), HOLDERS.digest, ())
+    with pytest.raises(Malformed):
+        screen(view(install))
+
+
+def test_another_reason_is_not_shown() -> None:
+    with pytest.raises(Misdirected):
+        screen(view(Halt(M, GroupKey.HALT))._replace(reason="a drill"))
+
+
+def test_a_moment_that_no_calendar_has_is_not_signed() -> None:
+    with pytest.raises(Malformed):
+        moment(2**62)
+    assert moment(253_402_300_799_999) == "9999-12-31 23:59:59 UTC"
+
+
+@given(st.text(max_size=80))
+def test_what_is_shown_of_a_reason_prints_on_one_line_or_nothing_is_shown(reason: str) -> None:
+    order = view(Halt(M, GroupKey.HALT)).order
+    try:
+        order = msgspec.structs.replace(order, reason=reason_digest(reason))
+    except Refused:
+        assert not reason.isprintable() or any(unicodedata.category(c) == "Cs" for c in reason)
+        return
+    text = screen(View(encode(order), order, reason, HOLDERS.roster, "bob"))
+    assert f"\n    {reason}\n" in text or not reason
+    hidden = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+    assert not {unicodedata.category(c) for c in text.replace("\n", "")} & hidden
+    assert len(text.split("\n")) == len(screen(view(Halt(M, GroupKey.HALT))).split("\n"))
+
+
+CHANGES: dict[str, Any] = {
+    "chain": b"\5" * 32, "action": Drill(M), "issued": NOW + 1000, "end": NOW + DAY_MS + 1000, "nonce": b"\1" * 16,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("field", CHANGES)
+def test_no_two_orders_have_one_screen(field: str) -> None:
+    one = view(Halt(M, GroupKey.HALT))
+    order: Order = msgspec.structs.replace(one.order, **{field: CHANGES[field]})
+    assert screen(one._replace(body=encode(order), order=order)) != screen(one)
