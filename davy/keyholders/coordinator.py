@@ -51,7 +51,7 @@ ROUND_MS: Final = 5_000
 """How long a round waits for those who said yes."""
 _PATIENCE_MS: Final = HOLD_MS + ROUND_MS
 _PAUSE_MS: Final = 500
-"""Between two questions to the same keyholder, so that neither floods the other."""
+"""Between two questions to the same keyholder, so that neither floods the other; longer where nobody answers."""
 _MAX_FAULTS: Final = 3
 """Rounds that one keyholder may spoil by its silence before it is no longer asked."""
 
@@ -207,7 +207,7 @@ class _Gathering:
     async def _ask(self, i: Identifier) -> None:
         """Ask one keyholder until it said yes or no."""
         voice = self._voices[i]
-        last = ""
+        last, pause = "", _PAUSE_MS
         while i in self._asking:
             answer: Answer | None = None
             try:
@@ -221,7 +221,8 @@ class _Gathering:
                 if said != last:
                     self._told(voice.name, said)
                 last = said
-                await self._clock.sleep_until(self._clock.now() + _PAUSE_MS)
+                await self._clock.sleep_until(self._clock.now() + pause)
+                pause = min(2 * pause, ROUND_MS) if answer is None else _PAUSE_MS
             else:
                 self._settle(i, answer)
 

@@ -86,6 +86,7 @@ class Person:
         self.journal, self.vault, self.store = MemoryJournal(), MemoryVault(), MemoryStore()
         self.yes_to: Collection[str] = KINDS
         self.hold_ms = HOLD_MS
+        self._keys: KeyholderKeys | None = None
         self.seen: list[Matter] = []
         self.finished: list[VerifiedOrder] = []
         self.decide: Callable[[Matter], bool | None] = lambda _: None
@@ -131,8 +132,9 @@ class Person:
     async def office(self) -> Office:
         if self.stage.roster is None:
             raise Misconfigured("there is no genesis here yet")
-        raw = await self.vault.open(roster_digest(self.stage.roster))
-        return Office(CHAIN, self.stage.roster, open_keys(raw, self.key))
+        if self._keys is None:
+            self._keys = open_keys(await self.vault.open(roster_digest(self.stage.roster)), self.key)
+        return Office(CHAIN, self.stage.roster, self._keys)
 
     def voices(self) -> dict[Identifier, Voice]:
         """Everybody, as this one asks them: itself in its own process."""

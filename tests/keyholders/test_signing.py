@@ -137,15 +137,14 @@ async def test_who_comes_late_still_counts() -> None:
     late: list[Matter] = []
     stage.people[2].decide = late.append  # pyright: ignore[reportAttributeAccessIssue]
 
+    async def wake() -> None:
+        await anyio.sleep(200)
+        late[0].decide(True)
+
     async with anyio.create_task_group() as tasks:
-
-        async def wake() -> None:
-            await anyio.sleep(200)
-            late[0].decide(True)
-
         tasks.start_soon(wake)
         done = await stage.people[0].complete(stage.people[0].order())
-    assert set(done.signers) == {"alice", "bob", "carol"}
+        assert set(done.signers) == {"alice", "bob", "carol"}
 
 
 # --- keyholders that are hostile
