@@ -22,6 +22,7 @@ import msgspec
 from msgspec import inspect
 from nacl import bindings
 
+import davy.keyholders
 import davy.killswitch
 import davy.protocol
 from davy.protocol import chain, genesis, limits, manifest, order, proof, receipt, roster, transaction
@@ -31,12 +32,13 @@ from davy.protocol.signing import Domain, digest, sign
 from davy.protocol.words import KeyRole, key_text
 
 FILE = Path(__file__).with_name("wire.json")
+ROOMS = (davy.protocol, davy.killswitch, davy.keyholders)
 
 
 def wire_types() -> list[type[Wire]]:
-    """Every struct of davy.protocol and of davy.killswitch, private ones too."""
-    rooms = tuple(f"{room.__name__}." for room in (davy.protocol, davy.killswitch))
-    for room in (davy.protocol, davy.killswitch):
+    """Every struct of the rooms that speak to others in bytes of their own, private ones too."""
+    rooms = tuple(f"{room.__name__}." for room in ROOMS)
+    for room in ROOMS:
         for module in pkgutil.iter_modules(room.__path__, f"{room.__name__}."):
             importlib.import_module(module.name)
 
@@ -114,6 +116,7 @@ def digests() -> dict[str, str]:
         "empty_root": proof.EMPTY_ROOT.hex(),
         "header_hash": chain.header_hash(b"header").hex(),
         "hyperparameters": encode(limits.hyperparameters()).hex(),
+        "key_text holder": key_text(KeyRole.KEYHOLDER, a),
         "key_text cold": key_text(KeyRole.COLDKEY, a),
         "key_text hot": key_text(KeyRole.HOTKEY, a),
         "key_text prod": key_text(KeyRole.PRODUCER, a),

@@ -1,0 +1,387 @@
+"""Five keyholders, each a process with a home of its own: they make keys, two cannot halt, three can, four lift.
+
+The runbook's commands are typed as they stand in docs/halt.md; what a newcomer fills in is filled in here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from davy.protocol.encoding import decode, encode
+from davy.protocol.genesis import Genesis, chain_id
+from davy.protocol.manifest import Identity
+from davy.protocol.order import SignedOrder, verify_order
+from davy.protocol.receipt import Anchor, Outcome, Receipt, SignedReceipt
+from davy.protocol.signing import Domain, sign
+from tests.processes.shells import ROOT, Shell, environment, shell, typed, wait_until
+from tests.twins.keyholders import pair
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_500)]
+
+NAMES = ("alice", "bob", "carol", "dave", "erin")
+MODEL = "07" * 32
+OWNER = "cold_3oyh2isuseqvhmdt3jfz7w3bvu7gofqot3cjkm76axb4kzqcr6pebtes"
+QUICKLY = "--patience 15s"
+
+
+def runbook() -> dict[str, list[str]]:
+    """The commands of docs/halt.md, by heading."""
+    text = (ROOT / "docs" / "halt.md").read_text()
+    sections = re.split(r"^## (.+)$", text, flags=re.MULTILINE)
+    blocks: dict[str, list[str]] = {}
+    for heading, body in zip(sections[1::2], sections[2::2], strict=True):
+        blocks[heading] = [
+            line for block in re.findall(r"```\n(.*?)\n```", body, re.DOTALL) for line in block.splitlines()
+        ]
+    return blocks
+
+
+BOOK = runbook()
+
+
+def line(heading: str, begins: str, **words: str) -> str:
+    """A command of the runbook, with a keyholder's own words in place of those in capitals."""
+    (found,) = [command for command in BOOK[heading] if command.startswith(begins)]
+    for name, word in words.items():
+        assert re.search(rf"\b{name}\b", found), (name, found)
+        found = re.sub(rf"\b{name}\b", word, found)
+    return found
+
+
+class Table:
+    """The five, in a folder; each with `DAVY_HOME` of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        ports = free_ports(5)
+        self.address = {n: f"127.0.0.1:{p}" for n, p in zip(NAMES, ports, strict=True)}
+        self.serving: dict[str, Shell] = {}
+        self._open: dict[str, ExitStack] = {}
+
+    def env(self, name: str) -> dict[str, str]:
+        return {**environment(self.folder), "DAVY_PASSWORD": f"of {name}", "DAVY_HOME": str(self.folder / name)}
+
+    def type(self, name: str, *lines: str) -> str:
+        return typed([f"cd {self.folder}", *lines], self.env(name))
+
+    def refused(self, name: str, command: str) -> str:
+        """A command that fails with one sentence and exit code 2; the sentence."""
+        done = subprocess.run(
+            ["bash", "-euc", f"cd {self.folder}; {command}"], env=self.env(name), stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, timeout=300,
+        )  # fmt: skip
+        assert done.returncode == 2, done
+        assert done.stdout == ""
+        last = done.stderr.splitlines()[-1]
+        assert last.startswith("davy: "), done.stderr
+        assert "Traceback" not in done.stderr
+        return last
+
+    def serve(self, *names: str, options: str = "") -> None:
+        for name in names:
+            self._start(name, options)
+        for name in names:
+            self.serving[name].wait_for(f"{name} listens at {self.address[name]}")
+
+    def _start(self, name: str, options: str) -> None:
+        opened = ExitStack()
+        command = line("Once, before", "davy keyholder serve")
+        log = self.folder / f"{name}.log"
+        lines = [f"cd {self.folder}", f"exec {command} {options}"]
+        self.serving[name] = opened.enter_context(shell(lines, self.env(name), log))
+        self._open[name] = opened
+
+    def stop(self, name: str) -> None:
+        del self.serving[name]
+        self._open.pop(name).close()
+
+    def kill(self, name: str) -> None:
+        os.kill(self.serving[name].pid, signal.SIGKILL)
+        self.stop(name)
+
+    def close(self) -> None:
+        for name in list(self._open):
+            self.stop(name)
+
+    def coordinate(self, name: str, command: str) -> Coordinating:
+        return Coordinating(self, name, command)
+
+
+class Coordinating:
+    """A command that waits for others, as it runs."""
+
+    def __init__(self, table: Table, name: str, command: str) -> None:
+        self.log = table.folder / f"{name}.coordinating"
+        with self.log.open("wb") as out:
+            self._process = subprocess.Popen(
+                ["bash", "-euc", f"cd {table.folder}; exec {command}"], env=table.env(name),
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=out, text=True,
+            )  # fmt: skip
+
+    def says(self, words: str) -> bool:
+        return words in self.log.read_text()
+
+    def result(self) -> dict[str, object]:
+        out, _ = self._process.communicate(timeout=300)
+        assert self._process.returncode == 0, self.log.read_text()
+        return json.loads(out)
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
+def free_ports(count: int) -> list[int]:
+    with ExitStack() as opened:
+        sockets = [opened.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [s.getsockname()[1] for s in sockets]
+
+
+@contextmanager
+def made() -> Iterator[Table]:
+    """Keys made by all five over the network, each person asked; then a chain with them."""
+    with TemporaryDirectory() as folder:  # short enough for a socket
+        table = Table(Path(folder))
+        try:
+            first = line("Once, before", "davy keyholder init").replace("HOST:PORT", "AT")
+            said = [table.type(n, first.replace("NAME", n).replace("AT", table.address[n]) + " --quick") for n in NAMES]
+            (table.folder / "lines").write_text("".join(said))
+            keep = line("Once, before", "davy keyholder circle", FILE="lines")
+            prints = {table.type(name, keep).splitlines()[-2] for name in NAMES}
+            assert len(prints) == 1
+            table.serve(*NAMES[1:])
+            making = table.coordinate("alice", line("Once, before", "davy keyholder dkg") + " --yes --json")
+            for question in ("A NEW ROSTER", "THE KEYS"):
+                for name in NAMES[1:]:
+                    (asked,) = wait_for_matters(table, name)
+                    assert asked["screen"].startswith(question)
+                    table.type(name, line("When you are asked", "davy keyholder sign", ID=asked["id"][:16]) + " --yes")
+            assert making.result()["file"] == "roster"
+            table.type("alice", f"davy ledger init --home chain --owner {OWNER} --keyholders roster")
+            for name in NAMES:
+                table.type(name, line("Once, before", "davy keyholder genesis", GENESIS="chain/genesis"))
+            yield table
+        finally:
+            table.close()
+
+
+def wait_for_matters(table: Table, name: str) -> list[dict[str, str]]:
+    found: list[dict[str, str]] = []
+
+    def arrived() -> bool:
+        found[:] = json.loads(table.type(name, line("When you are asked", "davy keyholder pending") + " --json"))
+        return bool(found)
+
+    wait_until(arrived, table.serving[name])
+    return found
+
+
+@pytest.fixture(scope="module")
+def table() -> Iterator[Table]:
+    with made() as table:
+        yield table
+
+
+@pytest.fixture
+def all_serve(table: Table) -> Table:
+    table.serve(*(name for name in NAMES[1:] if name not in table.serving))
+    return table
+
+
+def halting(**more: str) -> str:
+    return line("Halt", "davy halt model", MODEL=more.get("model", MODEL))
+
+
+def say_yes(table: Table, names: Sequence[str]) -> None:
+    for name in names:
+        (asked,) = wait_for_matters(table, name)
+        table.type(name, line("When you are asked", "davy keyholder sign", ID=asked["id"][:16]) + " --yes")
+
+
+def test_two_of_five_cannot_halt(all_serve: Table) -> None:
+    for name in ("carol", "dave", "erin"):
+        all_serve.stop(name)
+    trying = all_serve.coordinate("alice", f"{halting()} --yes --json {QUICKLY} --out two || echo '{{}}'")
+    say_yes(all_serve, ["bob"])
+    assert trying.result() == {}
+    assert trying.says("2 of the 3 keyholders needed said yes; no answer from")
+    assert not (all_serve.folder / "two").exists()
+
+
+def test_three_of_five_halt_three_cannot_lift_four_can(all_serve: Table) -> None:
+    table = all_serve
+    for name in ("dave", "erin"):
+        table.stop(name)
+    acting = table.coordinate("alice", f"{halting()} --yes --json --out halt")
+    say_yes(table, ["bob", "carol"])
+    halted = acting.result()
+    assert sorted(halted["signers"]) == ["alice", "bob", "carol"]  # pyright: ignore[reportArgumentType]
+    check_with_davy(table, "halt")
+    assert f"halt {halted['order']}" in stranger(table, "verify_order.py", "halt")
+    order = json.loads(table.type("alice", line("Let it run again", "davy keyholder status") + " --json"))["orders"][0]
+    assert order["order"] == halted["order"]
+    lift = line("Let it run again", "davy lift", ORDER=order["order"][:12])
+    trying = table.coordinate("alice", f"{lift} --yes --json {QUICKLY} --out three || echo '{{}}'")
+    say_yes(table, ["bob", "carol"])
+    assert trying.result() == {}
+    assert trying.says("3 of the 4 keyholders needed")
+    table.serve("dave")
+    acting = table.coordinate("alice", f"{lift} --yes --json --out lift")
+    say_yes(table, ["bob", "carol", "dave"])
+    assert len(acting.result()["signers"]) == 4  # pyright: ignore[reportArgumentType]
+    check_with_davy(table, "lift")
+    assert ": lift " in stranger(table, "verify_order.py", "lift")
+
+
+def test_one_killed_in_mid_session_and_another_coordinator(all_serve: Table) -> None:
+    """Carol says yes and is killed; the coordinator goes on with dave. Erin coordinates another at the same time."""
+    table = all_serve
+    table.stop("erin")
+    first = table.coordinate("alice", f"{halting(model='11' * 32)} --yes --json --out first")
+    say_yes(table, ["carol"])
+    wait_until(lambda: first.says("carol: says yes"))
+    table.kill("carol")
+    second = table.coordinate("erin", f"{halting(model='22' * 32)} --yes --json --out second")
+    for name in ("bob", "dave"):
+        wait_until(lambda name=name: len(wait_for_matters(table, name)) == 2, table.serving[name])
+        for asked in wait_for_matters(table, name):
+            table.type(name, f"davy keyholder sign {asked['id'][:16]} --yes")
+    assert sorted(first.result()["signers"]) == ["alice", "bob", "dave"]  # pyright: ignore[reportArgumentType]
+    assert sorted(second.result()["signers"])[:2] != []  # pyright: ignore[reportArgumentType]
+    for name in ("first", "second"):
+        check_with_davy(table, name)
+
+
+def test_a_no_is_told_and_a_coordinator_that_dies_leaves_nothing(all_serve: Table) -> None:
+    table = all_serve
+    dying = table.coordinate("alice", f"{halting(model='33' * 32)} --yes --json --out never")
+    for name in NAMES[1:]:
+        wait_for_matters(table, name)
+    dying.kill()
+    for name in NAMES[1:]:
+        (asked,) = wait_for_matters(table, name)
+        table.type(name, f"davy keyholder refuse {asked['id'][:16]}")
+    acting = table.coordinate("bob", f"{halting(model='44' * 32)} --yes --json --out no || echo '{{}}'")
+    for name in NAMES[2:]:
+        (asked,) = wait_for_matters(table, name)
+        table.type(name, f"davy keyholder refuse {asked['id'][:16]}")
+    assert acting.result() == {}
+    assert acting.says("its keyholder said no")
+    assert not (table.folder / "no").exists()
+    assert not (table.folder / "never").exists()
+
+
+def test_a_drill_is_rehearsed_unseen_only_where_that_was_said(all_serve: Table) -> None:
+    table = all_serve
+    for name in ("carol", "dave"):
+        table.stop(name)
+        table.serve(name, options="--yes-to drill")
+        assert "DANGEROUS" in table.serving[name].printed
+    drill = line("Rehearse", "davy keyholder drill", MODEL=MODEL)
+    done = table.coordinate("alice", f"{drill} --yes --json --out drill").result()
+    assert sorted(done["signers"]) == ["alice", "carol", "dave"]  # pyright: ignore[reportArgumentType]
+    assert ": drill " in stranger(table, "verify_order.py", "drill")
+    (asked,) = wait_for_matters(table, "bob")
+    assert "DRILL: a rehearsal; nothing stops" in asked["screen"]
+    table.type("bob", f"davy keyholder refuse {asked['id']}")
+
+
+def test_a_stranger_refuses_what_was_changed(all_serve: Table) -> None:
+    table = all_serve
+    if not (table.folder / "halt").exists():
+        pytest.fail("runs after the halt")
+    signed = decode((table.folder / "halt").read_bytes(), SignedOrder, limit=65_536)
+    order, (signature,) = signed.order, signed.signatures
+    for n, wrong in enumerate((order[:-1] + b"\0", order + b"\0")):
+        (table.folder / f"wrong{n}").write_bytes(encode(SignedOrder(1, wrong, (signature,))))
+        assert stranger(table, "verify_order.py", f"wrong{n}", fails=True)
+    assert stranger(table, "verify_order.py", "halt", genesis="halt", fails=True)
+
+
+def test_a_stranger_verifies_a_receipt(all_serve: Table) -> None:
+    table = all_serve
+    genesis = decode((table.folder / "chain" / "genesis").read_bytes(), Genesis, limit=2**20)
+    miner, secret = pair("a miner")
+    z = bytes(32)
+    receipt = Receipt(
+        1, chain_id(genesis), miner, z, z, z, z, b"\7" * 32, Identity.FILES, Anchor(1, z), z, 1, 1, Outcome.DONE, 1
+    )
+    body = encode(receipt)
+    for name, signed in (("receipt", body), ("forged", body[:-1] + b"\2")):
+        signature = sign(secret, Domain.RECEIPT, body)
+        (table.folder / name).write_bytes(encode(SignedReceipt(1, signed, signature)))
+    assert f"miner {miner.hex()}" in stranger(table, "verify_receipt.py", "receipt")
+    assert stranger(table, "verify_receipt.py", "forged", fails=True)
+
+
+@pytest.mark.parametrize("script", ["verify_order.py", "verify_receipt.py"])
+def test_a_stranger_needs_twenty_lines_and_none_of_davy(script: str) -> None:
+    text = (ROOT / "examples" / "verify" / script).read_text()
+    assert len(text.splitlines()) <= 20
+    assert not re.search(r"^\s*(from|import) davy", text, re.MULTILINE)
+
+
+MISTAKES: dict[str, tuple[str, ...]] = {
+    "davy keyholder init --name alice --address 127.0.0.1:1": ("never overwritten", "--home"),
+    "davy keyholder init --home new --name Alice --address 127.0.0.1:1": ("no name", "small letters"),
+    "davy keyholder init --home new --name a --address here": ("no address", "HOST:PORT"),
+    "davy keyholder circle roster": ("no circle", "roster"),
+    "davy keyholder circle nothing": ("no file", "create it"),
+    "davy keyholder dkg --halt 2 --lift 3 --yes --out r2": ("2 to halt and 3 to lift", "choose"),
+    "davy keyholder dkg --halt 3 --lift 4 --yes --out roster": ("exists already", "--out"),
+    "davy keyholder dkg --halt 3 --lift 4 --out r2": ("nobody is there", "--yes"),
+    "davy keyholder genesis roster": ("no genesis", "copy"),
+    "davy keyholder pending --home chain": ("keyholder serve", "start it"),
+    "davy keyholder serve --yes-to everything": ("no proposals of the kind", "choose from"),
+    "davy keyholder serve --book roster": ("no address book",),
+    "davy halt model --reason x --yes": ("no model is named", "--file"),
+    "davy halt model 07 --reason x --yes": ("not a model id", "64 hex"),
+    "davy halt model MODEL --reason x": ("nobody is there", "--yes"),
+    "davy halt model MODEL --yes": ("Missing option '--reason'", "--help"),
+    "davy halt model MODEL --reason 'a\x07b' --yes": ("all print",),
+    "davy halt model MODEL --reason x --yes --for 8d": ("ms after it was issued",),
+    "davy halt model MODEL --reason x --yes --for long": ("no time", "30m"),
+    "davy halt model MODEL --reason x --yes --out roster": ("exists already", "--out"),
+    "davy halt model MODEL --reason x --yes --book lines": ("no address book",),
+    "davy halt miner cold_x --reason x --yes": ("begins with 'hot_'",),
+    "davy lift 12345678 --reason x --yes": ("HALTs known here", "davy keyholder status"),
+    "davy keyholder sign 12345678 --yes": ("serve", "start it"),
+    "DAVY_PASSWORD=no davy halt model MODEL --reason x --yes": ("password", "try again"),
+    "davy halt global --reason x --yes --home chain": ("no key", "keyholder"),
+    "davy up --home new --keyholders lines": ("no roster", "davy keyholder dkg"),
+}
+
+
+@pytest.mark.parametrize("command", MISTAKES)
+def test_a_mistake_is_one_sentence(all_serve: Table, command: str) -> None:
+    before = sorted(p.name for p in all_serve.folder.iterdir())
+    told = all_serve.refused("alice", command.replace("MODEL", MODEL))
+    for words in MISTAKES[command]:
+        assert words in told, told
+    after = sorted(p.name for p in all_serve.folder.iterdir())
+    assert after == before
+
+
+def check_with_davy(table: Table, name: str) -> None:
+    genesis = decode((table.folder / "chain" / "genesis").read_bytes(), Genesis, limit=2**20)
+    verify_order((table.folder / name).read_bytes(), genesis.keyholders[0], chain_id(genesis))
+
+
+def stranger(table: Table, script: str, signed: str, genesis: str = "chain/genesis", *, fails: bool = False) -> str:
+    """Run a script of examples/verify in a Python that does not see davy's source tree."""
+    command = [sys.executable, "-I", str(ROOT / "examples" / "verify" / script), genesis, signed]
+    done = subprocess.run(command, cwd=table.folder, capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode != 0) == fails, done
+    return done.stderr if fails else done.stdout
