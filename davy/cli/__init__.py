@@ -34,6 +34,7 @@ COMMANDS: Final = {
     "keyholder": "Hold a share of the keys that can halt the network.",
     "halt": "Stop a model, a miner, a subnet or everything, with the other keyholders.",
     "lift": "Let run again what was halted.",
+    "brake": "Show what is halted, who knows it, and when the brake was last drilled.",
     "why": "Show each challenge's score and reason for one UID.",
     "demo": "Run a whole market for a minute and check its claims.",
 }

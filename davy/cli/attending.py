@@ -28,7 +28,13 @@ from davy.protocol.transaction import Endpoint
 
 
 async def attend(
-    keyholder: Keyholder, yes_to: tuple[str, ...], nodes: tuple[Endpoint, ...], host: str, port: int, as_json: bool
+    keyholder: Keyholder,
+    yes_to: tuple[str, ...],
+    nodes: tuple[Endpoint, ...],
+    network: Path,
+    host: str,
+    port: int,
+    as_json: bool,
 ) -> None:
     desk, arriving = asked_desk(keyholder, yes_to)
     # Only a quorum can fill it, and an order that is signed is never dropped.
@@ -44,7 +50,7 @@ async def attend(
             control.controlled(keyholder.home.control, desk, keyholder.circle),
             anyio.create_task_group() as tasks,
         ):
-            tasks.start_soon(_release_again, keyholder, nodes, finished)
+            tasks.start_soon(_release_again, keyholder, nodes, network, finished)
             said = {"name": keyholder.own.name, "listens": f"{host}:{listens}"}
             show(said, as_json=True) if as_json else click.echo(f"{said['name']} listens at {said['listens']}")
             await ask_person(arriving, desk, at_terminal())
@@ -53,12 +59,22 @@ async def attend(
 
 
 async def _release_again(
-    keyholder: Keyholder, nodes: tuple[Endpoint, ...], finished: MemoryObjectReceiveStream[VerifiedOrder]
+    keyholder: Keyholder,
+    nodes: tuple[Endpoint, ...],
+    network: Path,
+    finished: MemoryObjectReceiveStream[VerifiedOrder],
 ) -> None:
     """Release what another keyholder coordinated, once more from here: its routes may be cut."""
-    async for order in finished:
-        for d in await release_by_all(routes(keyholder, nodes, None), order):
+
+    async def one(order: VerifiedOrder) -> None:
+        async with routes(keyholder, nodes, network) as every:
+            deliveries = await release_by_all(every, order)
+        for d in deliveries:
             click.echo(f"order {order.id.hex()[:16]} {d.route} {d.to}: {d.told}", err=True)
+
+    async with anyio.create_task_group() as tasks:
+        async for order in finished:
+            tasks.start_soon(one, order)
 
 
 async def assemble(

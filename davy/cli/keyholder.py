@@ -119,8 +119,9 @@ def circle(home: Path, as_json: bool, file: Path | None) -> None:
 @click.option("--host", default="", help="To listen on; that of your own line if not given.")
 @click.option("--port", type=click.IntRange(0, 65_535), default=0, help="That of your own line if not given.")
 @click.option("--book", type=click.Path(path_type=Path), envvar="DAVY_BOOK", help="File of nodes ($DAVY_BOOK).")
+@network_option
 @click.option("--yes-to", default="", metavar="KIND,…", help="DANGEROUS: sign these unseen, for rehearsals only.")
-def serve(home: Path, as_json: bool, host: str, port: int, book: Path | None, yes_to: str) -> None:
+def serve(home: Path, as_json: bool, host: str, port: int, book: Path | None, network: Path, yes_to: str) -> None:
     """Wait for the other keyholders, until Ctrl-C; ask you about what they propose.
 
     In a terminal it asks there. Elsewhere `davy keyholder pending`, `sign` and `refuse` answer.
@@ -133,7 +134,7 @@ def serve(home: Path, as_json: bool, host: str, port: int, book: Path | None, ye
     if kinds:
         click.echo(f"DANGEROUS: whatever is proposed as {', '.join(kinds)} is signed here unseen.", err=True)
     with keyholder.home.running():
-        run(attend, keyholder, kinds, nodes, host or keyholder.own.endpoint.host, port, as_json)
+        run(attend, keyholder, kinds, nodes, network, host or keyholder.own.endpoint.host, port, as_json)
 
 
 @keyholder_command.command()
@@ -302,7 +303,7 @@ def extend(asked: Asked, halt: str, term: int) -> None:
 
 async def _extend(asked: Asked, prefix: str, term: int) -> None:
     keyholder = Keyholder.open(asked.home)
-    (body,) = await find_halts(keyholder, [prefix])
+    (body,) = await find_halts(keyholder, asked, [prefix])
     k = await known(keyholder.journal)
     i = order_id(body)
     ends = [o.end for _, o in k.orders.values() if isinstance(o.action, Extend) and o.action.halt == i]

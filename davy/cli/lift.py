@@ -20,5 +20,5 @@ def lift_command(asked: Asked, halts: tuple[str, ...]) -> None:
 
 async def _lift(asked: Asked, prefixes: tuple[str, ...]) -> None:
     keyholder = Keyholder.open(asked.home)
-    named = await find_halts(keyholder, prefixes)
+    named = await find_halts(keyholder, asked, prefixes)
     await give_order(keyholder, Lift(tuple(sorted(set(map(order_id, named))))), asked, named=named)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from functools import wraps
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -12,6 +13,7 @@ import anyio
 import click
 
 from davy.cli.keyholding import Keyholder, at_terminal
+from davy.cli.network import Network, ledger_of, network_option, read_network
 from davy.cli.options import home_option, json_option
 from davy.cli.output import show
 from davy.host.files import read_bounded, write_new
@@ -19,11 +21,21 @@ from davy.keyholders.coordinator import Completed, LeavesStanding, complete, tel
 from davy.keyholders.desk import Desk, Matter
 from davy.keyholders.keys import Office
 from davy.keyholders.messages import Consider
-from davy.keyholders.release import MAX_BOOK_BYTES, Delivery, Release, read_book, release_by_all
+from davy.keyholders.release import (
+    MAX_BOOK_BYTES,
+    Delivery,
+    Release,
+    ToLedger,
+    ToNodes,
+    read_book,
+    release_by_all,
+)
 from davy.keyholders.screen import View, screen
 from davy.keyholders.standing import keeps_stopped, known, left_standing, named_orders, opened
+from davy.keyholders.watch import Seen, ask_node, ledger_seen, together
+from davy.network.http_client import HttpTransport
 from davy.protocol.encoding import encode
-from davy.protocol.errors import Malformed, Misconfigured, Refused
+from davy.protocol.errors import DavyError, Malformed, Misconfigured, Refused
 from davy.protocol.limits import DAY_MS, NONCE_BYTES
 from davy.protocol.order import Halt, Lift, Order, OrderAction, OrderId, VerifiedOrder, order_id, reason_digest
 from davy.protocol.roster import roster_digest
@@ -57,6 +69,7 @@ class Asked(NamedTuple):
     home: Path
     reason: str
     book: Path | None
+    network: Path
     out: Path | None
     patience: int
     yes: bool
@@ -76,6 +89,7 @@ def order_options(function: F) -> F:
         home_option,
         click.option("--reason", required=True, help="One line, for everybody to read; it is signed too."),
         click.option("--book", type=path, envvar="DAVY_BOOK", help="File of nodes, HOST:PORT each ($DAVY_BOOK)."),
+        network_option,
         click.option("--out", type=path, help="Write the signed order to a new file, too."),
         click.option("--patience", type=Term(), default="5m", show_default=True, help="How long the others are asked."),
         click.option("--yes", is_flag=True, help="Do not ask; you have read what you typed."),
@@ -212,7 +226,8 @@ async def _sign_and_release(
         )
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(tell, voices, done.order.raw)
-            deliveries = await release_by_all(routes(keyholder, book, asked.out), done.order)
+            async with routes(keyholder, book, asked.network, asked.out) as every:
+                deliveries = await release_by_all(every, done.order)
             _show(done, deliveries, as_json=asked.as_json)
 
 
@@ -253,19 +268,57 @@ class ToFile:
         return [Delivery(self.name, str(self._path), True, "written; anybody can bring it to a node")]
 
 
-def routes(keyholder: Keyholder, book: Sequence[Endpoint], out: Path | None) -> list[Release]:
-    """Return every route that there is."""
-    return [] if out is None else [ToFile(out)]
+def _network_there(path: Path) -> Network | None:
+    """What a network file says, if there is one: a keyholder needs no ledger."""
+    return read_network(path) if path.expanduser().exists() else None
 
 
-async def find_halts(keyholder: Keyholder, prefixes: Sequence[str]) -> list[bytes]:
-    """Look HALTs up by the first digits of their ids, among the orders that this keyholder knows.
+@asynccontextmanager
+async def routes(
+    keyholder: Keyholder, book: Sequence[Endpoint], network: Path, out: Path | None = None
+) -> AsyncGenerator[list[Release]]:
+    """Yield every route that there is: the ledger's only where there is a network file."""
+    found: list[Release] = [] if out is None else [ToFile(out)]
+    if (there := _network_there(network)) is not None:
+        found.append(ToLedger(partial(ledger_of, there)))
+    async with HttpTransport(keyholder.clock, pinned=False) as transport:
+        yield [*found, ToNodes(book, transport, keyholder.clock)] if book else found
+
+
+async def learn(keyholder: Keyholder, book: Sequence[Endpoint], network: Path) -> None:
+    """Read what orders nodes and the ledger know into this keyholder's journal, verified; who is away is left out."""
+    genesis = keyholder.home.genesis()
+    told: list[Seen] = []
+
+    async def from_ledger(there: Network) -> None:
+        try:
+            async with ledger_of(there) as ledger:
+                told.append(ledger_seen(genesis, "ledger", await ledger.told_brake()))
+        except DavyError as e:
+            click.echo(f"  ledger: {e}", err=True)
+
+    async with HttpTransport(keyholder.clock, pinned=False) as transport, anyio.create_task_group() as tasks:
+
+        async def from_node(to: Endpoint) -> None:
+            told.append(await ask_node(genesis, to, transport, keyholder.clock))
+
+        if (there := _network_there(network)) is not None:
+            tasks.start_soon(from_ledger, there)
+        for to in book:
+            tasks.start_soon(from_node, to)
+    for v in together(genesis, told).orders.values():
+        await keyholder.journal.keep_signed(v.id, v.raw)
+
+
+async def find_halts(keyholder: Keyholder, asked: Asked, prefixes: Sequence[str]) -> list[bytes]:
+    """Look HALTs up by the first digits of their ids, among the orders that this keyholder, nodes or the ledger know.
 
     Raises
     ------
     Misconfigured
         None, or more than one, begins so.
     """
+    await learn(keyholder, () if asked.book is None else read_book_file(asked.book), asked.network)
     k = await known(keyholder.journal)
     halts: dict[OrderId, bytes] = {i: body for i, (body, o) in k.orders.items() if isinstance(o.action, Halt)}
     found: list[bytes] = []

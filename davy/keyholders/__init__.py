@@ -16,8 +16,11 @@ the signature.
 `signer`                one keyholder's part in a signature
 `founding`              one keyholder's part in the making of a roster
 `voice`                 how another keyholder is asked: over the network, or in this process
-`coordinator`           brings t of them together for a signature, and all of them for a roster
+`coordinator`           brings t of them together for a signature
+`assembly`              brings all of them together for a roster
+`control`               the desk, as its owner reaches it
 `server`                answers the others
 `release`               an order that is signed leaves by every route there is
+`watch`                 how the brake stands on every node and on the ledger
 ======================  ==============================================================================
 """

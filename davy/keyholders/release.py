@@ -6,17 +6,22 @@ can be carried by hand. Every keyholder that hears of the whole order releases i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Final, NamedTuple, Protocol
 
 import anyio
 
 from davy.keyholders.circle import parse_address
+from davy.ledger.submit import hand_in
+from davy.network.fan_out import Addressee, spread
 from davy.protocol.errors import DavyError, Malformed
 from davy.protocol.order import VerifiedOrder
+from davy.protocol.ports import Clock, LedgerClient, Transport
 from davy.protocol.transaction import Endpoint
 
-MAX_BOOK_BYTES = 1024 * 1024
+MAX_BOOK_BYTES: Final = 1024 * 1024
+_LEDGER_PATIENCE_S: Final = 30.0
 
 
 class Delivery(NamedTuple):
@@ -44,6 +49,60 @@ class Release(Protocol):
             Nobody was reached, and why.
         """
         ...
+
+
+class ToNodes:
+    """Straight to the nodes of an address book, whatever certificates they have.
+
+    Parameters
+    ----------
+    transport
+        One that takes any certificate (``pinned=False``).
+    """
+
+    name = "node"
+
+    def __init__(self, book: Sequence[Endpoint], transport: Transport, clock: Clock) -> None:
+        self._book, self._transport, self._clock = book, transport, clock
+
+    async def release(self, order: VerifiedOrder) -> Sequence[Delivery]:
+        """Deliver an order to each node until it attests it; see `davy.network.fan_out.spread`."""
+        told = await spread([order.raw], [Addressee(to) for to in self._book], self._transport, self._clock)
+        return [
+            Delivery(
+                self.name,
+                f"{t.to.endpoint.host}:{t.to.endpoint.port}",
+                t.is_reached,
+                f"attested; {t.attested[0].attestation.streams} answers broken off" if t.is_reached else t.fault,
+            )
+            for t in told
+        ]
+
+
+class ToLedger:
+    """Onto the ledger, whose blocks bring it to every node.
+
+    Parameters
+    ----------
+    ledger
+        Opens a client.
+    """
+
+    name = "ledger"
+
+    def __init__(self, ledger: Callable[[], AbstractAsyncContextManager[LedgerClient]]) -> None:
+        self._ledger = ledger
+
+    async def release(self, order: VerifiedOrder) -> Sequence[Delivery]:
+        """Hand an order in until it stands on the ledger.
+
+        Raises
+        ------
+        TxFailed, Unreachable, Misdirected
+        """
+        async with self._ledger() as ledger:
+            await hand_in(ledger, order.raw, patience=_LEDGER_PATIENCE_S)
+        return [Delivery(self.name, "", True, "recorded in a block")]
 
 
 async def release_by_all(routes: Sequence[Release], order: VerifiedOrder) -> list[Delivery]:

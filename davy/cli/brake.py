@@ -1,0 +1,158 @@
+"""`davy brake`: how the brake stands, on every node and on the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import anyio
+import click
+
+from davy.cli.network import Network, ledger_of, network_option, read_network
+from davy.cli.options import json_option, run
+from davy.cli.ordering import read_book_file
+from davy.cli.output import show, show_table
+from davy.host.clock import SystemClock
+from davy.keyholders.screen import moment, target_lines
+from davy.keyholders.watch import (
+    DrillSeen,
+    Seen,
+    age,
+    ask_node,
+    drill_seen,
+    drills_of,
+    in_force,
+    ledger_seen,
+    together,
+)
+from davy.killswitch.book import HaltEntry
+from davy.killswitch.brake import head
+from davy.ledger.client import RpcLedger
+from davy.network.http_client import HttpTransport
+from davy.protocol.chain import Head
+from davy.protocol.errors import Misconfigured
+from davy.protocol.genesis import Genesis
+from davy.protocol.limits import FRESH_MS
+from davy.protocol.transaction import Endpoint
+
+
+@click.group("brake")
+def brake_command() -> None:
+    """Look at the brake."""
+
+
+@brake_command.command()
+@network_option
+@click.option("--book", type=click.Path(path_type=Path), envvar="DAVY_BOOK", help="File of nodes ($DAVY_BOOK).")
+@json_option
+def status(network: Path, book: Path | None, as_json: bool) -> int:
+    """Show what is halted, who knows it, and when the brake was last drilled.
+
+    Nodes are those of --book, and those that serve on the ledger. Exit code 1 where one does not answer, or lacks an
+    order that others have.
+    """
+    nodes = () if book is None else read_book_file(book)
+    told = run(_look, read_network(network), nodes)
+    if as_json:
+        show(told, as_json=True)
+    else:
+        _show(told)
+    return 0 if all(p["knows"] == "all" for p in told["places"]) else 1
+
+
+async def _look(network: Network, book: Sequence[Endpoint]) -> dict[str, Any]:
+    clock = SystemClock()
+    places: list[Seen] = []
+    async with ledger_of(network) as ledger, HttpTransport(clock, pinned=False) as transport:
+        genesis = await ledger.genesis()
+        if not genesis.keyholders:
+            raise Misconfigured("this chain has no keyholders: nobody can halt it, and there is no brake to look at")
+        recorded = await ledger.brake()
+        newest = await ledger.head()
+        listening = await _serving(ledger)
+
+        async def one(to: Endpoint) -> None:
+            places.append(await ask_node(genesis, to, transport, clock))
+
+        async with anyio.create_task_group() as tasks:
+            for to in dict.fromkeys([*book, *listening]):
+                tasks.start_soon(one, to)
+        drills = drills_of(genesis, recorded)
+        last = drill_seen(drills[-1], await ledger.attestations(drills[-1].id)) if drills else None
+    places = [ledger_seen(genesis, "ledger", recorded), *sorted(places)]
+    return _told(genesis, places, newest, last, clock.now())
+
+
+async def _serving(ledger: RpcLedger) -> list[Endpoint]:
+    found: list[Endpoint] = []
+    for s in await ledger.subnets():
+        m = await ledger.metagraph(s.netuid)
+        found += [Endpoint(n.endpoint[0].host, n.endpoint[0].port, bytes(32), b"") for n in m.neurons if n.endpoint]
+    return found
+
+
+def _told(g: Genesis, places: Sequence[Seen], newest: Head, drill: DrillSeen | None, now: int) -> dict[str, Any]:
+    state = together(g, places)
+    all_of_it = head(state)
+    return {
+        "head": all_of_it.hex(),
+        "height": newest.height,
+        "block_age_s": round(age(newest, now) / 1000, 1),
+        "fresh": age(newest, now) <= FRESH_MS,
+        "halts": [_halt(h) for h in in_force(state, now)],
+        "disputed": bool(state.succession.rivals),
+        "full": bool(state.overflows),
+        "places": [
+            {
+                "where": p.where,
+                "knows": "all" if not p.fault and p.head == all_of_it else "less" if not p.fault else "unknown",
+                "orders": len(p.orders),
+                "head": "" if p.head is None else p.head.hex(),
+                "fault": p.fault,
+            }
+            for p in places
+        ],
+        "last_drill": None if drill is None else _drill(drill),
+    }
+
+
+def _halt(h: HaltEntry) -> dict[str, Any]:
+    return {
+        "order": h.order.id.hex(),
+        "what": target_lines(h.target),
+        "issued": moment(h.order.order.issued),
+        "until": moment(max(span.end for span in (*h.free, *h.counted))),
+    }
+
+
+def _drill(d: DrillSeen) -> dict[str, Any]:
+    return {
+        "order": d.order.id.hex(),
+        "issued": moment(d.order.order.issued),
+        "answered": d.answered,
+        "median_ms": d.median,
+        "longest_ms": d.longest,
+    }
+
+
+def _show(told: dict[str, Any]) -> None:
+    stale = "" if told["fresh"] else ": NOT FRESH, look whether the ledger still makes blocks"
+    click.echo(f"height {told['height']}, newest block {told['block_age_s']} s old{stale}")
+    if told["disputed"]:
+        click.echo("TWO ROSTERS claim to be the next: everything is stopped until one stands on the ledger")
+    if told["full"]:
+        click.echo("A roster signed more orders than are kept: everything is stopped until the next INSTALL")
+    for h in told["halts"]:
+        click.echo(f"HALTED until {h['until']} by order {h['order'][:16]}:")
+        for what in h["what"]:
+            click.echo(f"  {what}")
+    if not told["halts"]:
+        click.echo("nothing is halted")
+    show_table(("where", "knows", "orders", "fault"), told["places"], as_json=False)
+    drill = told["last_drill"]
+    if drill is None:
+        click.echo("the brake was never drilled: `davy keyholder drill`")
+    else:
+        took = f", after {drill['median_ms']} ms (median) to {drill['longest_ms']} ms" if drill["answered"] else ""
+        click.echo(f"last drill {drill['issued']}: {drill['answered']} nodes answered on the ledger{took}")

@@ -1,0 +1,120 @@
+"""How the brake stands: what each node and the ledger know of the orders, verified here, and what is in force.
+
+What a node says of its orders is checked order by order, from the genesis alone; that it says all of them shows in its
+head. Who lacks what others have is behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from davy.killswitch.book import HaltEntry
+from davy.killswitch.brake import BrakeState, first_state, head, take
+from davy.network.error_responses import response_error
+from davy.protocol.brake_messages import OrderPage
+from davy.protocol.chain import Head
+from davy.protocol.encoding import decode
+from davy.protocol.errors import DavyError, Refused
+from davy.protocol.genesis import Genesis
+from davy.protocol.limits import MAX_BRAKE_ORDERS, MAX_RESPONSE_BYTES
+from davy.protocol.order import VerifiedOrder
+from davy.protocol.ports import Clock, SignedRequest, Transport
+from davy.protocol.recorded import Attested, RecordedBrake
+from davy.protocol.transaction import Endpoint
+from davy.protocol.words import Digest, UnixMillis
+
+_PATIENCE_MS: Final = 5_000
+_MAX_PAGES: Final = 2 + 2 * MAX_BRAKE_ORDERS
+"""A node that shows more has more than a brake keeps."""
+
+
+class Seen(NamedTuple):
+    """What one place says. A node that does not answer, or whose orders do not give its head, has a `fault`."""
+
+    where: str
+    head: Digest | None
+    orders: tuple[VerifiedOrder, ...]
+    fault: str
+
+
+class DrillSeen(NamedTuple):
+    """A drill as the ledger recorded it. `answered` are nodes; times are from the order's issue, in milliseconds."""
+
+    order: VerifiedOrder
+    answered: int
+    median: int | None
+    longest: int | None
+
+
+async def ask_node(g: Genesis, to: Endpoint, transport: Transport, clock: Clock) -> Seen:
+    """Read a node's orders; nothing that it says raises."""
+    where = f"{to.host}:{to.port}"
+    raws: list[bytes] = []
+    after = ""
+    try:
+        for _ in range(_MAX_PAGES):
+            page = await _page(to, transport, clock, after)
+            raws += page.orders
+            if not page.after:
+                return seen(g, where, page.head, raws)
+            after = f"?after={page.after[0].hex()}"
+    except DavyError as e:
+        return Seen(where, None, (), str(e))
+    return Seen(where, None, (), "it shows more orders than a brake keeps")
+
+
+def seen(g: Genesis, where: str, told: Digest, raws: Iterable[bytes]) -> Seen:
+    """Verify what a place says."""
+    taken = take(first_state(g), raws)
+    fault = ""
+    if taken.refused:
+        fault = f"{len(taken.refused)} of its orders are none: {taken.refused[0][1]}"
+    elif head(taken.state) != told:
+        fault = "it does not show all its orders, or is changing; ask again"
+    return Seen(where, told, taken.orders, fault)
+
+
+def together(g: Genesis, places: Iterable[Seen]) -> BrakeState:
+    """The state of who knows what all of these know."""
+    return take(first_state(g), [v.raw for p in places for v in p.orders]).state
+
+
+def in_force(s: BrakeState, now: UnixMillis) -> list[HaltEntry]:
+    """HALTs that were not lifted and have not ended; one of a systemic model goes on after its end."""
+    return [h for h in s.book.halts if h.lifted is None and now < max(span.end for span in (*h.free, *h.counted))]
+
+
+def drill_seen(v: VerifiedOrder, answers: Iterable[Attested]) -> DrillSeen:
+    """Sum up who answered a drill."""
+    took = sorted(a.attestation.stopped - v.order.issued for a in answers)
+    return DrillSeen(v, len(took), took[len(took) // 2] if took else None, took[-1] if took else None)
+
+
+def ledger_seen(g: Genesis, where: str, told: RecordedBrake) -> Seen:
+    """Verify what the ledger says."""
+    return seen(g, where, told.brake.head, [o.order for o in told.orders])
+
+
+def drills_of(g: Genesis, told: RecordedBrake) -> list[VerifiedOrder]:
+    """The drills that stand on the ledger, oldest first."""
+    taken = take(first_state(g), [o.order for o in (*told.orders, *told.drills)])
+    numbers = {o.order: o.number for o in told.drills}
+    return sorted((v for v in taken.orders if v.raw in numbers), key=lambda v: numbers[v.raw])
+
+
+def age(h: Head, now: UnixMillis) -> UnixMillis:
+    """How old the newest block is."""
+    return now - h.time
+
+
+async def _page(to: Endpoint, transport: Transport, clock: Clock, query: str) -> OrderPage:
+    answer = await transport.call(
+        to, SignedRequest("GET", f"/brake{query}", (), b""), deadline=clock.now() + _PATIENCE_MS
+    )
+    if answer.status != 200:
+        raise response_error(answer)
+    try:
+        return decode(answer.body, OrderPage, limit=MAX_RESPONSE_BYTES)
+    except Refused as e:
+        raise Refused(f"its answer cannot be read ({e}); it is no node, or of another version") from None

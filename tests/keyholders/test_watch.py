@@ -1,0 +1,144 @@
+"""An order reaches the nodes of an address book; what nodes and the ledger say of the brake is verified here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+
+import pytest
+
+from davy.keyholders.release import Delivery, ToNodes
+from davy.keyholders.watch import Seen, ask_node, drill_seen, drills_of, in_force, ledger_seen, together
+from davy.killswitch.brake import first_state, head
+from davy.killswitch.guard import Guard
+from davy.network.brake_routes import BrakeRoutes
+from davy.network.memory import MemoryNetwork, no_delay
+from davy.protocol.brake_messages import OrderPage
+from davy.protocol.encoding import encode
+from davy.protocol.ports import Response, SignedRequest
+from davy.protocol.recorded import AttestationRecord, Attested, BrakeRecord, OrderRecord, RecordedBrake
+from davy.protocol.transaction import Endpoint
+from tests.killswitch.story import START, Story, ms, order_of
+from tests.twins import LoopClock, MemoryStore, SeededKeys
+
+pytestmark = pytest.mark.anyio
+
+
+class Answering:
+    """A handler that answers always the same."""
+
+    def __init__(self, reply: Response) -> None:
+        self._reply = reply
+
+    async def handle(self, request: SignedRequest) -> Response:
+        return self._reply
+
+
+class Hall:
+    """Nodes with guards, and an address book of them; certificates are nobody's."""
+
+    def __init__(self, count: int = 3) -> None:
+        self.story, self.clock = Story(), LoopClock(START)
+        self.net = MemoryNetwork(self.clock, 0.0, no_delay, Random(0))
+        self.guards: list[Guard] = []
+        self.book = tuple(Endpoint(f"node{n}", 1, bytes(32), b"") for n in range(count))
+        for n, to in enumerate(self.book):
+            guard = Guard(first_state(self.story.genesis), keys=SeededKeys(n), clock=self.clock, store=MemoryStore())
+            self.guards.append(guard)
+            self.net.serve(to, BrakeRoutes(guard, Answering(Response(404, (), b"")), self.clock))
+
+    async def release(self, raw: bytes) -> Sequence[Delivery]:
+        return await ToNodes(self.book, self.net.transport("keyholder"), self.clock).release(order_of(raw))
+
+    async def ask(self, n: int = 0) -> Seen:
+        return await ask_node(self.story.genesis, self.book[n], self.net.transport("keyholder"), self.clock)
+
+    def answers(self, n: int, reply: Response) -> None:
+        self.net.serve(self.book[n], Answering(reply))
+
+
+async def test_an_order_reaches_every_node_of_the_book_and_the_rest_is_said() -> None:
+    hall = Hall()
+    hall.net.stop(hall.book[1])
+    halt = hall.story.halt(0, 1)
+    delivered = await hall.release(hall.story.given[halt])
+    assert [(d.to, d.reached) for d in delivered] == [("node0:1", True), ("node1:1", False), ("node2:1", True)]
+    assert "nobody answers" in delivered[1].told
+    assert [halt in g.state.orders for g in hall.guards] == [True, False, True]
+
+
+async def test_who_lacks_an_order_is_behind() -> None:
+    hall = Hall()
+    first, second = hall.story.halt(0, 1), hall.story.halt(0, 2)
+    await hall.release(hall.story.given[first])
+    await hall.guards[0].receive_all([hall.story.given[second]], go_on=lambda: True)
+    told = [await hall.ask(n) for n in range(3)]
+    assert not any(t.fault for t in told)
+    state = together(hall.story.genesis, told)
+    assert set(state.orders) == {first, second}
+    assert [t.head == head(state) for t in told] == [True, False, False]
+
+
+async def test_pages_are_read_to_the_end() -> None:
+    hall = Hall(1)
+    given = [hall.story.given[hall.story.halt(n / 1000, 1)] for n in range(150)]
+    await hall.guards[0].receive_all(given, go_on=lambda: True)
+    told = await hall.ask()
+    assert (len(told.orders), told.fault) == (150, "")
+
+
+async def test_a_node_that_lies_of_its_orders_is_told_apart() -> None:
+    hall = Hall(1)
+    raw = hall.story.given[hall.story.halt(0, 1)]
+    true_head = head(hall.story.state)
+    forged = raw[:-1] + bytes([raw[-1] ^ 1])
+    lies = {
+        OrderPage(1, true_head, (), ()): "does not show all",
+        OrderPage(1, bytes(32), (raw,), ()): "does not show all",
+        OrderPage(1, true_head, (forged,), ()): "are none",
+        OrderPage(1, true_head, (b"junk",), ()): "are none",
+        OrderPage(1, true_head, (raw,), (b"\1" * 32,)): "more orders than a brake keeps",
+    }
+    for page, words in lies.items():
+        hall.answers(0, Response(200, (), encode(page)))
+        told = await hall.ask()
+        assert words in told.fault
+        assert not [v for v in told.orders if v.raw == forged]
+    for reply in (Response(200, (), b"\xc1"), Response(404, (), b"no"), Response(500, (), b"")):
+        hall.answers(0, reply)
+        assert (await hall.ask()).fault
+    hall.answers(0, Response(200, (), encode(OrderPage(1, true_head, (raw,), ()))))
+    assert (await hall.ask()).fault == ""
+
+
+def recorded(story: Story, orders: Sequence[bytes], drills: Sequence[bytes] = ()) -> RecordedBrake:
+    rows = [OrderRecord(raw, 5, START, n) for n, raw in enumerate([*orders, *drills])]
+    brake = BrakeRecord(head(story.state), bytes(32), len(orders), len(rows))
+    return RecordedBrake(5, brake, tuple(rows[: len(orders)]), tuple(rows[len(orders) :]))
+
+
+def test_the_ledgers_orders_and_drills() -> None:
+    story = Story()
+    orders = [story.given[story.halt(0, 1)]]
+    drills = [story.given[story.drill(n, n + 1, recorded=False)] for n in range(3)]
+    told = recorded(story, orders, drills)
+    assert ledger_seen(story.genesis, "ledger", told).fault == ""
+    assert [v.raw for v in drills_of(story.genesis, told)] == drills
+    answers = [
+        Attested(bytes([n]) * 32, AttestationRecord(6, ms(2), ms(2) + 10 * n, bytes(32), 0, 0)) for n in (3, 1, 2)
+    ]
+    summed = drill_seen(drills_of(story.genesis, told)[-1], answers)
+    assert (summed.answered, summed.median, summed.longest) == (3, 20, 30)
+    assert drill_seen(summed.order, [])[1:] == (0, None, None)
+
+
+def test_what_is_in_force() -> None:
+    story = Story()
+    halt = story.halt(0, 2)
+    other = story.halt(0, 5)
+    assert [h.order.id for h in in_force(story.state, ms(1))] == sorted([halt, other])
+    assert [h.order.id for h in in_force(story.state, ms(3))] == [other]
+    story.extend(1, halt, 2, 6)
+    assert len(in_force(story.state, ms(3))) == 2
+    story.lift(3, halt, other)
+    assert in_force(story.state, ms(3)) == []
