@@ -70,7 +70,7 @@ async def _release_again(
         async with routes(keyholder, nodes, network) as every:
             deliveries = await release_by_all(every, order)
         for d in deliveries:
-            click.echo(f"order {order.id.hex()[:16]} {d.route} {d.to}: {d.told}", err=True)
+            click.echo(f"order {order.id.hex()[:16]}, {' '.join(filter(None, (d.route, d.to)))}: {d.told}", err=True)
 
     async with anyio.create_task_group() as tasks:
         async for order in finished:

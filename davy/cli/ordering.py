@@ -244,7 +244,7 @@ def _show(done: Completed, deliveries: Sequence[Delivery], *, as_json: bool) -> 
         return
     click.echo(f"signed by {', '.join(done.signers)}: order {done.order.id.hex()}")
     for d in deliveries:
-        click.echo(f"  {d.route} {d.to}: {d.told}")
+        click.echo(f"  {' '.join(filter(None, (d.route, d.to)))}: {d.told}")
     if not any(d.reached for d in deliveries):
         click.echo("It was released nowhere from here: name nodes with --book, or a file with --out.", err=True)
 

@@ -98,6 +98,10 @@ class Desk:
             raise Expired("this proposal is not known here, or its time is over; propose it anew")
         return self._matters[id]
 
+    def withdraw(self, id: bytes) -> None:
+        """Take a matter from the desk that needs no answer any more."""
+        self._matters.pop(id, None)
+
     async def settled(self, matter: Matter) -> bool | None:
         """Wait for the decision, for a while; None when there is none yet."""
         with anyio.move_on_after(self._hold_ms / 1000):

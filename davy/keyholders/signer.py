@@ -209,6 +209,7 @@ class Signer:
         whole = verify_order(ask.signed, office.roster, office.chain)
         if not isinstance(whole.order.action, _FLEETING):
             await self._journal.keep_signed(whole.id, whole.raw)
+        self._desk.withdraw(whole.id)
         if self._finished is not None and whole.id not in self._told:
             self._told.append(whole.id)
             self._finished(whole)

@@ -246,8 +246,14 @@ async def test_a_whole_order_is_checked_before_it_is_believed(rig: Rig) -> None:
     with pytest.raises(Refused):
         await rig.ask(Finished(forged))
     assert not rig.bob.journal.whole
+    rig.bob.yes_to = ()
+    await rig.bob.start()
+    order = done.order.order
+    rig.bob.hold_ms = 0
+    assert await rig.ask(propose(order)) == Waiting()
     for _ in range(2):
         assert await rig.ask(Finished(done.order.raw)) == Noted()
+    assert rig.bob.desk.undecided() == [], "what is signed needs no answer any more"
     assert [o.id for o in rig.bob.finished] == [done.order.id]
 
 
