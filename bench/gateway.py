@@ -190,7 +190,7 @@ def run_gateway(pipe: Any, hotkey: bytes, endpoint: tuple[Any, ...], model: byte
             await directory.update([_graph(hotkey, Endpoint(*endpoint), model)])
             means = Means(client, clock, directory, NoBrake(), rng, Shapes(), Sample(rng))
             gateway = Gateway(means, limits=Limits(rate=1e6, burst=10**6))
-            async with gateway.opened(), serve(gateway, HOST, 0, None, tell_address=True) as port:
+            async with gateway.opened(), serve(gateway, HOST, 0, None) as port:
                 pipe.send(port)
                 while await anyio.to_thread.run_sync(pipe.recv) != "end":
                     pipe.send(time.process_time())

@@ -20,7 +20,7 @@ from davy.cli.options import home_option, json_option, run, unlocked
 from davy.cli.output import show
 from davy.gateway.directory import Directory
 from davy.gateway.gateway import Gateway, Limits
-from davy.gateway.guarding import NoBrake
+from davy.gateway.guarding import Brake
 from davy.gateway.node import GatewayNode
 from davy.gateway.relay import Means
 from davy.gateway.sampling import Sample
@@ -30,6 +30,7 @@ from davy.host.home import Home
 from davy.host.keys import FileKeyStore
 from davy.host.store import SqliteStore
 from davy.ledger.client import RpcLedger
+from davy.network.brake_routes import BrakeRoutes
 from davy.network.exchange import Exchanges
 from davy.network.http_client import HttpTransport
 from davy.network.http_server import serve
@@ -134,20 +135,31 @@ async def _gateway(
         for netuid in netuids:
             neuron_of(await metagraph_of(ledger, netuid), keys.public(KeyRole.HOTKEY))
         with SqliteStore(home.store) as store:
-            node = Node(keys, ledger, transport, store, netuids, Shapes())
+            brake = await open_brake(
+                await ledger.genesis(),
+                ledger,
+                keys=keys,
+                clock=clock,
+                entropy=OsEntropy(),
+                store=store,
+                transport=transport,
+            )
+            node = Node(keys, ledger, transport, store, netuids, Shapes(), brake)
             with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-                async with gateway(node, to) as port:
+                async with anyio.create_task_group() as tasks, gateway(node, to) as port:
+                    tasks.start_soon(brake.run)
                     if as_json:
                         show({"url": url_of(to, port), "key": bool(to.key)}, as_json=True)
                     else:
                         click.echo(f"answering users at {url_of(to, port)}")
                     async for _ in signals:
                         break
+                    tasks.cancel_scope.cancel()
 
 
 @asynccontextmanager
 async def gateway(node: Node, to: Door) -> AsyncGenerator[int]:
-    """Serve users while the context is open; yields the port.
+    """Serve users while the context is open; yields the port. The node's brake must be running beside it.
 
     Raises
     ------
@@ -166,19 +178,18 @@ async def gateway(node: Node, to: Door) -> AsyncGenerator[int]:
 
     directory = Directory(node.keys.public(KeyRole.HOTKEY), registered)
     sample = Sample(random.Random(entropy.bytes(16)))
+    guard = Brake(node.brake)
     follower = GatewayNode(
-        node.netuids, ledger=node.ledger, clock=clock, directory=directory, sample=sample,
-        exchanges=Exchanges(node.store),
+        node.netuids, ledger=node.ledger, clock=clock, directory=directory, brake=node.brake, guard=guard,
+        sample=sample, exchanges=Exchanges(node.store),
     )  # fmt: skip
     client = SignedClient(node.keys, node.ledger.chain, node.transport, clock, entropy)
     rng = random.Random(entropy.bytes(16))
-    handler = Gateway(
-        Means(client, clock, directory, NoBrake(), rng, node.shapes, sample), key=to.key, limits=to.limits
-    )
+    handler = Gateway(Means(client, clock, directory, guard, rng, node.shapes, sample), key=to.key, limits=to.limits)
     await follower.look()
     async with (
         handler.opened(),
-        serve(handler, to.host, to.port, None, tell_address=True) as port,
+        serve(BrakeRoutes(node.brake.guard, handler, clock), to.host, to.port, None) as port,
         anyio.create_task_group() as tasks,
     ):
         tasks.start_soon(follower.run)

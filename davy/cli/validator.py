@@ -25,11 +25,10 @@ from davy.host.home import Home
 from davy.host.keys import FileKeyStore
 from davy.host.store import SqliteStore
 from davy.killswitch.scope import Subject
-from davy.ledger.client import RpcLedger
 from davy.ledger.rules.halts import model_facts
 from davy.network.exchange import Exchanges
 from davy.network.http_client import HttpTransport
-from davy.network.node_brake import NodeBrake, open_brake
+from davy.network.node_brake import open_brake
 from davy.protocol.chain import Metagraph, ModelRecord
 from davy.protocol.encoding import decode
 from davy.protocol.errors import Busy, Misconfigured, ModelHalted, TxFailed
@@ -197,7 +196,7 @@ async def _examiner(node: Node, graphs: list[Metagraph], work: Work, others: Seq
         try:
             record = decode(await ledger.query("/model", model_id), ModelRecord, limit=MAX_RESULT_BYTES)
             # What is halted is not loaded to be run again either.
-            brake.guard.permit(Subject(model=model_facts(model_id, record)))
+            node.brake.guard.permit(Subject(model=model_facts(model_id, record)))
         except (TxFailed, ModelHalted, Busy):
             return None
         return record

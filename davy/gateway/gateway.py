@@ -22,9 +22,8 @@ from davy.gateway.directory import NoSuchModel, NotReady, Place
 from davy.gateway.relay import JSON, Means, Patience, Relay
 from davy.gateway.wish import read_wish
 from davy.network.error_responses import error_response
-from davy.network.http_server import ADDRESS_HEADER
+from davy.network.meter import Meter, Rate, neighbourhood
 from davy.network.openai import ModelList, error_body, to_json
-from davy.network.rates import Rates
 from davy.protocol.errors import Busy, DavyError, ModelHalted
 from davy.protocol.ports import Response, SignedRequest, StreamReply
 
@@ -66,7 +65,7 @@ class Gateway:
         self._relay = Relay(means, patience or Patience())
         self._key = key
         self._limits = limits or Limits()
-        self._rates = Rates(self._limits.rate, self._limits.burst)
+        self._rates: Meter[str] = Meter(Rate(self._limits.rate, self._limits.burst), means.clock)
         self._inside = 0
         self._tasks: TaskGroup | None = None
         self._started = means.clock.now() // 1000
@@ -133,8 +132,8 @@ class Gateway:
 
     def _is_free(self, place: Place) -> bool:
         try:
-            self._guard.permit(place, self._directory.record(place.model_id))
-        except ModelHalted:
+            self._guard.permit(place)
+        except (ModelHalted, Busy):
             return False
         return True
 
@@ -156,8 +155,7 @@ class Gateway:
         self._inside -= 1
 
     def _admit(self, request: SignedRequest) -> None:
-        address = next((value for name, value in request.headers[:1] if name == ADDRESS_HEADER), "")
-        wait = self._rates.spend(address, self._clock.now())
+        wait = self._rates.spend(neighbourhood(request.address))
         if wait:
             raise Crowded(f"more than {self._limits.rate:g} requests a second from one address; slow down", wait)
         if self._inside >= self._limits.places:

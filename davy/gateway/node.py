@@ -9,8 +9,11 @@ from typing import Final
 import anyio
 
 from davy.gateway.directory import Directory
+from davy.gateway.guarding import Permission
 from davy.gateway.sampling import Sample
 from davy.network.exchange import BATCH, Exchanges
+from davy.network.node_brake import NodeBrake
+from davy.protocol.chain import Head
 from davy.protocol.errors import DavyError, StoreFailed
 from davy.protocol.ports import Clock, LedgerClient
 from davy.protocol.words import Netuid
@@ -28,6 +31,8 @@ class GatewayNode:
     ----------
     netuids
         Whose miners are asked.
+    brake
+        Looks at each block before the directory does. Whoever owns it runs it.
     exchanges
         Where sampled exchanges are put.
     """
@@ -39,11 +44,14 @@ class GatewayNode:
         ledger: LedgerClient,
         clock: Clock,
         directory: Directory,
+        brake: NodeBrake,
+        guard: Permission,
         sample: Sample,
         exchanges: Exchanges,
     ) -> None:
         self._netuids, self._ledger, self._clock = tuple(netuids), ledger, clock
-        self._directory, self._sample, self._exchanges = directory, sample, exchanges
+        self._directory, self._brake, self._guard = directory, brake, guard
+        self._sample, self._exchanges = sample, exchanges
 
     async def run(self) -> None:
         """Follow and collect until cancelled; nothing the ledger or the disk does ends it."""
@@ -58,8 +66,16 @@ class GatewayNode:
         ------
         Unreachable, TxFailed
         """
-        self._directory.see(await self._ledger.head(), self._clock.now())
+        await self._at_block(await self._ledger.head())
+
+    async def _at_block(self, head: Head) -> None:
+        await self._brake.look(head)
+        self._directory.see(head, self._clock.now())
         await self._directory.update([await self._ledger.metagraph(n) for n in self._netuids])
+        places = self._directory.places
+        await self._guard.learn(places)
+        listening = {p.neuron.hotkey: p.neuron.endpoint[0] for p in places}
+        await self._brake.peers.know([(endpoint, hotkey) for hotkey, endpoint in listening.items()])
 
     async def _follow(self) -> None:
         told = False
@@ -70,8 +86,7 @@ class GatewayNode:
                 head = self._directory.head
                 async with self._ledger.blocks(head.height if head else 0) as heads:
                     async for h in heads:
-                        self._directory.see(h, self._clock.now())
-                        await self._directory.update([await self._ledger.metagraph(n) for n in self._netuids])
+                        await self._at_block(h)
             except DavyError as e:
                 if not told:
                     _log.warning("the ledger cannot be followed: %s; still answering, and trying again", e)

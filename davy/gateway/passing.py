@@ -9,7 +9,7 @@ import msgspec
 from anyio.streams.memory import MemoryObjectSendStream
 
 from davy.gateway.wish import Wish, shown
-from davy.network.error_responses import error_response
+from davy.network.error_responses import error_response, order_of
 from davy.network.events import DONE, data_frame, data_payloads
 from davy.network.exchange import MAX_ANSWER_BYTES, MAX_PIECES
 from davy.network.openai import ErrorBody, parse_response, to_json
@@ -39,7 +39,7 @@ class Passing:
         self._said = StreamDigest()
         self._size = 0
         self.error: DavyError | None = None
-        """The miner's own word that it broke off; a receipt for that may follow."""
+        """The miner's own word that it gives no (more) answer; a receipt for that may follow."""
         self.payloads: list[bytes] = []
         """Kept for a later score, as far as `MAX_ANSWER_BYTES` reach."""
         self.receipt: bytes | None = None
@@ -51,7 +51,7 @@ class Passing:
         Raises
         ------
         DavyError
-            It is no stream of completions, or an error before anything else.
+            It is no stream of completions.
         """
         found = receipt_in(frame)
         if found is not None:
@@ -70,8 +70,6 @@ class Passing:
             chunk = parse_response(payload)
         except Malformed:
             self.error = _told(payload)
-            if not self.begun:
-                raise self.error from None
             return
         self._size += len(payload)
         if self._size <= MAX_ANSWER_BYTES and len(self.payloads) < MAX_PIECES:
@@ -111,5 +109,5 @@ def _told(payload: bytes) -> DavyError:
     except (msgspec.DecodeError, msgspec.ValidationError, RecursionError, UnicodeDecodeError):
         return BadAnswer("the miner's stream holds something that is no completion")
     if detail.code == "model_halted":
-        return ModelHalted(f"the miner says: {detail.message[:300]}")
+        return ModelHalted(f"the miner says: {detail.message[:300]}", order_of(detail.order or ""))
     return BadAnswer(f"the miner broke off: {detail.message[:300]}")

@@ -105,21 +105,21 @@ class Relay:
 
         Raises
         ------
-        ModelHalted
-            All of them are.
+        ModelHalted, Busy
+            None of them is permitted.
         """
         free: dict[Hotkey, Place] = {}
-        halted: ModelHalted | None = None
+        refused: ModelHalted | Busy | None = None
         for p in places:
             try:
-                self._guard.permit(p, self._directory.record(p.model_id))
+                self._guard.permit(p)
                 known = free.get(p.neuron.hotkey)
                 if known is None or p.neuron.incentive > known.neuron.incentive:
                     free[p.neuron.hotkey] = p
-            except ModelHalted as e:
-                halted = e
-        if not free and halted is not None:
-            raise halted
+            except (ModelHalted, Busy) as e:
+                refused = e
+        if not free and refused is not None:
+            raise refused
         candidates = [Candidate(h, p.neuron.incentive, self._health.get(h, NEW)) for h, p in free.items()]
         drawn = order(candidates, self._clock.now(), self._rng)
         return [free[c.hotkey] for c in drawn[: self._patience.attempts]]
@@ -140,11 +140,10 @@ class Relay:
             a = self._asked(place, wish)
             with self._at_work(place.neuron.hotkey) as work:
                 try:
-                    record = self._directory.record(place.model_id)
-                    async with self._guard.running(place, record):
+                    async with self._guard.running(place):
                         return await self._whole_of(a)
                 except (Declined, DavyError) as e:
-                    refusals.append(work.note(e))
+                    refusals.append(work.note(await self._heard(place, e)))
         raise why_nobody(refusals)
 
     async def stream(
@@ -194,7 +193,7 @@ class Relay:
         if answer.status != 200:
             raise Declined(response_error(answer))
         response = parse_response(answer.body)
-        receipt, outcome = _signed(a.place, sent, receipt_of(answer), response_digest(answer.body))
+        receipt, outcome = self._signed(a.place, sent, receipt_of(answer), response_digest(answer.body))
         _check_done(outcome)
         self._answered(a.place.neuron.hotkey, began)
         if can_be_scored(a.request):
@@ -214,7 +213,7 @@ class Relay:
                         await self._stream_of(a, passing)
                         return
                     except (Declined, DavyError) as e:
-                        told = work.note(e)
+                        told = work.note(await self._heard(place, e))
                         if passing.begun:
                             await passing.break_off(told, e.receipt if isinstance(e, BrokenOff) else None)
                             return
@@ -232,7 +231,7 @@ class Relay:
         signed: bytes | None = None
         with anyio.move_on_after(self._patience.first_byte_s) as waiting:
             async with (
-                self._guard.running(a.place, self._directory.record(a.place.model_id)),
+                self._guard.running(a.place),
                 self._client.stream(a.question, deadline=deadline) as (sent, incoming),
             ):
                 if incoming.status != 200:
@@ -240,6 +239,8 @@ class Relay:
                     raise Declined(response_error(Response(incoming.status, incoming.headers, body)))
                 async for frame in incoming.frames:
                     await passing.take(frame)
+                    if passing.error is not None and not passing.begun:
+                        raise Declined(passing.error)
                     if passing.begun and waiting.deadline != float("inf"):
                         waiting.deadline = float("inf")
                         self._answered(a.place.neuron.hotkey, began)
@@ -247,7 +248,7 @@ class Relay:
                         break
                 if not passing.ended:
                     raise BadAnswer("the miner's stream broke off")
-                signed, outcome = _signed(a.place, sent, passing.receipt, passing.digest)
+                signed, outcome = self._signed(a.place, sent, passing.receipt, passing.digest)
                 if passing.error is not None:
                     raise BrokenOff(passing.error, signed)
                 _check_done(outcome)
@@ -273,6 +274,28 @@ class Relay:
         n = place.neuron
         q = Question(n.endpoint[0], n.hotkey, "/v1/completions", body, anchor, self._guard.head)
         return Asked(place, wish, request, q)
+
+    def _signed(self, place: Place, sent: SignedRequest, receipt: bytes | None, body: Digest) -> tuple[bytes, Outcome]:
+        """Return an answer's receipt if its miner signed for this request, this answer and the model asked for.
+
+        Raises
+        ------
+        Refused
+            It did not.
+        """
+        if receipt is None:
+            raise BadAnswer("the miner gave no receipt")
+        said = check_receipt(receipt, sent=sent, miner=place.neuron.hotkey, response_body=body)
+        if said.model_id != place.model_id:
+            raise BadAnswer("the miner's receipt is for another model")
+        self._guard.noted(place, said.brake_head)
+        return receipt, said.outcome
+
+    async def _heard(self, place: Place, e: Declined | DavyError) -> Declined | DavyError:
+        """What a miner says of a halt counts by what the guard makes of it."""
+        if isinstance(e, Declined) and isinstance(e.error, ModelHalted):
+            e.error = await self._guard.told(place, e.error)
+        return e
 
     def _headers(self, a: Asked) -> tuple[tuple[str, str], ...]:
         return (MINER_HEADER, a.place.neuron.hotkey.hex()), sent_header(a.request)
@@ -308,22 +331,6 @@ class _Work:
         self._health[self._miner] = failed(h, now)
         _log.info("miner %s: %s", self._miner.hex()[:16], error)
         return error if isinstance(error, (Unreachable, Unauthorised)) else BadAnswer(str(error)[:200])
-
-
-def _signed(place: Place, sent: SignedRequest, receipt: bytes | None, body: Digest) -> tuple[bytes, Outcome]:
-    """Return an answer's receipt if its miner signed for this request, this answer and the model asked for.
-
-    Raises
-    ------
-    Refused
-        It did not.
-    """
-    if receipt is None:
-        raise BadAnswer("the miner gave no receipt")
-    said = check_receipt(receipt, sent=sent, miner=place.neuron.hotkey, response_body=body)
-    if said.model_id != place.model_id:
-        raise BadAnswer("the miner's receipt is for another model")
-    return receipt, said.outcome
 
 
 def _check_done(outcome: Outcome) -> None:

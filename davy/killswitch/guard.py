@@ -171,7 +171,7 @@ class Guard:
     ) -> None:
         self._keys, self._clock, self._store, self._sources = keys, clock, store, sources
         self._view = _View((first,), first, None, None, {})
-        self._seen = first
+        self._seen: BrakeState = first
         self._head = head(first)
         self._own: UnixMillis = 0
         self._height: Height = 0

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 import anyio
 
-from davy.network.rates import Rates
+from davy.network.meter import Meter, Rate
 from davy.protocol.chain import Metagraph
 from davy.protocol.errors import Busy, Unauthorised
 from davy.protocol.ports import Clock
@@ -53,10 +53,9 @@ class Admission:
 
     def __init__(self, rules: Rules, clock: Clock) -> None:
         self._rules = rules
-        self._clock = clock
         self._stakes: dict[Hotkey, Amount] = {}
         self._staked: frozenset[Hotkey] = frozenset()
-        self._rates = Rates(rules.rate, rules.burst)
+        self._rates: Meter[Hotkey] = Meter(Rate(rules.rate, rules.burst), clock)
         self._limiter = anyio.Semaphore(rules.places, fast_acquire=True)
         self._inside = 0
 
@@ -93,7 +92,7 @@ class Admission:
             Over the caller's rate, or no room is left in the queue.
         """
         self._room()
-        wait = self._rates.spend(caller, self._clock.now())
+        wait = self._rates.spend(caller)
         if wait:
             raise Crowded(f"more than {self._rules.rate:g} requests a second from one caller; slow down", wait)
 

@@ -47,14 +47,8 @@ class SimpleBackend(ABC):
         Probabilities must be positive and must not sum to more than 1; what is missing from 1 belongs to the unlisted.
         """
 
-    @functools.cache  # noqa: B019 - a backend lives as long as its process
     def manifest(self) -> Manifest:
-        source = inspect.getsourcefile(type(self))
-        if source is None:
-            return Manifest(1, self.name, (), "opaque", b"", self.licence)
-        code = Path(source).read_bytes()
-        file = ModelFile("backend.py", len(code), hashlib.sha256(code).digest())
-        return Manifest(1, self.name, (file,), "opaque", b"", self.licence)
+        return _manifest(type(self), self.name, self.licence)
 
     def generate(
         self, request: CompletionRequest, stopped: Stopped
@@ -93,3 +87,13 @@ class SimpleBackend(ABC):
             if ended:
                 yield Tally(len(prompt), finish="stop")
                 return
+
+
+@functools.cache  # a backend lives as long as its process
+def _manifest(backend: type[SimpleBackend], name: str, licence: str) -> Manifest:
+    source = inspect.getsourcefile(backend)
+    if source is None:
+        return Manifest(1, name, (), "opaque", b"", licence)
+    code = Path(source).read_bytes()
+    file = ModelFile("backend.py", len(code), hashlib.sha256(code).digest())
+    return Manifest(1, name, (file,), "opaque", b"", licence)

@@ -70,7 +70,7 @@ class BrakeRoutes:
         raise Malformed("POST /brake takes orders, GET /brake?head=… tells them")
 
     def _pay(self, request: SignedRequest) -> bool:
-        return self._all.take(None) and self._addresses.take(neighbourhood(request.address))
+        return not self._all.spend(None) and not self._addresses.spend(neighbourhood(request.address))
 
     async def _take(self, request: SignedRequest) -> Response:
         orders = decode(request.body, OrderSet, limit=MAX_REQUEST_BYTES).orders

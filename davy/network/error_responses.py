@@ -147,14 +147,15 @@ def response_error(response: Response) -> DavyError:
     if row is None or row.error in (DavyError, Misconfigured, TxFailed):
         return BadAnswer(f"the node answered with status {response.status}: {message}")
     if row.error is ModelHalted:
-        return ModelHalted(message, _order(headers.get(ORDER_HEADER) or detail.order or ""))
+        return ModelHalted(message, order_of(headers.get(ORDER_HEADER) or detail.order or ""))
     if row.error is Replayed:
         wait = headers.get("retry-after-ms", "0")
         return RetryFresh(message, min(int(wait), _MAX_WAIT_MS) if wait.isdecimal() and len(wait) < 10 else 0)
     return row.error(message)
 
 
-def _order(text: str) -> bytes:
+def order_of(text: str) -> bytes:
+    """Read the order that a refusal shows in base64; empty where it cannot be read."""
     try:
         return base64.b64decode(text, validate=True)
     except binascii.Error:

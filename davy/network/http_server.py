@@ -38,8 +38,6 @@ _Send = Callable[[dict[str, Any]], Awaitable[None]]
 _MAX_MESSAGE_BYTES: Final = MAX_HEADER_BYTES + 8 * MAX_REQUEST_BYTES
 """Raw bytes of one request with its chunk marks and trailers: what is beyond all sense is cut off unread."""
 _CLOSE: Final = ("connection", "close")
-ADDRESS_HEADER: Final = "davy-address"
-"""Where a request came from, as its first header field, where `serve` is told to say so; a client cannot send it."""
 
 _log = logging.getLogger(__name__)
 
@@ -68,7 +66,6 @@ async def serve(
     certificate: CertificateFiles | None,
     *,
     limits: ServerLimits | None = None,
-    tell_address: bool = False,
 ) -> AsyncGenerator[int]:
     """Answer at an address while the context is open; yields the port.
 
@@ -78,8 +75,6 @@ async def serve(
         0 takes a free one.
     certificate
         None serves plain HTTP: for clients on this machine only.
-    tell_address
-        Hand the caller's address to the handler (`ADDRESS_HEADER`).
 
     Raises
     ------
@@ -89,7 +84,7 @@ async def serve(
     limits = limits or ServerLimits()
     context = server_context(certificate) if certificate else None
     config = Config(
-        _Application(handler, limits, tell_address=tell_address),
+        _Application(handler, limits),
         http=HttpToolsProtocol,
         ws="none",
         lifespan="off",
@@ -210,10 +205,9 @@ class _Connection(HttpToolsProtocol):
 class _Application:
     """The ASGI application: one call a request, in a task of its own."""
 
-    def __init__(self, handler: Handler, limits: ServerLimits, *, tell_address: bool) -> None:
+    def __init__(self, handler: Handler, limits: ServerLimits) -> None:
         self._handler = handler
         self._limits = limits
-        self._tell_address = tell_address
 
     async def __call__(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
         connection: _Connection = scope["state"]["connection"]
@@ -225,7 +219,7 @@ class _Application:
                 if isinstance(request, Response):
                     await out.whole(request)
                 elif request is not None:
-                    await self._exchange(_addressed(request, scope) if self._tell_address else request, out)
+                    await self._exchange(request, out)
             except Exception:
                 _log.exception("an answer could not be sent")
         connection.leave = None  # uvicorn closes a connection whose answer was left unfinished: the client sees a cut
@@ -303,12 +297,6 @@ async def _read(scope: _Scope, receive: _Receive) -> SignedRequest | Response | 
     headers = tuple((n.decode("latin-1"), v.decode("latin-1")) for n, v in fields)
     address = scope["client"][0] if scope["client"] else ""
     return SignedRequest(scope["method"], target.decode("latin-1"), headers, bytes(body), address)
-
-
-def _addressed(request: SignedRequest, scope: _Scope) -> SignedRequest:
-    client: tuple[str, int] | None = scope["client"]
-    own = (ADDRESS_HEADER, client[0] if client else "")
-    return request._replace(headers=(own, *(f for f in request.headers if f[0] != ADDRESS_HEADER)))
 
 
 def _refusal(message: str) -> Response:

@@ -17,16 +17,23 @@ K = TypeVar("K", bound=Hashable)
 
 
 class Rate(NamedTuple):
-    """`a_second` in the long run, `burst` at once."""
+    """`a_second` in the long run, `burst` at once after a pause."""
 
     a_second: float
     burst: int
 
 
 @dataclass
-class _Bucket:
+class Bucket:
+    """What is left of an allowance: `level` requests at time `at`."""
+
     level: float
     at: UnixMillis
+
+
+def refilled(bucket: Bucket, now: UnixMillis, rate: Rate) -> float:
+    """min(burst, level + a_second · seconds since); a clock that went back refills nothing."""
+    return min(float(rate.burst), bucket.level + rate.a_second * max(0, now - bucket.at) / 1000)
 
 
 class Meter(Generic[K]):
@@ -34,28 +41,23 @@ class Meter(Generic[K]):
 
     def __init__(self, rate: Rate, clock: Clock) -> None:
         self._rate, self._clock = rate, clock
-        self._buckets: OrderedDict[K, _Bucket] = OrderedDict()
+        self._buckets: OrderedDict[K, Bucket] = OrderedDict()
 
-    def wait_ms(self, key: K) -> int:
-        """0 while something is left for `key`; else in how many milliseconds there will be.
+    def __len__(self) -> int:
+        return len(self._buckets)
 
-        level = min(burst, level + a_second · seconds since); a clock that went back refills nothing.
-        """
+    def spend(self, key: K) -> int:
+        """Take one and return 0, or return the milliseconds after which one can be taken."""
         now = self._clock.now()
-        bucket = self._buckets.setdefault(key, _Bucket(float(self._rate.burst), now))
+        bucket = self._buckets.setdefault(key, Bucket(float(self._rate.burst), now))
         self._buckets.move_to_end(key)
         if len(self._buckets) > MAX_METERED:
             self._buckets.popitem(last=False)
-        since = max(0, now - bucket.at) / 1000
-        bucket.level, bucket.at = min(float(self._rate.burst), bucket.level + self._rate.a_second * since), now
-        return 0 if bucket.level >= 1 else int((1 - bucket.level) / self._rate.a_second * 1000) + 1
-
-    def take(self, key: K) -> bool:
-        """Take one from the bucket of `key`; False where nothing is left."""
-        if self.wait_ms(key):
-            return False
-        self._buckets[key].level -= 1
-        return True
+        bucket.level, bucket.at = refilled(bucket, now, self._rate), now
+        if bucket.level < 1:
+            return int((1 - bucket.level) / self._rate.a_second * 1000) + 1
+        bucket.level -= 1
+        return 0
 
 
 def neighbourhood(address: str) -> str:

@@ -32,6 +32,7 @@ class NodeBrake:
         self._route = LedgerRoute(guard, ledger)
         self._known: dict[tuple[Netuid, Hotkey, ModelId], Subject] = {}
         self._known_at: tuple[Digest, Height] = (b"", 0)
+        self._looking = anyio.Lock()
 
     async def run(self) -> None:
         """Keep the guard's time and the pull going, until cancelled."""
@@ -40,14 +41,15 @@ class NodeBrake:
             tasks.start_soon(self.peers.run)
 
     async def look(self, block: Head) -> None:
-        """Take in the orders up to a verified block, before anything else sees the block.
+        """Take in the orders up to a verified block, before anything else sees the block. Several may ask for the same.
 
         Raises
         ------
         Unreachable
             See `LedgerRoute.look`.
         """
-        await self._route.look(block)
+        async with self._looking:
+            await self._route.look(block)
         if self.guard.head != self._known_at[0] or block.height >= self._known_at[1] + _LOOK_AGAIN:
             self._known.clear()
             self._known_at = (self.guard.head, block.height)

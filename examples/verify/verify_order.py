@@ -12,7 +12,8 @@ chain = hashlib.sha256(b"davy/genesis\0" + genesis).digest()
 (roster,) = msgpack.decode(genesis)[-1]
 _, order, (signature,) = msgpack.decode(signed)
 _, of_chain, epoch, _, action, *_ = msgpack.decode(order)
-assert (of_chain, epoch) == (chain, roster[1]), "for another chain or roster"
+if (of_chain, epoch) != (chain, roster[1]):
+    sys.exit("this order is for another chain or roster")
 by_halt = action[0] in ("extend", "drill", "raise", "heartbeat") or (action[0], action[-1]) == ("halt", "halt")
 VerifyKey(roster[2] if by_halt else roster[3]).verify(b"davy/brake-order\0" + order, signature)
 print(f"chain {chain.hex()}: {action[0]} {hashlib.sha256(b'davy/brake-order' + bytes(1) + order).hexdigest()}")

@@ -86,7 +86,7 @@ MISTAKES = {
         "miner --home member --backend nothing.py:Nothing", ("no backend", "SimpleBackend")
     ),
     "an unknown option": Mistake(
-        "miner --home member -o order=3 -o folder=x", ("no option 'order'", "its options are")
+        "miner --home member -o order=3 -o folder=stdlib-a", ("no option 'order'", "its options are")
     ),
     "half an option": Mistake("miner --home member -o folder", ("no option of a backend", "key=value")),
     "an unregistered hotkey": Mistake("miner -o folder=stdlib-a", ("no UID on subnet 1", "davy register --netuid 1")),

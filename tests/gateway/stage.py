@@ -11,9 +11,9 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from davy.gateway.directory import Directory
+from davy.gateway.directory import Directory, Place
 from davy.gateway.gateway import Gateway, Limits
-from davy.gateway.guarding import NoBrake, Permission
+from davy.gateway.guarding import Permission
 from davy.gateway.relay import Means, Patience
 from davy.gateway.sampling import Sample
 from davy.miners.admission import Admission, Rules
@@ -24,13 +24,16 @@ from davy.network.memory import MemoryNetwork, no_delay
 from davy.network.signed import RequestVerifier
 from davy.network.signed_client import SignedClient
 from davy.protocol.chain import ModelRecord, Neuron, ServedModel
+from davy.protocol.errors import DavyError, ModelHalted
 from davy.protocol.manifest import Identity, Manifest, ModelClass, model_id
 from davy.protocol.ports import Handler, Response, SignedRequest, StreamReply
+from davy.protocol.receipt import EMPTY_BRAKE_HEAD
 from davy.protocol.transaction import Endpoint
 from davy.protocol.words import TOKEN, KeyRole, ModelId
 from davy.tasks.shape import Shapes
 from tests.miners.stage import CHAIN, Letters, head, metagraph, neuron
 from tests.twins import LoopClock, MemoryStore, SeededEntropy, SeededKeys
+from tests.twins.brake import guard_of, subject_of_manifest
 
 GATEWAY = SeededKeys(77)
 
@@ -76,10 +79,30 @@ class Miner:
         admission.update(metagraph(10, neuron(0, GATEWAY.public(KeyRole.HOTKEY), 5 * TOKEN)))
         handler = MinerHandler(
             keys=self.keys, chain=CHAIN, verifier=verifier, clock=clock, entropy=SeededEntropy(), view=view,
-            admission=admission, backend=self.backend,
+            admission=admission, guard=guard_of(self.keys, clock, CHAIN), backend=self.backend,
         )  # fmt: skip
+        handler.serving.subjects = (subject_of_manifest(self.backend.manifest(), self.hotkey),)
         self.handler = self.wrap(handler)
         network.serve(self.endpoint, self)
+
+
+class NoBrake:
+    """`Permission` of a network without keyholders: nothing is ever halted."""
+
+    head = EMPTY_BRAKE_HEAD
+
+    async def learn(self, places: Sequence[Place]) -> None: ...
+
+    def permit(self, place: Place) -> None: ...
+
+    @asynccontextmanager
+    async def running(self, place: Place) -> AsyncGenerator[None]:
+        yield
+
+    async def told(self, place: Place, e: ModelHalted) -> DavyError:
+        return e
+
+    def noted(self, place: Place, head: bytes) -> None: ...
 
 
 @dataclass
@@ -93,10 +116,12 @@ class Stage:
     directory: Directory
     means: Means
 
-    async def ask(self, body: dict[str, Any] | bytes, *headers: tuple[str, str]) -> Response | StreamReply:
+    async def ask(
+        self, body: dict[str, Any] | bytes, *headers: tuple[str, str], address: str = ""
+    ) -> Response | StreamReply:
         """Ask as a user does."""
         raw = body if isinstance(body, bytes) else json.dumps({"model": "any", "prompt": "abc", **body}).encode()
-        return await self.gateway.handle(SignedRequest("POST", "/v1/completions", headers, raw))
+        return await self.gateway.handle(SignedRequest("POST", "/v1/completions", headers, raw, address))
 
     async def get(self, path: str, *headers: tuple[str, str]) -> Any:
         answer = await self.gateway.handle(SignedRequest("GET", path, headers, b""))

@@ -14,7 +14,6 @@ from msgspec.structs import replace
 
 from davy.gateway.directory import Place
 from davy.gateway.gateway import Limits
-from davy.gateway.guarding import NoBrake
 from davy.gateway.relay import Patience
 from davy.gateway.wish import SENT_HEADER
 from davy.miners.admission import Rules
@@ -22,10 +21,8 @@ from davy.miners.backend import Piece, Stopped, Tally
 from davy.network.error_responses import ORDER_HEADER
 from davy.network.events import DONE, data_payloads
 from davy.network.exchange import open_exchange
-from davy.network.http_server import ADDRESS_HEADER
 from davy.network.openai import CompletionRequest, CompletionResponse, parse_request, parse_response
 from davy.network.receipts import RECEIPT_HEADER, StreamDigest, receipt_in, response_digest
-from davy.protocol.chain import ModelRecord
 from davy.protocol.errors import Malformed, ModelHalted
 from davy.protocol.limits import MAX_REQUEST_BYTES
 from davy.protocol.ports import Handler, Response, SendFrame, SignedRequest, StreamReply
@@ -33,7 +30,7 @@ from davy.protocol.receipt import Outcome, open_receipt
 from davy.protocol.signing import Domain, digest
 from davy.protocol.words import KeyRole
 from davy.tasks.shape import LISTED
-from tests.gateway.stage import GATEWAY, Miner, stage
+from tests.gateway.stage import GATEWAY, Miner, NoBrake, stage
 from tests.miners.stage import CHAIN, Letters
 
 pytestmark = pytest.mark.anyio
@@ -273,12 +270,12 @@ class Brake(NoBrake):
         self.halted = set(halted)
         self.scopes: list[anyio.CancelScope] = []
 
-    def permit(self, place: Place, record: ModelRecord | None) -> None:
+    def permit(self, place: Place) -> None:
         if place.neuron.hotkey in self.halted:
             raise ModelHalted("order 7 halts this model", ORDER)
 
     @asynccontextmanager
-    async def running(self, place: Place, record: ModelRecord | None) -> AsyncGenerator[None]:
+    async def running(self, place: Place) -> AsyncGenerator[None]:
         with anyio.CancelScope() as scope:
             self.scopes.append(scope)
             yield
@@ -412,8 +409,8 @@ async def test_an_address_has_a_rate_and_the_gateway_a_number_of_places() -> Non
     async with stage(Miner("a"), limits=Limits(rate=0.001, burst=2)) as s:
         for address in ("10.0.0.1", "10.0.0.2"):
             for _ in range(2):
-                whole(await s.ask(GREEDY, (ADDRESS_HEADER, address)))
-            status, told, headers = refused(await s.ask(GREEDY, (ADDRESS_HEADER, address)))
+                whole(await s.ask(GREEDY, address=address))
+            status, told, headers = refused(await s.ask(GREEDY, address=address))
             assert (status, told["code"]) == (429, "busy")
             assert int(headers["retry-after-ms"]) > 0
     async with stage(Miner("a"), limits=Limits(places=1)) as s:

@@ -32,7 +32,7 @@ def anyio_backend() -> tuple[str, dict[str, bool]]:
 @asynccontextmanager
 async def client_of(s: Stage, key: str = KEY) -> AsyncGenerator[openai.AsyncOpenAI]:
     async with (
-        serve(s.gateway, "127.0.0.1", 0, None, tell_address=True) as port,
+        serve(s.gateway, "127.0.0.1", 0, None) as port,
         openai.AsyncOpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key=key, max_retries=0) as client,
     ):
         yield client

@@ -4,7 +4,7 @@ import anyio
 import pytest
 
 from davy.miners.admission import NOBODY, Admission, Crowded, Rules
-from davy.network.rates import MAX_CALLERS, Bucket, refilled
+from davy.network.meter import MAX_METERED, Bucket, Rate, refilled
 from davy.protocol.errors import Unauthorised
 from davy.protocol.words import TOKEN
 from tests.miners.stage import metagraph, neuron
@@ -74,19 +74,19 @@ def test_a_burst_then_a_rate_for_each_caller_by_itself() -> None:
 
 
 def test_a_clock_that_goes_back_refills_nothing() -> None:
-    assert refilled(Bucket(1.0, 5_000), 1_000, 10, 5) == 1.0
-    assert refilled(Bucket(1.0, 5_000), 5_200, 10, 5) == 3.0
-    assert refilled(Bucket(1.0, 5_000), 9_000, 10, 5) == 5.0
+    assert refilled(Bucket(1.0, 5_000), 1_000, Rate(10, 5)) == 1.0
+    assert refilled(Bucket(1.0, 5_000), 5_200, Rate(10, 5)) == 3.0
+    assert refilled(Bucket(1.0, 5_000), 9_000, Rate(10, 5)) == 5.0
 
 
 def test_callers_are_remembered_within_a_bound() -> None:
     made, _ = admission(Rules(burst=1))
     made.spend(A)
-    for i in range(MAX_CALLERS - 1):
+    for i in range(MAX_METERED - 1):
         made.spend(i.to_bytes(32))
     with pytest.raises(Crowded):
         made.spend(A)
-    assert len(made._rates) == MAX_CALLERS
+    assert len(made._rates) == MAX_METERED
 
 
 @pytest.mark.anyio

@@ -239,12 +239,11 @@ def test_a_network_of_ipv6_is_one_sender() -> None:
 def test_a_meter_refills_and_never_beyond_its_burst() -> None:
     clock = SetClock()
     meter: Meter[str] = Meter(Rate(2.0, 3), clock)
-    assert [meter.take("a") for _ in range(4)] == [True, True, True, False]
-    assert meter.wait_ms("a") == 501
+    assert [meter.spend("a") for _ in range(4)] == [0, 0, 0, 501]
     clock.time += 501
-    assert (meter.take("a"), meter.take("a")) == (True, False)
+    assert (meter.spend("a"), meter.spend("a")) == (0, 500)
     clock.time -= 10_000  # a clock set back refills nothing
-    assert not meter.take("a")
+    assert meter.spend("a")
     clock.time += 1_000_000
-    assert [meter.take("a") for _ in range(4)] == [True, True, True, False]
-    assert meter.take("b")
+    assert [meter.spend("a") for _ in range(4)] == [0, 0, 0, 501]
+    assert not meter.spend("b")

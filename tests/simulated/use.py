@@ -12,7 +12,7 @@ import numpy as np
 
 from davy.gateway.directory import Directory
 from davy.gateway.gateway import Gateway, Limits
-from davy.gateway.guarding import NoBrake
+from davy.gateway.guarding import Brake
 from davy.gateway.node import GatewayNode
 from davy.gateway.relay import Means
 from davy.gateway.sampling import Sample
@@ -87,13 +87,16 @@ async def gateway(world: World, node: Node) -> AsyncGenerator[Gateway]:
     directory = Directory(node.hotkey, lambda m: registered(node.client, m))
     sample = Sample(random.Random(1))
     client = SignedClient(node.keys, world.ledger.chain, world.net.transport(node.name), world.clock, node.entropy)
-    means = Means(client, world.clock, directory, NoBrake(), random.Random(2), Shapes(), sample, frozenset({"guess"}))
+    brake = await world.brake(node)
+    guard = Brake(brake)
+    means = Means(client, world.clock, directory, guard, random.Random(2), Shapes(), sample, frozenset({"guess"}))
     opened = Gateway(means, limits=Limits(rate=1e6, burst=10**6))
     follower = GatewayNode(
-        [NETUID], ledger=node.client, clock=world.clock, directory=directory, sample=sample,
-        exchanges=Exchanges(node.store),
+        [NETUID], ledger=node.client, clock=world.clock, directory=directory, brake=brake, guard=guard,
+        sample=sample, exchanges=Exchanges(node.store),
     )  # fmt: skip
     async with opened.opened(), anyio.create_task_group() as tasks:
+        tasks.start_soon(brake.run)
         tasks.start_soon(follower.run)
         yield opened
         tasks.cancel_scope.cancel()

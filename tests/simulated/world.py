@@ -189,7 +189,7 @@ class World:
         endpoint = Endpoint(node.name, 1, hashlib.sha256(node.name.encode()).digest(), b"")
         self.endpoints[node.name] = endpoint
         view = ChainView(1, 60_000)
-        brake = await self._brake(node)
+        brake = await self.brake(node)
         admission = Admission(Rules(rate=1_000.0, burst=1_000), self.clock)
         verifier = RequestVerifier(node.hotkey, self.ledger.chain, self.clock, node.store)
         await verifier.open()
@@ -232,7 +232,7 @@ class World:
 
     async def start_validator(self, node: Node) -> None:
         """Start a validator on what its store holds, as after a crash."""
-        brake = await self._brake(node)
+        brake = await self.brake(node)
         source = self.sources[node.name](self, node) if node.name in self.sources else await self._examiner(node, brake)
         validator = ValidatorNode(
             [NETUID],
@@ -263,7 +263,8 @@ class World:
             self.net.stop(self.endpoints[node.name])
         node.store = node.store.copy()
 
-    async def _brake(self, node: Node) -> NodeBrake:
+    async def brake(self, node: Node) -> NodeBrake:
+        """Open a node's brake on what its store holds."""
         brake = await open_brake(
             self.genesis,
             node.client,

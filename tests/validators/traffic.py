@@ -22,7 +22,6 @@ from trio.testing import MockClock
 
 from davy.gateway.directory import Directory
 from davy.gateway.gateway import Gateway
-from davy.gateway.guarding import NoBrake
 from davy.gateway.relay import Means as GatewayMeans
 from davy.gateway.sampling import Sample
 from davy.network.events import DONE, data_frame
@@ -50,6 +49,7 @@ from davy.tasks.shape import Shapes
 from davy.tasks.task import Corpus, Generator, Task
 from davy.validators.challenger import Challenger
 from davy.validators.examiner import Examiner, Means, Pace
+from tests.gateway.stage import NoBrake
 from tests.twins import LoopClock, MemoryStore, SeededEntropy, SeededKeys
 from tests.twins.brake import brake_of
 

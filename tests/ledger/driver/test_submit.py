@@ -100,6 +100,12 @@ class LossyLedger:
     async def brake(self, known: Any = None) -> Any:
         raise NotImplementedError
 
+    async def told_brake(self, known: Any = None) -> Any:
+        raise NotImplementedError
+
+    async def subject(self, netuid: int, hotkey: bytes, model: bytes | None = None) -> Any:
+        raise NotImplementedError
+
     async def rows(self, netuid: int) -> Any:
         raise NotImplementedError
 
