@@ -34,7 +34,6 @@ import anyio
 from bench.network import AT_ONCE, CHAIN, HOST, Keys, Unsigned, cpu_ms
 from davy.gateway.directory import Directory
 from davy.gateway.gateway import Gateway, Limits
-from davy.gateway.guarding import NoBrake
 from davy.gateway.relay import Means
 from davy.gateway.sampling import Sample
 from davy.host.clock import SystemClock
@@ -58,6 +57,8 @@ from davy.protocol.receipt import EMPTY_BRAKE_HEAD, Anchor
 from davy.protocol.transaction import Endpoint
 from davy.protocol.words import KeyRole
 from davy.tasks.shape import Shapes, outgoing
+from tests.gateway.stage import NoBrake
+from tests.twins.brake import guard_of, subject_of_manifest
 
 GOAL_CPU_MS = 0.30
 GOAL_P50_MS, GOAL_P99_MS = 1.0, 3.0
@@ -155,8 +156,9 @@ async def scene(folder: Path) -> AsyncGenerator[Scene]:
         admission = Admission(Rules(open=True, places=AT_ONCE, queue=10**4, rate=1e6, burst=10**6), clock)
         handler = MinerHandler(
             keys=miner, chain=CHAIN, verifier=verifier, clock=clock, entropy=entropy, view=view, admission=admission,
-            backend=backend,
+            guard=guard_of(miner, clock, CHAIN), backend=backend,
         )  # fmt: skip
+        handler.serving.subjects = (subject_of_manifest(backend.manifest(), hotkey),)
         port = await opened.enter_async_context(serve(handler, HOST, 0, files))
         client = SignedClient(user, CHAIN, await opened.enter_async_context(HttpTransport(clock)), clock, entropy)
         endpoint, model = Endpoint(HOST, port, made.fingerprint, b""), model_id(backend.manifest())

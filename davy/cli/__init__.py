@@ -30,11 +30,12 @@ COMMANDS: Final = {
     "miner": "Serve a model, or check that it would be served well.",
     "validator": "Challenge, score, commit and reveal.",
     "gateway": "Answer users at one OpenAI-compatible URL.",
+    "ask": "Ask one miner, and keep what it signs for.",
     "status": "Show a subnet's metagraph.",
     "keyholder": "Hold a share of the keys that can halt the network.",
     "halt": "Stop a model, a miner, a subnet or everything, with the other keyholders.",
     "lift": "Let run again what was halted.",
-    "brake": "Show what is halted, who knows it, and when the brake was last drilled.",
+    "brake": "Show what is halted and who knows it; convict who served after a halt.",
     "why": "Show each challenge's score and reason for one UID.",
     "demo": "Run a whole market for a minute and check its claims.",
 }

@@ -1,19 +1,23 @@
-"""`davy brake`: how the brake stands, on every node and on the ledger."""
+"""`davy brake`: how the brake stands, on every node and on the ledger; and who served in spite of it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import anyio
 import click
 
+from davy.cli.act import act
 from davy.cli.network import Network, ledger_of, network_option, read_network
-from davy.cli.options import json_option, run
+from davy.cli.options import home_option, json_option, run, tokens, unlocked
 from davy.cli.ordering import read_book_file
 from davy.cli.output import show, show_table
 from davy.host.clock import SystemClock
+from davy.host.files import read_bounded
+from davy.host.home import Home
+from davy.host.keys import FileKeyStore
 from davy.keyholders.screen import moment, target_lines
 from davy.keyholders.watch import (
     DrillSeen,
@@ -30,16 +34,24 @@ from davy.killswitch.book import HaltEntry
 from davy.killswitch.brake import head
 from davy.ledger.client import RpcLedger
 from davy.network.http_client import HttpTransport
+from davy.network.receipts import Testimony
 from davy.protocol.chain import Head
-from davy.protocol.errors import Misconfigured
+from davy.protocol.encoding import decode
+from davy.protocol.errors import Misconfigured, Refused
 from davy.protocol.genesis import Genesis
-from davy.protocol.limits import FRESH_MS
-from davy.protocol.transaction import Endpoint
+from davy.protocol.limits import FRESH_MS, MAX_HEADER_BYTES, MAX_RECEIPT_BYTES
+from davy.protocol.order import Global, Models, OrderId
+from davy.protocol.order import Miner as MinerTarget
+from davy.protocol.receipt import Receipt, open_receipt
+from davy.protocol.transaction import ConvictServedAfterHalt, Endpoint
+from davy.protocol.words import KeyRole, key_text
+
+_MAX_EVIDENCE: Final = MAX_HEADER_BYTES + MAX_RECEIPT_BYTES + 64
 
 
 @click.group("brake")
 def brake_command() -> None:
-    """Look at the brake."""
+    """Look at the brake, and convict who serves in spite of it."""
 
 
 @brake_command.command()
@@ -59,6 +71,63 @@ def status(network: Path, book: Path | None, as_json: bool) -> int:
     else:
         _show(told)
     return 0 if all(p["knows"] == "all" for p in told["places"]) else 1
+
+
+@brake_command.command()
+@home_option
+@network_option
+@click.option("--halt", "named", help="Id of the HALT; found on the ledger, if not given.")
+@json_option
+@click.argument("evidence", type=click.Path(path_type=Path))
+def convict(home: Path, network: Path, named: str | None, as_json: bool, evidence: Path) -> None:
+    """Hand in EVIDENCE (of `davy ask --evidence`) against a miner that served what was halted.
+
+    The ledger bars it for good, and burns what its owner has staked on it.
+    """
+    try:
+        testimony = decode(read_bounded(evidence, _MAX_EVIDENCE), Testimony, limit=_MAX_EVIDENCE)
+        receipt = open_receipt(testimony.receipt)
+    except Refused as e:
+        raise Misconfigured(f"{evidence} holds no evidence ({e}); `davy ask --evidence` writes it") from None
+    keys = unlocked(Home.open(home), KeyRole.HOTKEY)
+    show(run(_convict, keys, read_network(network), testimony, receipt, named), as_json=as_json)
+
+
+async def _convict(
+    keys: FileKeyStore, network: Network, testimony: Testimony, receipt: Receipt, named: str | None
+) -> dict[str, Any]:
+    async with ledger_of(network) as ledger:
+        genesis = await ledger.genesis()
+        state = together(genesis, [ledger_seen(genesis, "ledger", await ledger.brake())])
+        halt = _halt_of(in_force(state, SystemClock().now()), receipt, named)
+        action = ConvictServedAfterHalt(halt, testimony.request, testimony.receipt)
+        done = await act(ledger, keys, KeyRole.HOTKEY, action)
+        record = await ledger.conviction(receipt.miner)
+    burned = tokens(record.burned) if record is not None else ""
+    miner = key_text(KeyRole.HOTKEY, receipt.miner)
+    return {"convicted": miner, "halt": halt.hex(), "burned": burned, "height": done.height}
+
+
+def _halt_of(halts: Sequence[HaltEntry], receipt: Receipt, named: str | None) -> OrderId:
+    """Find the HALT that names what was served outright; the ledger decides whether it convicts.
+
+    Raises
+    ------
+    Misconfigured
+    """
+    hits: list[OrderId] = []
+    for h in halts:
+        t = h.target
+        hit = (
+            isinstance(t, Global)
+            or (isinstance(t, MinerTarget) and t.hotkey == receipt.miner)
+            or (isinstance(t, Models) and receipt.model_id in t.ids)
+        )
+        if hit and h.order.id.hex().startswith((named or "").lower()):
+            hits.append(h.order.id)
+    if not hits:
+        raise Misconfigured("no HALT in force on the ledger names this miner or model outright; `davy brake status`")
+    return hits[0]
 
 
 async def _look(network: Network, book: Sequence[Endpoint]) -> dict[str, Any]:

@@ -85,6 +85,7 @@ class _View(NamedTuple):
 class _Obeyed:
     """What an order ended, and what of it still goes on."""
 
+    order: VerifiedOrder
     received: UnixMillis
     models: tuple[ModelId, ...]
     streams: int
@@ -247,6 +248,11 @@ class Guard:
     def head(self) -> Digest:
         """Of the newest state: what requests and receipts carry."""
         return self._head
+
+    @property
+    def obeyed(self) -> tuple[VerifiedOrder, ...]:
+        """The orders that this process took in, as far as it remembers, oldest first."""
+        return tuple(o.order for o in self._obeyed.values())
 
     def now(self) -> UnixMillis:
         """The own clock, which never goes back."""
@@ -460,7 +466,9 @@ class Guard:
         if target is not None:
             covered = [r for r in self._runs if r.cancelled and any(covers(target, x) for x in r.subjects)]
             models = {x.model.id for x in self.serving if x.model and covers(target, x)}
-        obeyed = _Obeyed(now, tuple(sorted(models))[:MAX_SERVED_MODELS], sum(run in broken for run in covered), covered)
+        obeyed = _Obeyed(
+            v, now, tuple(sorted(models))[:MAX_SERVED_MODELS], sum(run in broken for run in covered), covered
+        )
         self._obeyed[v.id] = obeyed
         if len(self._obeyed) > _MAX_ATTESTED:
             self._obeyed.popitem(last=False)

@@ -9,6 +9,7 @@ import anyio
 from davy.killswitch.brake import first_state
 from davy.killswitch.guard import SOURCES, Guard
 from davy.killswitch.scope import ModelFacts, Subject
+from davy.network.attesting import Attesting
 from davy.network.brake_peers import BrakePeers
 from davy.network.ledger_route import LedgerRoute
 from davy.protocol.chain import Head
@@ -26,8 +27,9 @@ _MAX_FACTS: Final = 16_384
 class NodeBrake:
     """What a node follows the brake with."""
 
-    def __init__(self, guard: Guard, peers: BrakePeers, ledger: LedgerClient) -> None:
+    def __init__(self, guard: Guard, peers: BrakePeers, attesting: Attesting, ledger: LedgerClient) -> None:
         self.guard, self.peers = guard, peers
+        self._attesting = attesting
         self._ledger = ledger
         self._route = LedgerRoute(guard, ledger)
         self._known: dict[tuple[Netuid, Hotkey, ModelId], Subject] = {}
@@ -35,10 +37,11 @@ class NodeBrake:
         self._looking = anyio.Lock()
 
     async def run(self) -> None:
-        """Keep the guard's time and the pull going, until cancelled."""
+        """Keep the guard's time, the pull and the attestations going, until cancelled."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self.guard.run)
             tasks.start_soon(self.peers.run)
+            tasks.start_soon(self._attesting.run)
 
     async def look(self, block: Head) -> None:
         """Take in the orders up to a verified block, before anything else sees the block. Several may ask for the same.
@@ -126,4 +129,4 @@ async def open_brake(
     await guard.open()
     peers = BrakePeers(guard, transport, clock, entropy, store)
     await peers.open()
-    return NodeBrake(guard, peers, ledger)
+    return NodeBrake(guard, peers, Attesting(guard, keys, ledger, store), ledger)

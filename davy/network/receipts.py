@@ -9,13 +9,15 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from typing import Final, NamedTuple
+from typing import Annotated, Final, NamedTuple
+
+from msgspec import Meta
 
 from davy.network.events import DONE, data_payloads
 from davy.network.signed import Caller, anchor_text, request_id
-from davy.protocol.encoding import encode
+from davy.protocol.encoding import Wire, encode
 from davy.protocol.errors import BadSignature, Malformed, Misdirected, TooLarge
-from davy.protocol.limits import MAX_RECEIPT_BYTES
+from davy.protocol.limits import MAX_HEADER_BYTES, MAX_RECEIPT_BYTES
 from davy.protocol.manifest import Identity
 from davy.protocol.ports import Frame, KeyStore, Response, SignedRequest
 from davy.protocol.receipt import Outcome, Receipt, SignedReceipt, open_receipt
@@ -47,6 +49,16 @@ class StreamDigest:
 def response_digest(body: bytes) -> Digest:
     """SHA-256 of a whole answer's raw body in the domain RESPONSE_BODY."""
     return digest(Domain.RESPONSE_BODY, body)
+
+
+class Testimony(Wire):
+    """What a miner signed for, with what it was asked: enough to convict one that served after a halt."""
+
+    version: Annotated[int, Meta(ge=1, le=1)]
+    request: Annotated[bytes, Meta(max_length=MAX_HEADER_BYTES)]
+    """The request's signature base (`davy.network.signed.request_base`)."""
+    receipt: Annotated[bytes, Meta(max_length=MAX_RECEIPT_BYTES)]
+    """Bytes of a `SignedReceipt`."""
 
 
 class Served(NamedTuple):

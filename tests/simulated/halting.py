@@ -20,11 +20,13 @@ from davy.network.error_responses import response_error
 from davy.network.fan_out import Addressee, Spreading, Told, spread
 from davy.network.openai import CompletionRequest
 from davy.network.signed_client import Question, SignedClient
-from davy.protocol.encoding import encode
+from davy.protocol.encoding import decode, encode
 from davy.protocol.errors import Busy, DavyError, ModelHalted, NotEnabled
-from davy.protocol.order import Global, GroupKey, Halt, Target
+from davy.protocol.limits import MAX_RESULT_BYTES, MAX_SIGNED_ORDER_BYTES
+from davy.protocol.order import Global, GroupKey, Halt, SignedOrder, Target, order_id
 from davy.protocol.ports import Handler, Response, SignedRequest, StreamReply
 from davy.protocol.receipt import Anchor, Outcome, open_receipt
+from davy.protocol.recorded import AttestationPage
 from davy.protocol.transaction import BrakeOrder, Endpoint, is_brake_order
 from tests.simulated.guess import Guesser
 from tests.simulated.play import play
@@ -184,6 +186,14 @@ class Halting:
         """Whether every watched miner stopped, as its user saw it."""
         return all(w.halted_at is not None for w in self.seen.values())
 
+    async def answers(self, raw: bytes, blocks: int = 8) -> set[bytes]:
+        """The nodes whose answers to an order stand on the ledger some blocks later."""
+        for _ in range(blocks):
+            await self.world.ledger.next_block()
+        asked = order_id(decode(raw, SignedOrder, limit=MAX_SIGNED_ORDER_BYTES).order) + bytes(32)
+        told = await self.world.validators[0].client.query("/attestations", asked)
+        return {a.node for a in decode(told, AttestationPage, limit=MAX_RESULT_BYTES).attestations}
+
     def heads(self) -> set[bytes]:
         """Heads of all nodes, validators too."""
         return {b.guard.head for b in self.world.brakes.values()}
@@ -216,6 +226,7 @@ def halted(routes: frozenset[str] = ROUTES, only_first: bool = False) -> dict[st
             told["halted"] = {n.name: halting.seen[n.name].halted_at for n in world.miners}
             told["orders"] = {w.order for w in halting.seen.values()} == {raw}
             told["heads"] = len(halting.heads())
+            told["answers"] = await halting.answers(raw)
             told["outcomes"] = [w.outcomes[-1] for w in halting.seen.values() if w.outcomes]
 
         await halting.play(halt)

@@ -24,6 +24,7 @@ def test_all_routes_together_stop_every_node_within_a_second() -> None:
     assert told["orders"]
     assert max(told["halted"].values()) - told["given"] < 1_500  # a message may be lost, and is sent again after 1 s
     assert told["attested"] == [True] * 4
+    assert len(told["answers"]) == 6, "every miner and every validator answers on the ledger"
     assert set(told["outcomes"]) == {Outcome.HALTED}
 
 
@@ -34,6 +35,7 @@ def test_each_route_alone_stops_every_node(route: str) -> None:
     told = halted(routes=routes, only_first=route == "pull")
     assert stopped_all(told), told
     assert told["orders"]
+    assert len(told["answers"]) == (6 if route == "ledger" else 0)
 
 
 def test_a_partition_that_heals_hears_of_it() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from davy.killswitch.brake import BrakeState
 from davy.killswitch.guard import Guard
 from davy.killswitch.scope import ModelFacts, Subject
+from davy.network.attesting import Attesting
 from davy.network.brake_peers import BrakePeers
 from davy.network.memory import MemoryNetwork, no_delay
 from davy.network.node_brake import NodeBrake
@@ -36,7 +37,8 @@ def brake_of(keys: KeyStore, clock: Clock, ledger: Any, chain: ChainId, roster: 
     """A node's brake that reaches no other node."""
     guard = guard_of(keys, clock, chain, roster)
     transport = MemoryNetwork(clock, 0.0, no_delay, Random(0)).transport()
-    return NodeBrake(guard, BrakePeers(guard, transport, clock, SeededEntropy(), MemoryStore()), ledger)
+    peers = BrakePeers(guard, transport, clock, SeededEntropy(), MemoryStore())
+    return NodeBrake(guard, peers, Attesting(guard, keys, ledger, MemoryStore()), ledger)
 
 
 class KnowsModels:

@@ -13,6 +13,7 @@ from trio.testing import MockClock
 from davy.killswitch.brake import first_state
 from davy.killswitch.guard import Guard
 from davy.miners.backend import identity_of
+from davy.network.attesting import Attesting
 from davy.network.brake_peers import BrakePeers
 from davy.network.error_responses import error_response
 from davy.network.node_brake import NodeBrake
@@ -61,7 +62,9 @@ class Stage:
         self.guard = Guard(first_state(self.story.genesis), keys=VALIDATOR, clock=self.clock, store=MemoryStore())
         self.transport = miner.network.transport("validator")
         self.peers = BrakePeers(self.guard, self.transport, self.clock, SeededEntropy(), MemoryStore())
-        self.brake = NodeBrake(self.guard, self.peers, cast("Any", Graph(self.neuron)))
+        ledger = cast("Any", Graph(self.neuron))
+        self.attesting = Attesting(self.guard, VALIDATOR, ledger, MemoryStore())
+        self.brake = NodeBrake(self.guard, self.peers, self.attesting, ledger)
         self.challenger = Challenger(
             VALIDATOR, CHAIN, self.transport, self.clock, SeededEntropy(5), head(10), self.brake
         )
@@ -229,7 +232,7 @@ async def test_nothing_is_committed_for_a_halted_subnet() -> None:
     ledger = cast("Any", Braked())
     node = ValidatorNode(
         [1], keys=VALIDATOR, ledger=ledger, store=MemoryStore(), entropy=SeededEntropy(), clock=s.clock,
-        source=source, brake=NodeBrake(s.guard, s.peers, ledger), timing=Timing(commit_at=0.0),
+        source=source, brake=NodeBrake(s.guard, s.peers, s.attesting, ledger), timing=Timing(commit_at=0.0),
     )  # fmt: skip
     await node.at_block(head(19))
     assert source.asked == 1
