@@ -24,7 +24,8 @@ from typing import Final, NamedTuple
 import anyio
 import msgspec
 
-from davy.killswitch.guard import Guard, Running
+from davy.killswitch.guard import Guard
+from davy.killswitch.running import Running
 from davy.miners.admission import NOBODY, Admission, Crowded
 from davy.miners.answer import Answer
 from davy.miners.backend import Backend, Piece, Tally

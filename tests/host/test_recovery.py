@@ -35,6 +35,7 @@ def test_seeds_are_frozen_and_differ_by_role() -> None:
         KeyRole.COLDKEY: "c10a2b244853e2256ea515f313b2bd58b342ce3402806dcedd4e9a611a0497ec",
         KeyRole.HOTKEY: "cde0a9bb3ccaeee2b8af20f5436cd7847a4839e3d5dbcb727a048600e2233b66",
         KeyRole.PRODUCER: "dcdb4bced10634b35d5a1c39443dba5bb6abae351a73ecdc8ca23787a0feb064",
+        KeyRole.KEYHOLDER: "4abc9e4cebb208affc7792b4384e414c351c4b7d2657526240f5dd6d0cd1dab9",
     }
 
 
