@@ -222,8 +222,8 @@ class Examiner:
         TxFailed, Unreachable
             The ledger does not say.
         """
-        netuids = [m.subnet.netuid for m in graphs if any(n.hotkey == miner.hotkey for n in m.neurons)]
-        subjects = [await self._brake.subject(netuid, miner.hotkey, miner.model[0].model_id) for netuid in netuids]
+        served = [(m.subnet.netuid, n) for m in graphs for n in m.neurons if n.hotkey == miner.hotkey and n.model]
+        subjects = [await self._brake.subject(netuid, n.hotkey, n.model[0].model_id) for netuid, n in served]
         for subject in subjects:
             self._brake.guard.permit(subject)
         return subjects

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import anyio
+import msgspec
 import numpy as np
 import pytest
 from trio.testing import MockClock
@@ -29,6 +31,7 @@ from davy.protocol.words import KeyRole
 from davy.validators.challenger import Answered, Challenger
 from davy.validators.examiner import Examiner, Means, Pace, Round
 from davy.validators.node import Timing, ValidatorNode
+from davy.validators.standing import Seat
 from tests.killswitch.story import START, Story, order_of
 from tests.miners.stage import CHAIN, MINER, VALIDATOR, Letters, Miner, head, metagraph, neuron, start
 from tests.miners.test_halted import Endless, halt
@@ -69,7 +72,7 @@ class Stage:
             VALIDATOR, CHAIN, self.transport, self.clock, SeededEntropy(5), head(10), self.brake
         )
         nothing = cast("Any", None)
-        means = Means(
+        self.means = means = Means(
             cast("Any", Asking()), nothing, self.challenger, (), self.brake, cast("Any", Graph(self.neuron)),
             MemoryStore(), SeededEntropy(), self.clock, nothing,
         )  # fmt: skip
@@ -93,6 +96,12 @@ class Stage:
 class Asking:
     def request(self, c: CompletionRequest) -> CompletionRequest:
         return c
+
+    def score(self, c: CompletionRequest, answers: Sequence[object]) -> list[float]:
+        return [0.0 for _ in answers]
+
+    def baseline(self, c: CompletionRequest) -> float:
+        return 0.0
 
 
 async def stage(backend: Letters | None = None) -> Stage:
@@ -191,6 +200,26 @@ async def test_a_receipt_with_another_head_is_noted() -> None:
     s.peers.note = lambda head, endpoint, node: noted.append(head)  # type: ignore[method-assign]
     await s.ask()
     assert noted == [s.miner.guard.head]
+
+
+async def test_who_is_registered_where_it_does_not_serve_yet_is_scored_there_too() -> None:
+    """Metagraphs are read one after the other, and a miner says on which subnets it serves only after it registered."""
+    s = await stage()
+    idle = neuron(4, s.neuron.hotkey)
+    here, there = metagraph(10, s.neuron), metagraph(10, idle)
+    there = msgspec.structs.replace(there, subnet=msgspec.structs.replace(there.subnet, netuid=2))
+
+    async def at_once(work: Callable[[], Any]) -> Any:
+        return work()
+
+    means = s.means._replace(ledger=cast("Any", Graph(s.neuron)), offload=at_once)
+    examiner = Examiner([1, 2], VALIDATOR.public(KeyRole.HOTKEY), means, Pace())
+    for standings in examiner.standings.values():
+        await standings.open()
+    round_ = Round([ASKED], [s.neuron], [here, there], [0])
+    await examiner._take_in(round_, {(0, s.neuron.hotkey): Answered(None, "late")})  # pyright: ignore[reportPrivateUsage]
+    held = [examiner.standings[m].of(Seat(n.hotkey, n.registered_at)) for m, n in ((1, s.neuron), (2, idle))]
+    assert [standing.count for standing in held] == [1, 1]
 
 
 class Weighing:
