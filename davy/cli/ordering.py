@@ -40,6 +40,7 @@ from davy.protocol.limits import DAY_MS, NONCE_BYTES
 from davy.protocol.order import Halt, Lift, Order, OrderAction, OrderId, VerifiedOrder, order_id, reason_digest
 from davy.protocol.roster import roster_digest
 from davy.protocol.transaction import Endpoint
+from davy.protocol.words import UnixMillis
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -224,19 +225,21 @@ async def _sign_and_release(
             patience_ms=asked.patience,
             heed=heed,
         )
+        signed_at = keyholder.clock.now()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(tell, voices, done.order.raw)
             async with routes(keyholder, book, asked.network, asked.out) as every:
                 deliveries = await release_by_all(every, done.order)
-            _show(done, deliveries, as_json=asked.as_json)
+            _show(done, signed_at, deliveries, as_json=asked.as_json)
 
 
-def _show(done: Completed, deliveries: Sequence[Delivery], *, as_json: bool) -> None:
+def _show(done: Completed, signed_at: UnixMillis, deliveries: Sequence[Delivery], *, as_json: bool) -> None:
     if as_json:
         value: dict[str, object] = {
             "order": done.order.id.hex(),
             "signers": list(done.signers),
             "culprits": list(done.culprits),
+            "signed_at": signed_at,
             "released": [d._asdict() for d in deliveries],
             "signed": done.order.raw.hex(),
         }

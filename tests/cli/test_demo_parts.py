@@ -5,15 +5,23 @@ from __future__ import annotations
 import ast
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from davy.cli.demo import cast, claims, report, sabotage
+from davy.cli.demo.brake_claims import BrakeFacts, Paid, Rogue, check_brake
 from davy.cli.demo.cast import Cast, Role
+from davy.cli.demo.council import Given
+from davy.cli.demo.prober import Answers
+from davy.cli.demo.users import Ended
 from davy.protocol.chain import EpochRecord, Issuance
 
 FOLDER = Path(cast.__file__).parent
-ALLOWED = ("davy.cli.demo", "davy.ledger.client", "davy.protocol", "davy.models", "davy")
+ALLOWED = (
+    "davy.cli.demo", "davy.cli.ask", "davy.ledger.client", "davy.protocol", "davy.models", "davy.host", "davy.network",
+    "davy",
+)  # fmt: skip
 
 
 def facts(
@@ -23,10 +31,10 @@ def facts(
         tuple(cast.Miner(role.name, role) for role in Role),
         tuple(cast.Validator(f"v{i}", i == 0) for i in range(3)),
     )
-    uids = {m.name: i for i, m in enumerate(played.miners)} | {f"v{i}": 7 + i for i in range(3)}
+    uids = {m.name: i for i, m in enumerate(played.miners)} | {f"v{i}": 8 + i for i in range(3)}
     miners = (*(paid.get(m.role, 0) for m in played.miners), 0, 0, 0)
-    sealed = EpochRecord(1, 5, 50, 100, 0, miners, (*(0,) * 7, *dividends), ())
-    plain = EpochRecord(2, 5, 50, 100, 0, miners, (*(0,) * 7, 99, 100, 100), ())
+    sealed = EpochRecord(1, 5, 50, 100, 0, miners, (*(0,) * 8, *dividends), ())
+    plain = EpochRecord(2, 5, 50, 100, 0, miners, (*(0,) * 8, 99, 100, 100), ())
     issuance = Issuance(50, issued, issued, 0, 0, 0, 0, 0, 0, 0)
     stakes = {f"v{i}": 1 for i in range(3)}
     return claims.Facts(played, [sealed], [plain], uids, uids, stakes, 5, issuance, 10, "v2", {"the ledger": lost})
@@ -49,6 +57,7 @@ def test_an_honest_market_fails_nothing() -> None:
         (facts(HONEST | {Role.LOOKUP: 5}), "cheat: lookup"),
         (facts(HONEST | {Role.LIAR: 80}), "cheat: liar"),
         (facts(HONEST | {Role.WEAK: 81}), "weak"),
+        (facts(HONEST | {Role.SELECTIVE: 41}), "selective"),
         (facts(HONEST, dividends=(100, 100, 100)), "weight copier"),
         (facts(HONEST, issued=11), "issuance"),
         (facts(HONEST, lost="a transfer"), "kill -9: the ledger"),
@@ -60,12 +69,60 @@ def test_each_claim_can_fail(changed: claims.Facts, name: str) -> None:
 
 def test_where_a_good_miner_earns_nothing_nothing_is_shown_of_the_others() -> None:
     without = failed(facts({**dict.fromkeys(HONEST, 0), Role.FIRST_GOOD: 100}))
-    assert without == {"good", "weak", *(f"cheat: {role}" for role in cast.CHEATS)}
+    assert without == {"good", "weak", "selective", *(f"cheat: {role}" for role in cast.CHEATS)}
 
 
 def test_every_sabotage_names_a_claim() -> None:
     names = {c.name for c in claims.check(facts(HONEST))} | {"kill -9: a validator"}
-    assert {cause.claim for cause in sabotage.SABOTAGE.values()} <= names
+    names |= {c.name for c in check_brake(braked())}
+    assert {cause.claim for cause in sabotage.SABOTAGE.values()} - {""} <= names
+
+
+def braked(**changed: Any) -> BrakeFacts:
+    """A halt as it should go."""
+    halt = Given(b"h" * 32, b"halt", ("alice", "bob", "carol"), 0)
+    lift = Given(b"l" * 32, b"lift", ("alice", "bob", "carol", "dave"), 0)
+    facts = BrakeFacts(
+        everybody=2, halt=halt, too_few_to_halt="too few", stopped={"a": 300, "b": 400},
+        ends=(Ended(9, 200, "", b""), Ended(5, 200, "model_halted", b"halt"), Ended(0, 451, "model_halted", b"halt")),
+        attested={"a": 250, "b": 350}, restarted=Answers(0, 5, 1), restored=Answers(0, 5, 0),
+        rogue=Rogue(3, 451, "model_halted", "10", ""), paid=Paid(0.4, 0, 0.4, 2), too_few_to_lift="too few", lift=lift,
+        resumed=5.0, drill=halt, drilled={"a": 1, "b": 2}, answered_in_drill=200,
+    )  # fmt: skip
+    return facts._replace(**changed)
+
+
+def test_a_halt_that_goes_as_it_should_fails_nothing() -> None:
+    assert [c.name for c in check_brake(braked()) if not c.holds] == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "name"),
+    [
+        ({"too_few_to_halt": ""}, "two cannot halt"),
+        ({"too_few_to_lift": ""}, "three cannot lift"),
+        ({"lift": Given(b"", b"", ("alice", "bob", "carol"), 0)}, "three cannot lift"),
+        ({"stopped": {"a": 300, "b": 5_001}}, "time to stop"),
+        ({"stopped": {}}, "time to stop"),
+        ({"ends": ()}, "streams"),
+        ({"ends": (Ended(5, 200, "model_halted", b"another"),)}, "streams"),
+        ({"attested": {"a": 250}}, "attested: halt"),
+        ({"drilled": {}}, "attested: drill"),
+        ({"restarted": Answers(1, 5, 0)}, "stays halted: a restarted miner"),
+        ({"restarted": Answers(0, 0, 9)}, "stays halted: a restarted miner"),
+        ({"restored": Answers(2, 5, 0)}, "stays halted: a miner on an old backup"),
+        ({"paid": Paid(0.4, 1, 0.4, 2)}, "halted earn nothing"),
+        ({"paid": Paid(0.4, 0, 0.1, 2)}, "not to rivals"),
+        ({"paid": Paid(0.0, 0, 0.0, 2)}, "not to rivals"),
+        ({"rogue": Rogue(3, 200, "", "10", "")}, "gateway refuses"),
+        ({"rogue": Rogue(3, 451, "model_halted", "", "no")}, "rogue"),
+        ({"rogue": Rogue(0, 451, "model_halted", "10", "")}, "rogue"),
+        ({"resumed": 41.0}, "resumes"),
+        ({"answered_in_drill": 451}, "drill stops nothing"),
+    ],
+)
+def test_each_claim_of_a_halt_can_fail(changed: dict[str, Any], name: str) -> None:
+    assert [c.name for c in check_brake(braked(**changed)) if not c.holds] == [name]
 
 
 def test_a_seed_deals_all_roles_and_seeds_differ() -> None:
@@ -78,7 +135,7 @@ def test_a_seed_deals_all_roles_and_seeds_differ() -> None:
 
 def test_a_report_stands_by_itself_and_escapes_what_it_shows() -> None:
     f = facts(HONEST)
-    told = report.Told(
+    told = report.Report(
         1, f.cast, claims.check(f), {"run": 1.0}, 2**30, f.sealed, f.sealed_uids, ["<script>alert(1)</script>"], {}
     )
     page = report.as_html(told)

@@ -1,7 +1,17 @@
-"""`davy demo`: a whole market in a minute, its claims checked.
+"""`davy demo`: a whole market in a minute and a half, a halt of one of its models, and what must hold of both.
 
-play tells the story on a stage of real processes, cast deals the roles, claims says what must hold, live draws, report
-keeps. The demo imports no room of davy but the ledger's client: it sees what anybody could see.
+==============  ============================================================================
+`cast`          who plays what
+`stage`         real processes, `nodes` and `council` the words they are started with
+`play`          the first half: the market; `relay` a second run without the brake
+`braking`       the second half: accused, halted, lifted
+`users`         who only sends prompts; `prober` an outsider who asks nodes directly
+`claims`        what must hold of the market, `brake_claims` of the halt
+`sabotage`      what each claim rests on, switched off
+`live`          what is drawn, `report` what stays
+==============  ============================================================================
+
+The demo knows davy's client side only: it sees what anybody could see.
 """
 
 from __future__ import annotations
@@ -12,12 +22,16 @@ from pathlib import Path
 import anyio
 import click
 
+from davy.cli.demo.brake_claims import check_brake
+from davy.cli.demo.braking import Braking
 from davy.cli.demo.cast import deal
 from davy.cli.demo.claims import Claim, check
+from davy.cli.demo.council import Council
 from davy.cli.demo.live import Show
-from davy.cli.demo.play import Plan, Story, on_stage
+from davy.cli.demo.nodes import Nodes, Work
+from davy.cli.demo.play import Plan, Told, market, on_stage
 from davy.cli.demo.relay import play_open_access
-from davy.cli.demo.report import Told, as_html, as_json
+from davy.cli.demo.report import Report, as_html, as_json
 from davy.cli.demo.sabotage import SABOTAGE, changes_of
 from davy.protocol.errors import Misconfigured
 
@@ -25,7 +39,7 @@ from davy.protocol.errors import Misconfigured
 @click.command("demo")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Deals the roles.")
 @click.option("--seeds", type=click.IntRange(1, 1_000), help="Play so many, from --seed on.")
-@click.option("--fast", is_flag=True, help="A shorter run: fewer epochs after the swap, and no second run.")
+@click.option("--fast", is_flag=True, help="A shorter run: fewer epochs after the swaps, and no second run.")
 @click.option("--report", type=click.Path(path_type=Path), default=Path("davy-demo"), help="Folder.")
 @click.option("--keep", is_flag=True, help="Keep homes and logs in the report's folder.")
 @click.option("--quiet", is_flag=True, help="No live view.")
@@ -41,9 +55,9 @@ def demo_command(
     as_json_: bool,
     sabotage: str | None,
 ) -> int:
-    """Run a market of eleven processes for a minute: ten miners and validators, four of them cheats, and a ledger.
+    """Run a market for a minute, then halt one of its models: seventeen processes, five of them cheats.
 
-    Exit code 1 if a claim fails.
+    Eight miners, three validators, a ledger, a gateway and its users, five keyholders. Exit code 1 if a claim fails.
     """
     _prepare(report)
     failed = 0
@@ -60,22 +74,29 @@ def demo_command(
     return 1 if failed else 0
 
 
-async def _play(seed: int, fast: bool, report: Path, keep: bool, quiet: bool, sabotage: str | None) -> Told:
+async def _play(seed: int, fast: bool, report: Path, keep: bool, quiet: bool, sabotage: str | None) -> Report:
     cast = deal(seed)
     cause = SABOTAGE[sabotage] if sabotage else None
-    plan = Plan()._replace(sealed=cause.sealed if cause else "", end_after=7 if fast else Plan().end_after)
+    plan = Plan()._replace(end_after=7 if fast else Plan().end_after)
     root = report / f"seed-{seed}" if keep else Path(tempfile.mkdtemp(prefix="davy-demo-"))
     with Show(cast, quiet=quiet) as show:
+        told = Told(show)
         async with on_stage(root, keep=keep) as stage:
-            story = Story(stage, cast, plan, show, changes_of(cause, cast))
-            played = await story.run()
+            nodes = Nodes(stage, cast, Work(sealed=cause.sealed if cause else ""), changes_of(cause, cast))
+            council = Council(stage)
+            async with market(nodes, plan, show, told, council) as opened:
+                async with told.phase("the market runs"):
+                    facts = await opened.play()
+                async with told.phase("a model is halted and lifted"):
+                    by_book = not (cause and cause.no_book)
+                    brake = await Braking(opened, council, opened.gateway_users(), by_book=by_book).play()
             peak = stage.peak_bytes
         relay: dict[str, float] = {}
         if not fast and not sabotage:
             async with on_stage(root.with_name(f"{root.name}-open"), keep=keep) as stage:
-                relay = await play_open_access(stage, show, played.phases)
-    facts = played.facts
-    return Told(seed, cast, check(facts), played.phases, peak, facts.sealed, facts.sealed_uids, played.news, relay)
+                relay = await play_open_access(stage, show, told)
+    claims = [*check(facts), *check_brake(brake)]
+    return Report(seed, cast, claims, told.phases, peak, facts.sealed, facts.sealed_uids, told.news, relay)
 
 
 def _prepare(folder: Path) -> None:
@@ -88,7 +109,7 @@ def _prepare(folder: Path) -> None:
         raise Misconfigured(f"cannot write the report to {folder} ({e.strerror}); choose another --report") from None
 
 
-def _write(folder: Path, told: Told, as_json_: bool) -> None:
+def _write(folder: Path, told: Report, as_json_: bool) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"demo-{told.seed}.json").write_bytes(as_json(told))

@@ -17,6 +17,7 @@ class Role(StrEnum):
     LOOKUP = "lookup"
     RELAY = "relay"
     LIAR = "liar"
+    SELECTIVE = "selective"
 
 
 GOOD: Final = (Role.FIRST_GOOD, Role.SECOND_GOOD)
@@ -29,6 +30,7 @@ STORY: Final = {
     Role.LOOKUP: "searches all public text for the prompt's end",
     Role.RELAY: "asks a good miner in time and passes its answer on",
     Role.LIAR: "claims the good model and runs an int8 copy of it",
+    Role.SELECTIVE: "runs a good checkpoint for validators, a weak one for everybody else",
 }
 
 

@@ -14,6 +14,7 @@ from davy.protocol.chain import EpochRecord, Issuance
 from davy.protocol.words import Uid
 
 CHEAT_SHARE: Final = 0.05
+SELECTIVE_SHARE: Final = 0.5
 COPIER_LOSS: Final = 0.02
 """By so much at least sealing must cost the copier: what two equal subnets differ by is less."""
 
@@ -70,6 +71,7 @@ def check(facts: Facts) -> list[Claim]:
         _good(facts),
         *(_cheat(facts, role) for role in CHEATS),
         _weak(facts),
+        _selective(facts),
         _copier(facts),
         _issuance(facts),
         *(_survived(what, lost) for what, lost in facts.survived.items()),
@@ -123,6 +125,21 @@ def _cheat(facts: Facts, role: Role) -> Claim:
 def _weak(facts: Facts) -> Claim:
     ratio = _of_a_good_one(facts, Role.WEAK)
     return Claim("weak", f"the weak miner earns {ratio:.3f} of a good one, less than 1", 1 - ratio)
+
+
+def _selective(facts: Facts) -> Claim:
+    """Over the whole run, and in its last two epochs: it falls further."""
+    ratio = _of_a_good_one(facts, Role.SELECTIVE)
+    uid, good = facts.sealed_uids[facts.cast.of(Role.SELECTIVE).name], [facts.cast.of(g).name for g in GOOD]
+    last = facts.sealed[-2:]
+    least = min(earned(last, facts.sealed_uids[name]) for name in good)
+    late = earned(last, uid) / least if least else math.inf
+    return Claim(
+        "selective",
+        f"the selective miner earns {ratio:.3f} of a good one, at most {SELECTIVE_SHARE}, and {late:.3f} of it at the "
+        "end, not more",
+        min(SELECTIVE_SHARE - ratio, ratio - late),
+    )
 
 
 def _copier(facts: Facts) -> Claim:

@@ -8,60 +8,40 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import anyio
 
 from davy import models
-from davy.cli.demo.cast import GOOD, Cast, Miner, Role, Validator
+from davy.cli.demo.cast import GOOD, Role, Validator
 from davy.cli.demo.claims import Facts
+from davy.cli.demo.council import Council
 from davy.cli.demo.live import Seen, Show
+from davy.cli.demo.nodes import BLOCK_MS, OPEN, SEALED, STAKE, Nodes
 from davy.cli.demo.stage import Stage, StageFailed
+from davy.cli.demo.users import Users
 from davy.ledger.client import RpcLedger
 from davy.protocol.chain import EpochRecord, Metagraph
 from davy.protocol.errors import DavyError
 from davy.protocol.limits import EMISSION_PARTS
-from davy.protocol.words import TOKEN, KeyRole, Uid, key_from_text
+from davy.protocol.words import KeyRole, Uid, key_from_text
 
-SEALED: Final = 1
-OPEN: Final = 2
-BLOCK_MS: Final = 250
-STAKE: Final = 500 * TOKEN
-_ADVERSARIES: Final = "davy.sims.adversaries"
-_READY_S: Final = 60.0
-_WITH_A_MODEL: Final = (*GOOD, Role.WEAK, Role.LIAR)
+_READY_S = 60.0
 
 
 class Plan(NamedTuple):
     """How long the story is, in epochs of the sealed subnet, counted from the first one that paid by weights."""
 
-    tempo: int = 10
-    challenges: int = 16
-    round_s: float = 2.0
-    deadline_s: float = 5.0
-    parallel: int = 16
-    """Few, so that the demo is only slower on a slow machine."""
     swap_after: tuple[int, int] = (1, 3)
     """One good miner's checkpoint after the other's: what a copier saw is twice no longer so."""
     kill_after: int = 5
     end_after: int = 9
     wait_epochs: int = 60
     """So many epochs without weights, and the demo gives up."""
-    sealed: str = ""
-    """A hyperparameter of the sealed subnet, switched off by a sabotage."""
-
-
-class Played(NamedTuple):
-    """What a run came to."""
-
-    facts: Facts
-    phases: dict[str, float]
-    news: list[str]
 
 
 class Killed(NamedTuple):
@@ -73,173 +53,102 @@ class Killed(NamedTuple):
     height: int
 
 
-class Story:
-    """One run on one stage."""
+class Market:
+    """A market on a stage, open as long as the story lasts."""
 
-    def __init__(
-        self, stage: Stage, cast: Cast, plan: Plan, show: Show, changes: Mapping[str, tuple[str, ...]]
-    ) -> None:
-        self.stage, self.cast, self.plan, self.show = stage, cast, plan, show
-        self.changes = changes
-        """Words added to a node's command, by its name: what the sabotage tests change."""
-        self.phases: dict[str, float] = {}
-        self.news: list[str] = []
-        self._began = time.monotonic()
-        self._keys: dict[str, dict[str, str]] = {}
+    def __init__(self, nodes: Nodes, plan: Plan, show: Show, ledger: RpcLedger, told: Told) -> None:
+        self.nodes, self.plan, self.show, self.ledger, self._told = nodes, plan, show, ledger, told
         self._survived: dict[str, str] = {}
         self._swap = 0
         self._killed: Killed | None = None
-
-    async def run(self) -> Played:
-        """Play from keys to the last epoch."""
-        async with self._phase("keys and ledger"):
-            await self._make_keys()
-            await self._start_ledger()
-        async with self._ledger() as ledger:
-            async with self._phase("nodes register and start"):
-                await self._start_nodes()
-            async with self._phase("the market runs"):
-                await self._market(ledger)
-            async with self._phase("reading the ledger"):
-                return Played(await self._facts(ledger), self.phases, self.news)
-
-    async def run_plain(self) -> tuple[list[EpochRecord], dict[str, Uid]]:
-        """Play without swap and kills; return the open subnet's epochs since all miners are paid, and UIDs."""
-        await self._make_keys()
-        await self._start_ledger()
-        async with self._ledger() as ledger:
-            await self._start_nodes()
-            first = await self._until_weights_pay(ledger, len(self.cast.miners))
-            await self._until_epoch(ledger, first + self.plan.end_after)
-            records = await self._records(ledger, OPEN)
-            return [r for r in records if r.epoch > first], await self._uids(ledger, OPEN)
+        self.users: Users | None = None
 
     def say(self, line: str) -> None:
         """Tell a piece of news."""
-        self.news.append(f"{self._seconds():5.1f} s  {line}")
-        self.show.say(self._seconds(), line)
+        self._told.say(line)
 
-    async def _make_keys(self) -> None:
-        async def make(name: str) -> None:
-            self._keys[name] = await self.stage.do("key", "new", "--quick", home=name)
+    def gateway_users(self) -> Users:
+        """Who asks the gateway; a market without a council has none."""
+        if self.users is None:
+            raise StageFailed("this market has no gateway")
+        return self.users
 
-        await _all([lambda n=name: make(n) for name in self._names()], at_once=3)
-        self.say(f"{len(self._keys)} homes with a coldkey and a hotkey each")
-
-    async def _start_ledger(self) -> None:
-        subnet = f"text:tempo={self.plan.tempo},immunity=10000,max_uids=32,max_validators=8"
-        sealed = f"{subnet},{self.plan.sealed}" if self.plan.sealed else subnet
-        granted = [word for k in self._keys.values() for word in ("--allocate", f"{k['coldkey']}=1000")]
-        self.stage.start(
-            "ledger", "up", "--home", str(self.stage.home("ledger")), "--port", "0", "--block-time", str(BLOCK_MS),
-            "--parameters", "unbonding=100,anchor_slack=8", "--subnet", sealed,
-            "--subnet", f"{subnet},commit_reveal=0", *granted,
-        )  # fmt: skip
-        with anyio.fail_after(_READY_S):
-            while not self.stage.network.exists():
-                self.stage.check()
-                await anyio.sleep(0.05)
-        # started again it must be found where it was
-        port = json.loads(self.stage.network.read_bytes())["ledger"].rsplit(":", 1)[1]
-        self.stage.amend("ledger", "--port", port)
-        self.say(f"a ledger makes a block every {BLOCK_MS} ms; subnet 1 seals weights, subnet 2 does not")
-
-    async def _start_nodes(self) -> None:
-        # Validators first: their stake must have been held for two epochs before they may vote. Then who loads a model.
-        await _all([lambda v=v: self._join_validator(v) for v in self.cast.validators], at_once=3)
-        by_load = sorted(self.cast.miners, key=lambda m: m.role not in _WITH_A_MODEL)
-        await _all([lambda m=m: self._join_miner(m) for m in by_load], at_once=4)
-        self.say(f"{len(self.cast.miners)} miners and {len(self.cast.validators)} validators are registered")
-
-    async def _join_validator(self, validator: Validator) -> None:
-        await self._register(validator.name)
-        await self.stage.do("stake", "add", str(STAKE // TOKEN), home=validator.name)
-        self._start_validator(validator)
-
-    async def _join_miner(self, miner: Miner) -> None:
-        await self._register(miner.name)
-        backend, options = self._backend(miner)
-        if miner.role is Role.LIAR:
-            backend = "huggingface"  # whose files it claims
-        await self.stage.do("model", "register", "--backend", backend, *_options(options), home=miner.name)
-        self._start_miner(miner)
-
-    async def _register(self, name: str) -> None:
-        await self.stage.do("register", "--netuid", str(SEALED), "--netuid", str(OPEN), home=name)
-
-    def _start_miner(self, miner: Miner) -> None:
-        backend, options = self._backend(miner)
-        words = ["miner", "--netuid", str(SEALED), "--netuid", str(OPEN), "--rate", "200", "--backend", backend]
-        self.stage.start(miner.name, *words, *_options(options), *self.changes.get(miner.name, ()))
-
-    def _backend(self, miner: Miner) -> tuple[str, dict[str, str]]:
-        tokenizer = {"folder": str(models.folder(models.GOOD[0]))}
-        match miner.role:
-            case Role.FIRST_GOOD | Role.SECOND_GOOD | Role.WEAK:
-                first = models.GOOD[GOOD.index(miner.role)] if miner.role in GOOD else models.WEAK
-                return "huggingface", {"folder": str(self._link(miner.name, models.folder(first)))}
-            case Role.LIAR:
-                return f"{_ADVERSARIES}.liar:Liar", tokenizer
-            case Role.CONSTANT:
-                return f"{_ADVERSARIES}.constant:Constant", tokenizer
-            case Role.LOOKUP:
-                return f"{_ADVERSARIES}.lookup:Lookup", tokenizer | {"cache": str(Path("~/.cache/davy").expanduser())}
-            case Role.RELAY:
-                return f"{_ADVERSARIES}.relay:Relay", tokenizer
-
-    def _link(self, name: str, folder: Path) -> Path:
-        """A miner's model folder: a link, so that a checkpoint is swapped by pointing it elsewhere."""
-        link = self.stage.home(name) / "model"
-        fresh = link.with_name("model.new")
-        fresh.symlink_to(folder)
-        fresh.replace(link)
-        return link
-
-    def _start_validator(self, validator: Validator) -> None:
-        words = ["validator", "--netuid", str(SEALED), "--netuid", str(OPEN)]
-        if validator.copies:
-            words += ["--source", f"{_ADVERSARIES}.copy_weights:CopyWeights"]
-        else:
-            words += ["--challenges", str(self.plan.challenges), "--round", str(self.plan.round_s)]
-            words += ["--deadline", str(self.plan.deadline_s), "--parallel", str(self.plan.parallel)]
-        self.stage.start(validator.name, *words, *self.changes.get(validator.name, ()))
-
-    async def _market(self, ledger: RpcLedger) -> None:
-        first = await self._until_weights_pay(ledger)
+    async def play(self) -> Facts:
+        """Let it run from the first pay on, with two swaps and three kills, to the plan's last epoch."""
+        first = await self.until_weights_pay()
         self.say(f"epoch {first}: the first weights pay")
         for role, after in zip(GOOD, self.plan.swap_after, strict=True):
-            await self._until_epoch(ledger, first + after)
-            await self._swap_checkpoint(ledger, role)
-        await self._until_epoch(ledger, first + self.plan.kill_after)
-        await self._kill_three(ledger)
-        await self._until_epoch(ledger, first + self.plan.end_after)
+            await self.until_epoch(first + after)
+            await self._swap_checkpoint(role)
+        await self.until_epoch(first + self.plan.kill_after)
+        await self._kill_three()
+        await self.until_epoch(first + self.plan.end_after)
+        return await self._facts()
 
-    async def _swap_checkpoint(self, ledger: RpcLedger, role: Role) -> None:
-        miner = self.cast.of(role)
-        self._link(miner.name, models.folder(models.GOOD[1 - GOOD.index(role)]))
-        self.stage.interrupt(miner.name, signal.SIGHUP)
-        epoch = (await ledger.metagraph(SEALED)).subnet.epoch
+    async def until_weights_pay(self, miners: int = 1) -> int:
+        """Wait until so many miners have an incentive; the epoch then."""
+        last = (await self.ledger.metagraph(SEALED)).subnet.epoch + self.plan.wait_epochs
+        return await self.until(lambda m: sum(n.incentive > 0 for n in m.neurons) >= miners, last)
+
+    async def until_epoch(self, epoch: int) -> None:
+        """Wait for an epoch of the sealed subnet."""
+        await self.until(lambda m: m.subnet.epoch >= epoch, epoch + 1)
+
+    async def until(self, reached: Callable[[Metagraph], bool], last: int) -> int:
+        """Watch the sealed subnet until something is so; returns its epoch then.
+
+        Raises
+        ------
+        StageFailed
+            A process ended, or the epoch `last` was over before.
+        """
+        stage = self.nodes.stage
+        while True:
+            stage.check()
+            m = await self.ledger.metagraph(SEALED)
+            self.show.look(Seen(self._told.seconds(), m, self.nodes.hotkeys()))
+            if reached(m):
+                return m.subnet.epoch
+            if m.subnet.epoch > last:
+                raise StageFailed(f"epoch {last} came before what the story waits for; see logs in {stage.root}")
+            await anyio.sleep(BLOCK_MS / 1000)
+
+    async def records(self, netuid: int) -> list[EpochRecord]:
+        """What every epoch of a subnet paid."""
+        now = (await self.ledger.metagraph(netuid)).subnet.epoch
+        found = [await self.ledger.epoch(netuid, n) for n in range(now)]
+        return [r for r in found if r is not None]
+
+    async def uids(self, netuid: int) -> dict[str, Uid]:
+        """By name."""
+        names = self.nodes.hotkeys()
+        return {names[n.hotkey]: n.uid for n in (await self.ledger.metagraph(netuid)).neurons if n.hotkey in names}
+
+    async def _swap_checkpoint(self, role: Role) -> None:
+        self.nodes.swap(self.nodes.cast.of(role).name, models.GOOD[1 - GOOD.index(role)])
+        epoch = (await self.ledger.metagraph(SEALED)).subnet.epoch
         self._swap = self._swap or epoch
         self.say(f"epoch {epoch}: the {role} miner's checkpoint is swapped for the other good one")
 
-    async def _kill_three(self, ledger: RpcLedger) -> None:
+    async def _kill_three(self) -> None:
         """Kill a miner, a validator and the ledger, and see whether each comes back with what it had."""
-        miner = self.cast.of(Role.WEAK)
-        validator = next(v for v in self.cast.validators if not v.copies)
-        uid = (await self._uids(ledger, SEALED))[miner.name]
+        stage, keys = self.nodes.stage, self.nodes.keys
+        miner = self.nodes.cast.of(Role.WEAK)
+        validator = next(v for v in self.nodes.cast.validators if not v.copies)
+        uid = (await self.uids(SEALED))[miner.name]
         before = (await self._why(validator, uid))["challenges"]
         for name in (miner.name, validator.name):
-            self.stage.kill(name)
-        sent = await self.stage.do("transfer", self._keys[validator.name]["coldkey"], "1", home=miner.name)
-        head = await ledger.head()
-        self.stage.kill("ledger")
+            stage.kill(name)
+        sent = await stage.do("transfer", keys[validator.name]["coldkey"], "1", home=miner.name)
+        head = await self.ledger.head()
+        stage.kill("ledger")
         self.say("kill -9: the weak miner, a validator, the ledger")
-        self.stage.restart("ledger")
+        stage.restart("ledger")
         with anyio.fail_after(_READY_S):
-            now = await _height_above(ledger, head.height + 2)
+            now = await _height_above(self.ledger, head.height + 2)
         for name in (miner.name, validator.name):
-            self.stage.restart(name)
-        account = await ledger.account(key_from_text(KeyRole.COLDKEY, self._keys[miner.name]["coldkey"]))
+            stage.restart(name)
+        account = await self.ledger.account(key_from_text(KeyRole.COLDKEY, keys[miner.name]["coldkey"]))
         self._survived["the ledger"] = "" if account.nonce >= 1 and now > sent["height"] else "a transfer"
         after = (await self._why(validator, uid))["challenges"]
         self._survived["a validator"] = "" if after >= before > 0 else "what it knew of its miners"
@@ -254,71 +163,78 @@ class Story:
         return "" if any(v["reason"] == "scored" for v in last) else "its place among those who are asked"
 
     async def _why(self, validator: Validator, uid: Uid) -> Any:
-        return await self.stage.do("why", "--netuid", str(SEALED), str(uid), home=validator.name)
+        return await self.nodes.stage.do("why", "--netuid", str(SEALED), str(uid), home=validator.name)
 
-    async def _facts(self, ledger: RpcLedger) -> Facts:
-        issuance = await ledger.issuance()
-        genesis = await ledger.genesis()
+    async def _facts(self) -> Facts:
+        issuance = await self.ledger.issuance()
+        genesis = await self.ledger.genesis()
         granted = sum(a.amount for a in genesis.allocations)
         shares = sum(s.share for s in genesis.subnets)
         schedule = granted + issuance.height * (genesis.parameters.block_reward * shares // EMISSION_PARTS)
-        sealed, sealed_uids = await self._records(ledger, SEALED), await self._uids(ledger, SEALED)
+        sealed, sealed_uids = await self.records(SEALED), await self.uids(SEALED)
         if self._killed is not None:
             self._survived["a miner"] = await self._lost_by(self._killed, sealed_uids)
+        cast = self.nodes.cast
         return Facts(
-            self.cast, sealed, await self._records(ledger, OPEN), sealed_uids, await self._uids(ledger, OPEN),
-            {v.name: STAKE for v in self.cast.validators}, self._swap, issuance, schedule,
+            cast, sealed, await self.records(OPEN), sealed_uids, await self.uids(OPEN),
+            {v.name: STAKE for v in cast.validators}, self._swap, issuance, schedule,
             self._killed.validator.name if self._killed else "", self._survived,
         )  # fmt: skip
 
-    async def _records(self, ledger: RpcLedger, netuid: int) -> list[EpochRecord]:
-        now = (await ledger.metagraph(netuid)).subnet.epoch
-        found = [await ledger.epoch(netuid, n) for n in range(now)]
-        return [r for r in found if r is not None]
 
-    async def _uids(self, ledger: RpcLedger, netuid: int) -> dict[str, Uid]:
-        names = self._hotkeys()
-        return {names[n.hotkey]: n.uid for n in (await ledger.metagraph(netuid)).neurons if n.hotkey in names}
+class Told:
+    """News and phases, as they come."""
 
-    async def _until_weights_pay(self, ledger: RpcLedger, miners: int = 1) -> int:
-        last = (await ledger.metagraph(SEALED)).subnet.epoch + self.plan.wait_epochs
-        return await self._until(ledger, lambda m: sum(n.incentive > 0 for n in m.neurons) >= miners, last)
+    def __init__(self, show: Show) -> None:
+        self.news: list[str] = []
+        self.phases: dict[str, float] = {}
+        self._show = show
+        self._began = time.monotonic()
 
-    async def _until_epoch(self, ledger: RpcLedger, epoch: int) -> None:
-        await self._until(ledger, lambda m: m.subnet.epoch >= epoch, epoch + 1)
+    def seconds(self) -> float:
+        """Since the beginning."""
+        return time.monotonic() - self._began
 
-    async def _until(self, ledger: RpcLedger, reached: Callable[[Metagraph], bool], last: int) -> int:
-        """Watch the sealed subnet until something is so; returns its epoch then."""
-        while True:
-            self.stage.check()
-            m = await ledger.metagraph(SEALED)
-            self.show.look(Seen(self._seconds(), m, self._hotkeys()))
-            if reached(m):
-                return m.subnet.epoch
-            if m.subnet.epoch > last:
-                raise StageFailed(f"epoch {last} came before what the story waits for; see logs in {self.stage.root}")
-            await anyio.sleep(BLOCK_MS / 1000)
-
-    def _hotkeys(self) -> dict[bytes, str]:
-        return {key_from_text(KeyRole.HOTKEY, k["hotkey"]): name for name, k in self._keys.items()}
-
-    def _names(self) -> list[str]:
-        return [*(m.name for m in self.cast.miners), *(v.name for v in self.cast.validators)]
+    def say(self, line: str) -> None:
+        """Tell a piece of news."""
+        self.news.append(f"{self.seconds():5.1f} s  {line}")
+        self._show.say(self.seconds(), line)
 
     @asynccontextmanager
-    async def _ledger(self) -> AsyncGenerator[RpcLedger]:
-        network = json.loads(self.stage.network.read_bytes())
-        async with RpcLedger(network["ledger"], bytes.fromhex(network["chain"])) as ledger:
-            yield ledger
-
-    @asynccontextmanager
-    async def _phase(self, name: str) -> AsyncGenerator[None]:
+    async def phase(self, name: str) -> AsyncGenerator[None]:
+        """Note how long something took."""
         began = time.monotonic()
         yield
         self.phases[name] = round(time.monotonic() - began, 2)
 
-    def _seconds(self) -> float:
-        return time.monotonic() - self._began
+
+@asynccontextmanager
+async def market(
+    nodes: Nodes, plan: Plan, show: Show, told: Told, council: Council | None = None
+) -> AsyncGenerator[Market]:
+    """Open a market: keys, ledger and nodes; with keyholders, and a gateway and its users, if there is a council."""
+    async with told.phase("keys and ledger"):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(nodes.make_keys)
+            if council is not None:
+                tasks.start_soon(council.found)
+        await nodes.start_ledger(council.roster if council else None)
+        told.say(f"{len(nodes.keys)} homes; a ledger makes a block every {BLOCK_MS} ms")
+    network = json.loads(nodes.stage.network.read_bytes())
+    async with (
+        RpcLedger(network["ledger"], bytes.fromhex(network["chain"])) as ledger,
+        anyio.create_task_group() as tasks,
+    ):
+        opened = Market(nodes, plan, show, ledger, told)
+        async with told.phase("nodes register and start"):
+            await nodes.join()
+            if council is not None:
+                await council.belong(nodes.genesis)
+                opened.users = Users(await nodes.open_gateway(), seed=1)
+                tasks.start_soon(opened.users.ask)
+            told.say(f"{len(nodes.cast.miners)} miners and {len(nodes.cast.validators)} validators are registered")
+        yield opened
+        tasks.cancel_scope.cancel()
 
 
 @asynccontextmanager
@@ -344,19 +260,3 @@ async def _height_above(ledger: RpcLedger, height: int) -> int:
         if now > height:
             return now
         await anyio.sleep(0.1)
-
-
-async def _all(jobs: list[Callable[[], Coroutine[Any, Any, None]]], *, at_once: int) -> None:
-    limit = anyio.CapacityLimiter(at_once)
-
-    async def one(job: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        async with limit:
-            await job()
-
-    async with anyio.create_task_group() as tasks:
-        for job in jobs:
-            tasks.start_soon(one, job)
-
-
-def _options(options: Mapping[str, str]) -> list[str]:
-    return [word for key, value in options.items() for word in ("-o", f"{key}={value}")]

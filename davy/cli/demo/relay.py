@@ -6,29 +6,33 @@ model. Answers that are alike share one reward, so the relay takes half of its v
 
 from __future__ import annotations
 
-import time
+from typing import Final
 
 from davy.cli.demo.cast import Cast, Miner, Role, Validator
 from davy.cli.demo.claims import earned
 from davy.cli.demo.live import Show
-from davy.cli.demo.play import Plan, Story
+from davy.cli.demo.nodes import OPEN, Nodes, Work
+from davy.cli.demo.play import Plan, Told, market
 from davy.cli.demo.stage import Stage
 
+_CAST: Final = Cast(
+    (
+        Miner("victim", Role.FIRST_GOOD),
+        Miner("closed", Role.SECOND_GOOD),
+        Miner("relay", Role.RELAY),
+    ),
+    (Validator("validator", copies=False),),
+)
+_EPOCHS: Final = 3
+"""Paid with all three, before the pay is read."""
 
-async def play_open_access(stage: Stage, show: Show, phases: dict[str, float]) -> dict[str, float]:
+
+async def play_open_access(stage: Stage, show: Show, told: Told) -> dict[str, float]:
     """Return the relay's and the victim's pay as fractions of the closed good miner's."""
-    cast = Cast(
-        (
-            Miner("victim", Role.FIRST_GOOD),
-            Miner("closed", Role.SECOND_GOOD),
-            Miner("relay", Role.RELAY),
-        ),
-        (Validator("validator", copies=False),),
-    )
-    began = time.monotonic()
-    plan = Plan(end_after=3)
-    story = Story(stage, cast, plan, show, {"victim": ("--open",)})
-    records, uids = await story.run_plain()
-    phases["second run, one miner open to all"] = round(time.monotonic() - began, 2)
+    nodes = Nodes(stage, _CAST, Work(), {"victim": ("--open",)})
+    async with told.phase("second run, one miner open to all"), market(nodes, Plan(), show, Told(show)) as m:
+        first = await m.until_weights_pay(len(_CAST.miners))
+        await m.until_epoch(first + _EPOCHS)
+        records, uids = [r for r in await m.records(OPEN) if r.epoch > first], await m.uids(OPEN)
     closed = max(earned(records, uids["closed"]), 1)
     return {"relay": earned(records, uids["relay"]) / closed, "victim": earned(records, uids["victim"]) / closed}

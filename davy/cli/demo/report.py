@@ -29,7 +29,7 @@ _COLOURS: Final = (
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM = 720, 300, 60, 30
 
 
-class Told(NamedTuple):
+class Report(NamedTuple):
     """Everything a report says."""
 
     seed: int
@@ -45,7 +45,7 @@ class Told(NamedTuple):
     """The second run: what the relay earned and what it cost its victim; empty if left out."""
 
 
-def as_json(told: Told) -> bytes:
+def as_json(told: Report) -> bytes:
     """The report for programs."""
     claims = [{**c._asdict(), "margin": _finite(c.margin), "holds": c.holds} for c in told.claims]
     value: dict[str, Any] = {
@@ -64,7 +64,7 @@ def as_json(told: Told) -> bytes:
     return msgspec.json.format(msgspec.json.encode(value)) + b"\n"
 
 
-def as_html(told: Told) -> str:
+def as_html(told: Report) -> str:
     """The report for people: claims, a plot of what was earned, roles, phases, and what happened."""
     held = sum(c.holds for c in told.claims)
     roles = {m.name: str(m.role) for m in told.cast.miners}

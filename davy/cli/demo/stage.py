@@ -90,6 +90,31 @@ class Stage:
         """Start a process that has ended again, with the same words."""
         self._processes[name] = self._spawn(name, self._commands[name])
 
+    async def until_said(self, name: str, words: str, patience_s: float = 60.0) -> str:
+        """Wait until a process has written some words; return the line they stand in.
+
+        Raises
+        ------
+        StageFailed
+            It ended, or said nothing of the kind in time.
+        """
+        log = self.root / f"{name}.log"
+        with anyio.move_on_after(patience_s):
+            while True:
+                for line in log.read_text(errors="replace").splitlines():
+                    if words in line:
+                        return line
+                if self._processes[name].poll() is not None:
+                    break
+                await anyio.sleep(0.05)
+        raise StageFailed(f"{name} did not say '{words}': {self.last_words(name)}")
+
+    async def end(self, name: str) -> None:
+        """End a process politely, and take it off the stage."""
+        process = self._processes.pop(name)
+        process.terminate()
+        await to_thread.run_sync(process.wait)
+
     def kill(self, name: str) -> None:
         """End a process as a power cut would: SIGKILL, by its id."""
         process = self._processes[name]

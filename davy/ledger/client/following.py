@@ -2,6 +2,8 @@
 
 A subscription only brings news early. What it brings is delivered when it is the very next header; whatever is missing
 is read in pages, so a lost or doubled event changes nothing.
+
+Whoever waits for a block while it is followed reads ahead here, instead of asking the ledger again and again.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from davy.protocol.chain import Head
 from davy.protocol.errors import Refused, Unreachable
 from davy.protocol.genesis import Genesis
 from davy.protocol.limits import MAX_RPC_PAGE
+from davy.protocol.words import Height
 
 _NEW_HEADER: Final = "tm.event='NewBlockHeader'"
 _PATIENCE_S: Final = 2.0
@@ -42,21 +45,46 @@ class Heads:
         self._socket: aiohttp.ClientWebSocketResponse | None = None
         self._pause = _SHORTEST_PAUSE_S
         self._behind = True
+        self._reading = anyio.Lock()
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Head:
         while not self._ready:
-            try:
-                await self._look()
-                self._pause = _SHORTEST_PAUSE_S
-            except Unreachable:
-                self._behind = True
-                await self.aclose()
-                await anyio.sleep(self._pause)
-                self._pause = min(2 * self._pause, _LONGEST_PAUSE_S)
+            async with self._reading:
+                if not self._ready:
+                    await self._read()
         return self._ready.popleft()
+
+    @property
+    def newest(self) -> Head | None:
+        """The newest verified head, whether it was taken from here yet or not."""
+        return self._last
+
+    async def ahead(self, height: Height) -> Head:
+        """Wait for a verified head above a height, which is still delivered in its turn; return the newest.
+
+        Raises
+        ------
+        Refused
+            The ledger tells another history.
+        """
+        while self._last is None or self._last.height <= height:
+            async with self._reading:
+                if self._last is None or self._last.height <= height:
+                    await self._read()
+        return self._last
+
+    async def _read(self) -> None:
+        try:
+            await self._look()
+            self._pause = _SHORTEST_PAUSE_S
+        except Unreachable:
+            self._behind = True
+            await self.aclose()
+            await anyio.sleep(self._pause)
+            self._pause = min(2 * self._pause, _LONGEST_PAUSE_S)
 
     async def aclose(self) -> None:
         socket, self._socket = self._socket, None

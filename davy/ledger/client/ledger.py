@@ -62,7 +62,7 @@ from davy.protocol.recorded import (
     halted_key,
 )
 from davy.protocol.transaction import tx_hash
-from davy.protocol.words import ChainId, Height, Hotkey, ModelId, Netuid, PublicKey, TxHash
+from davy.protocol.words import ChainId, Digest, Height, Hotkey, ModelId, Netuid, PublicKey, TxHash
 
 T = TypeVar("T")
 
@@ -89,6 +89,8 @@ class RpcLedger:
         self._chain = chain
         self._genesis: Genesis | None = None
         self._newest: OpenedHeader | None = None
+        self._followed: list[Heads] = []
+        """Iterators of `blocks` that are open."""
 
     async def __aenter__(self) -> Self:
         await self._rpc.__aenter__()
@@ -244,16 +246,19 @@ class RpcLedger:
         Unreachable
             No block follows in time.
         """
-        newest = (await self.head()).height
-        for _ in range(_TRIES_FOR_A_BRAKE):
+        newest = await self._height()
+        if known is not None and known.height >= newest:
+            told = known
+        else:
             told = await self.told_brake(known)
+        for _ in range(_TRIES_FOR_A_BRAKE):
             height, stored = await self._proved(BRAKE_KEY)
             if stored is None or height < newest:
                 raise Refused(f"the ledger shows no brake of block {newest} or later; ask another one")
             record = decode(stored, BrakeRecord, limit=MAX_RESULT_BYTES)
             if are_all(told, record):
                 return RecordedBrake(height, record, told.orders, told.drills)
-            known = None  # an order came between the two, or one that was known is forgotten
+            told = await self.told_brake()  # an order came between the two, or one that was known is forgotten
         raise Refused("the ledger does not show all orders of its brake: ask another one, and serve nothing before")
 
     async def told_brake(self, known: RecordedBrake | None = None) -> RecordedBrake:
@@ -335,7 +340,7 @@ class RpcLedger:
         if said.proof_ops is None or len(said.proof_ops.ops) != 1:
             raise Refused("the ledger gives no proof; ask another one")
         proof = decode(to_bytes(said.proof_ops.ops[0].data), Proof, limit=MAX_RESULT_BYTES)
-        app_hash = (await self._header_after(int(said.height))).header.app_hash
+        app_hash = await self._app_hash(int(said.height))
         if said.code:
             verify_absence(app_hash, key, proof)
             return int(said.height), None
@@ -350,7 +355,11 @@ class RpcLedger:
         Iterating raises `Refused` when the ledger tells another history than before.
         """
         async with aclosing(Heads(self._rpc, self.genesis, after)) as heads:
-            yield heads
+            self._followed.append(heads)
+            try:
+                yield heads
+            finally:
+                self._followed.remove(heads)
 
     async def _view(self, path: str, data: bytes, kind: type[T]) -> T:
         return decode(await self.query(path, data), kind, limit=MAX_RESULT_BYTES)
@@ -385,13 +394,27 @@ class RpcLedger:
             raise Refused(f"header {opened.header.height} came where {height} was asked for; ask another ledger")
         return opened
 
-    async def _header_after(self, height: int) -> OpenedHeader:
+    async def _height(self) -> Height:
+        """Of the newest block: as far as it is followed, or as the ledger says."""
+        newest = self._followed[0].newest if self._followed else None
+        return (await self.head()).height if newest is None else newest.height
+
+    async def _app_hash(self, height: Height) -> Digest:
+        """Of the state after a block, as the header after it names it.
+
+        Raises
+        ------
+        Unreachable
+            No block follows in time.
+        """
         with anyio.move_on_after(_NEXT_BLOCK_PATIENCE_S):
             pause = _SHORTEST_PAUSE_S
-            while (await self.head()).height <= height:
+            newest = await self._followed[0].ahead(height) if self._followed else await self.head()
+            while newest.height <= height:
                 await anyio.sleep(pause)
                 pause = min(1.5 * pause, _LONGEST_PAUSE_S / 4)
-            return await self._header(height + 1)
+                newest = await self.head()
+            return newest.app_hash if newest.height == height + 1 else (await self._header(height + 1)).header.app_hash
         raise Unreachable(f"no block follows {height}, so its state has no signed app hash yet; try again later")
 
     def _seen(self, raw: bytes, shown: OpenedHeader | None, authority: Authority) -> OpenedHeader:
