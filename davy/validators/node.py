@@ -15,7 +15,7 @@ import anyio
 from davy.killswitch.scope import Subject
 from davy.network.node_brake import NodeBrake
 from davy.protocol.chain import Head, Metagraph
-from davy.protocol.errors import Busy, ModelHalted, TxCode, TxFailed, Unreachable
+from davy.protocol.errors import Busy, DavyError, ModelHalted, StoreFailed, TxCode, TxFailed
 from davy.protocol.ports import Clock, Entropy, KeyStore, LedgerClient, Store
 from davy.protocol.transaction import Endpoint
 from davy.protocol.words import Hotkey, KeyRole
@@ -71,15 +71,18 @@ class ValidatorNode:
             tasks.start_soon(self._follow)
 
     async def _follow(self) -> None:
-        after = 0
         while True:
             try:
-                async with self._ledger.blocks(after) as heads:
+                # What was due in blocks that passed meanwhile is due still, or not any more.
+                newest = await self._ledger.head()
+                await self.at_block(newest)
+                async with self._ledger.blocks(newest.height) as heads:
                     async for head in heads:
-                        after = head.height
                         await self.at_block(head)
-            except Unreachable as e:
-                _log.warning("the ledger does not answer, trying again: %s", e)
+            except StoreFailed:
+                raise
+            except DavyError as e:
+                _log.warning("the ledger cannot be followed, trying again: %s", e)
             await self._clock.sleep_until(self._clock.now() + self._timing.retry_ms)
 
     async def at_block(self, head: Head) -> None:

@@ -29,7 +29,7 @@ from davy.protocol.errors import BadAnswer, Refused
 from davy.protocol.limits import MAX_UIDS
 from davy.protocol.ports import Store
 from davy.protocol.receipt import Outcome, Receipt
-from davy.protocol.words import INT63, ChainId, Height, Hotkey, ModelId
+from davy.protocol.words import INT63, ChainId, Hotkey, ModelId
 from davy.tasks.answer import Answer, read_tokens
 from davy.tasks.identity import Verdict, gap, verdict
 from davy.tasks.shape import LISTED
@@ -37,7 +37,6 @@ from davy.tasks.vocabulary import Vocabulary
 from davy.validators.arrived import joined_chunks
 from davy.validators.evidence import Exchange as Round
 from davy.validators.identity import WINDOW, IdentityEvidence
-from davy.validators.standing import Seat
 
 _log = logging.getLogger(__name__)
 
@@ -59,9 +58,9 @@ Reader = Callable[[CompletionRequest, CompletionResponse], Answer]
 
 
 class Face(NamedTuple):
-    """Who is judged for what: a registration and the model it serves."""
+    """Who is judged for what, on every subnet and whenever it registered there."""
 
-    seat: Seat
+    hotkey: Hotkey
     model_id: ModelId
 
 
@@ -69,7 +68,6 @@ class FaceRecord(Wire):
     """One face's last gaps in billionths of a nat; newest last."""
 
     hotkey: Hotkey
-    registered_at: Height
     model_id: ModelId
     gaps: Annotated[tuple[Annotated[int, Meta(ge=0, le=INT63)], ...], Meta(max_length=WINDOW)]
 
@@ -121,7 +119,7 @@ class OrganicEvidence:
         if not self._opened:
             await self._open()
         await self._identity.prepare(miners)
-        faces = {face.seat.hotkey: face for n in miners if (face := face_of(n)) is not None}
+        faces = {face.hotkey: face for n in miners if (face := face_of(n)) is not None}
         self._forget(set(faces.values()))
         if self._changed:
             await self._persist()
@@ -141,7 +139,7 @@ class OrganicEvidence:
                 try:
                     answer = self._read(w.asked, w.response)
                 except BadAnswer as e:
-                    _log.info("%s gave a user what cannot be read: %s", face.seat.hotkey.hex()[:16], e)
+                    _log.info("%s gave a user what cannot be read: %s", face.hotkey.hex()[:16], e)
                     self._note(face, math.inf)
                 else:
                     due.setdefault(face.model_id, []).append((face, w, Answer(answer.positions[:POSITIONS])))
@@ -201,7 +199,7 @@ class OrganicEvidence:
         self._changed = True
 
     def _forget(self, present: set[Face]) -> None:
-        """Who is not asked any more is not judged; a new registration, or another model, begins without a past."""
+        """Who is not asked any more is not judged; another model begins without a past."""
         for kept in (self._gaps, self._waiting):
             for face in kept.keys() - present:
                 del kept[face]
@@ -210,13 +208,12 @@ class OrganicEvidence:
         raw = await self._store.get(_PLACE)
         if raw is not None:
             for f in decode(raw, FaceBook, limit=_MAX_BYTES).faces:
-                face = Face(Seat(f.hotkey, f.registered_at), f.model_id)
-                self._gaps[face] = deque((g / _UNIT for g in f.gaps), maxlen=WINDOW)
+                self._gaps[Face(f.hotkey, f.model_id)] = deque((g / _UNIT for g in f.gaps), maxlen=WINDOW)
         self._opened = True
 
     async def _persist(self) -> None:
         records = tuple(
-            FaceRecord(*face.seat, face.model_id, tuple(min(round(min(g, 1e9) * _UNIT), INT63) for g in gaps))
+            FaceRecord(*face, tuple(min(round(min(g, 1e9) * _UNIT), INT63) for g in gaps))
             for face, gaps in self._gaps.items()
         )
         await self._store.put(_PLACE, encode(FaceBook(1, records)))
@@ -229,12 +226,12 @@ def read_answer(vocabulary: Vocabulary, asked: CompletionRequest, r: CompletionR
 
 
 def face_of(n: Neuron) -> Face | None:
-    """A neuron's registration and model; None while it serves nothing."""
-    return Face(Seat(n.hotkey, n.registered_at), n.model[0].model_id) if n.model else None
+    """A neuron's hotkey and model; None while it serves nothing."""
+    return Face(n.hotkey, n.model[0].model_id) if n.model else None
 
 
 def counts(receipt: Receipt, asked: CompletionRequest, face: Face) -> bool:
-    """Whether an exchange says something of this face: its model, finished, not older, and determined by the files.
+    """Whether an exchange says something of this face: its model, finished, and determined by the files.
 
     How long the model has been served does not enter: who says `serve` again must not be rid of what it signed before.
     """
@@ -242,7 +239,6 @@ def counts(receipt: Receipt, asked: CompletionRequest, face: Face) -> bool:
         receipt.model_id == face.model_id
         and asked.model == face.model_id.hex()
         and receipt.outcome is Outcome.DONE
-        and receipt.anchor.height >= face.seat.registered_at
         and asked.temperature == 0
         and asked.logprobs == LISTED
         and asked.return_tokens_as_token_ids

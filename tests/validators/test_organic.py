@@ -139,7 +139,6 @@ def test_one_exchange_told_twice_counts_once() -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"height": REGISTERED - 1},
         {"model": b"n" * 32},
         {"outcome": Outcome.CANCELLED},
         {"asked": replace(ASKED, temperature=0.5)},
@@ -169,12 +168,21 @@ def test_a_model_that_is_not_at_hand_is_not_judged() -> None:
     assert Bench(at_hand=False).judge([neuron(CHEAT)], *(exchange(CHEAT, shift=0.05) for _ in range(4))) == {}
 
 
-def test_a_restart_acquits_nobody_and_a_new_registration_begins_without_a_past() -> None:
+def test_it_counts_on_every_subnet_wherever_it_was_registered_when() -> None:
+    """A hotkey on two subnets registers on one after the other, and is asked once for both."""
+    here, there = neuron(CHEAT), neuron(CHEAT, registered_at=REGISTERED + 1)
+    bench = Bench()
+    assert bench.judge([there], *(exchange(CHEAT, shift=0.05) for _ in range(2))) == {there.hotkey: 0.0}
+    assert bench.evidence.factors([here], {}) == {here.hotkey: 0.0}
+    assert "users" in bench.evidence.reason(here)
+
+
+def test_neither_a_restart_nor_a_new_registration_acquits_and_another_model_begins_without_a_past() -> None:
     cheat, first = neuron(CHEAT), Bench()
     first.judge([cheat], *(exchange(CHEAT, shift=0.05) for _ in range(2)))
     again = Bench(store=first.store.copy())
     assert again.judge([cheat]) == {cheat.hotkey: 0.0}
-    assert Bench(store=first.store.copy()).judge([neuron(CHEAT, registered_at=9)]) == {}
+    assert Bench(store=first.store.copy()).judge([neuron(CHEAT, registered_at=9)]) == {cheat.hotkey: 0.0}
     assert Bench(store=first.store.copy()).judge([neuron(CHEAT, model=b"n" * 32)]) == {}
 
 

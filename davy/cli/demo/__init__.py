@@ -77,7 +77,7 @@ def demo_command(
 async def _play(seed: int, fast: bool, report: Path, keep: bool, quiet: bool, sabotage: str | None) -> Report:
     cast = deal(seed)
     cause = SABOTAGE[sabotage] if sabotage else None
-    plan = Plan()._replace(end_after=7 if fast else Plan().end_after)
+    plan = Plan()._replace(end=1 if fast else Plan().end)
     root = report / f"seed-{seed}" if keep else Path(tempfile.mkdtemp(prefix="davy-demo-"))
     with Show(cast, quiet=quiet) as show:
         told = Told(show)

@@ -119,6 +119,10 @@ class Braking:
             for n in graph.neurons:
                 if n.endpoint:
                     tasks.start_soon(seen.watch_node, self._nodes.hotkeys()[n.hotkey], n.endpoint[0])
+            with anyio.move_on_after(_SOON_S):
+                while self._users.flowing < _STREAMS:  # noqa: ASYNC110 - other processes' doing
+                    await anyio.sleep(0.05)
+            self._market.say(f"{self._users.flowing} users read streams of the model")
             given = await self._council.give(
                 "halt", "model", model.hex(), reason="three of five are sure", by_hand=BY_HAND[:1],
                 by_book=self._by_book,

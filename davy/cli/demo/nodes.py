@@ -122,7 +122,9 @@ class Nodes:
         """Kill a miner and start it anew with another checkpoint and further words."""
         self.stage.kill(name)
         folder = self._link(name, models.folder(model))
-        self.stage.start(name, *self._miner(), "--backend", "huggingface", "-o", f"folder={folder}", *words)
+        self.stage.start(
+            name, *self._miner(), "--backend", "huggingface", "-o", f"folder={folder}", *words, yields=True
+        )
 
     async def _join_validator(self, validator: Validator) -> None:
         await self._register(validator.name)
@@ -145,7 +147,8 @@ class Nodes:
         else:
             await self.stage.do("model", "register", "--backend", backend, *_options(options), home=miner.name)
         words = ("--backend", backend, *_options(options))
-        self.stage.start(miner.name, *self._miner(), *words, *self._changes.get(miner.name, ()))
+        words += self._changes.get(miner.name, ())
+        self.stage.start(miner.name, *self._miner(), *words, yields=miner.role in _WITH_A_MODEL)
 
     async def _register(self, name: str) -> None:
         await self.stage.do("register", *_ON_BOTH, home=name)

@@ -34,14 +34,16 @@ _READY_S = 60.0
 
 
 class Plan(NamedTuple):
-    """How long the story is, in epochs of the sealed subnet, counted from the first one that paid by weights."""
+    """How long the story is, in epochs of the sealed subnet. It waits for what is to happen, and not for ever."""
 
-    swap_after: tuple[int, int] = (1, 3)
-    """One good miner's checkpoint after the other's: what a copier saw is twice no longer so."""
-    kill_after: int = 5
-    end_after: int = 9
     wait_epochs: int = 60
-    """So many epochs without weights, and the demo gives up."""
+    """For the first weights; then the demo gives up."""
+    market: int = 3
+    """Before anything is done to it."""
+    notice: int = 12
+    """At most, until a miner's pay has followed what it does."""
+    end: int = 3
+    """After the last of it."""
 
 
 class Killed(NamedTuple):
@@ -77,13 +79,31 @@ class Market:
         """Let it run from the first pay on, with two swaps and three kills, to the plan's last epoch."""
         first = await self.until_weights_pay()
         self.say(f"epoch {first}: the first weights pay")
-        for role, after in zip(GOOD, self.plan.swap_after, strict=True):
-            await self.until_epoch(first + after)
+        await self.until_epoch(first + self.plan.market)
+        epoch, unpaid = await self._until_paid(Role.SELECTIVE, False)
+        self.say(f"epoch {epoch}: the selective miner is {'not ' if unpaid else ''}paid for what its users got")
+        for role in GOOD:
+            # One after the other: what a copier saw is twice no longer so.
             await self._swap_checkpoint(role)
-        await self.until_epoch(first + self.plan.kill_after)
+            await self.until_epoch((await self.ledger.metagraph(SEALED)).subnet.epoch + 2)
+            epoch, paid = await self._until_paid(role, True)
+            self.say(f"epoch {epoch}: the {role} miner is {'' if paid else 'not '}paid for the other checkpoint")
         await self._kill_three()
-        await self.until_epoch(first + self.plan.end_after)
+        await self.until_epoch((await self.ledger.metagraph(SEALED)).subnet.epoch + self.plan.end)
         return await self._facts()
+
+    async def _until_paid(self, role: Role, wanted: bool) -> tuple[int, bool]:
+        """Wait until a miner is paid, or is not; the epoch, and whether it came to that."""
+        hotkey = self.nodes.hotkey(self.nodes.cast.of(role).name)
+        last = (await self.ledger.metagraph(SEALED)).subnet.epoch + self.plan.notice
+        so = False
+
+        def reached(m: Metagraph) -> bool:
+            nonlocal so
+            so = any((n.incentive > 0) is wanted for n in m.neurons if n.hotkey == hotkey)
+            return so or m.subnet.epoch >= last
+
+        return await self.until(reached, last), so
 
     async def until_weights_pay(self, miners: int = 1) -> int:
         """Wait until so many miners have an incentive; the epoch then."""

@@ -40,6 +40,8 @@ class Users:
         self.answered = 0
         self.refused = 0
         self.ended: list[Ended] = []
+        self.flowing = 0
+        """Streams that have begun to be answered and have not ended."""
 
     async def ask(self) -> None:
         """Ask short questions as they come to mind, until cancelled."""
@@ -94,9 +96,11 @@ class Users:
                         error = json.loads(line.removeprefix(b"data: "))["error"]
                         code, order = error["code"], _order(error.get("order", ""))
                     elif line.startswith(b"data: {"):
+                        self.flowing += not tokens
                         tokens += 1
         except (aiohttp.ClientError, TimeoutError):
             code = "broken"
+        self.flowing -= bool(tokens)
         return Ended(tokens, status, code, order)
 
 
