@@ -1,4 +1,4 @@
-"""The demo as its users run it: real processes, every claim checked; and each claim falls with the cause it rests on.
+"""The demo as its users run it: real processes, every claim checked; and each claim falls with what it rests on.
 
 Each run needs the machine for itself: `make test` runs one of them, alone; `make market` runs all.
 """
@@ -18,7 +18,7 @@ import pytest
 
 from davy.cli.demo.sabotage import SABOTAGE
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(1_000)
 DAVY = Path(sys.executable).with_name("davy")
 
 
@@ -29,7 +29,7 @@ def demo(folder: Path, *words: str) -> tuple[int, dict[str, Any]]:
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     try:
-        out, err = running.communicate(timeout=380)
+        out, err = running.communicate(timeout=900)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(running.pid, signal.SIGKILL)
@@ -41,7 +41,7 @@ def test_the_market_runs_and_cheats_earn_nothing(tmp_path: Path) -> None:
     """What CI holds. The weight copier's margin varies from run to run; tests/sabotage shows it in virtual time."""
     _, told = demo(tmp_path, "--seed", "1")
     assert [c["sentence"] for c in told["claims"] if not c["holds"] and c["name"] != "weight copier"] == []
-    assert len(told["claims"]) == 11
+    assert len(told["claims"]) == 26
     assert told["peak_mib"] < 6 * 1024
     page = (tmp_path / "demo-1.html").read_text()
     assert "<svg" in page
@@ -61,5 +61,8 @@ def test_every_claim_holds(seed: int, tmp_path: Path) -> None:
 def test_a_claim_falls_with_its_cause(name: str, tmp_path: Path) -> None:
     code, told = demo(tmp_path, "--seed", "4", "--sabotage", name)
     held = {c["name"]: c["holds"] for c in told["claims"]}
-    assert not held[SABOTAGE[name].claim], told["claims"]
-    assert code == 1
+    if claim := SABOTAGE[name].claim:
+        assert not held[claim], told["claims"]
+        assert code == 1
+    else:
+        assert all(held.values()), told["claims"]

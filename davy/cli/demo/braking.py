@@ -37,6 +37,8 @@ _STREAMS: Final = 3
 _SOON_S: Final = 20.0
 _REFUSALS: Final = 5
 """So often must a miner that came back refuse."""
+_AT_STAKE: Final = "5"
+"""Tokens that the rogue has to lose."""
 _NO_GUARD: Final = ("--brake", "davy.sims.adversaries.sabotage:no_guard")
 
 
@@ -87,6 +89,7 @@ class Braking:
     async def _turn_rogue(self, model: ModelId) -> None:
         """The weak miner takes the accused model's files, and a guard that obeys nothing."""
         name = next(n for n in models.GOOD if model_id(manifest_of(open_checkpoint(models.folder(n)))) == model)
+        await self._nodes.stage.do("stake", "add", _AT_STAKE, home=self._rogue)
         self._nodes.turn(self._rogue, name, *_NO_GUARD)
         with anyio.fail_after(60):
             while not (n := await self._neuron(self._rogue)).model or n.model[0].model_id != model:

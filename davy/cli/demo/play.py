@@ -40,7 +40,7 @@ class Plan(NamedTuple):
     """For the first weights; then the demo gives up."""
     market: int = 3
     """Before anything is done to it."""
-    notice: int = 12
+    notice: int = 60
     """At most, until a miner's pay has followed what it does."""
     end: int = 3
     """After the last of it."""

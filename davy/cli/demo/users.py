@@ -13,7 +13,7 @@ import anyio
 
 from davy import models
 
-_QUESTIONS_A_SECOND: Final = 3.0
+_QUESTIONS_A_SECOND: Final = 2.0
 _LONG: Final = 120
 """Tokens of a stream."""
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=30)
