@@ -59,6 +59,7 @@ def test_an_honest_market_fails_nothing() -> None:
         (facts(HONEST | {Role.WEAK: 81}), "weak"),
         (facts(HONEST | {Role.SELECTIVE: 41}), "selective"),
         (facts(HONEST, dividends=(100, 100, 100)), "weight copier"),
+        (facts(HONEST, dividends=(0, 100, 100)), "weight copier"),
         (facts(HONEST, issued=11), "issuance"),
         (facts(HONEST, lost="a transfer"), "kill -9: the ledger"),
     ],
@@ -87,7 +88,7 @@ def braked(**changed: Any) -> BrakeFacts:
         ends=(Ended(9, 200, "", b""), Ended(5, 200, "model_halted", b"halt"), Ended(0, 451, "model_halted", b"halt")),
         attested={"a": 250, "b": 350}, restarted=Answers(0, 5, 1), restored=Answers(0, 5, 0),
         rogue=Rogue(3, 451, "model_halted", "10", ""), paid=Paid(0.4, 0, 0.4, 2), too_few_to_lift="too few", lift=lift,
-        resumed=5.0, drill=halt, drilled={"a": 1, "b": 2}, answered_in_drill=200,
+        resumed=5.0, drill=halt, drilled={"a": 1, "b": 2}, answered_in_drill=200, records=(),
     )  # fmt: skip
     return facts._replace(**changed)
 

@@ -96,7 +96,7 @@ async def _play(seed: int, fast: bool, report: Path, keep: bool, quiet: bool, sa
             async with on_stage(root.with_name(f"{root.name}-open"), keep=keep) as stage:
                 relay = await play_open_access(stage, show, told)
     claims = [*check(facts), *check_brake(brake)]
-    return Report(seed, cast, claims, told.phases, peak, facts.sealed, facts.sealed_uids, told.news, relay)
+    return Report(seed, cast, claims, told.phases, peak, brake.records, facts.sealed_uids, told.news, relay)
 
 
 def _prepare(folder: Path) -> None:

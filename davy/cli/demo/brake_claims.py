@@ -10,6 +10,7 @@ from davy.cli.demo.claims import Claim
 from davy.cli.demo.council import HALT, LIFT, Given
 from davy.cli.demo.prober import Answers
 from davy.cli.demo.users import Ended
+from davy.protocol.chain import EpochRecord
 
 STOP_MS: Final = 5_000
 """After the signature, by when the last node must have stopped; a halt waits for no block."""
@@ -63,6 +64,8 @@ class BrakeFacts(NamedTuple):
     drill: Given
     drilled: Mapping[str, int]
     answered_in_drill: int
+    records: Sequence[EpochRecord]
+    """Of the whole run."""
 
 
 def check_brake(f: BrakeFacts) -> list[Claim]:

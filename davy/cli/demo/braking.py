@@ -83,7 +83,7 @@ class Braking:
             everybody=len(self._names()), halt=halt, too_few_to_halt=two, stopped=stopped,
             ends=tuple(self._users.ended),
             attested=attested, restarted=restarted, restored=restored, rogue=rogue, paid=paid, too_few_to_lift=three,
-            lift=lift, resumed=resumed, drill=drill, drilled=drilled, answered_in_drill=answered,
+            lift=lift, resumed=resumed, drill=drill, drilled=drilled, answered_in_drill=answered, records=await self._market.records(SEALED),
         )  # fmt: skip
 
     async def _turn_rogue(self, model: ModelId) -> None:

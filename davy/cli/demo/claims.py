@@ -149,7 +149,7 @@ def _copier(facts: Facts) -> Claim:
         "weight copier",
         f"per stake the copier earns {sealed:.3f} of an honest validator under commit–reveal, {openly:.3f} "
         f"without, at least {COPIER_LOSS} more",
-        openly - sealed - COPIER_LOSS,
+        openly - sealed - COPIER_LOSS if sealed else -1.0,  # one whose commits came too late shows nothing
     )
 
 

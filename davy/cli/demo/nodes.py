@@ -30,7 +30,8 @@ _ON_BOTH: Final = ("--netuid", str(SEALED), "--netuid", str(OPEN))
 class Work(NamedTuple):
     """What nodes are told to do."""
 
-    tempo: int = 10
+    tempo: int = 12
+    """Blocks: a node acts on a block when the next one has come, and what it sends stands in one after that."""
     challenges: int = 16
     round_s: float = 2.0
     deadline_s: float = 5.0

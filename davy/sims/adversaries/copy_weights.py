@@ -20,7 +20,7 @@ from davy.validators.source import bound
 class CopyWeights:
     """A `davy.validators.source.WeightSource` without work."""
 
-    commit_at = 0.85
+    commit_at = 0.75
     """Fraction of the tempo: after the honest have put their rows forward."""
 
     def __init__(self, ledger: LedgerClient, keys: KeyStore) -> None:
