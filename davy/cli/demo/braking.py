@@ -80,11 +80,24 @@ class Braking:
             lift, resumed = await self._lift(halt, model)
         drill, drilled, answered = await self._drill(model)
         return BrakeFacts(
-            everybody=len(self._names()), halt=halt, too_few_to_halt=two, stopped=stopped,
+            everybody=len(self._names()),
+            halt=halt,
+            too_few_to_halt=two,
+            stopped=stopped,
             ends=tuple(self._users.ended),
-            attested=attested, restarted=restarted, restored=restored, rogue=rogue, paid=paid, too_few_to_lift=three,
-            lift=lift, resumed=resumed, drill=drill, drilled=drilled, answered_in_drill=answered, records=await self._market.records(SEALED),
-        )  # fmt: skip
+            attested=attested,
+            restarted=restarted,
+            restored=restored,
+            rogue=rogue,
+            paid=paid,
+            too_few_to_lift=three,
+            lift=lift,
+            resumed=resumed,
+            drill=drill,
+            drilled=drilled,
+            answered_in_drill=answered,
+            records=await self._market.records(SEALED),
+        )
 
     async def _turn_rogue(self, model: ModelId) -> None:
         """The weak miner takes the accused model's files, and a guard that obeys nothing."""
@@ -152,7 +165,7 @@ class Braking:
         """The nodes whose word is on the ledger, and after how many ms they had stopped."""
         names = self._nodes.hotkeys()
         told: dict[str, int] = {}
-        with anyio.move_on_after(_SOON_S):
+        with anyio.move_on_after(3 * _SOON_S):
             while len(told) < len(self._names()):
                 told = {
                     names[a.node]: a.attestation.stopped - given.signed_at

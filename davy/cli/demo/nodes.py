@@ -91,6 +91,9 @@ class Nodes:
         """Register and start everybody of the cast."""
         # Validators first: their stake must have been held for two epochs before they may vote. Then who loads a model.
         await do_all([lambda v=v: self._join_validator(v) for v in self.cast.validators], at_once=3)
+        # Who registered a model is halted with it: those two serve nothing, so that a halt of one leaves rivals.
+        registrants = zip((GATEWAY, OUTSIDER), models.GOOD, strict=True)
+        await do_all([lambda n=n, m=m: self._register_model(n, m) for n, m in registrants], at_once=2)
         by_load = sorted(self.cast.miners, key=lambda m: m.role not in _WITH_A_MODEL)
         await do_all([lambda m=m: self._join_miner(m) for m in by_load], at_once=4)
 
@@ -142,14 +145,15 @@ class Nodes:
     async def _join_miner(self, miner: Miner) -> None:
         await self._register(miner.name)
         backend, options = self._backend(miner)
-        if miner.role in (Role.LIAR, Role.SELECTIVE):
-            shown = {"folder": options["folder"]}
-            await self.stage.do("model", "register", "--backend", "huggingface", *_options(shown), home=miner.name)
-        else:
+        if miner.role not in (*GOOD, Role.LIAR, Role.SELECTIVE):  # whose models are registered already
             await self.stage.do("model", "register", "--backend", backend, *_options(options), home=miner.name)
         words = ("--backend", backend, *_options(options))
         words += self._changes.get(miner.name, ())
         self.stage.start(miner.name, *self._miner(), *words, yields=miner.role in _WITH_A_MODEL)
+
+    async def _register_model(self, name: str, model: str) -> None:
+        options = {"folder": str(models.folder(model))}
+        await self.stage.do("model", "register", "--backend", "huggingface", *_options(options), home=name)
 
     async def _register(self, name: str) -> None:
         await self.stage.do("register", *_ON_BOTH, home=name)
