@@ -36,7 +36,7 @@ COMMANDS: Final = {
     "halt": "Stop a model, a miner, a subnet or everything, with the other keyholders.",
     "lift": "Let run again what was halted.",
     "brake": "Show what is halted and who knows it; convict who served after a halt.",
-    "why": "Show each challenge's score and reason for one UID.",
+    "why": "Show why a miner's standing is what it is: scores, evidence, pay.",
     "demo": "Run a whole market for a minute and check its claims.",
 }
 """Each stands in a module of its own name, as a click command of that name with the suffix `_command`."""

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import pytest
 
+from davy.protocol.words import KeyRole, key_text
 from tests.cli.conftest import OWNER, Network, Said, Say, contents
 
 
@@ -25,6 +26,7 @@ class Mistake(NamedTuple):
 
 
 NINES = "9" * 5_000
+STRANGER = key_text(KeyRole.HOTKEY, bytes(32))
 MISTAKES = {
     # keys, passwords, homes
     "a wrong password": Mistake("stake add 5", ("password", "coldkey.json", "try again"), {"DAVY_PASSWORD": "no"}),
@@ -61,7 +63,11 @@ MISTAKES = {
     "an unknown subnet": Mistake("status --netuid 9", ("no subnet 9", "it has 1")),
     "an unknown subnet to register on": Mistake("register --netuid 1 --netuid 9", ("no subnet 9", "it has 1")),
     "an unknown UID": Mistake("why 900", ("no UID 900", "davy status")),
-    "no validator here": Mistake("why 0", ("no validator has run", "--home")),
+    "no UID and no hotkey": Mistake("why nobody", ("names no miner", "davy status")),
+    "a UID without end": Mistake(f"why {NINES}", ("names no miner", "davy status")),
+    "a coldkey to ask about": Mistake("why cold_aaaa", ("names no miner", "hot_")),
+    "a hotkey with a changed letter": Mistake("why hot_aaaa", ("copy it again",)),
+    "an unknown hotkey": Mistake(f"why {STRANGER}", ("no such hotkey", "davy status")),
     # registering
     "registered already": Mistake("register --home member", ("has UID", "already")),
     "no tokens": Mistake("register", ("holds 0", "add tokens")),
