@@ -18,6 +18,7 @@ import msgspec
 
 from davy.miners.backend import Piece, Stopped, Tally
 from davy.network.events import DONE, FrameReader, data_payloads
+from davy.network.failures import told
 from davy.network.openai import CompletionRequest, to_json
 from davy.protocol.errors import BadAnswer, Busy, Malformed, Misconfigured, TooLarge, Unreachable
 from davy.protocol.limits import MAX_NAME_CHARS
@@ -140,8 +141,8 @@ class Upstream:
         fields |= {"temperature": request.temperature, "max_tokens": request.max_tokens}  # their defaults may differ
         try:
             answer = await session.post(self._url, json=fields, allow_redirects=False)
-        except (aiohttp.ClientError, TimeoutError, OSError) as e:
-            raise Unreachable(f"the upstream server does not answer ({type(e).__name__}); ask another miner") from e
+        except (aiohttp.ClientError, TimeoutError, OSError, UnicodeError) as e:
+            raise Unreachable(f"the upstream server does not answer ({told(e)}); ask another miner") from e
         if answer.status == 200:
             return answer
         async with answer:
@@ -178,7 +179,7 @@ async def _pieces(
                     if chunk.usage is not None:
                         tally = Tally(chunk.usage.prompt_tokens, chunk.usage.completion_tokens, tally.finish)
     except (aiohttp.ClientError, TimeoutError, OSError) as e:
-        raise Unreachable(f"the upstream server broke off ({type(e).__name__}); ask another miner") from e
+        raise Unreachable(f"the upstream server's answer has no end: {told(e)}; ask another miner") from e
     except TooLarge as e:
         raise BadAnswer(f"the upstream server sends too much: {e}") from e
     raise Unreachable("the upstream server broke off before the end of its answer; ask another miner")

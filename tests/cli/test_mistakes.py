@@ -56,10 +56,18 @@ MISTAKES = {
     "no network file": Mistake("status --network nowhere.json", ("no network file", "davy up")),
     "a broken network file": Mistake("status --network file", ("no network file", "copy it again")),
     "a folder as network file": Mistake("status --network empty", ("cannot read", "empty")),
-    "an unreachable ledger": Mistake("status --network dead.json", ("does not answer", "check that it runs")),
+    "an unreachable ledger": Mistake(
+        "status --network dead.json", ("does not answer (nothing listens there)", "check that it runs")
+    ),
+    "a ledger of no host": Mistake("status --network away.json", ("no host of that name", "check that it runs")),
+    "a ledger of no address": Mistake("status --network wild.json", ("no address", "its address")),
+    "a ledger that is another server": Mistake("status --network web.json", ("no ledger", "check the address")),
     "another chain": Mistake("status --network other.json", ("another chain",)),
     "a faucet that is not there": Mistake("faucet --network dead.json", ("no faucet", "davy transfer")),
-    "an unreachable faucet": Mistake("faucet --network dry.json", ("does not answer", "davy up")),
+    "an unreachable faucet": Mistake(
+        "faucet --network dry.json", ("does not answer (nothing listens there)", "davy up")
+    ),
+    "a faucet of no address": Mistake("faucet --network odd.json", ("no address", "davy up")),
     "an unknown subnet": Mistake("status --netuid 9", ("no subnet 9", "it has 1")),
     "an unknown subnet to register on": Mistake("register --netuid 1 --netuid 9", ("no subnet 9", "it has 1")),
     "an unknown UID": Mistake("why 900", ("no UID 900", "davy status")),
@@ -155,6 +163,13 @@ def words(place: Path, network: Network, say: Say) -> Callable[[str], list[str]]
     dead = {**there, "ledger": "http://127.0.0.1:1"}
     dead.pop("faucet")
     (place / "dead.json").write_text(json.dumps(dead))
+    for name, ledger in (
+        ("away", "http://nowhere.invalid:26657"),
+        ("wild", f"http://{'a' * 300}"),
+        ("web", there["faucet"]),
+    ):
+        (place / f"{name}.json").write_text(json.dumps({**there, "ledger": ledger}))
+    (place / "odd.json").write_text(json.dumps({**there, "faucet": f"http://{'a' * 300}"}))
     (place / "dry.json").write_text(json.dumps({**there, "faucet": "http://127.0.0.1:1/faucet"}))
     (place / "other.json").write_text(json.dumps({**there, "chain": "0" * 64}))
     meant = {"COLD": shown["coldkey"], "HOT": shown["hotkey"], "BUSY": str(network.port)}
@@ -177,6 +192,8 @@ def check_sentence(said: Said, told: list[str]) -> None:
     assert "Traceback" not in said.err
     for part in told:
         assert part in said.err
+    for leak in ("Errno", "Error(", "aiohttp", "anyio", "msgspec", "Client", "codec"):
+        assert leak not in said.err
 
 
 @pytest.mark.parametrize("name", MISTAKES)
