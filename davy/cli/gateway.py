@@ -16,7 +16,7 @@ import anyio
 import click
 
 from davy.cli.network import Network, ledger_of, metagraph_of, network_option, neuron_of, read_network
-from davy.cli.options import home_option, json_option, run, unlocked
+from davy.cli.options import Host, home_option, json_option, run, unlocked
 from davy.cli.output import show
 from davy.gateway.directory import Directory
 from davy.gateway.gateway import Gateway, Limits
@@ -89,7 +89,7 @@ def door(host: str, port: int, limits: Limits) -> Door:
 @home_option
 @network_option
 @click.option("--netuid", "netuids", type=click.IntRange(0, 65_535), multiple=True, default=(1,), help="Repeat it.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="To listen on; plain HTTP.")
+@click.option("--host", type=Host(), default="127.0.0.1", show_default=True, help="To listen on; plain HTTP.")
 @click.option("--port", type=click.IntRange(0, 65_535), default=DEFAULT_PORT, show_default=True, help="0: any.")
 @click.option(
     "--rate",

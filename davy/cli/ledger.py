@@ -12,7 +12,7 @@ from anyio.abc import TaskStatus
 
 from davy.cli.genesis import make_genesis, parse_allocation, read_roster
 from davy.cli.network import Network, network_option, write_network
-from davy.cli.options import home_option, json_option, password, run
+from davy.cli.options import Host, home_option, json_option, password, run
 from davy.cli.output import show
 from davy.host.clock import SystemClock
 from davy.host.entropy import OsEntropy
@@ -74,7 +74,7 @@ def init(
 @home_option
 @network_option
 @json_option
-@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--host", type=Host(), default="127.0.0.1", show_default=True)
 @click.option("--port", type=click.IntRange(0, 65_535), default=DEFAULT_PORT, show_default=True, help="0: any.")
 @click.option("--block-time", type=click.IntRange(10, 3_600_000), default=1_000, show_default=True, help="In ms.")
 def serve(home: Path, network: Path, as_json: bool, host: str, port: int, block_time: int) -> None:

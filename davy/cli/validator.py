@@ -16,7 +16,7 @@ from anyio import to_thread
 from davy import models as shipped
 from davy.cli.gateway import Door, Node, door, gateway, url_of
 from davy.cli.network import Network, ledger_of, metagraph_of, network_option, neuron_of, read_network
-from davy.cli.options import home_option, json_option, named, run, unlocked
+from davy.cli.options import Host, home_option, json_option, made, run, unlocked
 from davy.cli.output import show
 from davy.gateway.gateway import Limits
 from davy.host.clock import SystemClock
@@ -97,7 +97,7 @@ class Work(NamedTuple):
 @click.option(
     "--gateway", "gateway_port", type=click.IntRange(0, 65_535), help="Answer users on this port, too. 0: any."
 )
-@click.option("--gateway-host", default="127.0.0.1", show_default=True, help="To listen on; plain HTTP.")
+@click.option("--gateway-host", type=Host(), default="127.0.0.1", show_default=True, help="To listen on; plain HTTP.")
 @click.option(
     "--exchanges",
     type=click.Path(path_type=Path),
@@ -144,7 +144,7 @@ def validator_command(
         None if gateway_port is None else door(gateway_host, gateway_port, Limits()),
         tuple(Home.open(path) for path in exchanges),
         source,
-        named(means) if means else _unchanged,
+        partial(_changed, means),
     )
     with opened.running():
         run(_validate, opened, keys, read_network(network), work, as_json)
@@ -166,7 +166,9 @@ async def _validate(home: Home, keys: FileKeyStore, network: Network, work: Work
         )
         node = Node(keys, ledger, transport, store, work.netuids, Shapes(), brake)
         weights: WeightSource = (
-            named(work.source)(ledger, keys) if work.source else await _examiner(node, graphs, work, others)
+            made(work.source, ledger, keys, methods=("run", "see", "weights"))
+            if work.source
+            else await _examiner(node, graphs, work, others)
         )
         validator = ValidatorNode(
             work.netuids,
@@ -235,5 +237,5 @@ def _ready(graphs: Sequence[Metagraph], permits: Sequence[bool], url: str, *, as
         click.echo(f"answering users at {url}")
 
 
-def _unchanged(means: Means) -> Means:
-    return means
+def _changed(spec: str | None, means: Means) -> Means:
+    return made(spec, means, methods=Means._fields) if spec else means

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -26,6 +27,7 @@ class Mistake(NamedTuple):
 
 
 NINES = "9" * 5_000
+MINER = "miner --home member --backend upstream -o url=http://localhost:1/v1 -o model=m"
 STRANGER = key_text(KeyRole.HOTKEY, bytes(32))
 MISTAKES = {
     # keys, passwords, homes
@@ -42,6 +44,10 @@ MISTAKES = {
     "an export of no key": Mistake("key export cold other --home hot", ("no key", "coldkey.json")),
     "an export into a file": Mistake("key export hot file", ("cannot create the folder", "choose one")),
     "an unknown role": Mistake("key export warm other", ("'cold', 'hot'",)),
+    "a home without a name": Mistake("key new --home ''", ("--home", "write a path")),
+    "keys brought back into no name": Mistake("key recover --home ''", ("--home", "write a path")),
+    "a network's home without a name": Mistake("up --home ''", ("--home", "write a path")),
+    "a network file without a name": Mistake("status --network ''", ("--network", "write a path")),
     # amounts and keys of others
     "ten decimals": Mistake("transfer COLD 1.0123456789", ("at most nine decimals", "write tokens like")),
     "a negative amount": Mistake("transfer COLD -- -1", ("no amount", "write tokens like")),
@@ -113,7 +119,41 @@ MISTAKES = {
     ),
     "an unknown model": Mistake(f"model show {'0' * 64}", ("no model of this id",)),
     "half a model id": Mistake("model show abcd", ("64 hex digits", "davy status")),
+    "a backend that ends the process": Mistake(f"{MINER} --backend leaving.py:Mine", ("leaving.py", "sys.exit")),
+    "a backend whose start ends the process": Mistake(
+        "model register --backend leaves.py:Mine", ("did not start", "sys.exit")
+    ),
+    "a module that ends the process": Mistake("model register --backend leaving:Mine", ("leaving", "sys.exit")),
+    "a backend of unknown types": Mistake("model register --backend untyped.py:Mine", ("untyped.py", "options")),
+    "a backend without a manifest": Mistake("model register --backend namely.py:Mine", ("no manifest", "namely.py")),
+    "a backend with too long a name": Mistake("model register --backend named.py:Mine", ("no manifest", "named.py")),
+    # where a node listens
+    "a host without a name": Mistake(f"{MINER} --host ''", ("--host", "write a name like")),
+    "a host of 300 letters": Mistake(f"{MINER} --host {'a' * 300}", ("--host", "write a name like")),
+    "a host with too long a part": Mistake(f"{MINER} --host {'a' * 64}.org", ("--host", "write a name like")),
+    "a host that is not there": Mistake(f"{MINER} --host nowhere.invalid", ("no host of that name", "choose another")),
+    "a host and a port": Mistake(f"{MINER} --host localhost:80", ("--host", "holds a port", "host alone")),
+    "every address without a public one": Mistake(f"{MINER} --host 0.0.0.0", ("--public-host NAME", "every address")),
+    "every address as a public one": Mistake(f"{MINER} --public-host ::", ("--public-host", "every address")),
+    "a public host without a name": Mistake(f"{MINER} --public-host ''", ("--public-host", "write a name like")),
+    "a public host of 300 letters": Mistake(f"{MINER} --public-host {'a' * 300}", ("--public-host", "write a name")),
+    "a public host with spaces": Mistake(f"{MINER} --public-host 'my host'", ("--public-host", "write a name like")),
+    "a public page": Mistake(f"{MINER} --public-host http://node.example.org", ("--public-host", "without http://")),
+    "a public host and a port": Mistake(f"{MINER} --public-host node.example.org:80", ("holds a port", "host alone")),
+    "a gateway's host without a name": Mistake("gateway --home member --host ''", ("--host", "write a name like")),
+    "a validator's host of 300 letters": Mistake(
+        f"validator --home member --gateway 0 --gateway-host {'a' * 300}", ("--gateway-host", "write a name like")
+    ),
+    "a chain's host without a name": Mistake("ledger serve --home chain --host ''", ("--host", "write a name like")),
+    "a network's host that is not there": Mistake(
+        "up --home new --port 0 --host nowhere.invalid", ("cannot listen on nowhere.invalid", "choose another")
+    ),
+    "a network's host of 300 letters": Mistake(f"up --home new --host {'a' * 300}", ("--host", "write a name like")),
     # validators
+    "a source that takes nothing of ours": Mistake("validator --home member --source os:system", ("os:system", "mend")),
+    "a source that is none": Mistake("validator --home member --source operator:is_", ("makes a bool", "run")),
+    "a source that ends the process": Mistake("validator --home member --source leaving:Mine", ("leaving", "sys.exit")),
+    "a source that raises": Mistake("validator --home member --source raising:Mine", ("raising", "mend")),
     "an unregistered validator": Mistake("validator", ("no UID on subnet 1", "davy register --netuid 1")),
     "exchanges of no home": Mistake("validator --home member --exchanges nowhere", ("no home of davy",)),
     # gateways
@@ -156,7 +196,7 @@ MISTAKES = {
 
 
 @pytest.fixture
-def words(place: Path, network: Network, say: Say) -> Callable[[str], list[str]]:
+def words(place: Path, network: Network, say: Say) -> Callable[[str], str]:
     """Fill in what a row of the table cannot know, and make what it speaks of."""
     shown = say("key", "show", "--home", "member", "--json").json
     there = json.loads((place / "network.json").read_text())
@@ -174,10 +214,10 @@ def words(place: Path, network: Network, say: Say) -> Callable[[str], list[str]]
     (place / "other.json").write_text(json.dumps({**there, "chain": "0" * 64}))
     meant = {"COLD": shown["coldkey"], "HOT": shown["hotkey"], "BUSY": str(network.port)}
 
-    def fill(typed: str) -> list[str]:
+    def fill(typed: str) -> str:
         for name, value in meant.items():
             typed = typed.replace(name, value)
-        return typed.split()
+        return typed
 
     return fill
 
@@ -198,12 +238,12 @@ def check_sentence(said: Said, told: list[str]) -> None:
 
 @pytest.mark.parametrize("name", MISTAKES)
 def test_a_mistake_is_told_in_one_sentence_and_changes_nothing(
-    name: str, place: Path, words: Callable[[str], list[str]], say: Say
+    name: str, place: Path, words: Callable[[str], str], say: Say
 ) -> None:
     mistake = MISTAKES[name]
     before = contents(place)
-    said = say(*words(mistake.typed), **mistake.environment)
-    check_sentence(said, [" ".join(words(t)) for t in mistake.told])
+    said = say(*shlex.split(words(mistake.typed)), **mistake.environment)
+    check_sentence(said, list(map(words, mistake.told)))
     assert contents(place) == before
 
 
