@@ -21,6 +21,7 @@ from davy.host.keys import FileKeyStore
 from davy.protocol.errors import DavyError, Misconfigured, said_by
 from davy.protocol.limits import MAX_HOST_CHARS
 from davy.protocol.words import MAX_SUPPLY, TOKEN, KeyRole
+from davy.protocol.words import tokens as tokens
 
 R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -162,12 +163,6 @@ class Tokens(click.ParamType[int]):
         if units > MAX_SUPPLY:
             self.fail(f"{value} is more than there can ever be", param, ctx)
         return units
-
-
-def tokens(units: int) -> str:
-    """Write base units as tokens, exactly, without superfluous zeros."""
-    whole, rest = divmod(units, TOKEN)
-    return f"{whole}.{rest:09d}".rstrip("0").rstrip(".")
 
 
 def run(function: Callable[..., Coroutine[Any, Any, R]], *args: Any, **kwargs: Any) -> R:
