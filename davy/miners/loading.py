@@ -16,7 +16,7 @@ from typing import Any, get_type_hints
 
 import msgspec
 
-from davy.miners.backend import Backend
+from davy.miners.backend import Backend, Probed
 from davy.models.checkpoint import manifest_of, open_checkpoint
 from davy.protocol.encoding import decode, encode
 from davy.protocol.errors import DavyError, Misconfigured, said_by
@@ -70,6 +70,26 @@ def load_manifest(spec: str, options: Mapping[str, str]) -> Manifest:
         raise Misconfigured("the backend huggingface needs the option folder: add folder=…")
     named = {key: options[key] for key in ("name", "licence") if key in options}
     return manifest_of(open_checkpoint(Path(options["folder"])), **named)
+
+
+async def probed_manifest(spec: str, options: Mapping[str, str]) -> Manifest:
+    """What the model of a backend is, after the backend was asked once whether it has it (`Probed`).
+
+    Raises
+    ------
+    Misconfigured
+        See `load_backend`; or it does not answer.
+    """
+    if spec == "huggingface":
+        return load_manifest(spec, options)
+    backend = load_backend(spec, options)
+    try:
+        manifest = told_manifest(spec, backend)
+        if isinstance(backend, Probed):
+            await backend.probe()
+        return manifest
+    finally:
+        await backend.aclose()
 
 
 def told_manifest(spec: str, backend: Backend) -> Manifest:

@@ -27,7 +27,8 @@ class Mistake(NamedTuple):
 
 
 NINES = "9" * 5_000
-MINER = "miner --home member --backend upstream -o url=http://localhost:1/v1 -o model=m"
+UPSTREAM = "--backend upstream -o url=http://localhost:1/v1 -o model=m"
+MINER = f"miner --home member {UPSTREAM}"
 STRANGER = key_text(KeyRole.HOTKEY, bytes(32))
 MISTAKES = {
     # keys, passwords, homes
@@ -53,7 +54,9 @@ MISTAKES = {
     "a negative amount": Mistake("transfer COLD -- -1", ("no amount", "write tokens like")),
     "no amount at all": Mistake("transfer COLD nothing", ("no amount", "write tokens like")),
     "zero": Mistake("stake add 0 --home member", ("zero", "at least one")),
-    "more than there is": Mistake("stake add 5000 --home member", ("are free", "add some")),
+    "more than there is": Mistake("stake add 5000 --home member", ("5000 tokens are needed", "are free", "add some")),
+    "less than is staked at once": Mistake("stake add 0.0001 --home member", ("at least 0.001 tokens", "stake more")),
+    "more than is staked": Mistake("stake remove 5 --home member", ("5 tokens", "0 are staked", "take less")),
     "more than there can be": Mistake("stake add 999999999", ("more than there can ever be",)),
     "a hotkey where a coldkey is needed": Mistake("transfer HOT 1", ("begins with 'cold_'",)),
     "a changed letter": Mistake(f"transfer {OWNER[:-1]}t 1", ("checksum", "copy it again")),
@@ -127,6 +130,15 @@ MISTAKES = {
     "a backend of unknown types": Mistake("model register --backend untyped.py:Mine", ("untyped.py", "options")),
     "a backend without a manifest": Mistake("model register --backend namely.py:Mine", ("no manifest", "namely.py")),
     "a backend with too long a name": Mistake("model register --backend named.py:Mine", ("no manifest", "named.py")),
+    "an upstream server that is not there": Mistake(
+        f"model register {UPSTREAM}", ("one token of 'm'", "http://localhost:1/v1", "nothing listens there")
+    ),
+    "an upstream server that is another one": Mistake(
+        "model register --backend upstream -o url=WEB -o model=m", ("one token of 'm'", "upstream server")
+    ),
+    "an upstream model with too long a name": Mistake(
+        f"model register --backend upstream -o url=WEB -o model={'m' * 300}", ("name=SHORTER",)
+    ),
     # where a node listens
     "a host without a name": Mistake(f"{MINER} --host ''", ("--host", "write a name like")),
     "a host of 300 letters": Mistake(f"{MINER} --host {'a' * 300}", ("--host", "write a name like")),
@@ -212,7 +224,7 @@ def words(place: Path, network: Network, say: Say) -> Callable[[str], str]:
     (place / "odd.json").write_text(json.dumps({**there, "faucet": f"http://{'a' * 300}"}))
     (place / "dry.json").write_text(json.dumps({**there, "faucet": "http://127.0.0.1:1/faucet"}))
     (place / "other.json").write_text(json.dumps({**there, "chain": "0" * 64}))
-    meant = {"COLD": shown["coldkey"], "HOT": shown["hotkey"], "BUSY": str(network.port)}
+    meant = {"COLD": shown["coldkey"], "HOT": shown["hotkey"], "BUSY": str(network.port), "WEB": there["faucet"]}
 
     def fill(typed: str) -> str:
         for name, value in meant.items():
@@ -232,7 +244,7 @@ def check_sentence(said: Said, told: list[str]) -> None:
     assert "Traceback" not in said.err
     for part in told:
         assert part in said.err
-    for leak in ("Errno", "Error(", "aiohttp", "anyio", "msgspec", "Client", "codec"):
+    for leak in ("Errno", "Error(", "aiohttp", "anyio", "msgspec", "Client", "codec", "base units"):
         assert leak not in said.err
 
 
