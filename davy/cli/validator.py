@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple
 
 import click
 from anyio import to_thread
@@ -35,9 +35,9 @@ from davy.protocol.errors import Busy, Misconfigured, ModelHalted, TxFailed
 from davy.protocol.limits import MAX_RESULT_BYTES
 from davy.protocol.ports import Store
 from davy.protocol.words import KeyRole, ModelId
-from davy.tasks.corpus import Disguised
+from davy.tasks.corpus import Disguised, private_rng
 from davy.tasks.shape import Shapes
-from davy.tasks.task import Setting, open_task
+from davy.tasks.task import Setting, Task, open_task
 from davy.tasks.text import Text
 from davy.validators.challenger import Challenger
 from davy.validators.evidence import Evidence
@@ -49,6 +49,7 @@ from davy.validators.organic import OrganicEvidence, read_answer
 from davy.validators.originality import OriginalityEvidence
 from davy.validators.source import WeightSource
 
+_TRIED: Final = 4
 _log = logging.getLogger(__name__)
 
 
@@ -193,6 +194,7 @@ async def _examiner(node: Node, graphs: list[Metagraph], work: Work, others: Seq
     name, library = graphs[0].subnet.task, Library(work.library)
     texts = Disguised.folder(work.corpus) if work.corpus else Disguised.held_out(Path(shipped.__file__).parent)
     task = await to_thread.run_sync(open_task, name, Setting(cache=_cache(), shapes=node.shapes))
+    await to_thread.run_sync(_try_corpus, task, texts, work.corpus)
 
     async def registered(model_id: ModelId) -> ModelRecord | None:
         try:
@@ -217,6 +219,21 @@ async def _examiner(node: Node, graphs: list[Metagraph], work: Work, others: Seq
     means = Means(task, texts, challenger, evidence, node.brake, ledger, node.store, entropy, clock, to_thread.run_sync)
     own = node.keys.public(KeyRole.HOTKEY)
     return Examiner([m.subnet.netuid for m in graphs], own, work.change(means), work.pace)
+
+
+def _try_corpus(task: Task[Any, Any], texts: Disguised, folder: Path | None) -> None:
+    """Draw a few challenges that nobody is asked, so that a corpus which gives none is told of before anybody waits.
+
+    Raises
+    ------
+    Misconfigured
+    """
+    rng = private_rng(OsEntropy().bytes(32), netuid=0, epoch=0)
+    try:
+        for _ in range(_TRIED):
+            task.challenge(rng, texts)
+    except Misconfigured as e:
+        raise Misconfigured(f"no challenges can be made of {folder or 'the held-out text'}: {e}") from None
 
 
 def _cache() -> Path:

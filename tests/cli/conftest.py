@@ -149,6 +149,8 @@ def place(homes: Path, network: Network, tmp_path: Path, monkeypatch: pytest.Mon
     for name in ("empty", "unconfigured", "pickled"):
         (here / name).mkdir()
     (here / "file").write_text("a file where a folder is needed")
+    (here / "short").mkdir()
+    (here / "short" / "a.txt").write_text("A short text. It says nothing.\n")
     (here / "unconfigured" / "tokenizer.json").write_text("{}")
     (here / "pickled" / "config.json").write_text("{}")
     (here / "pickled" / "pytorch_model.bin").write_bytes(b"\x80\x04.")

@@ -177,6 +177,7 @@ MISTAKES = {
     "a gateway's busy port": Mistake("gateway --home member --port BUSY", ("BUSY", "choose another")),
     "no corpus": Mistake("validator --home member --corpus nowhere", ("no folder nowhere", "name one")),
     "an empty corpus": Mistake("validator --home member --corpus empty", ("no .txt", "with text")),
+    "a corpus that is too short": Mistake("validator --home member --corpus short", ("of short", "longer documents")),
     "no library": Mistake("validator --home member --library nowhere", ("no folder nowhere", "name one")),
     "a library without calibration": Mistake(
         "validator --home member --library empty", ("calibration.json", "make it")
@@ -224,7 +225,7 @@ def words(place: Path, network: Network, say: Say) -> Callable[[str], str]:
     (place / "odd.json").write_text(json.dumps({**there, "faucet": f"http://{'a' * 300}"}))
     (place / "dry.json").write_text(json.dumps({**there, "faucet": "http://127.0.0.1:1/faucet"}))
     (place / "other.json").write_text(json.dumps({**there, "chain": "0" * 64}))
-    meant = {"COLD": shown["coldkey"], "HOT": shown["hotkey"], "BUSY": str(network.port), "WEB": there["faucet"]}
+    meant = {"COLD": shown["coldkey"], "HOT": shown["hotkey"], "BUSY": str(network.port), "WEB": there["ledger"]}
 
     def fill(typed: str) -> str:
         for name, value in meant.items():
