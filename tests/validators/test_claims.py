@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import anyio
 import numpy as np
+import pytest
 
 from davy.network.openai import CompletionRequest
 from davy.protocol.chain import ModelRecord, Neuron, ServedModel
@@ -72,6 +73,17 @@ def test_a_miner_that_runs_its_files_keeps_its_weight_and_a_copy_loses_it() -> N
     assert "2 end a miner's pay" in found[honest.hotkey].said
     assert "not those of the model" in found[copy.hotkey].said
     assert "7 of the last 7 answers run again differ" in found[copy.hotkey].said
+
+
+@pytest.mark.parametrize(("wrong", "factor"), [(0, 1.0), (1, 1.0), (2, 0.0), (3, 0.0)])
+def test_the_second_alarm_ends_a_miners_pay(wrong: int, factor: float) -> None:
+    """Of ten answers run again, `wrong` are another model's. One may be chance; who sends two is not paid."""
+    evidence, (miner,) = examined({1: 0.0}, rounds=2)
+    for _ in range(wrong):
+        evidence.observe([miner], [Exchange(TextChallenge(ASKED, 0, ""), {miner.hotkey: answer(0.05)})])
+    found = evidence.findings([miner], {})[miner.hotkey]
+    assert found.factor == factor
+    assert found.said.count(f"{wrong} of the last {8 + wrong} answers") == 1
 
 
 def test_a_known_model_earns_nothing_before_it_was_examined() -> None:
