@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Final
 
 import anyio
 import click
 import msgspec
 from anyio.abc import TaskStatus
 
+from davy.cli.ending import until_told
 from davy.cli.genesis import make_genesis, parse_allocation, read_roster
 from davy.cli.network import Network, network_option, write_network
 from davy.cli.options import Host, home_option, json_option, password, run
@@ -24,6 +27,8 @@ from davy.protocol.errors import Misconfigured
 from davy.protocol.genesis import Genesis, chain_id
 from davy.protocol.roster import Roster
 from davy.protocol.words import KeyRole, key_from_text, key_text
+
+STOPPED: Final = "the ledger has stopped; started again, it goes on where it is"
 
 
 @click.group("ledger")
@@ -84,7 +89,8 @@ def serve(home: Path, network: Path, as_json: bool, host: str, port: int, block_
         raise Misconfigured(f"{opened.root} has no chain; make one with `davy ledger init`, or try `davy up`")
     keys = FileKeyStore(opened.keys)
     keys.unlock(KeyRole.PRODUCER, password(KeyRole.PRODUCER))
-    run(run_ledger, opened, keys, network, as_json=as_json, host=host, port=port, block_time=block_time)
+    made = partial(run_ledger, opened, keys, network, as_json=as_json, host=host, port=port, block_time=block_time)
+    run(until_told, made, STOPPED)
 
 
 def draft(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from davy.cli.ending import until_told
 from davy.cli.model import backend_options
 from davy.cli.network import Network, ledger_of, metagraph_of, network_option, neuron_of, read_network
 from davy.cli.options import Host, Tokens, home_option, host_fault, json_option, made, run, unlocked
@@ -94,7 +95,8 @@ def miner_command(
     )
     keys = unlocked(opened, KeyRole.HOTKEY)
     with opened.running():
-        run(_serve, opened, keys, read_network(network), chosen, partial(_braked, brake), as_json)
+        serving = partial(_serve, opened, keys, read_network(network), chosen, partial(_braked, brake), as_json)
+        run(until_told, serving, "the miner has stopped")
 
 
 @miner_command.command()

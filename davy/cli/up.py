@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -17,8 +18,9 @@ from anyio.abc import TaskStatus
 from click.core import ParameterSource
 
 from davy.cli.act import act
+from davy.cli.ending import until_told
 from davy.cli.genesis import parse_allocation, read_roster
-from davy.cli.ledger import create_chain, draft, run_ledger
+from davy.cli.ledger import STOPPED, create_chain, draft, run_ledger
 from davy.cli.network import Network, ledger_of, network_option
 from davy.cli.options import Host, Place, json_option, run, tokens
 from davy.host.entropy import OsEntropy
@@ -85,7 +87,7 @@ def up_command(
     keys = FileKeyStore(place.keys)
     for role in (KeyRole.COLDKEY, KeyRole.PRODUCER):
         keys.unlock(role, _PASSWORD)
-    run(_run, place, keys, network, as_json, host, port, block_time)
+    run(until_told, partial(_run, place, keys, network, as_json, host, port, block_time), STOPPED)
 
 
 def _create(

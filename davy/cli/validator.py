@@ -14,6 +14,7 @@ import click
 from anyio import to_thread
 
 from davy import models as shipped
+from davy.cli.ending import until_told
 from davy.cli.gateway import Door, Node, door, gateway, url_of
 from davy.cli.network import Network, ledger_of, metagraph_of, network_option, neuron_of, read_network
 from davy.cli.options import Host, home_option, json_option, made, run, unlocked
@@ -148,7 +149,8 @@ def validator_command(
         partial(_changed, means),
     )
     with opened.running():
-        run(_validate, opened, keys, read_network(network), work, as_json)
+        validating = partial(_validate, opened, keys, read_network(network), work, as_json)
+        run(until_told, validating, "the validator has stopped; what it knows of its miners is kept")
 
 
 async def _validate(home: Home, keys: FileKeyStore, network: Network, work: Work, as_json: bool) -> None:
