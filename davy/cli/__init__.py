@@ -85,6 +85,10 @@ def main() -> None:
         _refuse(str(e))
     except OSError as e:
         _refuse(_place(e))
+    except UnicodeEncodeError as e:  # Python keeps what is no UTF-8 as halves of surrogate pairs
+        if not any("\udc80" <= c <= "\udcff" for c in e.object):
+            raise
+        _refuse("a word that was typed holds bytes that are no UTF-8; type it anew")
     except BaseExceptionGroup as group:
         if (ours := group.subgroup(DavyError)) is not None:
             _refuse(str(_first(ours)))

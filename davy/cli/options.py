@@ -138,10 +138,12 @@ def password(role: KeyRole, *, twice: bool = False) -> str:
     Raises
     ------
     Misconfigured
-        It is not in the environment and there is no terminal to ask at.
+        It is not in the environment and there is no terminal to ask at, or it is no text.
     """
     given = os.environ.get("DAVY_COLD_PASSWORD") if role is KeyRole.COLDKEY else None
     given = given or os.environ.get("DAVY_PASSWORD")
+    if given and not given.isascii() and given.encode(errors="replace").decode() != given:
+        raise Misconfigured(f"the password for the {_ROLE_NAMES[role]} holds bytes that are no UTF-8: set it anew")
     if given:
         return given
     if not sys.stdin.isatty():

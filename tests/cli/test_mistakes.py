@@ -35,6 +35,7 @@ MISTAKES = {
     "a wrong password": Mistake("stake add 5", ("password", "coldkey.json", "try again"), {"DAVY_PASSWORD": "no"}),
     "a wrong password of a node": Mistake("validator", ("password", "hotkey.json"), {"DAVY_PASSWORD": "no"}),
     "no password": Mistake("key new --home new", ("set DAVY_PASSWORD",), {"DAVY_PASSWORD": ""}),
+    "a password that is no text": Mistake("key new --home new", ("no UTF-8", "anew"), {"DAVY_PASSWORD": "\udcff"}),
     "no such home": Mistake("key show --home nowhere", ("no home of davy", "davy key new --home")),
     "a home with too long a name": Mistake(f"key show --home {NINES}", ("too long", "name another place")),
     "a home that has keys": Mistake("key new", ("never overwritten", "choose another --home")),
@@ -199,6 +200,8 @@ MISTAKES = {
     ),
     "other rules for a chain": Mistake("up --home chain --subnet text:tempo=5", ("already", "choose another --home")),
     "a chain made twice": Mistake("ledger init --home chain --owner COLD", ("has a chain already", "another --home")),
+    "a note that is no text": Mistake("ledger init --home new --owner COLD --note \udcff", ("no UTF-8", "anew")),
+    "a subnet that is no text": Mistake("up --home new --subnet \udcff", ("no UTF-8", "anew")),
     "a wrong owner": Mistake("ledger init --home new --owner HOT", ("begins with 'cold_'",)),
     "no chain to serve": Mistake("ledger serve", ("has no chain", "davy ledger init")),
     # words
