@@ -69,7 +69,7 @@ MISTAKES = {
     "an unreachable ledger": Mistake(
         "status --network dead.json", ("does not answer (nothing listens there)", "check that it runs")
     ),
-    "a ledger of no host": Mistake("status --network away.json", ("no host of that name", "check that it runs")),
+    "a ledger of no host": Mistake("status --network away.json", ("does not answer", "check that it runs")),
     "a ledger of no address": Mistake("status --network wild.json", ("no address", "its address")),
     "a ledger that is another server": Mistake("status --network web.json", ("no ledger", "check the address")),
     "another chain": Mistake("status --network other.json", ("another chain",)),
