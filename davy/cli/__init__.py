@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import importlib
 import sys
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeVar, cast
 
 import click
 
 import davy
 from davy.protocol.errors import DavyError
+
+E = TypeVar("E", bound=BaseException)
 
 COMMANDS: Final = {
     "key": "Make, show, recover and export keys.",
@@ -36,7 +38,7 @@ COMMANDS: Final = {
     "halt": "Stop a model, a miner, a subnet or everything, with the other keyholders.",
     "lift": "Let run again what was halted.",
     "brake": "Show what is halted and who knows it; convict who served after a halt.",
-    "why": "Show each challenge's score and reason for one UID.",
+    "why": "Show why a miner's standing is what it is: scores, evidence, pay.",
     "demo": "Run a whole market for a minute and check its claims.",
 }
 """Each stands in a module of its own name, as a click command of that name with the suffix `_command`."""
@@ -81,14 +83,18 @@ def main() -> None:
         _refuse(e.format_message())
     except DavyError as e:
         _refuse(str(e))
-    except OSError as e:  # this machine's: a name too long, a disk or an output that takes no more
-        where, what = str(e.filename or "the answer's way out")[:60], (e.strerror or str(e)).lower()[:100]
-        _refuse(f"{where}: {what}; name another place, or make room")
-    except BaseExceptionGroup as group:
-        ours = group.subgroup(DavyError)
-        if ours is None:
+    except OSError as e:
+        _refuse(_place(e))
+    except UnicodeEncodeError as e:  # Python keeps what is no UTF-8 as halves of surrogate pairs
+        if not any("\udc80" <= c <= "\udcff" for c in e.object):
             raise
-        _refuse(str(_first(ours)))
+        _refuse("a word that was typed holds bytes that are no UTF-8; type it anew")
+    except BaseExceptionGroup as group:
+        if (ours := group.subgroup(DavyError)) is not None:
+            _refuse(str(_first(ours)))
+        if (machine := group.subgroup(OSError)) is not None:
+            _refuse(_place(_first(machine)))
+        raise
     else:
         sys.exit(code if isinstance(code, int) else 0)
 
@@ -98,6 +104,12 @@ def _refuse(sentence: str) -> NoReturn:
     sys.exit(2)
 
 
-def _first(group: BaseExceptionGroup[DavyError]) -> BaseException:
+def _place(e: OSError) -> str:
+    """Name what this machine does not let us do: a name too long, a disk or an output that takes no more."""
+    where, what = str(e.filename or "the answer's way out")[:60], (e.strerror or str(e)).lower()[:100]
+    return f"{where}: {what}; name another place, or make room"
+
+
+def _first(group: BaseExceptionGroup[E]) -> E:
     inner = group.exceptions[0]
-    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner
+    return _first(cast("BaseExceptionGroup[E]", inner)) if isinstance(inner, BaseExceptionGroup) else inner

@@ -13,6 +13,7 @@ from davy.cli.options import Tokens, home_option, json_option, run, tokens
 from davy.cli.output import show
 from davy.host.home import Home
 from davy.host.keys import FileKeyStore
+from davy.network.failures import told
 from davy.protocol.errors import Misconfigured, Unreachable
 from davy.protocol.words import TOKEN, KeyRole, key_text
 
@@ -35,9 +36,11 @@ async def _ask(network: Network, to: str, amount: int) -> dict[str, object]:
     timeout = aiohttp.ClientTimeout(total=30)
     try:
         async with aiohttp.ClientSession(timeout=timeout) as session, session.post(network.faucet, data=body) as answer:
-            told = msgspec.json.decode(await answer.content.read(4096), type=dict[str, str | int])
-    except (aiohttp.ClientError, TimeoutError, msgspec.DecodeError) as e:
-        raise Unreachable(f"the faucet at {network.faucet} does not answer ({e}); is `davy up` running?") from None
-    if "error" in told:
-        raise Misconfigured(str(told["error"]))
-    return {"to": to, "amount": tokens(amount), "height": told["height"]}
+            said = msgspec.json.decode(await answer.content.read(4096), type=dict[str, str | int])
+    except (aiohttp.ClientError, TimeoutError, OSError, UnicodeError, msgspec.DecodeError) as e:
+        raise Unreachable(
+            f"the faucet at {network.faucet[:80]} does not answer ({told(e)}); is `davy up` running?"
+        ) from None
+    if "error" in said:
+        raise Misconfigured(str(said["error"]))
+    return {"to": to, "amount": tokens(amount), "height": said["height"]}

@@ -6,17 +6,18 @@ import ipaddress
 import logging
 import os
 import random
-import signal
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import anyio
 import click
 
+from davy.cli.ending import until_told
 from davy.cli.network import Network, ledger_of, metagraph_of, network_option, neuron_of, read_network
-from davy.cli.options import home_option, json_option, run, unlocked
+from davy.cli.options import Host, home_option, json_option, run, unlocked
 from davy.cli.output import show
 from davy.gateway.directory import Directory
 from davy.gateway.gateway import Gateway, Limits
@@ -89,7 +90,7 @@ def door(host: str, port: int, limits: Limits) -> Door:
 @home_option
 @network_option
 @click.option("--netuid", "netuids", type=click.IntRange(0, 65_535), multiple=True, default=(1,), help="Repeat it.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="To listen on; plain HTTP.")
+@click.option("--host", type=Host(), default="127.0.0.1", show_default=True, help="To listen on; plain HTTP.")
 @click.option("--port", type=click.IntRange(0, 65_535), default=DEFAULT_PORT, show_default=True, help="0: any.")
 @click.option(
     "--rate",
@@ -124,7 +125,8 @@ def gateway_command(
     to = door(host, port, Limits(places, rate, int(2 * rate) + 1))
     keys = unlocked(opened, KeyRole.HOTKEY)
     with opened.running():
-        run(_gateway, opened, keys, read_network(network), netuids, to, as_json)
+        answering = partial(_gateway, opened, keys, read_network(network), netuids, to, as_json)
+        run(until_told, answering, "the gateway has stopped")
 
 
 async def _gateway(
@@ -145,16 +147,13 @@ async def _gateway(
                 transport=transport,
             )
             node = Node(keys, ledger, transport, store, netuids, Shapes(), brake)
-            with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-                async with anyio.create_task_group() as tasks, gateway(node, to) as port:
-                    tasks.start_soon(brake.run)
-                    if as_json:
-                        show({"url": url_of(to, port), "key": bool(to.key)}, as_json=True)
-                    else:
-                        click.echo(f"answering users at {url_of(to, port)}")
-                    async for _ in signals:
-                        break
-                    tasks.cancel_scope.cancel()
+            async with anyio.create_task_group() as tasks, gateway(node, to) as port:
+                tasks.start_soon(brake.run)
+                if as_json:
+                    show({"url": url_of(to, port), "key": bool(to.key)}, as_json=True)
+                else:
+                    click.echo(f"answering users at {url_of(to, port)}")
+                await anyio.sleep_forever()
 
 
 @asynccontextmanager

@@ -17,7 +17,7 @@ from davy.cli.keyholding import (
     yes_option,
 )
 from davy.cli.network import ledger_of, network_option, read_network
-from davy.cli.options import home_option, json_option, password, run
+from davy.cli.options import Host, home_option, json_option, password, run
 from davy.cli.ordering import Asked, Term, find_halts, give_order, order_options, read_book_file
 from davy.cli.output import show, show_table
 from davy.cli.targets import add_targets, digest_of
@@ -116,12 +116,14 @@ def circle(home: Path, as_json: bool, file: Path | None) -> None:
 @keyholder_command.command()
 @home_option
 @json_option
-@click.option("--host", default="", help="To listen on; that of your own line if not given.")
+@click.option("--host", type=Host(), help="To listen on; that of your own line if not given.")
 @click.option("--port", type=click.IntRange(0, 65_535), default=0, help="That of your own line if not given.")
 @click.option("--book", type=click.Path(path_type=Path), envvar="DAVY_BOOK", help="File of nodes ($DAVY_BOOK).")
 @network_option
 @click.option("--yes-to", default="", metavar="KIND,…", help="DANGEROUS: sign these unseen, for rehearsals only.")
-def serve(home: Path, as_json: bool, host: str, port: int, book: Path | None, network: Path, yes_to: str) -> None:
+def serve(
+    home: Path, as_json: bool, host: str | None, port: int, book: Path | None, network: Path, yes_to: str
+) -> None:
     """Wait for the other keyholders, until Ctrl-C; ask you about what they propose.
 
     In a terminal it asks there. Elsewhere `davy keyholder pending`, `sign` and `refuse` answer.

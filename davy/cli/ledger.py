@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Final
 
 import anyio
 import click
 import msgspec
 from anyio.abc import TaskStatus
 
+from davy.cli.ending import until_told
 from davy.cli.genesis import make_genesis, parse_allocation, read_roster
 from davy.cli.network import Network, network_option, write_network
-from davy.cli.options import home_option, json_option, password, run
+from davy.cli.options import Host, home_option, json_option, password, run
 from davy.cli.output import show
 from davy.host.clock import SystemClock
 from davy.host.entropy import OsEntropy
@@ -24,6 +27,8 @@ from davy.protocol.errors import Misconfigured
 from davy.protocol.genesis import Genesis, chain_id
 from davy.protocol.roster import Roster
 from davy.protocol.words import KeyRole, key_from_text, key_text
+
+STOPPED: Final = "the ledger has stopped; started again, it goes on where it is"
 
 
 @click.group("ledger")
@@ -74,7 +79,7 @@ def init(
 @home_option
 @network_option
 @json_option
-@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--host", type=Host(), default="127.0.0.1", show_default=True)
 @click.option("--port", type=click.IntRange(0, 65_535), default=DEFAULT_PORT, show_default=True, help="0: any.")
 @click.option("--block-time", type=click.IntRange(10, 3_600_000), default=1_000, show_default=True, help="In ms.")
 def serve(home: Path, network: Path, as_json: bool, host: str, port: int, block_time: int) -> None:
@@ -84,7 +89,8 @@ def serve(home: Path, network: Path, as_json: bool, host: str, port: int, block_
         raise Misconfigured(f"{opened.root} has no chain; make one with `davy ledger init`, or try `davy up`")
     keys = FileKeyStore(opened.keys)
     keys.unlock(KeyRole.PRODUCER, password(KeyRole.PRODUCER))
-    run(run_ledger, opened, keys, network, as_json=as_json, host=host, port=port, block_time=block_time)
+    made = partial(run_ledger, opened, keys, network, as_json=as_json, host=host, port=port, block_time=block_time)
+    run(until_told, made, STOPPED)
 
 
 def draft(

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import click
 
+from davy.cli.ending import until_told
 from davy.cli.model import backend_options
 from davy.cli.network import Network, ledger_of, metagraph_of, network_option, neuron_of, read_network
-from davy.cli.options import Tokens, home_option, json_option, named, run, unlocked
+from davy.cli.options import Host, Tokens, home_option, host_fault, json_option, made, run, unlocked
 from davy.cli.output import show, show_table
 from davy.host.clock import SystemClock
 from davy.host.entropy import OsEntropy
@@ -35,9 +36,9 @@ from davy.protocol.words import TOKEN, KeyRole, ModelId
 @network_option
 @backend_options
 @click.option("--netuid", "netuids", type=click.IntRange(0, 65_535), multiple=True, default=(1,), help="Repeat it.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="To listen on.")
+@click.option("--host", type=Host(), default="127.0.0.1", show_default=True, help="To listen on.")
 @click.option("--port", type=click.IntRange(0, 65_535), default=0, show_default=True, help="0: any.")
-@click.option("--public-host", default="", help="Where others reach it; the same as --host if not given.")
+@click.option("--public-host", type=Host(public=True), help="Where others reach it; the same as --host if not given.")
 @click.option("--public-port", type=click.IntRange(0, 65_535), default=0, help="The same as --port if not given.")
 @click.option("--open", "open_to_all", is_flag=True, help="Answer whoever signs, not only callers with stake.")
 @click.option("--minimum-stake", type=Tokens(), default=TOKEN, help="Of callers that are answered; 1 if not given.")
@@ -60,7 +61,7 @@ def miner_command(
     netuids: tuple[int, ...],
     host: str,
     port: int,
-    public_host: str,
+    public_host: str | None,
     public_port: int,
     open_to_all: bool,
     minimum_stake: int,
@@ -78,6 +79,8 @@ def miner_command(
     if ctx.invoked_subcommand is not None:
         return
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(message)s")
+    if public_host is None and (fault := host_fault(host, public=True)):
+        raise Misconfigured(f"the ledger would tell others of --host, and '{host}' {fault}: --public-host NAME")
     opened = Home.open(home)
     chosen = MinerOptions(
         backend,
@@ -85,14 +88,15 @@ def miner_command(
         netuids=netuids,
         host=host,
         port=port,
-        public_host=public_host,
+        public_host=public_host or host,
         public_port=public_port,
         insecure_local=insecure_local,
         rules=Rules(open=open_to_all, minimum_stake=minimum_stake, rate=rate, burst=int(2 * rate) + 1),
     )
     keys = unlocked(opened, KeyRole.HOTKEY)
     with opened.running():
-        run(_serve, opened, keys, read_network(network), chosen, named(brake) if brake else _unchanged, as_json)
+        serving = partial(_serve, opened, keys, read_network(network), chosen, partial(_braked, brake), as_json)
+        run(until_told, serving, "the miner has stopped")
 
 
 @miner_command.command()
@@ -181,8 +185,8 @@ async def _serve(
         store.close()
 
 
-def _unchanged(brake: NodeBrake) -> NodeBrake:
-    return brake
+def _braked(spec: str | None, brake: NodeBrake) -> NodeBrake:
+    return made(spec, brake, methods=("guard", "peers", "run")) if spec else brake
 
 
 async def _permitted(ledger: RpcLedger, options: MinerOptions, model: ModelId) -> None:

@@ -13,7 +13,7 @@ from davy.cli.network import Network, ledger_of, network_option, read_network
 from davy.cli.options import home_option, json_option, run, tokens, unlocked
 from davy.cli.output import show
 from davy.host.home import Home
-from davy.miners.loading import load_manifest, option
+from davy.miners.loading import load_manifest, option, probed_manifest
 from davy.protocol.chain import ModelRecord
 from davy.protocol.encoding import decode
 from davy.protocol.errors import Malformed, TxCode, TxFailed
@@ -51,12 +51,18 @@ def model_command() -> None:
     "--ancestor", "ancestors", multiple=True, metavar="MODEL", help="A model it was made from; may be repeated."
 )
 @click.option("--systemic", is_flag=True, help="Its halts end by a LIFT only, and it needs a LEASE to be served.")
+@click.option("--unasked", is_flag=True, help="Do not ask an upstream server first whether it has the model.")
 def register(
     home: Path, network: Path, as_json: bool, backend: str, options: tuple[str, ...], ancestors: tuple[str, ...],
-    systemic: bool,
+    systemic: bool, unasked: bool,
 ) -> None:  # fmt: skip
-    """Register the backend's model: its manifest and a bond, by this home's coldkey. Done once for all its miners."""
-    manifest = load_manifest(backend, dict(map(option, options)))
+    """Register the backend's model, once for all its miners.
+
+    It costs this home's coldkey a bond: `model_bond` of the chain's parameters, 1 token where the genesis names no
+    other. The ledger holds it and never gives it back, as no model leaves the register.
+    """
+    given = dict(map(option, options))
+    manifest = load_manifest(backend, given) if unasked else run(probed_manifest, backend, given)
     parents = tuple(sorted({_id(model) for model in ancestors}))
     action = RegisterModel(manifest, parents, ModelClass.SYSTEMIC if systemic else ModelClass.ORDINARY)
     show(run(_register, Home.open(home), read_network(network), action), as_json=as_json)

@@ -11,6 +11,7 @@ import click
 import msgspec
 from msgspec import Meta
 
+from davy.cli.options import Place
 from davy.host.files import make_private_folder, read_bounded, write_over
 from davy.ledger.client import RpcLedger
 from davy.protocol.chain import Metagraph, Neuron
@@ -36,7 +37,7 @@ def network_option(function: F) -> F:
     """``--network``: the network file; $DAVY_NETWORK, or ~/.davy/network.json."""
     return click.option(
         "--network",
-        type=click.Path(path_type=Path),
+        type=Place(),
         envvar="DAVY_NETWORK",
         default=DEFAULT_NETWORK,
         show_default=True,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import ipaddress
 import os
 import re
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -17,12 +18,15 @@ import click
 
 from davy.host.home import Home
 from davy.host.keys import FileKeyStore
-from davy.protocol.errors import Misconfigured
+from davy.protocol.errors import DavyError, Misconfigured, said_by
+from davy.protocol.limits import MAX_HOST_CHARS
 from davy.protocol.words import MAX_SUPPLY, TOKEN, KeyRole
+from davy.protocol.words import tokens as tokens
 
 R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
 
+_LABEL: Final = re.compile("(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 _DEFAULT_HOME: Final = Path("~/.davy/home")
 _ROLE_NAMES: Final = {
     KeyRole.COLDKEY: "coldkey",
@@ -32,11 +36,66 @@ _ROLE_NAMES: Final = {
 }
 
 
+class Place(click.Path):
+    """A file or folder of davy's own; an empty name, which would be the folder one stands in, is refused."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(
+        self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | bytes | os.PathLike[str]:
+        if value == "":
+            self.fail("an empty name is no place; write a path, or leave the option out", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class Host(click.ParamType[str]):
+    """A host as others type it: a name or an address of IPv4 or IPv6, with neither scheme nor port.
+
+    Parameters
+    ----------
+    public
+        It is told to others: an address that stands for all of a machine's own is refused.
+    """
+
+    name = "host"
+
+    def __init__(self, *, public: bool = False) -> None:
+        self._public = public
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        fault = host_fault(str(value), public=self._public)
+        if fault:
+            self.fail(f"'{str(value)[:64]}' {fault}", param, ctx)
+        return str(value)
+
+
+def host_fault(host: str, *, public: bool) -> str:
+    """Say what is wrong with a host, and what to write; empty where nothing is."""
+    if "://" in host or "/" in host:
+        return "is an address of a page; write the host alone, without http:// and without a path"
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        if re.fullmatch(r"[^:]+:[0-9]+", host):
+            return "holds a port; write the host alone, and the port with the option for it"
+        labels = host.removesuffix(".").split(".")
+        if len(host) > MAX_HOST_CHARS or not all(_LABEL.fullmatch(label) for label in labels):
+            return "is no host; write a name like node.example.org, or an address like 203.0.113.7"
+        return ""
+    if public and address.is_unspecified:
+        return "stands for every address of this machine; write one that others can reach"
+    if public and "%" in host:
+        return "is an address on this machine's own link; write one that others can reach"
+    return ""
+
+
 def home_option(function: F) -> F:
     """``--home``: the folder of keys and state; $DAVY_HOME, or ~/.davy/home."""
     return click.option(
         "--home",
-        type=click.Path(path_type=Path),
+        type=Place(),
         envvar="DAVY_HOME",
         default=_DEFAULT_HOME,
         show_default=True,
@@ -79,10 +138,12 @@ def password(role: KeyRole, *, twice: bool = False) -> str:
     Raises
     ------
     Misconfigured
-        It is not in the environment and there is no terminal to ask at.
+        It is not in the environment and there is no terminal to ask at, or it is no text.
     """
     given = os.environ.get("DAVY_COLD_PASSWORD") if role is KeyRole.COLDKEY else None
     given = given or os.environ.get("DAVY_PASSWORD")
+    if given and not given.isascii() and given.encode(errors="replace").decode() != given:
+        raise Misconfigured(f"the password for the {_ROLE_NAMES[role]} holds bytes that are no UTF-8: set it anew")
     if given:
         return given
     if not sys.stdin.isatty():
@@ -106,12 +167,6 @@ class Tokens(click.ParamType[int]):
         return units
 
 
-def tokens(units: int) -> str:
-    """Write base units as tokens, exactly, without superfluous zeros."""
-    whole, rest = divmod(units, TOKEN)
-    return f"{whole}.{rest:09d}".rstrip("0").rstrip(".")
-
-
 def run(function: Callable[..., Coroutine[Any, Any, R]], *args: Any, **kwargs: Any) -> R:
     """Run an asynchronous command on asyncio, with uvloop where there is one."""
     uvloop = os.name != "nt"
@@ -131,6 +186,30 @@ def named(spec: str) -> Callable[..., Any]:
         found: Any = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as e:
         raise Misconfigured(f"there is no '{spec}' ({e}); write module:name") from None
+    except (Exception, SystemExit) as e:
+        raise Misconfigured(f"'{spec}' cannot be imported: {said_by(e)}; mend it") from None
     if not colon or not callable(found):
         raise Misconfigured(f"'{spec}' cannot be called; write module:name")
+    return found
+
+
+def made(spec: str, *arguments: Any, methods: Sequence[str]) -> Any:
+    """Call what ``module:name`` names, and return what it makes.
+
+    Raises
+    ------
+    Misconfigured
+        It fails, or what it makes lacks one of `methods`.
+    """
+    try:
+        found = named(spec)(*arguments)
+    except DavyError:
+        raise
+    except (Exception, SystemExit) as e:
+        raise Misconfigured(f"'{spec}' cannot be used here: {said_by(e)}; mend it, or name another one") from None
+    missing = [m for m in methods if not hasattr(found, m)]
+    if missing:
+        raise Misconfigured(
+            f"'{spec}' makes a {type(found).__name__}, which has no {' and no '.join(missing)}; name another one"
+        )
     return found

@@ -67,7 +67,8 @@ async def _register(
             action = Register(m.subnet.netuid, hotkey, consent, limit)
             result = await act(ledger, signing, KeyRole.COLDKEY, action)
             uid = neuron_of(await ledger.metagraph(m.subnet.netuid), hotkey).uid
-            answers.append({**_quote(m, balance), "uid": uid, "height": result.height})
+            left = (await ledger.account(coldkey)).free
+            answers.append({**_quote(m, left), "uid": uid, "height": result.height})
         return answers
 
 
@@ -83,4 +84,5 @@ def _check(m: Metagraph, hotkey: bytes, price_limit: int | None) -> None:
 
 
 def _quote(m: Metagraph, balance: int) -> dict[str, object]:
+    """What registering costs, and the coldkey's free balance now: before it was paid, or after."""
     return {"netuid": m.subnet.netuid, "price": tokens(m.subnet.registration_price), "balance": tokens(balance)}

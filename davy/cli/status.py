@@ -26,6 +26,7 @@ def status_command(network: Path, netuid: int, as_json: bool) -> None:
     rows = [neuron_row(n) for n in m.neurons]
     if as_json:
         subnet = {k: getattr(m.subnet, k) for k in ("netuid", "task", "mechanism", "epoch", "next_epoch_at")}
+        subnet |= {"paid_by_stake": paid_by_stake(m)}
         subnet |= {"registration_price": tokens(m.subnet.registration_price), "pending": tokens(m.subnet.pending)}
         click.echo(msgspec.json.encode({"height": m.height, "subnet": subnet, "neurons": rows}))
         return
@@ -33,7 +34,20 @@ def status_command(network: Path, netuid: int, as_json: bool) -> None:
     left = s.next_epoch_at - m.height
     title = f"subnet {s.netuid} · task {s.task} · height {m.height} · epoch {s.epoch}, the next in {left} blocks"
     shown = [{**r, "hotkey": str(r["hotkey"])[:12] + "…", "serves": str(r["serves"])[:12]} for r in rows]
+    if by_stake := paid_by_stake(m):
+        title += f"\nthe last epoch found no {' and no '.join(by_stake)}: what is paid by that went by stake"
     show_table(_COLUMNS, shown, as_json=False, title=title)
+
+
+def paid_by_stake(m: Metagraph) -> list[str]:
+    """Name the halves of the last epoch's pay for which nobody had a share, so that it went by stake.
+
+    Until there are weights, that is both: validators have emission then, and neither incentive nor dividends.
+    """
+    if not any(n.emission for n in m.neurons):
+        return []
+    halves = {"incentive": sum(n.incentive for n in m.neurons), "dividends": sum(n.dividends for n in m.neurons)}
+    return [name for name, shares in halves.items() if not shares]
 
 
 def neuron_row(n: Neuron) -> dict[str, object]:

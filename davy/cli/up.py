@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -17,10 +18,11 @@ from anyio.abc import TaskStatus
 from click.core import ParameterSource
 
 from davy.cli.act import act
+from davy.cli.ending import until_told
 from davy.cli.genesis import parse_allocation, read_roster
-from davy.cli.ledger import create_chain, draft, run_ledger
+from davy.cli.ledger import STOPPED, create_chain, draft, run_ledger
 from davy.cli.network import Network, ledger_of, network_option
-from davy.cli.options import json_option, run, tokens
+from davy.cli.options import Host, Place, json_option, run, tokens
 from davy.host.entropy import OsEntropy
 from davy.host.files import make_private_folder
 from davy.host.home import Home
@@ -41,12 +43,10 @@ _MOST_AT_ONCE: Final = 10_000 * TOKEN
 
 
 @click.command("up")
-@click.option(
-    "--home", type=click.Path(path_type=Path), default=Path("~/.davy/local"), show_default=True, help="Of the network."
-)
+@click.option("--home", type=Place(), default=Path("~/.davy/local"), show_default=True, help="Of the network.")
 @network_option
 @json_option
-@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--host", type=Host(), default="127.0.0.1", show_default=True)
 @click.option("--port", type=click.IntRange(0, 65_535), default=DEFAULT_PORT, show_default=True, help="0: any.")
 @click.option("--block-time", type=click.IntRange(10, 60_000), default=250, show_default=True, help="Milliseconds.")
 @click.option(
@@ -87,7 +87,7 @@ def up_command(
     keys = FileKeyStore(place.keys)
     for role in (KeyRole.COLDKEY, KeyRole.PRODUCER):
         keys.unlock(role, _PASSWORD)
-    run(_run, place, keys, network, as_json, host, port, block_time)
+    run(until_told, partial(_run, place, keys, network, as_json, host, port, block_time), STOPPED)
 
 
 def _create(

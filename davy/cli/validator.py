@@ -8,15 +8,16 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple
 
 import click
 from anyio import to_thread
 
 from davy import models as shipped
+from davy.cli.ending import until_told
 from davy.cli.gateway import Door, Node, door, gateway, url_of
 from davy.cli.network import Network, ledger_of, metagraph_of, network_option, neuron_of, read_network
-from davy.cli.options import home_option, json_option, named, run, unlocked
+from davy.cli.options import Host, home_option, json_option, made, run, unlocked
 from davy.cli.output import show
 from davy.gateway.gateway import Limits
 from davy.host.clock import SystemClock
@@ -35,9 +36,9 @@ from davy.protocol.errors import Busy, Misconfigured, ModelHalted, TxFailed
 from davy.protocol.limits import MAX_RESULT_BYTES
 from davy.protocol.ports import Store
 from davy.protocol.words import KeyRole, ModelId
-from davy.tasks.corpus import Disguised
+from davy.tasks.corpus import Disguised, private_rng
 from davy.tasks.shape import Shapes
-from davy.tasks.task import Setting, open_task
+from davy.tasks.task import Setting, Task, open_task
 from davy.tasks.text import Text
 from davy.validators.challenger import Challenger
 from davy.validators.evidence import Evidence
@@ -49,6 +50,7 @@ from davy.validators.organic import OrganicEvidence, read_answer
 from davy.validators.originality import OriginalityEvidence
 from davy.validators.source import WeightSource
 
+_TRIED: Final = 4
 _log = logging.getLogger(__name__)
 
 
@@ -97,7 +99,7 @@ class Work(NamedTuple):
 @click.option(
     "--gateway", "gateway_port", type=click.IntRange(0, 65_535), help="Answer users on this port, too. 0: any."
 )
-@click.option("--gateway-host", default="127.0.0.1", show_default=True, help="To listen on; plain HTTP.")
+@click.option("--gateway-host", type=Host(), default="127.0.0.1", show_default=True, help="To listen on; plain HTTP.")
 @click.option(
     "--exchanges",
     type=click.Path(path_type=Path),
@@ -144,10 +146,11 @@ def validator_command(
         None if gateway_port is None else door(gateway_host, gateway_port, Limits()),
         tuple(Home.open(path) for path in exchanges),
         source,
-        named(means) if means else _unchanged,
+        partial(_changed, means),
     )
     with opened.running():
-        run(_validate, opened, keys, read_network(network), work, as_json)
+        validating = partial(_validate, opened, keys, read_network(network), work, as_json)
+        run(until_told, validating, "the validator has stopped; what it knows of its miners is kept")
 
 
 async def _validate(home: Home, keys: FileKeyStore, network: Network, work: Work, as_json: bool) -> None:
@@ -166,7 +169,9 @@ async def _validate(home: Home, keys: FileKeyStore, network: Network, work: Work
         )
         node = Node(keys, ledger, transport, store, work.netuids, Shapes(), brake)
         weights: WeightSource = (
-            named(work.source)(ledger, keys) if work.source else await _examiner(node, graphs, work, others)
+            made(work.source, ledger, keys, methods=("run", "see", "weights"))
+            if work.source
+            else await _examiner(node, graphs, work, others)
         )
         validator = ValidatorNode(
             work.netuids,
@@ -191,6 +196,7 @@ async def _examiner(node: Node, graphs: list[Metagraph], work: Work, others: Seq
     name, library = graphs[0].subnet.task, Library(work.library)
     texts = Disguised.folder(work.corpus) if work.corpus else Disguised.held_out(Path(shipped.__file__).parent)
     task = await to_thread.run_sync(open_task, name, Setting(cache=_cache(), shapes=node.shapes))
+    await to_thread.run_sync(_try_corpus, task, texts, work.corpus)
 
     async def registered(model_id: ModelId) -> ModelRecord | None:
         try:
@@ -217,6 +223,21 @@ async def _examiner(node: Node, graphs: list[Metagraph], work: Work, others: Seq
     return Examiner([m.subnet.netuid for m in graphs], own, work.change(means), work.pace)
 
 
+def _try_corpus(task: Task[Any, Any], texts: Disguised, folder: Path | None) -> None:
+    """Draw a few challenges that nobody is asked, so that a corpus which gives none is told of before anybody waits.
+
+    Raises
+    ------
+    Misconfigured
+    """
+    rng = private_rng(OsEntropy().bytes(32), netuid=0, epoch=0)
+    try:
+        for _ in range(_TRIED):
+            task.challenge(rng, texts)
+    except Misconfigured as e:
+        raise Misconfigured(f"no challenges can be made of {folder or 'the held-out text'}: {e}") from None
+
+
 def _cache() -> Path:
     """Where tables made from public text are kept, for all validators of this user."""
     return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "davy"
@@ -235,5 +256,5 @@ def _ready(graphs: Sequence[Metagraph], permits: Sequence[bool], url: str, *, as
         click.echo(f"answering users at {url}")
 
 
-def _unchanged(means: Means) -> Means:
-    return means
+def _changed(spec: str | None, means: Means) -> Means:
+    return made(spec, means, methods=Means._fields) if spec else means

@@ -92,6 +92,13 @@ class AsksOthers(Protocol):
 
 
 @runtime_checkable
+class Probed(Protocol):
+    """A backend that can be asked once, before its model is registered, whether it would answer."""
+
+    async def probe(self) -> None: ...
+
+
+@runtime_checkable
 class SeesCaller(Protocol):
     """A backend that is told who asks: `generate_for` is called in place of `generate`."""
 

@@ -21,7 +21,7 @@ from davy.killswitch.scope import Subject
 from davy.miners.admission import Admission, Rules
 from davy.miners.backend import identity_of
 from davy.miners.chain_view import ChainView
-from davy.miners.loading import load_backend
+from davy.miners.loading import load_backend, told_manifest
 from davy.miners.running import LOCAL, MinerOptions
 from davy.miners.server import MinerHandler
 from davy.network.error_responses import response_error
@@ -94,7 +94,7 @@ async def check_miner(
         guard=Guard(BrakeState(chain, None), keys=keys, clock=clock, store=_Nowhere()), backend=backend,
     )  # fmt: skip
     handler.serving.subjects = (Subject(hotkey=own),)
-    manifest = backend.manifest()
+    manifest = told_manifest(options.backend, backend)
     identity = identity_of(manifest)
     findings = [Finding("model", True, f"{manifest.name}, id {model_id(manifest).hex()}, identity {identity.value}")]
     try:

@@ -16,9 +16,11 @@ from typing import Any, get_type_hints
 
 import msgspec
 
-from davy.miners.backend import Backend
+from davy.miners.backend import Backend, Probed
 from davy.models.checkpoint import manifest_of, open_checkpoint
-from davy.protocol.errors import DavyError, Misconfigured
+from davy.protocol.encoding import decode, encode
+from davy.protocol.errors import DavyError, Misconfigured, said_by
+from davy.protocol.limits import MAX_MANIFEST_BYTES
 from davy.protocol.manifest import Manifest
 
 BUILT_IN = {
@@ -49,8 +51,8 @@ def load_backend(spec: str, options: Mapping[str, str]) -> Backend:
         backend = kind(**arguments)
     except DavyError:
         raise
-    except Exception as e:
-        raise Misconfigured(f"the backend {spec} did not start: {type(e).__name__}: {e}") from e
+    except (Exception, SystemExit) as e:
+        raise Misconfigured(f"the backend {spec} did not start: {said_by(e)}") from e
     return backend
 
 
@@ -63,11 +65,45 @@ def load_manifest(spec: str, options: Mapping[str, str]) -> Manifest:
         See `load_backend`.
     """
     if spec != "huggingface":
-        return load_backend(spec, options).manifest()
+        return told_manifest(spec, load_backend(spec, options))
     if "folder" not in options:
         raise Misconfigured("the backend huggingface needs the option folder: add folder=…")
     named = {key: options[key] for key in ("name", "licence") if key in options}
     return manifest_of(open_checkpoint(Path(options["folder"])), **named)
+
+
+async def probed_manifest(spec: str, options: Mapping[str, str]) -> Manifest:
+    """What the model of a backend is, after the backend was asked once whether it has it (`Probed`).
+
+    Raises
+    ------
+    Misconfigured
+        See `load_backend`; or it does not answer.
+    """
+    if spec == "huggingface":
+        return load_manifest(spec, options)
+    backend = load_backend(spec, options)
+    try:
+        manifest = told_manifest(spec, backend)
+        if isinstance(backend, Probed):
+            await backend.probe()
+        return manifest
+    finally:
+        await backend.aclose()
+
+
+def told_manifest(spec: str, backend: Backend) -> Manifest:
+    """Ask a backend what it is, and hold the answer against a manifest's bounds.
+
+    Raises
+    ------
+    Misconfigured
+    """
+    try:
+        manifest = backend.manifest()
+        return decode(encode(manifest), Manifest, limit=MAX_MANIFEST_BYTES)
+    except (Exception, SystemExit) as e:
+        raise Misconfigured(f"the backend {spec} gives no manifest that can be registered: {said_by(e)}") from e
 
 
 def option(text: str) -> tuple[str, str]:
@@ -115,9 +151,9 @@ def _from_file(path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as e:
+    except (Exception, SystemExit) as e:
         del sys.modules[name]
-        raise Misconfigured(f"{path} cannot be imported: {type(e).__name__}: {e}") from e
+        raise Misconfigured(f"{path} cannot be imported: {said_by(e)}") from e
     return module
 
 
@@ -129,8 +165,8 @@ def _from_name(name: str) -> ModuleType:
             package = "davy[torch]" if e.name in TORCH_EXTRA else e.name
             raise Misconfigured(f"{name} needs the module {e.name}: install {package}") from e
         raise Misconfigured(f"there is no module {name}: install its package, or name a file.py:Class") from e
-    except Exception as e:
-        raise Misconfigured(f"{name} cannot be imported: {type(e).__name__}: {e}") from e
+    except (Exception, SystemExit) as e:
+        raise Misconfigured(f"{name} cannot be imported: {said_by(e)}") from e
 
 
 def _convert(spec: str, kind: type[Any], options: Mapping[str, str]) -> dict[str, Any]:
@@ -139,7 +175,10 @@ def _convert(spec: str, kind: type[Any], options: Mapping[str, str]) -> dict[str
         for p in inspect.signature(kind).parameters.values()
         if p.kind in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     }
-    hints = get_type_hints(kind.__init__)
+    try:
+        hints = get_type_hints(kind.__init__)
+    except Exception as e:
+        raise Misconfigured(f"the options of {spec} cannot be told from its __init__: {said_by(e)}") from e
     for name in options:
         if name not in parameters:
             known = f"its options are: {', '.join(parameters)}" if parameters else "it has none"

@@ -14,7 +14,7 @@ import anyio.to_thread
 from davy.miners.admission import Admission, Rules
 from davy.miners.backend import AsksOthers, Backend, Neighbourhood
 from davy.miners.chain_view import ChainView
-from davy.miners.loading import load_backend, load_manifest
+from davy.miners.loading import load_backend, load_manifest, told_manifest
 from davy.miners.node import RETRY_MS, MinerNode
 from davy.miners.server import MinerHandler, Unsigned
 from davy.miners.withheld import Withheld
@@ -213,6 +213,7 @@ class _Loader:
         backend = await anyio.to_thread.run_sync(load_backend, o.backend, o.backend_options)
         if isinstance(backend, AsksOthers):
             await backend.join(self._own)
+        told_manifest(o.backend, backend)
         return backend
 
     async def _manifest(self) -> Manifest | None:

@@ -18,8 +18,9 @@ import msgspec
 
 from davy.miners.backend import Piece, Stopped, Tally
 from davy.network.events import DONE, FrameReader, data_payloads
+from davy.network.failures import told
 from davy.network.openai import CompletionRequest, to_json
-from davy.protocol.errors import BadAnswer, Busy, Malformed, Misconfigured, TooLarge, Unreachable
+from davy.protocol.errors import BadAnswer, Busy, DavyError, Malformed, Misconfigured, TooLarge, Unreachable
 from davy.protocol.limits import MAX_NAME_CHARS
 from davy.protocol.manifest import Manifest
 
@@ -92,11 +93,13 @@ class Upstream:
     ) -> None:
         if not re.fullmatch(r"https?://[^\s/]+(/\S*)?", url):
             raise Misconfigured(f"'{url}' is no address of a server: write it like http://127.0.0.1:8000/v1")
-        shown = re.sub(r"[^A-Za-z0-9 ._/-]", "-", name or model)[:MAX_NAME_CHARS]
+        shown = re.sub(r"[^A-Za-z0-9 ._/-]", "-", name or model)
+        if len(shown) > MAX_NAME_CHARS:
+            raise Misconfigured(f"a model's name holds {MAX_NAME_CHARS} letters, not {len(shown)}: add name=SHORTER")
         if not re.match(r"[A-Za-z0-9]", shown):
             raise Misconfigured(f"'{shown}' cannot name a model: begin with a letter or a digit")
         self._url = url.rstrip("/") + "/completions"
-        self._model = model
+        self._base, self._model = url, model
         self._manifest = Manifest(1, shown, (), "opaque", b"", licence)
         self._headers = {"authorization": f"Bearer {key}"} if (key := _key(key_env, key_file)) else {}
         self._timeout = timeout
@@ -113,6 +116,25 @@ class Upstream:
         if self._running >= self._concurrent:
             raise Busy(f"{self._concurrent} requests are at the upstream server already; ask again in a moment")
         return self._generation(request, stopped)
+
+    async def probe(self) -> None:
+        """Ask for one token, as it costs a bond to find out later that nobody there has the model.
+
+        Raises
+        ------
+        Misconfigured
+        """
+        asked = CompletionRequest(self._model, "1", max_tokens=1, temperature=0.0)
+        try:
+            async with self.generate(asked, lambda: False) as items:
+                came = [item async for item in items]
+        except DavyError as e:
+            reason = str(e).removesuffix("; ask another miner")
+        else:
+            if any(isinstance(item, Piece) or item.completion_tokens or item.finish for item in came):
+                return
+            reason = "an empty answer"
+        raise Misconfigured(f"one token of '{self._model[:80]}' was asked for at {self._base[:80]}: {reason}")
 
     async def aclose(self) -> None:
         session, self._session = self._session, None
@@ -140,8 +162,8 @@ class Upstream:
         fields |= {"temperature": request.temperature, "max_tokens": request.max_tokens}  # their defaults may differ
         try:
             answer = await session.post(self._url, json=fields, allow_redirects=False)
-        except (aiohttp.ClientError, TimeoutError, OSError) as e:
-            raise Unreachable(f"the upstream server does not answer ({type(e).__name__}); ask another miner") from e
+        except (aiohttp.ClientError, TimeoutError, OSError, UnicodeError) as e:
+            raise Unreachable(f"the upstream server does not answer ({told(e)}); ask another miner") from e
         if answer.status == 200:
             return answer
         async with answer:
@@ -178,7 +200,7 @@ async def _pieces(
                     if chunk.usage is not None:
                         tally = Tally(chunk.usage.prompt_tokens, chunk.usage.completion_tokens, tally.finish)
     except (aiohttp.ClientError, TimeoutError, OSError) as e:
-        raise Unreachable(f"the upstream server broke off ({type(e).__name__}); ask another miner") from e
+        raise Unreachable(f"the upstream server's answer has no end: {told(e)}; ask another miner") from e
     except TooLarge as e:
         raise BadAnswer(f"the upstream server sends too much: {e}") from e
     raise Unreachable("the upstream server broke off before the end of its answer; ask another miner")

@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from davy.models.checkpoint import Checkpoint
-from davy.protocol.errors import Misconfigured
+from davy.protocol.errors import Misconfigured, said_by
 
 
 class CachedRows:
@@ -40,11 +40,18 @@ class AutoModel:
     def __init__(self, checkpoint: Checkpoint, dtype: torch.dtype, device: str) -> None:
         try:
             kind: Any = AutoModelForCausalLM
-            model = kind.from_pretrained(
-                checkpoint.folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=dtype
-            )
+            model, found = kind.from_pretrained(
+                checkpoint.folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=dtype,
+                output_loading_info=True,
+            )  # fmt: skip
         except Exception as e:
-            raise Misconfigured(f"transformers cannot load {checkpoint.folder}: {e}") from e
+            raise Misconfigured(f"transformers cannot load {checkpoint.folder}: {said_by(e)}") from e
+        for fault in ("missing_keys", "mismatched_keys", "unexpected_keys"):  # it would draw or drop them, and go on
+            if found[fault]:
+                raise Misconfigured(
+                    f"the weights in {checkpoint.folder} do not fit its config.json: {fault.replace('_', ' ')}, "
+                    f"{min(map(str, found[fault]))[:80]} among them; copy the model's folder again"
+                )
         self._model = model.to(device).eval()
         self._device = torch.device(device)
 

@@ -8,7 +8,8 @@ attended to and shifts no position, so a row's logits are those it has alone, up
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import msgspec
 import torch
@@ -19,6 +20,9 @@ from torch.nn.functional import embedding, linear, scaled_dot_product_attention,
 
 from davy.models.checkpoint import Checkpoint
 from davy.protocol.errors import Misconfigured
+
+_NO_WEIGHTS: Final = "rotary_emb.inv_freq"
+"""Written into checkpoints by old versions of transformers, and computed anew by all."""
 
 
 class Rope(msgspec.Struct):
@@ -36,6 +40,8 @@ class Shape(msgspec.Struct):
     hidden_size: int
     num_attention_heads: int
     num_hidden_layers: int
+    vocab_size: int
+    intermediate_size: int
     num_key_value_heads: int | None = None
     head_dim: int | None = None
     hidden_act: str = "silu"
@@ -58,6 +64,55 @@ def shape_of(config: Mapping[str, Any]) -> Shape | None:
     plain = all((r.rope_type, r.type) == ("default", "default") for r in ropes)
     ours = s.model_type == "llama" and s.hidden_act == "silu" and not s.attention_bias and not s.mlp_bias
     return s if ours and plain else None
+
+
+def sizes(s: Shape) -> dict[str, tuple[int, ...]]:
+    """Every weight of a Llama of this shape, with its dimensions."""
+    width = s.head_dim or s.hidden_size // s.num_attention_heads
+    hidden, queries = s.hidden_size, s.num_attention_heads * width
+    keys = (s.num_key_value_heads or s.num_attention_heads) * width
+    block = {
+        "input_layernorm": (hidden,),
+        "post_attention_layernorm": (hidden,),
+        "self_attn.q_proj": (queries, hidden),
+        "self_attn.k_proj": (keys, hidden),
+        "self_attn.v_proj": (keys, hidden),
+        "self_attn.o_proj": (hidden, queries),
+        "mlp.gate_proj": (s.intermediate_size, hidden),
+        "mlp.up_proj": (s.intermediate_size, hidden),
+        "mlp.down_proj": (hidden, s.intermediate_size),
+    }
+    return {
+        "model.embed_tokens.weight": (s.vocab_size, hidden),
+        "model.norm.weight": (hidden,),
+        "lm_head.weight": (s.vocab_size, hidden),
+        **{f"model.layers.{i}.{n}.weight": size for i in range(s.num_hidden_layers) for n, size in block.items()},
+    }
+
+
+def _check(weights: Mapping[str, Tensor], s: Shape, folder: Path) -> None:
+    """Hold the weights against the configuration: what would be left out or cut is another model, told by nobody.
+
+    Raises
+    ------
+    Misconfigured
+        A weight that the configuration has no place for, or of another size.
+    """
+    expected = sizes(s)
+    for name, weight in weights.items():
+        if name.endswith(_NO_WEIGHTS):
+            continue
+        found, wanted = tuple(weight.shape), expected.get(name)
+        if found != wanted:
+            asked = "has no place for it" if wanted is None else f"asks for {_by(wanted)}"
+            raise Misconfigured(
+                f"the weights in {folder} do not fit its config.json: {name} is {_by(found)}, and the configuration "
+                f"{asked}; copy the model's folder again"
+            )
+
+
+def _by(size: Sequence[int]) -> str:
+    return "×".join(map(str, size))
 
 
 class Rows:
@@ -102,6 +157,7 @@ class Llama:
         try:
             for path in checkpoint.weights:
                 w |= load_file(path)
+            _check(w, shape, checkpoint.folder)
             self._embed = self._load(w, "model.embed_tokens")
             self._head = self._embed if shape.tie_word_embeddings else self._load(w, "lm_head")
             self._norm = self._load(w, "model.norm")

@@ -25,6 +25,7 @@ from uvicorn.server import ServerState
 
 from davy.network.error_responses import answer, error_response, pump_to_end
 from davy.network.events import STREAM_HEADERS
+from davy.network.failures import told
 from davy.network.openai import error_body
 from davy.network.tls import CertificateFiles, server_context
 from davy.protocol.errors import Misconfigured, TooLarge
@@ -111,6 +112,8 @@ async def _listen(
     context: ssl.SSLContext | None,
     limits: ServerLimits,
 ) -> asyncio.Server:
+    if not host:  # which would be every address of this machine
+        raise Misconfigured("cannot listen on a host without a name; write 127.0.0.1, or 0.0.0.0 for every address")
     if not 0 <= port <= 65_535:  # uvloop would take it modulo 65,536
         raise Misconfigured(f"cannot listen on {host}:{port}; a port is a number up to 65535")
     loop = asyncio.get_running_loop()
@@ -119,8 +122,8 @@ async def _listen(
         return await loop.create_server(
             factory, host, port, ssl=context, ssl_handshake_timeout=patience, ssl_shutdown_timeout=patience
         )
-    except OSError as e:
-        reason = e if isinstance(e, socket.gaierror) else e.strerror
+    except (OSError, UnicodeError) as e:
+        reason = e.strerror if isinstance(e, OSError) and not isinstance(e, socket.gaierror) else told(e)
         raise Misconfigured(f"cannot listen on {host}:{port} ({reason}); choose another address or port") from None
 
 

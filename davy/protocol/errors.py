@@ -169,3 +169,10 @@ class NoSuchKey(Misconfigured):
 
 class StoreFailed(Misconfigured):
     """The disk did not take it; nothing may be acknowledged."""
+
+
+def said_by(e: BaseException) -> str:
+    """Tell in one line what an operator's own code raised, an exit included."""
+    if isinstance(e, SystemExit):
+        return "it ends the process (sys.exit)"
+    return " ".join(f"{type(e).__name__}: {e}".split())[:200]

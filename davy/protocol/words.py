@@ -60,6 +60,12 @@ class KeyRole(StrEnum):
     KEYHOLDER = "holder"
 
 
+def tokens(units: int) -> str:
+    """Write base units as people count them, in tokens: exactly, without superfluous zeros."""
+    whole, rest = divmod(units, TOKEN)
+    return f"{whole}.{rest:09d}".rstrip("0").rstrip(".")
+
+
 def key_text(role: KeyRole, key: bytes) -> str:
     """Return a key as people read and copy it: role, underscore, base32 of the key and a 3-byte checksum.
 

@@ -23,6 +23,8 @@ from davy.tasks.answer import Answer
 from davy.tasks.task import FloatArray
 
 ALARMS: Final = 2
+"""So many alarms end a miner's pay. At 1 an honest miner would lose its pay by chance; each one more lets a miner give
+another model's answers that much more often before it is found out."""
 EXAMINED: Final = 8
 """Answers needed before a miner is said to be the same."""
 
@@ -113,9 +115,14 @@ def gap(answer: Answer, rerun: FloatArray) -> float:
     return float(np.median(np.concatenate(apart)))
 
 
+def alarms(gaps: Sequence[float], calibration: Calibration) -> int:
+    """Count the answers whose gap exceeds the threshold."""
+    return sum(g > calibration.threshold for g in gaps)
+
+
 def verdict(gaps: Sequence[float], calibration: Calibration) -> Verdict:
     """Judge the gaps of several answers; `ALARMS` alarms are enough, whatever the others show."""
-    if sum(g > calibration.threshold for g in gaps) >= ALARMS:
+    if alarms(gaps, calibration) >= ALARMS:
         return Verdict.DIFFERENT
     return Verdict.SAME if len(gaps) >= EXAMINED else Verdict.UNKNOWN
 

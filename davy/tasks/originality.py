@@ -9,11 +9,13 @@ docs/scoring.md.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, Self, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from davy.tasks.answer import Answer, Position
+from davy.tasks.task import FloatArray
 
 SHARED: Final = 16
 """Challenges that both must have answered before they are compared."""
@@ -48,17 +50,56 @@ def clusters(answers: Mapping[K, Sequence[Answer | None]], kinship: float) -> li
     kinship
         Nats.
     """
+    prints = {key: Fingerprint.of(own) for key, own in answers.items()}
     found: list[list[K]] = []
-    for key, own in answers.items():
-        near = [c for c in found if any(_near(own, answers[other], kinship) for other in c)]
+    for key, own in prints.items():
+        near = [c for c in found if any(own.near(prints[other], kinship) for other in c)]
         found = [c for c in found if c not in near] + [[*(k for c in near for k in c), key]]
     place = {key: i for i, key in enumerate(answers)}
     return sorted((sorted(c, key=place.__getitem__) for c in found), key=lambda c: place[c[0]])
 
 
-def _near(a: Sequence[Answer | None], b: Sequence[Answer | None], kinship: float) -> bool:
-    d = distance(a, b)
-    return d is not None and d < kinship
+class Fingerprint(NamedTuple):
+    """First positions of a miner's answers as arrays: two are compared at once, a hundred times as fast.
+
+    `listed` and `logprobs` [challenges, widest list]; a place that is not filled is −1, and a challenge without an
+    answer has none.
+    """
+
+    listed: NDArray[np.int64]
+    logprobs: FloatArray
+
+    @classmethod
+    def of(cls, answers: Sequence[Answer | None]) -> Self:
+        """Lay answers out; the same challenges in the same order for all that are compared."""
+        first = [a.positions[0] if a is not None else None for a in answers]
+        width = max((len(p.listed) for p in first if p is not None), default=0)
+        listed = np.full((len(first), width), -1, np.int64)
+        logprobs = np.zeros((len(first), width))
+        for i, p in enumerate(first):
+            if p is not None:
+                listed[i, : len(p.listed)] = p.listed
+                logprobs[i, : len(p.listed)] = p.logprobs
+        return cls(listed, logprobs)
+
+    def distance(self, other: Fingerprint) -> float | None:
+        """`distance` of the answers, to the bit."""
+        shared = (self.listed >= 0).any(1) & (other.listed >= 0).any(1)
+        if shared.sum() < SHARED:
+            return None
+        own, theirs = self.listed[shared], other.listed[shared]
+        same = (own[:, :, None] == theirs[:, None, :]) & (own >= 0)[:, :, None]
+        partner = np.take_along_axis(other.logprobs[shared], same.argmax(2), 1)
+        apart = np.where(same.any(2), np.abs(self.logprobs[shared] - partner), np.inf)
+        apart.sort(axis=1)  # tokens that only one listed go to the end
+        common, row = same.any(2).sum(1), np.arange(len(own))
+        middles = apart[row, np.maximum(common - 1, 0) // 2], apart[row, common // 2]
+        return float(np.median(np.where(common, (middles[0] + middles[1]) / 2, np.inf)))
+
+    def near(self, other: Fingerprint, kinship: float) -> bool:
+        """Whether both count as one model."""
+        d = self.distance(other)
+        return d is not None and d < kinship
 
 
 def shares(

@@ -16,8 +16,22 @@ class Exchange(NamedTuple):
     answers: Mapping[Hotkey, Any]
 
 
+class Finding(NamedTuple):
+    """What one claim says of one miner."""
+
+    factor: float
+    """Of its weight, in [0, 1]."""
+    said: str
+    """In one sentence for people: what was looked at, what was found, and what follows."""
+    alike: tuple[Hotkey, ...] = ()
+    """Other miners that it speaks of."""
+
+
 class Evidence(Protocol):
     """One claim, kept over rounds."""
+
+    name: str
+    """One word for people."""
 
     async def prepare(self, miners: Sequence[Neuron]) -> None:
         """Look up what the claim needs to know of these miners before a round."""
@@ -27,16 +41,12 @@ class Evidence(Protocol):
         """Take a round in; may compute for long, so it is called off the event loop."""
         ...
 
-    def factors(self, miners: Sequence[Neuron], worth: Mapping[Hotkey, float]) -> Mapping[Hotkey, float]:
-        """Return a factor in [0, 1] for each miner's weight; a miner left out has 1.
+    def findings(self, miners: Sequence[Neuron], worth: Mapping[Hotkey, float]) -> Mapping[Hotkey, Finding]:
+        """Return what follows for each miner's weight; a miner left out has a factor of 1.
 
         Parameters
         ----------
         worth
             The weights so far, before this claim.
         """
-        ...
-
-    def reason(self, miner: Neuron) -> str:
-        """Say in one sentence why the factor is below 1; empty when it is not."""
         ...

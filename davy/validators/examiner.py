@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from itertools import count
 from typing import Any, Final, NamedTuple
 
@@ -34,7 +35,8 @@ from davy.tasks.corpus import private_rng
 from davy.tasks.skill import MINIMUM, UNIT, weight, weights_u16
 from davy.tasks.task import Corpus, Generator, Task, differences
 from davy.validators.challenger import Answered, Asker, arrivals
-from davy.validators.evidence import Evidence, Exchange
+from davy.validators.evidence import Evidence, Exchange, Finding
+from davy.validators.grounds import Ground, Grounds, ground
 from davy.validators.source import bound
 from davy.validators.standing import Seat, Standings, Verdict
 
@@ -114,6 +116,7 @@ class Examiner:
         # A miner that hangs holds its round up to the deadline; the next ones begin nevertheless.
         self._under_way = anyio.Semaphore(_JUDGED + -(-pace.deadline_ms // pace.span_ms))
         self.standings = {n: Standings(n, means.store) for n in netuids}
+        self.grounds = {n: Grounds(n, means.store) for n in netuids}
 
     async def run(self) -> None:
         """Examine until cancelled; a ledger that does not answer is waited for."""
@@ -121,6 +124,8 @@ class Examiner:
         secret = self._entropy.bytes(32)
         for standings in self.standings.values():
             await standings.open()
+        for grounds in self.grounds.values():
+            await grounds.open()
         begins = self._clock.now()
         async with anyio.create_task_group() as tasks:
             for number in count():
@@ -175,14 +180,20 @@ class Examiner:
             await claim.prepare(r.miners)
         found = await self._offload(lambda: self._judge(r.challenges, r.miners, answered, self._clock.now()))
         halted = {hotkey for (_, hotkey), answer in answered.items() if answer.halted}
+        changed = set(await self._changed(r))
         # Was asked for a model it no longer serves, or that was halted meanwhile: only what it answered counts.
-        for hotkey in {*await self._changed(r), *halted}:
+        forgiven = {hotkey for hotkey in changed | halted if any(v.reason for v in found[hotkey])}
+        for hotkey in forgiven:
             found[hotkey] = [v for v in found[hotkey] if not v.reason]
         for m in r.graphs:
             seats = {Seat(n.hotkey, n.registered_at): n for n in m.neurons}
             judged = {seat: n for seat, n in seats.items() if n.hotkey in found and await self._permitted(n, [m])}
             verdicts = {seat: found[n.hotkey] for seat, n in judged.items()}
             await self.standings[m.subnet.netuid].add_round(verdicts, list(seats))
+            grounds = await self._offload(partial(self._grounds, m))
+            await self.grounds[m.subnet.netuid].add_round(
+                grounds, list(seats), swapped=forgiven & changed, halted=forgiven - changed
+            )
 
     async def _changed(self, r: Round) -> list[Hotkey]:
         """Who serves another model than when the round was planned, after it had served that one for `SETTLED` tempos.
@@ -200,14 +211,30 @@ class Examiner:
 
     async def weights(self, m: Metagraph) -> tuple[Weight, ...]:
         """Weights by standing and evidence, scaled so that the best is 65535."""
-        standings = self.standings[m.subnet.netuid]
         miners = [n for n in m.neurons if self._asked(n)]
-        held = {n.hotkey: standings.of(Seat(n.hotkey, n.registered_at)) for n in miners}
-        worth = {hotkey: weight(standing, minimum=self._pace.minimum) for hotkey, standing in held.items()}
+        worth = self._worth(m, miners)
         for claim in self._evidence:
-            factors = claim.factors(miners, worth)
-            worth = {hotkey: w * factors.get(hotkey, 1.0) for hotkey, w in worth.items()}
+            worth = _lowered(worth, claim.findings(miners, worth))
         return bound(m, weights_u16({n.uid: worth[n.hotkey] for n in miners}))
+
+    def _worth(self, m: Metagraph, miners: Sequence[Neuron]) -> dict[Hotkey, float]:
+        """Weights by standing alone."""
+        standings = self.standings[m.subnet.netuid]
+        held = {n.hotkey: standings.of(Seat(n.hotkey, n.registered_at)) for n in miners}
+        return {hotkey: weight(standing, minimum=self._pace.minimum) for hotkey, standing in held.items()}
+
+    def _grounds(self, m: Metagraph) -> dict[Seat, list[Ground]]:
+        """What each claim says now of whoever is asked, in the order in which weights are lowered."""
+        miners = [n for n in m.neurons if self._asked(n)]
+        worth = self._worth(m, miners)
+        said: dict[Seat, list[Ground]] = {Seat(n.hotkey, n.registered_at): [] for n in miners}
+        for claim in self._evidence:
+            found = claim.findings(miners, worth)
+            for seat, grounds in said.items():
+                if seat.hotkey in found:
+                    grounds.append(ground(claim.name, found[seat.hotkey]))
+            worth = _lowered(worth, found)
+        return said
 
     def _asked(self, n: Neuron) -> bool:
         return n.hotkey != self._own and bool(n.endpoint) and bool(n.model)
@@ -293,6 +320,10 @@ class Examiner:
         except Exception as e:  # a task may be anybody's, and its answers come from anybody: neither ends a validator
             _log.exception("the task could not read an answer")
             return None, f"the task could not read it: {type(e).__name__}"
+
+
+def _lowered(worth: Mapping[Hotkey, float], found: Mapping[Hotkey, Finding]) -> dict[Hotkey, float]:
+    return {hotkey: w * (found[hotkey].factor if hotkey in found else 1.0) for hotkey, w in worth.items()}
 
 
 def _settled(m: Metagraph, n: Neuron) -> bool:

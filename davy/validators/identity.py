@@ -14,10 +14,10 @@ from typing import Final, NamedTuple, Protocol
 from davy.protocol.chain import ModelRecord, Neuron
 from davy.protocol.words import Hotkey, ModelId
 from davy.tasks.answer import Answer
-from davy.tasks.identity import Calibration, Verdict, gap, verdict
+from davy.tasks.identity import ALARMS, EXAMINED, Calibration, Verdict, alarms, gap, verdict
 from davy.tasks.task import FloatArray
 from davy.tasks.text import TextChallenge
-from davy.validators.evidence import Exchange
+from davy.validators.evidence import Exchange, Finding
 
 FIRST_A_ROUND: Final = 4
 """Answers of a miner that are run again in one round until there is a verdict; one a round afterwards."""
@@ -58,6 +58,8 @@ class IdentityEvidence:
         Loads a model and its calibration if its files are at hand; may take long and is asked once a model.
     """
 
+    name = "identity"
+
     def __init__(
         self,
         registered: Callable[[ModelId], Awaitable[ModelRecord | None]],
@@ -93,19 +95,25 @@ class IdentityEvidence:
                 kept = self._gaps.setdefault(Runner(hotkey, model_id), deque(maxlen=WINDOW))
                 kept.append(gap(answer, own[c.asked.prompt, tuple(p.chosen for p in answer.positions)]))
 
-    def factors(self, miners: Sequence[Neuron], worth: Mapping[Hotkey, float]) -> Mapping[Hotkey, float]:
-        """1 for a model found to be the same or not in the library, else 0."""
-        return {n.hotkey: float(self._judged(n) in (Verdict.SAME, None)) for n in miners}
+    def findings(self, miners: Sequence[Neuron], worth: Mapping[Hotkey, float]) -> Mapping[Hotkey, Finding]:
+        """Give 1 for a model found to be the same or not in the library, else 0."""
+        return {n.hotkey: self._finding(n) for n in miners}
 
-    def reason(self, miner: Neuron) -> str:
-        """Say why identity stops a miner's pay."""
-        match self._judged(miner):
-            case Verdict.DIFFERENT:
-                return "its answers are not those of the model it registered"
-            case Verdict.UNKNOWN:
-                return "too few of its answers were run again so far"
-            case _:
-                return ""
+    def _finding(self, n: Neuron) -> Finding:
+        judged = self._judged(n)
+        factor = float(judged in (Verdict.SAME, None))
+        if judged is None:
+            return Finding(factor, "its model's files are not in the library: it is not looked whether they answer")
+        model_id = n.model[0].model_id if n.model else b""
+        known, gaps = self._known.get(model_id), list(self._gaps.get(Runner(n.hotkey, model_id), ()))
+        if known is None:
+            return Finding(factor, "its model was not looked for yet: too few answers were run again to pay it")
+        alarmed = told_alarms(gaps, known.calibration, "answers", "differ from what its registered files say")
+        if judged is Verdict.DIFFERENT:
+            return Finding(factor, f"its answers are not those of the model it registered: {alarmed}")
+        if judged is Verdict.UNKNOWN:
+            return Finding(factor, f"too few of its answers were run again so far: {len(gaps)} of {EXAMINED}")
+        return Finding(factor, alarmed)
 
     def known(self, model_id: ModelId) -> Known | None:
         """A model that can be run again; None where its files are not at hand, or it was not looked for yet."""
@@ -119,3 +127,9 @@ class IdentityEvidence:
         if known is None:
             return None
         return verdict(list(self._gaps.get(Runner(n.hotkey, model_id), ())), known.calibration)
+
+
+def told_alarms(gaps: Sequence[float], calibration: Calibration, what: str, wrong: str) -> str:
+    """Say how many of the answers in the window are alarms, and how many end a miner's pay."""
+    found = alarms(gaps, calibration)
+    return f"{found} of the last {len(gaps)} {what} run again {wrong}; {ALARMS} end a miner's pay"

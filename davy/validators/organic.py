@@ -36,7 +36,8 @@ from davy.tasks.shape import LISTED
 from davy.tasks.vocabulary import Vocabulary
 from davy.validators.arrived import joined_chunks
 from davy.validators.evidence import Exchange as Round
-from davy.validators.identity import WINDOW, IdentityEvidence
+from davy.validators.evidence import Finding
+from davy.validators.identity import WINDOW, IdentityEvidence, told_alarms
 
 _log = logging.getLogger(__name__)
 
@@ -99,6 +100,8 @@ class OrganicEvidence:
         Keeps the gaps: a restart acquits nobody.
     """
 
+    name = "users"
+
     def __init__(
         self, identity: IdentityEvidence, sources: Sequence[Exchanges], read: Reader, chain: ChainId, store: Store
     ) -> None:
@@ -146,22 +149,20 @@ class OrganicEvidence:
         for model_id, asked in due.items():
             self._run_again(model_id, asked)
 
-    def factors(self, miners: Sequence[Neuron], worth: Mapping[Hotkey, float]) -> Mapping[Hotkey, float]:
-        """0 for a miner whose users get something else; no other is named."""
-        return {n.hotkey: 0.0 for n in miners if self._judged(n) is Verdict.DIFFERENT}
+    def findings(self, miners: Sequence[Neuron], worth: Mapping[Hotkey, float]) -> Mapping[Hotkey, Finding]:
+        """Give 0 for a miner whose users get something else, 1 where some of their answers were run again."""
+        return {n.hotkey: found for n in miners if (found := self._finding(n)) is not None}
 
-    def reason(self, miner: Neuron) -> str:
-        """Say that users get something else."""
-        if self._judged(miner) is Verdict.DIFFERENT:
-            return "what it gives to users does not come from the model it registered"
-        return ""
-
-    def _judged(self, n: Neuron) -> Verdict:
+    def _finding(self, n: Neuron) -> Finding | None:
         face = face_of(n)
         known = None if face is None else self._identity.known(face.model_id)
-        if face is None or known is None:
-            return Verdict.UNKNOWN
-        return verdict(list(self._gaps.get(face, ())), known.calibration)
+        gaps = [] if face is None else list(self._gaps.get(face, ()))
+        if known is None or not gaps:
+            return None
+        alarmed = told_alarms(gaps, known.calibration, "answers to users", "do not come from its registered files")
+        if verdict(gaps, known.calibration) is Verdict.DIFFERENT:
+            return Finding(0.0, f"what it gives to users does not come from the model it registered: {alarmed}")
+        return Finding(1.0, alarmed)
 
     def _consider(self, e: Exchange, faces: Mapping[Hotkey, Face]) -> None:
         if e.receipt in self._seen:

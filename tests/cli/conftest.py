@@ -118,7 +118,18 @@ def homes(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("member", "key", "new", "--quick"),
         ("member", "faucet"),
         ("member", "register"),
-        ("member", "model", "register", "--backend", "upstream", "-o", "url=http://localhost:1/v1", "-o", "model=m"),
+        (
+            "member",
+            "model",
+            "register",
+            "--backend",
+            "upstream",
+            "-o",
+            "url=http://localhost:1/v1",
+            "-o",
+            "model=m",
+            "--unasked",
+        ),
         ("member", "key", "export", "hot", str(root / "hot")),
         ("chain", "ledger", "init", "--owner", OWNER),
     ):
@@ -138,11 +149,22 @@ def place(homes: Path, network: Network, tmp_path: Path, monkeypatch: pytest.Mon
     for name in ("empty", "unconfigured", "pickled"):
         (here / name).mkdir()
     (here / "file").write_text("a file where a folder is needed")
+    (here / "short").mkdir()
+    (here / "short" / "a.txt").write_text("A short text. It says nothing.\n")
     (here / "unconfigured" / "tokenizer.json").write_text("{}")
     (here / "pickled" / "config.json").write_text("{}")
     (here / "pickled" / "pytorch_model.bin").write_bytes(b"\x80\x04.")
     (here / "nothing.py").write_text("class Nothing: ...\n")
+    simple = "import sys\nfrom davy.miners.simple import SimpleBackend\nclass Mine(SimpleBackend):\n"
+    token = "    def next_token(self, tokens):\n        return {65: 1.0}\n"
+    (here / "leaving.py").write_text("import sys\nsys.exit(3)\n")
+    (here / "raising.py").write_text("raise LookupError('several\\nlines')\n")
+    (here / "leaves.py").write_text(f"{simple}{token}    def __init__(self):\n        sys.exit()\n")
+    (here / "untyped.py").write_text(f"{simple}{token}    def __init__(self, x: 'Nowhere' = 1): ...\n")
+    (here / "namely.py").write_text(f"{simple}{token}    def manifest(self):\n        return 'mine'\n")
+    (here / "named.py").write_text(f"{simple}{token}    name = 'n' * 500\n")
     monkeypatch.chdir(here)
+    monkeypatch.syspath_prepend(here)
     for name in ("DAVY_COLD_PASSWORD", "DAVY_PASSWORD"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("DAVY_PASSWORD", PASSWORD)

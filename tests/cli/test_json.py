@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,7 @@ def test_a_member(place: Path, say: Say, monkeypatch: pytest.MonkeyPatch) -> Non
     assert quoted["balance"] == "25.5"
     registered = say("register", "--json").json
     assert registered["price"] == quoted["price"]
+    assert Decimal(registered["balance"]) == Decimal("25.5") - Decimal(registered["price"]), "what is left after paying"
     moved = say("stake", "add", "3", "--json").json
     assert moved["amount"] == "3"
     assert say("stake", "remove", "1", "--json").json["hotkey"] == moved["hotkey"]

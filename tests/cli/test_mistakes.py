@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -13,6 +14,7 @@ from typing import NamedTuple
 
 import pytest
 
+from davy.protocol.words import KeyRole, key_text
 from tests.cli.conftest import OWNER, Network, Said, Say, contents
 
 
@@ -25,11 +27,15 @@ class Mistake(NamedTuple):
 
 
 NINES = "9" * 5_000
+UPSTREAM = "--backend upstream -o url=http://localhost:1/v1 -o model=m"
+MINER = f"miner --home member {UPSTREAM}"
+STRANGER = key_text(KeyRole.HOTKEY, bytes(32))
 MISTAKES = {
     # keys, passwords, homes
     "a wrong password": Mistake("stake add 5", ("password", "coldkey.json", "try again"), {"DAVY_PASSWORD": "no"}),
     "a wrong password of a node": Mistake("validator", ("password", "hotkey.json"), {"DAVY_PASSWORD": "no"}),
     "no password": Mistake("key new --home new", ("set DAVY_PASSWORD",), {"DAVY_PASSWORD": ""}),
+    "a password that is no text": Mistake("key new --home new", ("no UTF-8", "anew"), {"DAVY_PASSWORD": "\udcff"}),
     "no such home": Mistake("key show --home nowhere", ("no home of davy", "davy key new --home")),
     "a home with too long a name": Mistake(f"key show --home {NINES}", ("too long", "name another place")),
     "a home that has keys": Mistake("key new", ("never overwritten", "choose another --home")),
@@ -40,12 +46,18 @@ MISTAKES = {
     "an export of no key": Mistake("key export cold other --home hot", ("no key", "coldkey.json")),
     "an export into a file": Mistake("key export hot file", ("cannot create the folder", "choose one")),
     "an unknown role": Mistake("key export warm other", ("'cold', 'hot'",)),
+    "a home without a name": Mistake("key new --home ''", ("--home", "write a path")),
+    "keys brought back into no name": Mistake("key recover --home ''", ("--home", "write a path")),
+    "a network's home without a name": Mistake("up --home ''", ("--home", "write a path")),
+    "a network file without a name": Mistake("status --network ''", ("--network", "write a path")),
     # amounts and keys of others
     "ten decimals": Mistake("transfer COLD 1.0123456789", ("at most nine decimals", "write tokens like")),
     "a negative amount": Mistake("transfer COLD -- -1", ("no amount", "write tokens like")),
     "no amount at all": Mistake("transfer COLD nothing", ("no amount", "write tokens like")),
     "zero": Mistake("stake add 0 --home member", ("zero", "at least one")),
-    "more than there is": Mistake("stake add 5000 --home member", ("are free", "add some")),
+    "more than there is": Mistake("stake add 5000 --home member", ("5000 tokens are needed", "are free", "add some")),
+    "less than is staked at once": Mistake("stake add 0.0001 --home member", ("at least 0.001 tokens", "stake more")),
+    "more than is staked": Mistake("stake remove 5 --home member", ("5 tokens", "0 are staked", "take less")),
     "more than there can be": Mistake("stake add 999999999", ("more than there can ever be",)),
     "a hotkey where a coldkey is needed": Mistake("transfer HOT 1", ("begins with 'cold_'",)),
     "a changed letter": Mistake(f"transfer {OWNER[:-1]}t 1", ("checksum", "copy it again")),
@@ -54,14 +66,26 @@ MISTAKES = {
     "no network file": Mistake("status --network nowhere.json", ("no network file", "davy up")),
     "a broken network file": Mistake("status --network file", ("no network file", "copy it again")),
     "a folder as network file": Mistake("status --network empty", ("cannot read", "empty")),
-    "an unreachable ledger": Mistake("status --network dead.json", ("does not answer", "check that it runs")),
+    "an unreachable ledger": Mistake(
+        "status --network dead.json", ("does not answer (nothing listens there)", "check that it runs")
+    ),
+    "a ledger of no host": Mistake("status --network away.json", ("does not answer", "check that it runs")),
+    "a ledger of no address": Mistake("status --network wild.json", ("no address", "its address")),
+    "a ledger that is another server": Mistake("status --network web.json", ("no ledger", "check the address")),
     "another chain": Mistake("status --network other.json", ("another chain",)),
     "a faucet that is not there": Mistake("faucet --network dead.json", ("no faucet", "davy transfer")),
-    "an unreachable faucet": Mistake("faucet --network dry.json", ("does not answer", "davy up")),
+    "an unreachable faucet": Mistake(
+        "faucet --network dry.json", ("does not answer (nothing listens there)", "davy up")
+    ),
+    "a faucet of no address": Mistake("faucet --network odd.json", ("no address", "davy up")),
     "an unknown subnet": Mistake("status --netuid 9", ("no subnet 9", "it has 1")),
     "an unknown subnet to register on": Mistake("register --netuid 1 --netuid 9", ("no subnet 9", "it has 1")),
     "an unknown UID": Mistake("why 900", ("no UID 900", "davy status")),
-    "no validator here": Mistake("why 0", ("no validator has run", "--home")),
+    "no UID and no hotkey": Mistake("why nobody", ("names no miner", "davy status")),
+    "a UID without end": Mistake(f"why {NINES}", ("names no miner", "davy status")),
+    "a coldkey to ask about": Mistake("why cold_aaaa", ("names no miner", "hot_")),
+    "a hotkey with a changed letter": Mistake("why hot_aaaa", ("copy it again",)),
+    "an unknown hotkey": Mistake(f"why {STRANGER}", ("no such hotkey", "davy status")),
     # registering
     "registered already": Mistake("register --home member", ("has UID", "already")),
     "no tokens": Mistake("register", ("holds 0", "add tokens")),
@@ -99,7 +123,50 @@ MISTAKES = {
     ),
     "an unknown model": Mistake(f"model show {'0' * 64}", ("no model of this id",)),
     "half a model id": Mistake("model show abcd", ("64 hex digits", "davy status")),
+    "a backend that ends the process": Mistake(f"{MINER} --backend leaving.py:Mine", ("leaving.py", "sys.exit")),
+    "a backend whose start ends the process": Mistake(
+        "model register --backend leaves.py:Mine", ("did not start", "sys.exit")
+    ),
+    "a module that ends the process": Mistake("model register --backend leaving:Mine", ("leaving", "sys.exit")),
+    "a backend of unknown types": Mistake("model register --backend untyped.py:Mine", ("untyped.py", "options")),
+    "a backend without a manifest": Mistake("model register --backend namely.py:Mine", ("no manifest", "namely.py")),
+    "a backend with too long a name": Mistake("model register --backend named.py:Mine", ("no manifest", "named.py")),
+    "an upstream server that is not there": Mistake(
+        f"model register {UPSTREAM}", ("one token of 'm'", "http://localhost:1/v1", "nothing listens there")
+    ),
+    "an upstream server that is another one": Mistake(
+        "model register --backend upstream -o url=WEB -o model=m", ("one token of 'm'", "upstream server")
+    ),
+    "an upstream model with too long a name": Mistake(
+        f"model register --backend upstream -o url=WEB -o model={'m' * 300}", ("name=SHORTER",)
+    ),
+    # where a node listens
+    "a host without a name": Mistake(f"{MINER} --host ''", ("--host", "write a name like")),
+    "a host of 300 letters": Mistake(f"{MINER} --host {'a' * 300}", ("--host", "write a name like")),
+    "a host with too long a part": Mistake(f"{MINER} --host {'a' * 64}.org", ("--host", "write a name like")),
+    "a host that is not there": Mistake(f"{MINER} --host nowhere.invalid", ("no host of that name", "choose another")),
+    "a host and a port": Mistake(f"{MINER} --host localhost:80", ("--host", "holds a port", "host alone")),
+    "every address without a public one": Mistake(f"{MINER} --host 0.0.0.0", ("--public-host NAME", "every address")),
+    "every address as a public one": Mistake(f"{MINER} --public-host ::", ("--public-host", "every address")),
+    "a public host without a name": Mistake(f"{MINER} --public-host ''", ("--public-host", "write a name like")),
+    "a public host of 300 letters": Mistake(f"{MINER} --public-host {'a' * 300}", ("--public-host", "write a name")),
+    "a public host with spaces": Mistake(f"{MINER} --public-host 'my host'", ("--public-host", "write a name like")),
+    "a public page": Mistake(f"{MINER} --public-host http://node.example.org", ("--public-host", "without http://")),
+    "a public host and a port": Mistake(f"{MINER} --public-host node.example.org:80", ("holds a port", "host alone")),
+    "a gateway's host without a name": Mistake("gateway --home member --host ''", ("--host", "write a name like")),
+    "a validator's host of 300 letters": Mistake(
+        f"validator --home member --gateway 0 --gateway-host {'a' * 300}", ("--gateway-host", "write a name like")
+    ),
+    "a chain's host without a name": Mistake("ledger serve --home chain --host ''", ("--host", "write a name like")),
+    "a network's host that is not there": Mistake(
+        "up --home new --port 0 --host nowhere.invalid", ("cannot listen on nowhere.invalid", "choose another")
+    ),
+    "a network's host of 300 letters": Mistake(f"up --home new --host {'a' * 300}", ("--host", "write a name like")),
     # validators
+    "a source that takes nothing of ours": Mistake("validator --home member --source os:system", ("os:system", "mend")),
+    "a source that is none": Mistake("validator --home member --source operator:is_", ("makes a bool", "run")),
+    "a source that ends the process": Mistake("validator --home member --source leaving:Mine", ("leaving", "sys.exit")),
+    "a source that raises": Mistake("validator --home member --source raising:Mine", ("raising", "mend")),
     "an unregistered validator": Mistake("validator", ("no UID on subnet 1", "davy register --netuid 1")),
     "exchanges of no home": Mistake("validator --home member --exchanges nowhere", ("no home of davy",)),
     # gateways
@@ -111,6 +178,7 @@ MISTAKES = {
     "a gateway's busy port": Mistake("gateway --home member --port BUSY", ("BUSY", "choose another")),
     "no corpus": Mistake("validator --home member --corpus nowhere", ("no folder nowhere", "name one")),
     "an empty corpus": Mistake("validator --home member --corpus empty", ("no .txt", "with text")),
+    "a corpus that is too short": Mistake("validator --home member --corpus short", ("of short", "longer documents")),
     "no library": Mistake("validator --home member --library nowhere", ("no folder nowhere", "name one")),
     "a library without calibration": Mistake(
         "validator --home member --library empty", ("calibration.json", "make it")
@@ -132,6 +200,8 @@ MISTAKES = {
     ),
     "other rules for a chain": Mistake("up --home chain --subnet text:tempo=5", ("already", "choose another --home")),
     "a chain made twice": Mistake("ledger init --home chain --owner COLD", ("has a chain already", "another --home")),
+    "a note that is no text": Mistake("ledger init --home new --owner COLD --note \udcff", ("no UTF-8", "anew")),
+    "a subnet that is no text": Mistake("up --home new --subnet \udcff", ("no UTF-8", "anew")),
     "a wrong owner": Mistake("ledger init --home new --owner HOT", ("begins with 'cold_'",)),
     "no chain to serve": Mistake("ledger serve", ("has no chain", "davy ledger init")),
     # words
@@ -142,21 +212,28 @@ MISTAKES = {
 
 
 @pytest.fixture
-def words(place: Path, network: Network, say: Say) -> Callable[[str], list[str]]:
+def words(place: Path, network: Network, say: Say) -> Callable[[str], str]:
     """Fill in what a row of the table cannot know, and make what it speaks of."""
     shown = say("key", "show", "--home", "member", "--json").json
     there = json.loads((place / "network.json").read_text())
     dead = {**there, "ledger": "http://127.0.0.1:1"}
     dead.pop("faucet")
     (place / "dead.json").write_text(json.dumps(dead))
+    for name, ledger in (
+        ("away", "http://nowhere.invalid:26657"),
+        ("wild", f"http://{'a' * 300}"),
+        ("web", there["faucet"]),
+    ):
+        (place / f"{name}.json").write_text(json.dumps({**there, "ledger": ledger}))
+    (place / "odd.json").write_text(json.dumps({**there, "faucet": f"http://{'a' * 300}"}))
     (place / "dry.json").write_text(json.dumps({**there, "faucet": "http://127.0.0.1:1/faucet"}))
     (place / "other.json").write_text(json.dumps({**there, "chain": "0" * 64}))
-    meant = {"COLD": shown["coldkey"], "HOT": shown["hotkey"], "BUSY": str(network.port)}
+    meant = {"COLD": shown["coldkey"], "HOT": shown["hotkey"], "BUSY": str(network.port), "WEB": there["ledger"]}
 
-    def fill(typed: str) -> list[str]:
+    def fill(typed: str) -> str:
         for name, value in meant.items():
             typed = typed.replace(name, value)
-        return typed.split()
+        return typed
 
     return fill
 
@@ -171,16 +248,18 @@ def check_sentence(said: Said, told: list[str]) -> None:
     assert "Traceback" not in said.err
     for part in told:
         assert part in said.err
+    for leak in ("Errno", "Error(", "aiohttp", "anyio", "msgspec", "Client", "codec", "base units"):
+        assert leak not in said.err
 
 
 @pytest.mark.parametrize("name", MISTAKES)
 def test_a_mistake_is_told_in_one_sentence_and_changes_nothing(
-    name: str, place: Path, words: Callable[[str], list[str]], say: Say
+    name: str, place: Path, words: Callable[[str], str], say: Say
 ) -> None:
     mistake = MISTAKES[name]
     before = contents(place)
-    said = say(*words(mistake.typed), **mistake.environment)
-    check_sentence(said, [" ".join(words(t)) for t in mistake.told])
+    said = say(*shlex.split(words(mistake.typed)), **mistake.environment)
+    check_sentence(said, list(map(words, mistake.told)))
     assert contents(place) == before
 
 

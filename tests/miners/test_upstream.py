@@ -14,6 +14,7 @@ from davy.miners.backend import Piece, Tally, identity_of
 from davy.miners.upstream import Upstream
 from davy.network.openai import CompletionRequest
 from davy.protocol.errors import BadAnswer, Busy, DavyError, Malformed, Misconfigured, Unreachable
+from davy.protocol.limits import MAX_NAME_CHARS
 from davy.protocol.manifest import Identity
 from tests.miners.stage import ask, start
 from tests.miners.test_server import error_of, read, receipt_of
@@ -166,9 +167,40 @@ async def test_nobody_there() -> None:
     await backend.aclose()
 
 
+async def test_one_question_tells_whether_the_server_has_the_model() -> None:
+    fake = Fake(GOOD)
+    async with served(fake) as backend:
+        await backend.probe()
+    assert [(a["model"], a["max_tokens"]) for a in fake.asked] == [("letters", 1)]
+
+
+@pytest.mark.parametrize(
+    ("fake", "words"),
+    [
+        (Fake([], status=404), "refuses the request: no such thing"),
+        (Fake([], status=401), "API key"),
+        (Fake([], status=500), "status 500"),
+        (Fake(["nonsense"]), "no completion chunk"),
+        (Fake(["[DONE]"]), "an empty answer"),
+    ],
+)
+async def test_a_server_that_does_not_have_it_is_told_to_its_operator(fake: Fake, words: str) -> None:
+    async with served(fake) as backend:
+        with pytest.raises(Misconfigured, match=f"'letters' .*{words}") as told:
+            await backend.probe()
+    assert "another miner" not in str(told.value)
+
+
+def test_a_name_that_no_manifest_holds_is_not_cut() -> None:
+    with pytest.raises(Misconfigured, match=f"{MAX_NAME_CHARS} .*name=SHORTER"):
+        Upstream("http://127.0.0.1:9/v1", "n" * (MAX_NAME_CHARS + 1))
+    whole = Upstream("http://127.0.0.1:9/v1", "n" * (MAX_NAME_CHARS + 1), name="n" * MAX_NAME_CHARS)
+    assert whole.manifest().name == "n" * MAX_NAME_CHARS
+
+
 async def test_silence_is_not_waited_for() -> None:
     async with served(Fake([chunk("a"), chunk("b")], pause=60), timeout=0.2) as backend:
-        with pytest.raises(Unreachable, match="broke off"):
+        with pytest.raises(Unreachable, match="no answer in time"):
             await gather(backend)
 
 

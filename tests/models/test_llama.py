@@ -1,14 +1,18 @@
 """The forward passes: equal to transformers', and for a row in a batch equal to the row alone."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
+from davy.models import NAMES
 from davy.models.checkpoint import open_checkpoint
-from davy.models.llama import Llama, shape_of
+from davy.models.llama import Llama, shape_of, sizes
+from davy.protocol.errors import Misconfigured
 from tests.miners import tiny
 
 PROMPTS = [[5, 17, 200, 3], [99], [7, 7, 7, 8, 9, 250, 31, 64, 12], [1, 2]]
@@ -94,3 +98,30 @@ def test_what_is_not_written_here_is_left_to_transformers(tmp_path: Path, change
     config = dict(open_checkpoint(tiny.write(tmp_path / "m")).config)
     assert shape_of(config) is not None
     assert shape_of({**config, **change}) is None
+
+
+@pytest.mark.parametrize("make", [plain, through_transformers])
+@pytest.mark.parametrize(
+    "change",
+    [{"num_hidden_layers": 1}, {"num_hidden_layers": 3}, {"vocab_size": 99}, {"intermediate_size": 99}],
+    ids=repr,
+)
+def test_weights_that_do_not_fit_the_configuration_are_refused(
+    tmp_path: Path, make: Callable[[Path], Any], change: dict[str, Any]
+) -> None:
+    """Left out, cut or drawn anew they would answer, and be another model than its id says."""
+    folder = tiny.write(tmp_path / "m", seed=6)
+    config = json.loads((folder / "config.json").read_text())
+    assert all(config[key] != value for key, value in change.items())
+    (folder / "config.json").write_text(json.dumps({**config, **change}))
+    with pytest.raises(Misconfigured, match=r"config\.json|lacks the weights|transformers cannot load"):
+        make(folder)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_models_that_come_with_davy_fit_their_configuration(name: str) -> None:
+    checkpoint = open_checkpoint(Path(name))
+    shape = shape_of(checkpoint.config)
+    assert shape is not None
+    held = {k: v.shape for path in checkpoint.weights for k, v in load_file(path).items()}
+    assert held == {k: v for k, v in sizes(shape).items() if k != "lm_head.weight"}

@@ -228,7 +228,9 @@ async def test_a_busy_port() -> None:
                 pytest.fail("two servers on one port")
 
 
-@pytest.mark.parametrize(("host", "port"), [("192.0.2.1", 0), ("no such host", 0), (HOST, 70_000)])
+@pytest.mark.parametrize(
+    ("host", "port"), [("192.0.2.1", 0), ("no such host", 0), ("a" * 300, 0), ("", 0), (HOST, 70_000)]
+)
 async def test_an_address_that_is_not_ours(host: str, port: int) -> None:
     with pytest.raises(Misconfigured, match="cannot listen"):
         async with serve(ECHO, host, port, None):

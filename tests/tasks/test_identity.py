@@ -37,8 +37,10 @@ def test_two_alarms_are_a_verdict_whatever_the_others_show() -> None:
     assert verdict([0.001] * EXAMINED, CALIBRATION) is Verdict.SAME
     assert verdict([0.001] * (EXAMINED - 1), CALIBRATION) is Verdict.UNKNOWN
     assert verdict([0.001] * 30 + [0.5], CALIBRATION) is Verdict.SAME
-    assert verdict([0.001] * 30 + [0.5] * ALARMS, CALIBRATION) is Verdict.DIFFERENT
-    assert verdict([0.5] * ALARMS, CALIBRATION) is Verdict.DIFFERENT
+    # One alarm is chance, the second ends a miner's pay: written as numbers, so that another constant fails here.
+    assert verdict([0.001] * 30 + [0.5] * 2, CALIBRATION) is Verdict.DIFFERENT
+    assert verdict([0.5] * 2, CALIBRATION) is Verdict.DIFFERENT
+    assert (verdict([0.5], CALIBRATION), ALARMS) == (Verdict.UNKNOWN, 2)
     assert verdict([], CALIBRATION) is Verdict.UNKNOWN
 
 

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from davy.tasks.answer import Answer, Position
-from davy.tasks.originality import SHARED, clusters, distance, shares
+from davy.tasks.originality import SHARED, Fingerprint, clusters, distance, shares
 
 
 def answers(seed: int, noise: float = 0.0, number: int = SHARED) -> list[Answer | None]:
@@ -45,3 +47,22 @@ def test_a_cluster_earns_what_one_of_them_would() -> None:
     assert shares(weights, [["a", "b"], ["c"]]) == pytest.approx({"a": 0.3, "b": 0.3, "c": 0.4})
     assert shares(weights, [["a", "b"], ["c"]], [2.0, 5.0]) == pytest.approx({"a": 0.6, "b": 0.6, "c": 0.4})
     assert shares(weights, [["a", "b"], ["c"]], [0.1, 1.0]) == pytest.approx({"a": 0.3, "b": 0.3, "c": 0.4})
+
+
+@settings(max_examples=150)
+@given(seed=st.integers(0, 2**32 - 1), missing=st.floats(0, 0.6), vocabulary=st.integers(1, 40))
+def test_what_is_compared_at_once_is_the_distance(seed: int, missing: float, vocabulary: int) -> None:
+    """Lists of any length, none included, tokens in any order, challenges that one or both left out."""
+    rng = np.random.default_rng(seed)
+
+    def said() -> list[Answer | None]:
+        found: list[Answer | None] = []
+        for _ in range(SHARED + 8):
+            tokens = rng.permutation(vocabulary)[: rng.integers(1, vocabulary + 1)]
+            position = Position(int(tokens[0]), tokens, -rng.exponential(size=len(tokens)))
+            found.append(None if rng.random() < missing else Answer((position,)))
+        return found
+
+    a, b = said(), said()
+    assert Fingerprint.of(a).distance(Fingerprint.of(b)) == distance(a, b)
+    assert Fingerprint.of(a).near(Fingerprint.of(b), 1.0) is ((d := distance(a, b)) is not None and d < 1.0)

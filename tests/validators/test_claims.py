@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import anyio
 import numpy as np
+import pytest
 
 from davy.network.openai import CompletionRequest
 from davy.protocol.chain import ModelRecord, Neuron, ServedModel
@@ -13,7 +14,7 @@ from davy.protocol.manifest import Identity, Manifest, ModelClass
 from davy.tasks.answer import Answer, Position
 from davy.tasks.identity import Calibration
 from davy.tasks.text import TextChallenge
-from davy.validators.evidence import Exchange
+from davy.validators.evidence import Exchange, Finding
 from davy.validators.identity import IdentityEvidence, Known
 from davy.validators.originality import OriginalityEvidence
 
@@ -60,17 +61,36 @@ def examined(shifts: dict[int, float], rounds: int = 4) -> tuple[IdentityEvidenc
     return evidence, miners
 
 
+def factors(found: Mapping[bytes, Finding]) -> dict[bytes, float]:
+    return {hotkey: f.factor for hotkey, f in found.items()}
+
+
 def test_a_miner_that_runs_its_files_keeps_its_weight_and_a_copy_loses_it() -> None:
     evidence, (honest, copy) = examined({1: 0.0, 2: 0.05})
-    assert evidence.factors([honest, copy], {}) == {honest.hotkey: 1.0, copy.hotkey: 0.0}
-    assert evidence.reason(honest) == ""
-    assert "not those of the model" in evidence.reason(copy)
+    found = evidence.findings([honest, copy], {})
+    assert factors(found) == {honest.hotkey: 1.0, copy.hotkey: 0.0}
+    assert "0 of the last 10 answers run again differ" in found[honest.hotkey].said
+    assert "2 end a miner's pay" in found[honest.hotkey].said
+    assert "not those of the model" in found[copy.hotkey].said
+    assert "7 of the last 7 answers run again differ" in found[copy.hotkey].said
+
+
+@pytest.mark.parametrize(("wrong", "factor"), [(0, 1.0), (1, 1.0), (2, 0.0), (3, 0.0)])
+def test_the_second_alarm_ends_a_miners_pay(wrong: int, factor: float) -> None:
+    """Of ten answers run again, `wrong` are another model's. One may be chance; who sends two is not paid."""
+    evidence, (miner,) = examined({1: 0.0}, rounds=2)
+    for _ in range(wrong):
+        evidence.observe([miner], [Exchange(TextChallenge(ASKED, 0, ""), {miner.hotkey: answer(0.05)})])
+    found = evidence.findings([miner], {})[miner.hotkey]
+    assert found.factor == factor
+    assert found.said.count(f"{wrong} of the last {8 + wrong} answers") == 1
 
 
 def test_a_known_model_earns_nothing_before_it_was_examined() -> None:
     evidence, (miner,) = examined({1: 0.0}, rounds=1)
-    assert evidence.factors([miner], {}) == {miner.hotkey: 0.0}
-    assert "too few" in evidence.reason(miner)
+    found = evidence.findings([miner], {})
+    assert factors(found) == {miner.hotkey: 0.0}
+    assert "too few" in found[miner.hotkey].said
 
 
 def test_a_model_that_is_not_at_hand_is_not_judged() -> None:
@@ -84,7 +104,9 @@ def test_a_model_that_is_not_at_hand_is_not_judged() -> None:
     miner = neuron(3, b"x" * 32)
     anyio.run(evidence.prepare, [miner])
     evidence.observe([miner], [Exchange(TextChallenge(ASKED, 0, ""), {miner.hotkey: answer(1.0)})])
-    assert evidence.factors([miner], {}) == {miner.hotkey: 1.0}
+    found = evidence.findings([miner], {})
+    assert factors(found) == {miner.hotkey: 1.0}
+    assert "not in the library" in found[miner.hotkey].said
 
 
 def test_a_validator_that_has_just_started_pays_no_model_it_has_not_looked_for() -> None:
@@ -93,8 +115,9 @@ def test_a_validator_that_has_just_started_pays_no_model_it_has_not_looked_for()
 
     evidence = IdentityEvidence(nothing, nothing)
     miner = neuron(1)
-    assert evidence.factors([miner], {}) == {miner.hotkey: 0.0}
-    assert "too few" in evidence.reason(miner)
+    found = evidence.findings([miner], {})
+    assert factors(found) == {miner.hotkey: 0.0}
+    assert "too few" in found[miner.hotkey].said
 
 
 def test_equal_answers_share_one_reward_and_a_refuted_copy_takes_no_share() -> None:
@@ -107,7 +130,10 @@ def test_equal_answers_share_one_reward_and_a_refuted_copy_takes_no_share() -> N
             miners, [Exchange(None, {miners[0].hotkey: one, miners[1].hotkey: one, miners[2].hotkey: other})]
         )
     first, second, third = (n.hotkey for n in miners)
-    assert evidence.factors(miners, {first: 1.0, second: 1.0, third: 1.0}) == {first: 0.5, second: 0.5, third: 1.0}
-    assert evidence.factors(miners, {first: 1.0, second: 0.0, third: 1.0}) == {first: 1.0, third: 1.0}
-    assert "share one reward" in evidence.reason(miners[0])
-    assert evidence.reason(miners[2]) == ""
+    found = evidence.findings(miners, {first: 1.0, second: 1.0, third: 1.0})
+    assert factors(found) == {first: 0.5, second: 0.5, third: 1.0}
+    assert found[first].alike == (second,)
+    assert "like another miner, and they share one reward" in found[first].said
+    assert found[third].alike == ()
+    assert "no other miner" in found[third].said
+    assert factors(evidence.findings(miners, {first: 1.0, second: 0.0, third: 1.0})) == {first: 1.0, third: 1.0}

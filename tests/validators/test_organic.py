@@ -110,7 +110,7 @@ class Bench:
             await self.evidence.prepare(miners)
 
         anyio.run(story)
-        return dict(self.evidence.factors(miners, {}))
+        return {h: f.factor for h, f in self.evidence.findings(miners, {}).items() if f.factor < 1}
 
 
 def test_who_gives_users_another_model_earns_nothing_and_the_honest_one_is_not_named() -> None:
@@ -123,8 +123,9 @@ def test_who_gives_users_another_model_earns_nothing_and_the_honest_one_is_not_n
         *(exchange(CHEAT, shift=0.05) for _ in range(2)),
     )
     assert found == {cheat.hotkey: 0.0}
-    assert "users" in bench.evidence.reason(cheat)
-    assert bench.evidence.reason(honest) == ""
+    said = {h: f.said for h, f in bench.evidence.findings([honest, cheat], {}).items()}
+    assert "2 of the last 6 answers to users run again do not come" in said[cheat.hotkey]
+    assert "0 of the last 10 answers to users run again do not come" in said[honest.hotkey]
 
 
 def test_one_alarm_is_chance() -> None:

@@ -116,7 +116,7 @@ class Heads:
             try:
                 message = await socket.receive()
             except aiohttp.ClientError as e:  # it answers pings by itself, on a connection that may just have closed
-                raise Unreachable(f"the subscription broke off ({e})") from e
+                raise Unreachable("the subscription broke off; it is opened again") from e
             if message.type is not aiohttp.WSMsgType.TEXT:
                 raise Unreachable("the subscription has ended")
             try:

@@ -13,6 +13,7 @@ from typing import Any, Final, Self, TypeVar
 import aiohttp
 import msgspec
 
+from davy.network.failures import told
 from davy.protocol.errors import Malformed, Misconfigured, Refused, TooLarge, Unreachable
 from davy.protocol.limits import MAX_RESULT_BYTES
 
@@ -82,8 +83,8 @@ class RpcCaller:
         try:
             async with self._opened().post(self.url + "/", data=body) as response:
                 raw = await self._bounded(response)
-        except (aiohttp.ClientError, TimeoutError, OSError) as e:
-            said = f"the ledger at {self.url} does not answer ({_why(e)}); check that it runs, and its address"
+        except (aiohttp.ClientError, TimeoutError, OSError, UnicodeError) as e:
+            said = f"the ledger at {self.url[:80]} does not answer ({told(e)}); check that it runs, and its address"
             raise Unreachable(said) from None
         return _result(raw, kind, self.url)
 
@@ -100,8 +101,8 @@ class RpcCaller:
                 self.url + "/websocket", max_msg_size=_MAX_EVENT_BYTES, heartbeat=_PING_S
             )
             await socket.send_str(msgspec.json.encode(asked).decode())
-        except (aiohttp.ClientError, TimeoutError, OSError) as e:
-            raise Unreachable(f"the ledger at {self.url} takes no subscription ({_why(e)}); try again") from None
+        except (aiohttp.ClientError, TimeoutError, OSError, UnicodeError) as e:
+            raise Unreachable(f"the ledger at {self.url[:80]} takes no subscription ({told(e)}); try again") from None
         return socket
 
     async def _bounded(self, response: aiohttp.ClientResponse) -> bytes:
@@ -142,9 +143,3 @@ def _result(raw: bytes, kind: type[T], url: str) -> T:
         raise Malformed(f"what answers at {url} is no ledger of this version; check the address") from None
     said = answer.error.data or answer.error.message if answer.error else "an answer without a result"
     raise RpcRefused(said[:500])
-
-
-def _why(e: BaseException) -> str:
-    if isinstance(e, TimeoutError):
-        return "timeout"
-    return (str(e) or type(e).__name__).splitlines()[0][:200]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any, Final, cast
@@ -20,6 +21,7 @@ from msgspec import Meta
 from davy.ledger.driver.embedded import Producer, Subscriber
 from davy.ledger.driver.methods import Methods, RpcCode, RpcFailed
 from davy.ledger.driver.shapes import Json
+from davy.network.failures import told
 from davy.protocol.errors import Busy, Misconfigured
 from davy.protocol.limits import MAX_RPC_BATCH, MAX_RPC_BODY_BYTES
 
@@ -173,7 +175,7 @@ async def listening(app: web.Application, host: str, port: int) -> AsyncGenerato
     try:
         try:
             await web.TCPSite(runner, host, port).start()
-        except OSError as e:
+        except (OSError, UnicodeError) as e:
             raise Misconfigured(_why_not(e, host, port)) from None
         bound: int = runner.addresses[0][1]
         yield f"http://{f'[{host}]' if ':' in host else host}:{bound}"
@@ -181,7 +183,9 @@ async def listening(app: web.Application, host: str, port: int) -> AsyncGenerato
         await runner.cleanup()
 
 
-def _why_not(e: OSError, host: str, port: int) -> str:
+def _why_not(e: OSError | UnicodeError, host: str, port: int) -> str:
+    if isinstance(e, UnicodeError | socket.gaierror):
+        return f"cannot listen on {host[:64]}:{port} ({told(e)}); name an address of this machine"
     if e.errno == errno.EADDRINUSE:
         return f"port {port} on {host} is taken; stop what listens there or choose another with --port"
     if e.errno == errno.EACCES:

@@ -10,7 +10,7 @@ from davy.ledger.rules.records import ACCOUNTS, SUPPLY, AccountRecord
 from davy.ledger.rules.state import State
 from davy.protocol.errors import TxCode, TxFailed
 from davy.protocol.transaction import Transfer
-from davy.protocol.words import Moment
+from davy.protocol.words import Moment, tokens
 
 NOTHING: Final = AccountRecord(0, 0, 0)
 
@@ -37,7 +37,9 @@ def debit(s: State, key: bytes, amount: int) -> None:
     """
     a = account(s, key)
     if a.free < amount:
-        raise TxFailed(TxCode.INSUFFICIENT, f"{amount} base units are needed and {a.free} are free; add some first")
+        raise TxFailed(
+            TxCode.INSUFFICIENT, f"{tokens(amount)} tokens are needed and {tokens(a.free)} are free; add some first"
+        )
     if amount:
         s.put(ACCOUNTS, key, AccountRecord(a.nonce, a.free - amount, a.unbonding))
 

@@ -44,7 +44,7 @@ from davy.protocol.errors import BadSignature, TxCode, TxFailed
 from davy.protocol.limits import Hyperparameters
 from davy.protocol.signing import Domain, verify
 from davy.protocol.transaction import Register, Serve, Served, consent_bytes, weight_subject
-from davy.protocol.words import Moment
+from davy.protocol.words import Moment, tokens
 
 MAX_SUBNETS_A_HOTKEY: Final = 64
 MAX_SEATED_BY_STAKE: Final = 64
@@ -86,7 +86,7 @@ def register(s: State, at: Moment, sender: bytes, x: Register) -> None:
         raise TxFailed(TxCode.EXISTS, "this hotkey has a UID on this subnet already")
     if running.price > x.price_limit:
         raise TxFailed(
-            TxCode.TOO_EXPENSIVE, f"registration burns {running.price} base units now; raise the limit or wait"
+            TxCode.TOO_EXPENSIVE, f"registration burns {tokens(running.price)} tokens now; raise the limit or wait"
         )
     if running.registrations >= SURGE * wants.registrations_an_epoch:
         raise TxFailed(TxCode.FULL, f"this epoch takes no more registrations; try after height {running.ends}")

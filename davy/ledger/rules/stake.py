@@ -35,7 +35,7 @@ from davy.ledger.rules.state import State
 from davy.protocol.errors import TxCode, TxFailed
 from davy.protocol.limits import MAX_BLOCK_TXS
 from davy.protocol.transaction import AddStake, RemoveStake
-from davy.protocol.words import Moment
+from davy.protocol.words import Moment, tokens
 
 MAX_DELEGATORS: Final = 128
 """Coldkeys with stake on one hotkey, its owner apart: what an epoch has to pay is bounded."""
@@ -81,7 +81,8 @@ def move_stake(s: State, hotkey: bytes, coldkey: bytes, change: int) -> None:
     amount = before.amount + change
     if amount < 0:
         raise TxFailed(
-            TxCode.INSUFFICIENT, f"{-change} base units are to leave and {before.amount} are staked; take less"
+            TxCode.INSUFFICIENT,
+            f"{tokens(-change)} tokens are to leave and {tokens(before.amount)} are staked; take less",
         )
     if amount == 0:
         s.delete(STAKES, hotkey + coldkey)
@@ -111,7 +112,7 @@ def add_stake(s: State, at: Moment, sender: bytes, x: AddStake) -> None:
     positive(x.amount)
     if x.amount < s.parameters.minimum_stake:
         raise TxFailed(
-            TxCode.OUT_OF_RANGE, f"at least {s.parameters.minimum_stake} base units are staked at once; stake more"
+            TxCode.OUT_OF_RANGE, f"at least {tokens(s.parameters.minimum_stake)} tokens are staked at once; stake more"
         )
     h = s.need(HOTKEYS, x.hotkey, "the ledger does not know this hotkey; register it first")
     if s.get(CONVICTIONS, x.hotkey) is not None:
@@ -122,7 +123,7 @@ def add_stake(s: State, at: Moment, sender: bytes, x: AddStake) -> None:
         amount, smallest = min((stake_of(s, x.hotkey, c), c) for c in others)
         if x.amount <= amount:
             raise TxFailed(
-                TxCode.FULL, f"the hotkey's delegators each hold {amount} base units or more; stake above that"
+                TxCode.FULL, f"the hotkey's delegators each hold {tokens(amount)} tokens or more; stake above that"
             )
         unbond(s, at, x.hotkey, smallest, amount)
     move_stake(s, x.hotkey, sender, x.amount)
@@ -139,7 +140,7 @@ def remove_stake(s: State, at: Moment, sender: bytes, x: RemoveStake) -> None:
     positive(x.amount)
     stays = stake_of(s, x.hotkey, sender) - x.amount
     if 0 < stays < s.parameters.minimum_stake:
-        raise TxFailed(TxCode.OUT_OF_RANGE, f"{stays} base units would stay, less than may be staked; take all of it")
+        raise TxFailed(TxCode.OUT_OF_RANGE, f"{tokens(stays)} tokens would stay, less than may be staked; take all")
     unbond(s, at, x.hotkey, sender, x.amount)
 
 

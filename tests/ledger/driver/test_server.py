@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 import anyio
 import pytest
+from aiohttp import web
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -397,3 +398,10 @@ async def test_an_unreadable_file_is_an_answer_not_a_crash(front: Front, store: 
     said = await front.call("tx", hash=b64(bytes(32)))
     assert (said["code"], "restore a backup" in said["data"]) == (-32603, True)
     assert await front.call("health") == {}
+
+
+@pytest.mark.parametrize("host", ["nowhere.invalid", "a" * 300])
+async def test_a_host_that_is_none_is_told_so(host: str) -> None:
+    with pytest.raises(Misconfigured, match=r"cannot listen on .*name an address of this machine"):
+        async with listening(web.Application(), host, 0):
+            pass
