@@ -149,8 +149,9 @@ def test_no_bytes_in_an_order_s_place_stop_a_block(noise: list[bytes], data: st.
     good = bytearray(
         w.order(data.draw(st.sampled_from([HALT_ALL, Lift((bytes(32),)), Raise(Models((bytes(32),), (), ()))])))
     )
-    for _ in range(data.draw(st.integers(1, 3))):
-        good[data.draw(st.integers(0, len(good) - 1))] ^= data.draw(st.integers(1, 255))
+    places = st.integers(0, len(good) - 1)
+    for at, changed in data.draw(st.dictionaries(places, st.integers(1, 255), min_size=1, max_size=3)).items():
+        good[at] ^= changed
     raws = [encode(BrakeOrder(x)) for x in (*noise, bytes(good))]
     raws += [raws[-1][:-1], raws[-1] + b"\0", encode(BrakeOrder(b""))[:-2]]
     codes = {TxCode(r.code) for r in w.apply(raws).results}
