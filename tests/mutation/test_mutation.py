@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutation.__main__ import LEAST, ROOMS, explanations, files, sample, spread
+from tests.mutation.__main__ import LEAST, ROOMS, explanations, files, report, sample, spread
 from tests.mutation.operators import inside_functions, mutants
 
 ROOT = Path(__file__).parents[2]
@@ -97,6 +97,18 @@ def test_no_explanation_outlives_its_line() -> None:
     alive = {m.key for f, text in texts.items() for m in mutants(f, text)}
     assert explanations(ROOT)
     assert set(explanations(ROOT)) <= alive, "its line has changed: take it out, or explain the new one"
+
+
+def test_the_table_counts_what_survived_and_too_little_killed_is_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
+    found = mutants("a.py", "def f(a):\n    return [a + 2, a + 3]\n")
+    dead, known, alive = found[:3]
+    shown = [("x", dead, "a test"), ("x", known, ""), ("y", alive, "")]
+    assert report(shown, {known.key: "no test can tell"}) == 1
+    said = capsys.readouterr().out
+    assert "\n| x | 2 | 1 | 1 | 0 | 50.0% |\n| y | 1 | 0 | 0 | 1 | 0.0% |\n| all | 3 | 1 | 1 | 1 | 33.3% |\n" in said
+    assert (said.count("no test can tell"), said.count("NOT EXPLAINED")) == (1, 1)
+    assert report([("x", dead, "a test")] * 17 + shown[1:], {}) == 0  # 17 of 19
+    assert report([("x", dead, "a test")] * 11 + shown[1:], {}) == 1  # 11 of 13
 
 
 @pytest.mark.slow
