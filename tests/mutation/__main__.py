@@ -186,12 +186,13 @@ class Tree:
 
 
 def _ticks_asleep(pid: int) -> int:
-    """What a process that sleeps has used of the processor; −1 if it would run, or where the system does not say."""
+    """What a process that sleeps has used; −1 if it would run or has children, or where the system does not say."""
     try:
         state, *numbers = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        children = [path for path in Path(f"/proc/{pid}/task").glob("*/children") if path.read_text()]
     except OSError:
         return -1
-    return int(numbers[10]) + int(numbers[11]) if state == "S" else -1
+    return int(numbers[10]) + int(numbers[11]) if state == "S" and not children else -1
 
 
 def report(shown: Sequence[tuple[str, Mutant, str]], reasons: Mapping[str, str]) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutation.__main__ import LEAST, ROOMS, explanations, files, report, sample, spread
+from tests.mutation.__main__ import LEAST, ROOMS, _ticks_asleep, explanations, files, report, sample, spread
 from tests.mutation.operators import inside_functions, mutants
 
 ROOT = Path(__file__).parents[2]
@@ -97,6 +97,26 @@ def test_no_explanation_outlives_its_line() -> None:
     alive = {m.key for f, text in texts.items() for m in mutants(f, text)}
     assert explanations(ROOT)
     assert set(explanations(ROOT)) <= alive, "its line has changed: take it out, or explain the new one"
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="the system does not say what a process does")
+@pytest.mark.parametrize("child", [False, True])
+def test_who_waits_for_a_child_is_not_idle_and_who_waits_for_nothing_is(child: bool) -> None:
+    reader = [sys.executable, "-c", "import sys; sys.stdin.read()"]
+    waiter = (
+        "import subprocess, sys; child = subprocess.Popen(sys.argv[1:]) if sys.argv[1:] else None;"
+        "print(flush=True); sys.stdin.read(); child and child.wait()"
+    )
+    run = [sys.executable, "-c", waiter, *(reader if child else [])]
+    with subprocess.Popen(run, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as waiting:
+        assert waiting.stdout
+        waiting.stdout.readline()
+        while Path(f"/proc/{waiting.pid}/stat").read_text().rpartition(")")[2].split()[0] != "S":
+            pass
+        while (used := _ticks_asleep(waiting.pid)) < 0 and not child:
+            pass
+        waiting.communicate()
+    assert (used < 0) == child
 
 
 def test_the_table_counts_what_survived_and_too_little_killed_is_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
