@@ -232,9 +232,11 @@ def main(arguments: Sequence[str], root: Path = ROOT, rooms: Mapping[str, Room] 
             drawn = sample([m for f, text in texts[room].items() for m in mutants(f, text)], options.seed, count)
             drawn = [m for m in drawn if options.only in room or options.only in f"{m.path}:{m.line}"]
             tests = {t: tree.reach(t, list(texts[room])) for t in files(root, rooms[room].tests) if drawn}
+            if drawn:
+                print(f"{room}: {len(drawn)} changes, {len(tests)} test files that pass without", flush=True)
             for m in drawn:
                 began = time.monotonic()
-                by = "" if m.key in reasons else tree.verdict(m, tests)  # all of a room's tests for what is known
+                by = "" if m.key in reasons else tree.verdict(m, tests)  # it would take all of the tests
                 shown.append((room, m, by))
                 took = f"{len(shown):4} {time.monotonic() - began:6.1f} s"
                 ended = f"killed by {by}" if by else "equivalent" if m.key in reasons else "SURVIVED"
