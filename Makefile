@@ -15,6 +15,8 @@ UV := $(BIN)/uv
 INSTALL := $(UV) pip install --quiet --compile-bytecode --python $(BIN)/python
 JOBS ?= 2
 SEEDS ?= 20
+SEED ?= 1
+MUTANTS ?= 200
 
 .PHONY: help
 help: ## this list
@@ -69,9 +71,8 @@ check: $(VENV)/dev.stamp ## lint, format, types, import contracts, documentation
 	$(BIN)/python -m pytest --quiet tests/repository/test_docs.py tests/repository/test_standards.py
 
 .PHONY: mutants
-mutants: $(VENV)/dev.stamp ## change the pure rooms a line at a time, and list what no test noticed (long)
-	$(BIN)/mutmut run --max-children $(JOBS) > mutants.log
-	$(BIN)/mutmut results
+mutants: $(VENV)/dev.stamp ## change MUTANTS (200) places of the pure rooms, drawn by SEED (1), one at a time: which does no test notice? (long)
+	$(BIN)/python -m tests.mutation --seed $(SEED) --mutants $(MUTANTS)
 
 .PHONY: bench
 bench: $(VENV)/dev.stamp ## measured figures beside their goals
@@ -83,5 +84,5 @@ lock: $(UV) ## compile requirements/*.txt anew from pyproject.toml
 
 .PHONY: clean
 clean: ## everything that was made here, .venv too
-	rm -rf $(VENV) dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage htmlcov mutants mutants.log
+	rm -rf $(VENV) dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage htmlcov
 	find davy tests -name __pycache__ -type d -prune -exec rm -rf {} +

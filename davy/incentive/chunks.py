@@ -48,8 +48,6 @@ def in_chunks(epoch: Epoch, s: BondState, x: EpochInputs, p: Params) -> tuple[Bo
     def gathered(name: str) -> Int64:
         pieces = [getattr(result, name) for _, result in done]
         own = () if name.endswith("_withheld") else pieces[0].shape[-1:]
-        if at_once == 1:
-            return np.stack(pieces).reshape(*batch, *own)
         # What all runs share comes without the batch axis.
         whole = [np.broadcast_to(piece, (len(part), *own)) for piece, part in zip(pieces, moved, strict=True)]
         return np.concatenate(whole).reshape(*batch, *own)

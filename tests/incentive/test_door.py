@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from davy.incentive.door import BadInput
-from davy.incentive.fixed_point import MAX_N, MAX_TOTAL_STAKE
+from davy.incentive.fixed_point import MAX_N, MAX_TOTAL_STAKE, U16, BondFormat
 from davy.incentive.mechanism import MAX_ROW_WEIGHT, EpochInputs, Params
 from davy.incentive.registry import MECHANISMS, mechanism
 from tests.incentive.epochs import ints, replace
@@ -85,13 +85,20 @@ def test_a_field_may_differ_by_run_or_serve_all(good: EpochInputs) -> None:
         {"kappa": 0},
         {"kappa": 65_536},
         {"bond_penalty": -1},
+        {"bond_penalty": 65_536},
+        {"moving_average": -1},
         {"moving_average": 1_000_001},
+        {"alpha_low": -1},
+        {"alpha_high": 65_536},
         {"alpha_low": 60_000, "alpha_high": 50_000},
         {"alpha_steepness": 0},
         {"alpha_steepness": 101},
         {"activity_cutoff": -1},
+        {"activity_cutoff": 2**53 + 1},
         {"max_validators": 0},
+        {"max_validators": MAX_N + 1},
         {"stake_threshold": -1},
+        {"stake_threshold": MAX_TOTAL_STAKE + 1},
         {"kappa": 0.5},
         {"kappa": True},
         {"kappa": np.int64(5)},
@@ -100,6 +107,38 @@ def test_a_field_may_differ_by_run_or_serve_all(good: EpochInputs) -> None:
 def test_parameters_that_are_refused_by_name(change: dict[str, Any]) -> None:
     with pytest.raises(BadInput, match="|".join(change)):
         Params(**change)
+
+
+@pytest.mark.parametrize(
+    "ends",
+    [
+        {"kappa": 1, "bond_penalty": 0, "moving_average": 0, "alpha_low": 0, "alpha_high": 0, "alpha_steepness": 1},
+        {"kappa": U16, "bond_penalty": U16, "moving_average": 10**6, "alpha_low": U16, "alpha_high": U16},
+        {"alpha_steepness": 100, "activity_cutoff": 0, "max_validators": 1, "stake_threshold": 0},
+        {"activity_cutoff": 2**53, "max_validators": MAX_N, "stake_threshold": MAX_TOTAL_STAKE},
+    ],
+)
+def test_parameters_at_the_ends_of_their_ranges_are_taken(ends: dict[str, Any]) -> None:
+    p = Params(**ends)
+    assert {name: getattr(p, name) for name in ends} == ends
+
+
+def test_the_defaults_are_subtensors_but_for_the_format_of_bonds() -> None:
+    assert Params() == Params(
+        kappa=U16 // 2,
+        bond_penalty=U16,
+        moving_average=900_000,
+        liquid_alpha=False,
+        alpha_low=round(0.7 * U16 + 0.1),  # the half is rounded up
+        alpha_high=round(0.9 * U16 + 0.1),
+        alpha_steepness=10,
+        activity_cutoff=5_000,
+        max_validators=128,
+        stake_threshold=0,
+        permit_zero_stake=False,
+        permit_tie_to_newer=False,
+        bond_format=BondFormat.U32,
+    )
 
 
 def test_a_mechanism_is_found_by_name() -> None:

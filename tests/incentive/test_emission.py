@@ -82,6 +82,13 @@ def test_a_halted_validator_earns_nothing_and_its_weights_still_count() -> None:
     assert int(held.unminted) == int(free.dividends[0]) > 0
 
 
+@pytest.mark.parametrize("halted", [False, True])
+def test_what_is_withheld_is_one_number_a_run(halted: bool) -> None:
+    kept, withheld = dividends.withhold(np.array([[2, 3, 5], [7, 11, 13]]), np.array([False, halted, False]))
+    assert withheld.tolist() == ([3, 11] if halted else [0, 0])
+    assert kept.sum(axis=-1).tolist() == ([7, 20] if halted else [10, 31])
+
+
 def test_all_halted_mints_nothing() -> None:
     e = emit(999, agreed(TWO_MINERS, [1, 1, 0, 0], halted=np.ones(4, dtype=np.bool_)), 0)
     assert not e.per_uid().any()

@@ -146,6 +146,18 @@ def test_an_order_of_another_chain_is_refused(story: Story) -> None:
     assert merge(story.state, [order_of(raw)]) is story.state
 
 
+@pytest.mark.parametrize("patience", [1, 2, 3])
+def test_who_sends_what_does_not_verify_is_heard_no_longer_than_is_agreed(story: Story, patience: int) -> None:
+    """A signature costs the verifier more than the sender: what was not looked at is not reported either."""
+    k = story.keyholders
+    bodies = [encode(k.order(story.chain, Halt(Global(), GroupKey.HALT), ms(0), ms(days))) for days in (1, 2, 3)]
+    bad = [encode(SignedOrder(1, body, (bytes(64),))) for body in bodies]
+    asked = itertools.count(1)
+    taken = take(story.state, bad, go_on=lambda: next(asked) < patience)
+    assert len(taken.refused) == patience
+    assert next(asked) == patience + 1
+
+
 def test_nothing_that_comes_from_outside_raises(story: Story) -> None:
     good = story.given[story.halt(0, 1)]
     rng = random.Random(0)

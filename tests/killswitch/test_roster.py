@@ -142,6 +142,17 @@ def test_what_is_to_last_is_carried_by_every_install(story: Story, new: Keyholde
     assert isinstance(story.at(37, x=systemic()), Lapsed)
 
 
+def test_a_second_replacement_does_not_lengthen_what_the_first_left_to_end(story: Story, new: Keyholders) -> None:
+    story.halt(0, 6)
+    story.lease(0, 30, "other")
+    story.install(1, new)
+    story.install(3, Keyholders(2), by=new)
+    assert isinstance(story.at(3.9, x=systemic("other")), Permitted)
+    assert story.at(4, x=systemic("other")) == Lapsed(ms(4))
+    assert isinstance(story.at(7.9, x=systemic()), Halted)
+    assert isinstance(story.at(8, x=systemic()), Lapsed)
+
+
 def test_two_rosters_for_one_office_stop_everything_until_the_ledger_tells(story: Story, new: Keyholders) -> None:
     """One stolen LIFT key, even an old one, is enough for a second INSTALL."""
     honest = story.install(1, new, recorded=False)

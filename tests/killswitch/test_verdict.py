@@ -240,6 +240,15 @@ def test_a_lease_begins_when_both_clocks_say_so(story: Story) -> None:
     assert isinstance(story.at(10 - 5 * MINUTE, x=systemic()), Permitted), "a signer's clock may be as much ahead"
 
 
+@pytest.mark.parametrize("later_first", [False, True])
+def test_a_lease_that_is_renewed_in_time_runs_on(story: Story, later_first: bool) -> None:
+    for day, end in ((20, 50), (0, 30)) if later_first else ((0, 30), (20, 50)):
+        story.lease(day, end)
+    assert isinstance(story.at(33, x=systemic()), Permitted), "the older one has lapsed by then, and shortens nothing"
+    assert isinstance(story.at(52.9, x=systemic()), Permitted)
+    assert story.at(53, x=systemic()) == Lapsed(ms(53))
+
+
 def test_a_lease_is_for_the_models_it_names(story: Story) -> None:
     story.lease(0, 30, "model", "other")
     assert isinstance(story.at(1, x=systemic("other")), Permitted)

@@ -54,6 +54,12 @@ def test_a_correct_answer_is_read(task: Text) -> None:
     assert sorted(first.logprobs) == pytest.approx([log(0.3), log(0.6)])
 
 
+def test_the_chosen_token_may_stand_beside_as_many_as_were_asked_for(task: Text) -> None:
+    value = raw(task)
+    value["choices"][0]["logprobs"]["top_logprobs"][0] |= {f"token_id:{i}": -30.0 for i in range(500, 519)}
+    assert len(read_tokens(response(value), ASKED, task.vocabulary).positions[0].listed) == 21
+
+
 def test_a_tie_may_be_broken_either_way(task: Text) -> None:
     value = raw(task)
     log_of = value["choices"][0]["logprobs"]

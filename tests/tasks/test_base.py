@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from davy.protocol.errors import Misconfigured
-from davy.tasks.base import DEPTH, Base, read_public_text
+from davy.tasks.base import DEPTH, PROMPT, Base, read_public_text
 from davy.tasks.task import Setting
 from davy.tasks.text import Text
 
@@ -53,9 +53,11 @@ def test_the_longest_match_is_that_of_published_text_alone(
 @given(tokens)
 def test_the_prompt_is_searched_too(context: np.ndarray) -> None:
     base = Base([np.array([0, 1, 2])], [], SIZE)
-    for k, counts in enumerate(base.within(context)):
+    found = base.within(context)
+    for k in range(min(len(PROMPT) - 1, len(context)) + 1):
         end = [int(x) for x in context[len(context) - k :]]
-        assert (counts == followers([context], end)).all()
+        assert ((found[k] if k < len(found) else np.zeros(SIZE)) == followers([context], end)).all()
+    assert len(found) <= len(PROMPT)
 
 
 def test_kept_tokens_give_the_same_bits(task: Text, tmp_path: Path) -> None:
@@ -67,6 +69,8 @@ def test_kept_tokens_give_the_same_bits(task: Text, tmp_path: Path) -> None:
     prompt = task.vocabulary.encode("Return the number of bytes in the buffer, or None if the")
     assert first.distribution(prompt).tobytes() == again.distribution(prompt).tobytes()
     assert task.base.distribution(prompt).tobytes() == again.distribution(prompt).tobytes()
+    known = task.vocabulary.encode(read_public_text(folder).training[0])[: 2 * DEPTH]
+    assert first.longest_match(known) == again.longest_match(known) == DEPTH, "which part is published is kept too"
 
 
 def test_a_truncated_cache_is_made_anew(task: Text, tmp_path: Path) -> None:

@@ -45,6 +45,14 @@ def test_a_folder_is_read_as_it_stands(tmp_path: Path) -> None:
         folder.text(np.random.default_rng(0), 201)
 
 
+def test_every_stretch_of_a_folder_is_drawn_equally_often(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("x" * 50)  # one stretch of 50
+    (tmp_path / "b.txt").write_text("y" * 52)  # three
+    folder, rng = Folder(tmp_path), np.random.default_rng(0)
+    drawn = [folder.text(rng, 50)[0] for _ in range(4_000)]
+    assert abs(drawn.count("x") / len(drawn) - 1 / 4) < 0.02
+
+
 def test_folders_without_text_are_refused(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match=r"no \.txt"):
         Folder(tmp_path)

@@ -41,6 +41,12 @@ def test_no_weight_before_enough_challenges_nor_within_two_errors() -> None:
     assert weight(EMPTY, minimum=0) == 0.0
 
 
+def test_before_there_are_differences_there_is_no_skill_and_any_error_is_possible() -> None:
+    assert (EMPTY.skill, EMPTY.error, weight(EMPTY)) == (0.0, np.inf, 0.0)
+    one = observe(EMPTY, [2.5])
+    assert (one.skill, one.error, weight(one, minimum=1)) == (2.5, np.inf, 0.0)
+
+
 def test_weight_grows_linearly_with_skill() -> None:
     spread = np.tile([-0.5, 0.5], 128)
     w = [weight(observe(EMPTY, m + spread)) for m in (1.0, 2.0, 3.0)]

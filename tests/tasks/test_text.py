@@ -8,8 +8,10 @@ import pytest
 
 from bench.adversaries import Search, answers, constant, int8, mixed, model
 from bench.tasks import measure
+from davy.network.openai import CompletionRequest
 from davy.tasks.base import read_public_text
 from davy.tasks.corpus import Disguised, private_rng
+from davy.tasks.shape import Shapes, outgoing
 from davy.tasks.skill import EMPTY, observe, weight
 from davy.tasks.task import differences
 from davy.tasks.text import ABSENT, PUBLIC_MATCH, SPREAD, UNSURE, Text
@@ -29,6 +31,18 @@ def test_a_challenge_asks_what_its_prompt_promises(task: Text, corpus: Disguised
         assert 80 * (1 - SPREAD) <= len(c.asked.prompt) <= 700 * (1 + SPREAD)
         assert (c.asked.temperature, c.asked.logprobs, c.asked.echo) == (0.0, 20, False)
         assert c.asked.return_tokens_as_token_ids
+
+
+def test_a_prompt_has_about_the_size_it_imitates(task: Text, corpus: Disguised) -> None:
+    lent, task.shapes = task.shapes, Shapes()
+    try:
+        task.shapes.observe(outgoing(CompletionRequest(model="m", prompt="x" * 200, temperature=0.0)))
+        rng = private_rng(b"size", netuid=0, epoch=0)
+        sizes = [len(task.challenge(rng, corpus).asked.prompt.encode()) for _ in range(200)]
+    finally:
+        task.shapes = lent
+    assert 170 <= min(sizes) < 175
+    assert 225 < max(sizes) <= 230
 
 
 def test_the_same_secret_draws_the_same_challenges(task: Text, corpus: Disguised) -> None:

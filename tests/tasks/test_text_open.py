@@ -10,7 +10,7 @@ from davy.tasks import rule
 from davy.tasks.corpus import Disguised, private_rng
 from davy.tasks.task import Setting, differences
 from davy.tasks.text import ABSENT
-from davy.tasks.text_open import EVENTS, SPACE, EventReport, TextOpen, complete, event, token_bytes
+from davy.tasks.text_open import EVENTS, SPACE, UNIFORM, EventReport, TextOpen, complete, event, token_bytes
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +43,15 @@ def test_a_report_is_completed_to_a_distribution(opened: TextOpen, corpus: Disgu
     assert full.sum() == pytest.approx(1.0)
     assert (full >= 0).all()
     assert full[ord("s")] == pytest.approx(0.05 + 0.25 * base[ord("s")])
+
+
+def test_the_base_is_a_distribution_of_the_events_that_happen(opened: TextOpen, corpus: Disguised) -> None:
+    """What the pinned base gives a lone space goes to what may follow one; nothing is lost, and nothing impossible."""
+    c = opened.challenge(private_rng(b"o", netuid=0, epoch=0), corpus)
+    base = opened._base_of(c.asked.prompt)
+    assert base.sum() == pytest.approx(1.0)
+    assert base.min() > 0
+    assert base[SPACE] == pytest.approx(UNIFORM / EVENTS)
 
 
 def test_true_probabilities_of_events_earn_most() -> None:

@@ -187,6 +187,19 @@ def test_neither_a_restart_nor_a_new_registration_acquits_and_another_model_begi
     assert Bench(store=first.store.copy()).judge([neuron(CHEAT, model=b"n" * 32)]) == {}
 
 
+def test_nor_does_a_restart_accuse_anybody_of_what_was_within_the_threshold() -> None:
+    near, first = neuron(HONEST), Bench()
+    assert first.judge([near], *(exchange(HONEST, shift=0.009) for _ in range(4))) == {}
+    assert Bench(store=first.store.copy()).judge([near]) == {}
+
+
+@pytest.mark.parametrize(("good", "accused"), [(14, True), (15, False)])
+def test_of_what_waits_the_newest_sixteen_are_run_again(good: int, accused: bool) -> None:
+    cheat = neuron(CHEAT)
+    waiting = [exchange(CHEAT, shift=0.05) for _ in range(2)] + [exchange(CHEAT) for _ in range(good)]
+    assert Bench().judge([cheat], *waiting, rounds=10) == ({cheat.hotkey: 0.0} if accused else {})
+
+
 def test_alarms_leave_with_the_window() -> None:
     cheat = neuron(CHEAT)
     bench = Bench()

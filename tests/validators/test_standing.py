@@ -5,9 +5,10 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from davy.protocol.errors import StoreFailed
+from davy.protocol.encoding import encode
+from davy.protocol.errors import Malformed, StoreFailed
 from davy.tasks.skill import EMPTY, MINIMUM, UNIT, weight
-from davy.validators.standing import WINDOW, Seat, Standings, Verdict
+from davy.validators.standing import WINDOW, Book, RoundRecord, Seat, Standings, Verdict
 from tests.twins import MemoryStore
 
 ALICE, BOB = Seat(b"a" * 32, 5), Seat(b"b" * 32, 7)
@@ -67,6 +68,20 @@ def test_a_new_process_finds_the_standing_and_the_reasons() -> None:
         reasons = await again.reasons(ALICE.hotkey)
         assert len(reasons) == 3 * ROUND
         assert [v.reason for v in reasons[-ROUND:]] == ["no receipt"] * ROUND
+
+    anyio.run(story)
+
+
+def test_what_another_version_of_davy_wrote_is_not_read_as_this_ones() -> None:
+    async def story() -> None:
+        store = MemoryStore()
+        s = await filled(store, 0.25)
+        await store.put(b"standing/1/round/1", encode(RoundRecord(2, 1, ())))
+        with pytest.raises(Malformed):
+            await s.reasons(ALICE.hotkey)
+        await store.put(b"standing/1/book", encode(Book(2, 1, 1, ())))
+        with pytest.raises(Malformed):
+            await Standings(1, store).open()
 
     anyio.run(story)
 

@@ -43,8 +43,7 @@ def well_formed(mechanism: str, h: Hyperparameters) -> None:
     ------
     TxFailed
         NOT_FOUND for an unknown mechanism. OUT_OF_RANGE: alpha_low > alpha_high, a κ of zero, a steepness that is
-        not 1 to 100 thousands, a bonds_format other than 16 or 32, more validators than neurons, or more work than
-        an epoch may be.
+        not 1 to 100 thousands, a bonds_format other than 16 or 32, or more work than an epoch may be.
     """
     if mechanism not in MECHANISMS:
         raise TxFailed(

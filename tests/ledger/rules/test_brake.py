@@ -13,7 +13,7 @@ from davy.ledger.rules import brake as brake_rules
 from davy.ledger.rules.brake import brake_of
 from davy.ledger.rules.halts import ask
 from davy.ledger.rules.machine import Machine
-from davy.ledger.rules.records import BRAKE, DRILLS, ORDERS, ROSTERS
+from davy.ledger.rules.records import BRAKE, DRILLS, HALTED, ORDERS, ROSTERS
 from davy.protocol import order as orders
 from davy.protocol import transaction
 from davy.protocol.encoding import encode
@@ -35,6 +35,7 @@ from davy.protocol.order import (
     Models,
     Raise,
     Subnet,
+    Target,
 )
 from davy.protocol.recorded import (
     GLOBAL_NAME,
@@ -149,8 +150,9 @@ def test_no_bytes_in_an_order_s_place_stop_a_block(noise: list[bytes], data: st.
     good = bytearray(
         w.order(data.draw(st.sampled_from([HALT_ALL, Lift((bytes(32),)), Raise(Models((bytes(32),), (), ()))])))
     )
-    for _ in range(data.draw(st.integers(1, 3))):
-        good[data.draw(st.integers(0, len(good) - 1))] ^= data.draw(st.integers(1, 255))
+    places = st.integers(0, len(good) - 1)
+    for at, changed in data.draw(st.dictionaries(places, st.integers(1, 255), min_size=1, max_size=3)).items():
+        good[at] ^= changed
     raws = [encode(BrakeOrder(x)) for x in (*noise, bytes(good))]
     raws += [raws[-1][:-1], raws[-1] + b"\0", encode(BrakeOrder(b""))[:-2]]
     codes = {TxCode(r.code) for r in w.apply(raws).results}
@@ -200,6 +202,18 @@ def test_of_several_halts_the_last_to_end_stands_for_a_name(world: World) -> Non
     world.lift(long)
     assert (found := world.halted(GLOBAL_NAME)) is not None
     assert found.halt == short
+
+
+@pytest.mark.parametrize("target", [Global(), Subnet(1), Subnet(2), Miner(pub("hot")), Models((b"m" * 32,), (), ())])
+def test_of_halts_that_end_together_the_one_that_was_given_first_stands(world: World, target: Target) -> None:
+    world.block(8)
+    now = world.machine.time
+    world.halt(target, DAY_MS, issued=now - 1_000)
+    first = world.halt(target, DAY_MS + 1_000, issued=now - 2_000)
+    world.halt(target, DAY_MS - 1_000, issued=now)
+    (name,) = {key[1:] for key in world.rows if key[:1] == HALTED.tag}
+    assert (found := world.halted(name)) is not None
+    assert (found.halt, found.ends) == (first, now - 1_000 + DAY_MS)
 
 
 def test_the_names_of_a_subject_are_all_that_need_be_looked_up(world: World) -> None:

@@ -13,7 +13,15 @@ from davy.protocol.chain import ModelRecord
 from davy.protocol.encoding import encode
 from davy.protocol.errors import TxCode
 from davy.protocol.genesis import Genesis
-from davy.protocol.limits import ALLOWANCE_MS, CONVICTION_GRACE, DAY_MS, HALT_TERM_MS, chain_parameters
+from davy.protocol.limits import (
+    ALLOWANCE_MS,
+    ALLOWANCE_WINDOW_MS,
+    CONVICTION_GRACE,
+    DAY_MS,
+    HALT_TERM_MS,
+    SIGNER_SKEW_MS,
+    chain_parameters,
+)
 from davy.protocol.manifest import ModelClass, model_id
 from davy.protocol.order import Extend, Global, GroupKey, Install, Lower, Miner, Models, OrderId, Subnet, Target
 from davy.protocol.receipt import Anchor, Outcome
@@ -262,6 +270,22 @@ def test_where_the_allowance_may_be_used_up_only_the_lift_key_s_halt_convicts() 
     w.block(FIRST)
     refused(w, TxCode.MISMATCH, halt)
     w.ok("ben", w.evidence(beyond, "cat-hot", w.machine.height))
+
+
+@pytest.mark.parametrize("left", [1, 0])
+def test_nor_does_it_where_a_node_may_have_forgotten_what_counts_in_the_allowance(left: int) -> None:
+    """A replaced roster's orders are forgotten once they have left the window; the HALT was recorded before that."""
+    w, successor = Stand(), Keyholders(1)
+    forgotten = w.machine.time + SIGNER_SKEW_MS + HALT_TERM_MS + ALLOWANCE_WINDOW_MS
+    w.command(Install(successor.roster, w.keyholders.digest, ()), to=successor)
+    at(w, forgotten - DAY_MS)
+    halt = w.halt(Models((ONE,), (), ()), 2 * DAY_MS, by=successor)
+    w.block(FIRST)
+    at(w, forgotten - left - 250)
+    if left:
+        w.ok("ben", w.evidence(halt, "cat-hot", w.machine.height))
+    else:
+        refused(w, TxCode.MISMATCH, halt)
 
 
 def test_a_systemic_model_s_halt_convicts_after_its_term_too() -> None:

@@ -107,6 +107,26 @@ def test_a_part_of_a_block_with_a_bug_is_undone_counted_and_named(monkeypatch: p
         assert w.record(running.epoch).minted == running.pending + 10 * TOKEN
 
 
+@pytest.mark.parametrize("where", ["pay_unbonded", "accrue", "run_epoch", "rule", "open_tx"])
+def test_a_node_out_of_memory_stops_where_a_bug_would_be_rolled_back(
+    monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """It is this node's trouble, not the block's: with another result than its peers' it would be on another chain."""
+    w = market()
+    w.block(9)
+
+    def exhausted(*arguments: object) -> None:
+        raise MemoryError
+
+    if where == "rule":
+        with_rule(monkeypatch, exhausted)
+    else:
+        monkeypatch.setattr(transactions if where == "open_tx" else block, where, exhausted)
+    raw = w.tx("ann", Transfer(pub("ben"), 1))
+    with pytest.raises(MemoryError):
+        w.machine.apply_block(w.machine.height + 1, w.machine.time, [raw])
+
+
 @given(st.lists(st.binary(max_size=80), max_size=5))
 def test_arbitrary_bytes_are_malformed_and_change_nothing(raws: list[bytes]) -> None:
     w = World()
@@ -254,3 +274,18 @@ def test_a_genesis_that_contradicts_itself_is_refused(
 ) -> None:
     with pytest.raises(Malformed):
         Machine.from_genesis(Genesis(1, "", 0, parameters, (pub("p"),), allocations, subnets, ()))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("allocations", "subnets", "parameters"),
+    [
+        ((MUCH,), (), FAST),
+        ((), (SUBNET, GenesisSubnet(2, pub("o"), "t", "yuma3", SMALL, 400_000)), FAST),
+        ((), (), chain_parameters(burn_low=2, burn_high=2)),
+    ],
+)
+def test_a_genesis_at_its_limits_is_taken(
+    allocations: tuple[Allocation, ...], subnets: tuple[GenesisSubnet, ...], parameters: object
+) -> None:
+    m = Machine.from_genesis(Genesis(1, "", 0, parameters, (pub("p"),), allocations, subnets, ()))  # type: ignore[arg-type]
+    assert m.apply_block(1, 1, []).faults == ()

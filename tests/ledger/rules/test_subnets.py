@@ -4,10 +4,11 @@ import pytest
 
 from davy.ledger.rules.subnets import epoch_end, registration_price
 from davy.protocol.errors import TxCode
-from davy.protocol.limits import chain_parameters, hyperparameters
+from davy.protocol.genesis import Genesis, GenesisSubnet
+from davy.protocol.limits import MAX_SUBNETS, chain_parameters, hyperparameters
 from davy.protocol.transaction import CreateSubnet
 from davy.protocol.words import TOKEN
-from tests.ledger.rules.world import World
+from tests.ledger.rules.world import World, genesis, pub
 
 
 def test_a_new_subnet_burns_its_price_and_is_paid_nothing(world: World) -> None:
@@ -27,6 +28,17 @@ def test_who_cannot_pay_opens_no_subnet(world: World) -> None:
         world.ok("ann", CreateSubnet("t", "yuma3", hyperparameters()))
     world.ok("ann", CreateSubnet("t", "yuma3", hyperparameters()))
     world.refused(TxCode.INSUFFICIENT, "ann", CreateSubnet("t", "yuma3", hyperparameters()))
+
+
+def test_the_last_netuid_is_given_out_and_then_no_more_are_taken() -> None:
+    g = genesis()
+    long = hyperparameters(max_uids=8, max_validators=4)
+    taken = tuple(n for n in range(MAX_SUBNETS - 1) if n != 7)
+    subnets = tuple(GenesisSubnet(n, pub("owner"), "t", "yuma3", long, 0) for n in taken)
+    w = World(Genesis(1, g.note, g.time, g.parameters, g.producers, g.allocations, subnets, ()))
+    w.send("ann", *[CreateSubnet(task, "yuma3", long) for task in ("chess", "go", "bridge")])
+    assert w.block() == [TxCode.OK, TxCode.OK, TxCode.FULL]
+    assert (w.subnet(7).task, w.subnet(MAX_SUBNETS - 1).task) == ("chess", "go")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,45 @@
+"""Numbers that decide what a block does and stand in no genesis: two nodes that differ in one are on two chains."""
+
+import ast
+from importlib import import_module
+from pathlib import Path
+
+import davy.ledger.rules
+
+ROOM = Path(davy.ledger.rules.__file__).parent
+
+FROZEN = {
+    "block.WORK_A_BLOCK": 262_144,
+    "block.EPOCH_WORK": 4_096,
+    "block.MAX_EPOCH_WORK": 4_096 + 2 * 1_048_576,
+    "epoch.KEPT_EPOCHS": 64,
+    "machine.MAX_RECORD_BYTES": 67_108_864,
+    "neurons.MAX_SEATED_BY_STAKE": 64,
+    "neurons.MAX_SUBNETS_A_HOTKEY": 64,
+    "stake.MAX_DELEGATORS": 128,
+    "stake.MAX_PAYOUTS_A_BLOCK": 5_000,
+    "subnets.CELLS_A_BLOCK": 16_384,
+    "subnets.MAX_EPOCH_CELLS": 1_048_576,
+    "subnets.SURGE": 3,
+    "transactions.NONCE_WINDOW": 256,
+}
+
+
+def numbers(path: Path) -> dict[str, int]:
+    """The whole numbers that a module gives a public name in capitals; the others are caches of one node."""
+    made: set[str] = set()
+    for node in ast.parse(path.read_text()).body:
+        match node:
+            case ast.Assign([ast.Name(name)]) | ast.AnnAssign(ast.Name(name)) if name.isupper() and name[0] != "_":
+                made.add(name)
+            case _:
+                pass
+    values = {name: getattr(import_module(f"davy.ledger.rules.{path.stem}"), name) for name in made}
+    return {f"{path.stem}.{name}": value for name, value in values.items() if type(value) is int}
+
+
+def test_no_number_of_the_rules_changes_unnoticed() -> None:
+    found: dict[str, int] = {}
+    for path in sorted(ROOM.glob("*.py")):
+        found |= numbers(path)
+    assert found == FROZEN, "a change forks every chain that runs: it needs a height from which it holds"
