@@ -50,7 +50,8 @@ from davy.validators.organic import OrganicEvidence, read_answer
 from davy.validators.originality import OriginalityEvidence
 from davy.validators.source import WeightSource
 
-_TRIED: Final = 4
+_TRIED: Final = 32
+"""Challenges drawn at the start: their sizes are drawn, too, and a short corpus gives the small ones."""
 _log = logging.getLogger(__name__)
 
 
