@@ -174,7 +174,9 @@ def test_it_counts_on_every_subnet_wherever_it_was_registered_when() -> None:
     here, there = neuron(CHEAT), neuron(CHEAT, registered_at=REGISTERED + 1)
     bench = Bench()
     assert bench.judge([there], *(exchange(CHEAT, shift=0.05) for _ in range(2))) == {there.hotkey: 0.0}
-    assert bench.evidence.findings([here], {})[here.hotkey].factor == 0.0
+    found = bench.evidence.findings([here], {})[here.hotkey]
+    assert found.factor == 0
+    assert "2 of the last 2 answers to users" in found.said
 
 
 def test_neither_a_restart_nor_a_new_registration_acquits_and_another_model_begins_without_a_past() -> None:

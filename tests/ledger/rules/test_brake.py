@@ -156,7 +156,7 @@ def test_no_bytes_in_an_order_s_place_stop_a_block(noise: list[bytes], data: st.
     raws = [encode(BrakeOrder(x)) for x in (*noise, bytes(good))]
     raws += [raws[-1][:-1], raws[-1] + b"\0", encode(BrakeOrder(b""))[:-2]]
     codes = {TxCode(r.code) for r in w.apply(raws).results}
-    assert codes <= {TxCode.MALFORMED, TxCode.BAD_SIGNATURE, TxCode.WRONG_CHAIN, TxCode.NOT_FOUND}
+    assert codes <= {TxCode.MALFORMED, TxCode.BAD_SIGNATURE, TxCode.WRONG_CHAIN, TxCode.NOT_FOUND, TxCode.MISMATCH}
     assert not brake_of(w.machine.state).orders
     for raw in raws:
         assert w.machine.check_tx(raw).code in codes
