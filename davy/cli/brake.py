@@ -98,6 +98,8 @@ async def _convict(
 ) -> dict[str, Any]:
     async with ledger_of(network) as ledger:
         genesis = await ledger.genesis()
+        if not genesis.keyholders:
+            raise Misconfigured("nobody can halt this chain, so nobody served after a halt: it has no keyholders")
         state = together(genesis, [ledger_seen(genesis, "ledger", await ledger.brake())])
         halt = _halt_of(in_force(state, SystemClock().now()), receipt, named)
         action = ConvictServedAfterHalt(halt, testimony.request, testimony.receipt)

@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from davy.network import receipts
+from davy.protocol.encoding import decode
 from tests.processes.shells import Shell, environment, shell, typed, typed_in_readme, wait_until, with_options
 
 pytestmark = pytest.mark.slow
@@ -106,7 +108,7 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> Generator[Market]:
 @pytest.mark.timeout(900)
 def test_the_miner_earns_and_the_validator_says_why(market: Market) -> None:
     wait_until(lambda: market.earned("127.0.0.1") > 0, market.miner, market.validator)
-    status, why = typed_in_readme()["Shell 4"]
+    status, why, ask = typed_in_readme()["Shell 4"]
     shown = typed([status], environment(market.home))
     assert "subnet 1 · task text" in shown
     uid = next(n["uid"] for n in market.neurons() if n["serves"])
@@ -115,6 +117,16 @@ def test_the_miner_earns_and_the_validator_says_why(market: Market) -> None:
     assert reasons["challenges"] >= 128
     assert reasons["weight"] > 0
     assert {v["reason"] for v in reasons["verdicts"]} <= {"scored"}
+    asked = ask.replace(" ask 0 ", f" ask {uid} ")
+    env, evidence = environment(market.home), market.home / "evidence"
+    told = json.loads(typed([f"{asked} --json --evidence {evidence}"], env))
+    assert told["text"].strip()
+    testimony = decode(evidence.read_bytes(), receipts.Testimony, limit=2**16)
+    assert testimony.receipt.hex() == told["receipt"]
+    convict = f"{ask.split(' davy ')[0]} davy brake convict {evidence}"
+    done = subprocess.run(["bash", "-c", convict], env=env, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "nobody can halt this chain" in done.stderr
 
 
 def test_where_no_namespace_can_be_made_it_is_said_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
