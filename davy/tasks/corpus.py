@@ -21,6 +21,9 @@ from davy.tasks.task import Generator
 
 SOURCES: Final = 4
 """Documents in one disguised text, at least."""
+LEAST_CHARACTERS: Final = 16_384
+"""Of an operator's documents together. One text is made of up to 2,000 characters; of less than eight times that, all
+challenges are the same few clauses over and over."""
 MAX_FOLDER_BYTES: Final = 256 * 1024 * 1024
 
 
@@ -97,8 +100,19 @@ class Disguised:
 
     @classmethod
     def folder(cls, folder: Path) -> Disguised:
-        """An operator's own documents, disguised too."""
-        return cls(read_folder(folder))
+        """An operator's own documents, disguised too.
+
+        Raises
+        ------
+        Misconfigured
+            See `read_folder`; or they are shorter than `LEAST_CHARACTERS` together.
+        """
+        documents = read_folder(folder)
+        if (held := sum(map(len, documents))) < LEAST_CHARACTERS:
+            raise Misconfigured(
+                f"{folder} holds {held} characters of text, and challenges need at least {LEAST_CHARACTERS}; add more"
+            )
+        return cls(documents)
 
     def text(self, rng: Generator, characters: int) -> str:
         chosen: list[str] = []

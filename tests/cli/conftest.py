@@ -151,6 +151,8 @@ def place(homes: Path, network: Network, tmp_path: Path, monkeypatch: pytest.Mon
     (here / "file").write_text("a file where a folder is needed")
     (here / "short").mkdir()
     (here / "short" / "a.txt").write_text("A short text. It says nothing.\n")
+    (here / "dull").mkdir()
+    (here / "dull" / "a.txt").write_text("again " * 5_000)
     (here / "unconfigured" / "tokenizer.json").write_text("{}")
     (here / "pickled" / "config.json").write_text("{}")
     (here / "pickled" / "pytorch_model.bin").write_bytes(b"\x80\x04.")

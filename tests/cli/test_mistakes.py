@@ -178,7 +178,12 @@ MISTAKES = {
     "a gateway's busy port": Mistake("gateway --home member --port BUSY", ("BUSY", "choose another")),
     "no corpus": Mistake("validator --home member --corpus nowhere", ("no folder nowhere", "name one")),
     "an empty corpus": Mistake("validator --home member --corpus empty", ("no .txt", "with text")),
-    "a corpus that is too short": Mistake("validator --home member --corpus short", ("of short", "longer documents")),
+    "a corpus that is too short": Mistake(
+        "validator --home member --corpus short", ("short holds 30 characters", "at least 16384", "add more")
+    ),
+    "a corpus that says one thing": Mistake(
+        "validator --home member --corpus dull", ("made of dull", "give it longer")
+    ),
     "no library": Mistake("validator --home member --library nowhere", ("no folder nowhere", "name one")),
     "a library without calibration": Mistake(
         "validator --home member --library empty", ("calibration.json", "make it")
