@@ -12,7 +12,7 @@ import click
 from davy.cli.act import act
 from davy.cli.network import Network, ledger_of, network_option, read_network
 from davy.cli.options import home_option, json_option, run, tokens, unlocked
-from davy.cli.ordering import read_book_file
+from davy.cli.ordering import network_there, read_book_file
 from davy.cli.output import show, show_table
 from davy.host.clock import SystemClock
 from davy.host.files import read_bounded
@@ -33,14 +33,16 @@ from davy.keyholders.watch import (
 from davy.killswitch.book import HaltEntry
 from davy.killswitch.brake import head
 from davy.ledger.client import RpcLedger
+from davy.ledger.submit import hand_in
+from davy.network.fan_out import Addressee, spread
 from davy.network.http_client import HttpTransport
 from davy.network.receipts import Testimony
 from davy.protocol.chain import Head
 from davy.protocol.encoding import decode
-from davy.protocol.errors import Misconfigured, Refused
+from davy.protocol.errors import DavyError, Misconfigured, Refused
 from davy.protocol.genesis import Genesis
-from davy.protocol.limits import FRESH_MS, MAX_HEADER_BYTES, MAX_RECEIPT_BYTES
-from davy.protocol.order import Global, Models, OrderId
+from davy.protocol.limits import FRESH_MS, MAX_HEADER_BYTES, MAX_RECEIPT_BYTES, MAX_SIGNED_ORDER_BYTES
+from davy.protocol.order import Global, Models, OrderId, open_order
 from davy.protocol.order import Miner as MinerTarget
 from davy.protocol.receipt import Receipt, open_receipt
 from davy.protocol.transaction import ConvictServedAfterHalt, Endpoint
@@ -71,6 +73,45 @@ def status(network: Path, book: Path | None, as_json: bool) -> int:
     else:
         _show(told)
     return 0 if all(p["knows"] == "all" for p in told["places"]) else 1
+
+
+@brake_command.command()
+@network_option
+@click.option("--book", type=click.Path(path_type=Path), envvar="DAVY_BOOK", help="File of nodes ($DAVY_BOOK).")
+@json_option
+@click.argument("file", type=click.Path(path_type=Path))
+def bring(network: Path, book: Path | None, as_json: bool, file: Path) -> int:
+    """Bring a signed order from FILE (of `--out`) to the ledger and to the nodes of --book; no key is needed.
+
+    Exit code 1 where nobody took it.
+    """
+    raw = read_bounded(file, MAX_SIGNED_ORDER_BYTES)
+    try:
+        open_order(raw)
+    except Refused as e:
+        raise Misconfigured(f"{file} holds no signed order ({e}); `davy halt … --out` writes one") from None
+    rows = run(_bring, raw, () if book is None else read_book_file(book), network)
+    if not rows:
+        raise Misconfigured("there is nobody to bring it to: name nodes with --book, or a ledger with --network")
+    show_table(("route", "to", "told"), rows, as_json=as_json)
+    return 0 if any(r["reached"] for r in rows) else 1
+
+
+async def _bring(raw: bytes, book: Sequence[Endpoint], network: Path) -> list[dict[str, Any]]:
+    clock, there = SystemClock(), network_there(network)
+    rows: list[dict[str, Any]] = []
+    if there is not None:
+        try:
+            async with ledger_of(there) as ledger:
+                await hand_in(ledger, raw)
+            rows.append({"route": "ledger", "to": "", "reached": True, "told": "recorded in a block"})
+        except DavyError as e:
+            rows.append({"route": "ledger", "to": "", "reached": False, "told": str(e)})
+    async with HttpTransport(clock, pinned=False) as transport:
+        for t in await spread([raw], [Addressee(to) for to in book], transport, clock):
+            to = f"{t.to.endpoint.host}:{t.to.endpoint.port}"
+            rows.append({"route": "node", "to": to, "reached": t.is_reached, "told": t.fault or "attested"})
+    return rows
 
 
 @brake_command.command()

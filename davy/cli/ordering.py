@@ -271,9 +271,13 @@ class ToFile:
         return [Delivery(self.name, str(self._path), True, "written; anybody can bring it to a node")]
 
 
-def _network_there(path: Path) -> Network | None:
-    """What a network file says, if there is one: a keyholder needs no ledger."""
-    return read_network(path) if path.expanduser().exists() else None
+def network_there(path: Path) -> Network | None:
+    """What a network file says, if there is one that can be read: an order has other routes than the ledger."""
+    try:
+        return read_network(path) if path.expanduser().exists() else None
+    except Misconfigured as e:
+        click.echo(f"The ledger is left out: {e}", err=True)
+        return None
 
 
 @asynccontextmanager
@@ -282,7 +286,7 @@ async def routes(
 ) -> AsyncGenerator[list[Release]]:
     """Yield every route that there is: the ledger's only where there is a network file."""
     found: list[Release] = [] if out is None else [ToFile(out)]
-    if (there := _network_there(network)) is not None:
+    if (there := network_there(network)) is not None:
         found.append(ToLedger(partial(ledger_of, there)))
     async with HttpTransport(keyholder.clock, pinned=False) as transport:
         yield [*found, ToNodes(book, transport, keyholder.clock)] if book else found
@@ -305,7 +309,7 @@ async def learn(keyholder: Keyholder, book: Sequence[Endpoint], network: Path) -
         async def from_node(to: Endpoint) -> None:
             told.append(await ask_node(genesis, to, transport, keyholder.clock))
 
-        if (there := _network_there(network)) is not None:
+        if (there := network_there(network)) is not None:
             tasks.start_soon(from_ledger, there)
         for to in book:
             tasks.start_soon(from_node, to)

@@ -26,12 +26,13 @@ def show_table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], *, as_
         return
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     if title:  # not the table's own, which is wrapped at its width
         click.echo(title)
     table = Table(*columns, box=None, pad_edge=False)
     for row in rows:
-        table.add_row(*(str(row[c]) for c in columns))
+        table.add_row(*(Text(str(row[c])) for c in columns))  # no markup: much of it is others' words
     console = Console()
     if not console.is_terminal:
         console = Console(width=200)

@@ -32,7 +32,7 @@ from davy.network.http_client import HttpTransport
 from davy.network.node_brake import open_brake
 from davy.protocol.chain import Metagraph, ModelRecord
 from davy.protocol.encoding import decode
-from davy.protocol.errors import Busy, Misconfigured, ModelHalted, TxFailed
+from davy.protocol.errors import DavyError, Misconfigured
 from davy.protocol.limits import MAX_RESULT_BYTES
 from davy.protocol.ports import Store
 from davy.protocol.words import KeyRole, ModelId
@@ -204,7 +204,8 @@ async def _examiner(node: Node, graphs: list[Metagraph], work: Work, others: Seq
             record = decode(await ledger.query("/model", model_id), ModelRecord, limit=MAX_RESULT_BYTES)
             # What is halted is not loaded to be run again either.
             node.brake.guard.permit(Subject(model=model_facts(model_id, record)))
-        except (TxFailed, ModelHalted, Busy):
+        except DavyError as e:
+            _log.debug("model %s is not run again: %s", model_id.hex()[:16], e)
             return None
         return record
 

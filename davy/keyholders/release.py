@@ -6,6 +6,7 @@ can be carried by hand. Every keyholder that hears of the whole order releases i
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Final, NamedTuple, Protocol
@@ -19,6 +20,8 @@ from davy.protocol.errors import DavyError, Malformed
 from davy.protocol.order import VerifiedOrder
 from davy.protocol.ports import Clock, LedgerClient, Transport
 from davy.protocol.transaction import Endpoint
+
+_log = logging.getLogger(__name__)
 
 MAX_BOOK_BYTES: Final = 1024 * 1024
 _LEDGER_PATIENCE_S: Final = 30.0
@@ -114,6 +117,9 @@ async def release_by_all(routes: Sequence[Release], order: VerifiedOrder) -> lis
             delivered[place] = await route.release(order)
         except DavyError as e:
             delivered[place] = [Delivery(route.name, "", False, str(e))]
+        except Exception:  # an order is on its way: what one route meets must not end another
+            _log.exception("the route '%s' failed", route.name)
+            delivered[place] = [Delivery(route.name, "", False, "it failed here; see the log")]
 
     async with anyio.create_task_group() as tasks:
         for place, route in enumerate(routes):

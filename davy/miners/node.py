@@ -28,7 +28,7 @@ from davy.protocol.chain import Head, Neuron
 from davy.protocol.errors import DavyError, TxCode, TxFailed
 from davy.protocol.ports import Clock, KeyStore, LedgerClient
 from davy.protocol.transaction import Endpoint, Serve, Served
-from davy.protocol.words import KeyRole, Netuid
+from davy.protocol.words import Height, KeyRole, Netuid
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +76,8 @@ class MinerNode:
         """Our own, on the subnets where we are registered."""
         self._missing: frozenset[Netuid] = frozenset()
         self._recorded_at = 0
+        self._seen_at: Height = 0
+        """Of the metagraphs that were looked at last."""
         self._differs = anyio.Event()
         self._writing = anyio.Lock()
 
@@ -152,8 +154,10 @@ class MinerNode:
         others = {n.hotkey: n.endpoint[0] for g in graphs.values() for n in g.neurons if n.endpoint}
         others.pop(self._hotkey, None)
         await self._brake.peers.know([(endpoint, hotkey) for hotkey, endpoint in others.items()])
-        if min(g.height for g in graphs.values()) < self._recorded_at:
+        oldest = min(g.height for g in graphs.values())
+        if oldest < self._recorded_at:
             return  # they do not know what we wrote last
+        self._seen_at = oldest
         ours = {netuid: n for netuid, g in graphs.items() for n in g.neurons if n.hotkey == self._hotkey}
         missing = graphs.keys() - ours.keys()
         for netuid in missing - self._missing:
@@ -194,7 +198,8 @@ class MinerNode:
             await self._differs.wait()
             try:
                 async with self._writing:
-                    if not self._agrees():
+                    # What was seen before the last write tells nothing of it.
+                    if self._seen_at >= self._recorded_at and not self._agrees():
                         await self._write()
                         log.info("the ledger names %s:%d", self._endpoint.host, self._endpoint.port)
                 self._differs = anyio.Event()

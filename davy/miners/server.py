@@ -229,8 +229,9 @@ class MinerHandler:
                                 await show(piece)
                             if job.answer.is_stopped:
                                 break
-            for piece in job.answer.rest():
-                await show(piece)
+                        # What was held back for a stop sequence is an answer as well: a halt ends it, too.
+                        for piece in job.answer.rest():
+                            await show(piece)
         if limit.cancelled_caught:
             raise Unreachable(f"the answer was not finished within {ANSWER_SECONDS:g} s; ask for fewer tokens")
         if self._interrupted and not job.answer.is_whole:

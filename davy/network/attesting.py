@@ -1,6 +1,8 @@
 """Puts a node's word on the ledger for each order that stops or frees: when it heard, and when all had ended.
 
-So everybody can see who obeyed, and how fast: `davy brake status`.
+So everybody can see who obeyed, and how fast: `davy brake status`. What was issued long before this node heard of it
+says nothing of that and is left out: who joins a network has not obeyed its past. What a killed process had not said
+yet is said after its restart, with the time at which the order was taken in again.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from davy.protocol.transaction import AttestStop
 from davy.protocol.words import KeyRole
 
 _ANSWERED: Final = (Halt, Extend, Lift, Raise, Drill)
+_OLD_MS: Final = 3_600_000
 _TRIES: Final = 100
 """Blocks for which an order may be missing on the ledger, or this node in its registers, before no more is said."""
 _DONE: Final = b"brake/attested/"
@@ -34,8 +37,10 @@ class Attesting:
     async def run(self) -> None:
         """Attest what the guard obeys, until cancelled; what fails is tried again with the next block."""
         while True:
-            for v in self._guard.obeyed:
-                left = self._left.setdefault(v.id, _TRIES if isinstance(v.order.action, _ANSWERED) else 0)
+            known = {v.id: v for v in (*self._guard.state.orders.values(), *self._guard.obeyed)}
+            for v in sorted(known.values(), key=lambda v: -v.order.issued):
+                asked = isinstance(v.order.action, _ANSWERED) and self._guard.now() - v.order.issued < _OLD_MS
+                left = self._left.setdefault(v.id, _TRIES if asked else 0)
                 if left:
                     self._left[v.id] = 0 if await self._is_done(v) else left - 1
             await self._guard.change()

@@ -203,7 +203,9 @@ class BrakePeers:
         try:
             theirs = await settle(self._guard, peer.endpoint, self._transport, self._clock)
             self._guard.pulled(peer.node)
-        except DavyError as e:
+        except Exception as e:
+            if not isinstance(e, DavyError):  # whatever one node sends must not end the exchange with the others
+                _log.exception("an exchange failed")
             _log.info("no exchange of orders with %s:%d: %s", peer.endpoint.host, peer.endpoint.port, e)
         self._settling.remove(peer.node)
         self._settled[peer.node] = _Settled(theirs, self._guard.head, self._clock.now())

@@ -7,7 +7,6 @@ otherwise, so every answer here says it. An answer names nothing of this machine
 from __future__ import annotations
 
 import base64
-import binascii
 import logging
 from typing import Final, NamedTuple
 
@@ -143,7 +142,7 @@ def response_error(response: Response) -> DavyError:
         return BadAnswer(f"the node answered with status {response.status} and no error that can be read")
     headers = dict(response.headers)
     row = next((r for r in TABLE if (r.status, r.code) == (response.status, detail.code)), None)
-    message = detail.message[:500]
+    message = printable(detail.message[:500])
     if row is None or row.error in (DavyError, Misconfigured, TxFailed):
         return BadAnswer(f"the node answered with status {response.status}: {message}")
     if row.error is ModelHalted:
@@ -154,9 +153,14 @@ def response_error(response: Response) -> DavyError:
     return row.error(message)
 
 
+def printable(text: str) -> str:
+    """Another's words for a terminal or a log: what moves a cursor or begins a line is a space."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
 def order_of(text: str) -> bytes:
     """Read the order that a refusal shows in base64; empty where it cannot be read."""
     try:
         return base64.b64decode(text, validate=True)
-    except binascii.Error:
+    except ValueError:  # of base64, or a letter that is none of ASCII
         return b""

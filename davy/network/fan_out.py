@@ -5,12 +5,13 @@ Certificates are not looked at (a transport with ``pinned=False``): orders prove
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 import anyio
 
-from davy.network.error_responses import response_error
+from davy.network.error_responses import printable, response_error
 from davy.protocol.attestation import Attestation, open_attestation
 from davy.protocol.brake_messages import BrakeReply, OrderSet, RefusedOrder
 from davy.protocol.encoding import decode, encode
@@ -23,6 +24,8 @@ from davy.protocol.words import Digest, Hotkey, UnixMillis
 
 _PAUSE_MS: Final = 250
 _HEADERS: Final = (("content-type", "application/octet-stream"),)
+
+_log = logging.getLogger(__name__)
 
 
 class Addressee(NamedTuple):
@@ -97,7 +100,11 @@ async def spread(
 
     async def one(place: int) -> None:
         async with limit:
-            results[place] = await _deliver(bodies, opened, to[place], transport, clock, how)
+            try:
+                results[place] = await _deliver(bodies, opened, to[place], transport, clock, how)
+            except Exception:  # whatever one node sends must not keep an order from the others
+                _log.exception("an order was not delivered to %s:%d", to[place].endpoint.host, to[place].endpoint.port)
+                results[place] = Told(to[place], None, (), (), "the delivery failed here; see the log", clock.now())
         tell(results[place])
 
     async with anyio.create_task_group() as tasks:
@@ -161,7 +168,7 @@ async def _deliver(
                 fault = str(e)
         missing = orders.keys() - attested.keys()
         if missing and not fault:
-            fault = refused[0].message if refused else f"{len(missing)} orders were not attested in time"
+            fault = printable(refused[0].message) if refused else f"{len(missing)} orders were not attested in time"
         if not missing or final or clock.now() + _PAUSE_MS >= until:
             kept = tuple(attested[i] for i in orders if i in attested)
             return Told(to, head, kept, refused, fault if missing else "", clock.now())

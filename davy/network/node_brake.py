@@ -13,6 +13,7 @@ from davy.network.attesting import Attesting
 from davy.network.brake_peers import BrakePeers
 from davy.network.ledger_route import LedgerRoute
 from davy.protocol.chain import Head
+from davy.protocol.errors import Malformed
 from davy.protocol.genesis import Genesis
 from davy.protocol.manifest import ModelClass
 from davy.protocol.ports import Clock, Entropy, KeyStore, LedgerClient, Store, Transport
@@ -64,14 +65,17 @@ class NodeBrake:
 
         Raises
         ------
-        TxFailed, Unreachable
-            The ledger does not know the model, or does not answer: then nothing may be done with it.
+        TxFailed, Unreachable, Refused
+            The ledger does not know the model, or does not answer as it should: then nothing may be done with it.
         """
         if self.guard.state.first is None:
             return Subject(netuid, hotkey)
         known = None if anew else self._known.get((netuid, hotkey, model))
         if known is None:
-            known = subject_of(await self._ledger.subject(netuid, hotkey, model))
+            facts = await self._ledger.subject(netuid, hotkey, model)
+            if (facts.netuid, facts.hotkey) != (netuid, hotkey) or [m.id for m in facts.model] != [model]:
+                raise Malformed("the ledger tells of another model than it was asked about; ask another ledger")
+            known = subject_of(facts)
             if len(self._known) < _MAX_FACTS:
                 self._known[netuid, hotkey, model] = known
         return known

@@ -164,7 +164,7 @@ def receipt_of(response: Response) -> bytes | None:
     found = [value for name, value in response.headers if name == RECEIPT_HEADER]
     if len(found) > 1:
         raise Malformed("an answer came with more than one receipt")
-    return _decode(found[0].encode()) if found else None
+    return _decode(found[0].encode(errors="replace")) if found else None
 
 
 def receipt_in(frame: Frame) -> bytes | None:

@@ -27,7 +27,7 @@ import anyio
 from davy.killswitch.scope import Subject
 from davy.network.node_brake import NodeBrake
 from davy.protocol.chain import Head, Metagraph, Neuron
-from davy.protocol.errors import BadAnswer, Busy, ModelHalted, TxFailed, Unreachable
+from davy.protocol.errors import BadAnswer, DavyError, StoreFailed
 from davy.protocol.ports import Clock, Entropy, LedgerClient, Store
 from davy.protocol.transaction import Weight
 from davy.protocol.words import Hotkey, UnixMillis
@@ -136,7 +136,9 @@ class Examiner:
                 await self._clock.sleep_until(begins)
                 try:
                     tasks.start_soon(self._hold, await self._plan(rng, drawn), begins)
-                except (Unreachable, TxFailed) as e:
+                except StoreFailed:
+                    raise
+                except DavyError as e:
                     self._under_way.release()
                     _log.warning("no round: %s", e)
                 begins += self._pace.span_ms
@@ -171,7 +173,9 @@ class Examiner:
             try:
                 if answered:
                     await self._take_in(r, answered)
-            except (Unreachable, TxFailed) as e:
+            except StoreFailed:
+                raise
+            except DavyError as e:
                 _log.warning("a round was not counted: %s", e)
         self._under_way.release()
 
@@ -258,7 +262,7 @@ class Examiner:
     async def _permitted(self, miner: Neuron, graphs: Sequence[Metagraph]) -> bool:
         try:
             await self._subjects(miner, graphs)
-        except (ModelHalted, Busy, TxFailed, Unreachable) as e:
+        except DavyError as e:
             _log.debug("%s is not asked: %s", miner.hotkey.hex()[:16], e)
             return False
         return True
@@ -282,7 +286,7 @@ class Examiner:
         try:
             async with self._brake.guard.running(*await self._subjects(miner, r.graphs)):
                 answer = await self._challenger.ask(miner, request, deadline_ms=self._pace.deadline_ms)
-        except (ModelHalted, Busy, TxFailed, Unreachable) as e:
+        except DavyError as e:
             return Answered(None, str(e)[:200], halted=True)
         # The miner may have told of a halt that nobody here knew, with the order that proves it.
         return answer._replace(halted=answer.response is None and not await self._permitted(miner, r.graphs))

@@ -123,7 +123,7 @@ class OrganicEvidence:
             await self._open()
         await self._identity.prepare(miners)
         faces = {face.hotkey: face for n in miners if (face := face_of(n)) is not None}
-        self._forget(set(faces.values()))
+        self._forget(faces)
         if self._changed:
             await self._persist()
         for i, source in enumerate(self._sources):
@@ -199,10 +199,15 @@ class OrganicEvidence:
         self._gaps.setdefault(face, deque(maxlen=WINDOW)).append(found)
         self._changed = True
 
-    def _forget(self, present: set[Face]) -> None:
-        """Who is not asked any more is not judged; another model begins without a past."""
+    def _forget(self, asked: Mapping[Hotkey, Face]) -> None:
+        """Another model begins without a past. Who is not asked now may be halted, and a halt acquits nobody.
+
+        Beyond `MAX_UIDS` the one goes that was noted first.
+        """
         for kept in (self._gaps, self._waiting):
-            for face in kept.keys() - present:
+            gone = [face for face in kept if asked.get(face.hotkey, face) != face]
+            absent = [face for face in kept if face.hotkey not in asked]
+            for face in (*gone, *absent[: max(0, len(kept) - len(gone) - MAX_UIDS)]):
                 del kept[face]
 
     async def _open(self) -> None:

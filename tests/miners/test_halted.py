@@ -17,6 +17,7 @@ from davy.miners.admission import Rules
 from davy.miners.backend import Backend, Piece, Tally
 from davy.network.error_responses import response_error
 from davy.network.openai import CompletionRequest
+from davy.network.receipts import receipt_in
 from davy.protocol.attestation import open_attestation
 from davy.protocol.brake_messages import BrakeReply, OrderSet
 from davy.protocol.chain import Head
@@ -26,8 +27,8 @@ from davy.protocol.limits import MAX_RESPONSE_BYTES
 from davy.protocol.manifest import Manifest, model_id
 from davy.protocol.order import Miner as MinerTarget
 from davy.protocol.order import Models, Target
-from davy.protocol.ports import SignedRequest
-from davy.protocol.receipt import Outcome
+from davy.protocol.ports import SignedRequest, StreamReply
+from davy.protocol.receipt import Outcome, open_receipt
 from davy.protocol.words import KeyRole
 from tests.killswitch.story import START, Story, order_of
 from tests.miners.stage import MINER, Letters, Miner, ask, start
@@ -232,3 +233,25 @@ async def test_callers_heads_are_heard(story: Story) -> None:
     miner.handler._heard = heard.append  # pyright: ignore[reportPrivateUsage]
     await miner.call(ask({"prompt": "a"}))
     assert heard == [bytes(32)]
+
+
+async def test_what_was_held_back_for_a_stop_sequence_does_not_follow_a_halt(story: Story) -> None:
+    miner = await keyheld(Letters(), story)
+    asked = {"prompt": "a", "max_tokens": 8, "stream": True, "temperature": 0, "stop": ["bcdefghijk"]}
+    reply = await miner.handler.handle(ask(asked))
+    assert isinstance(reply, StreamReply)
+    frames: list[bytes] = []
+
+    async def send(frame: bytes) -> None:
+        if not frames:  # a slow reader: its first frame waits while the HALT comes
+            frames.append(frame)
+            await miner.guard.receive_all([halt(story)])
+            await anyio.sleep(1)
+            return
+        frames.append(frame)
+
+    await reply.pump(send)
+    texts = [f for f in frames if b'"text":"' in f and b'"text":""' not in f]
+    assert len(texts) <= 1
+    (receipt,) = [r for f in frames if (r := receipt_in(f)) is not None]
+    assert open_receipt(receipt).outcome is Outcome.HALTED

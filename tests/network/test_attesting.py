@@ -35,7 +35,8 @@ class Stage:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *outcomes: TxCode | Exception) -> None:
         self.story, self.clock, self.store = Story(), LoopClock(), MemoryStore()
-        self.guard = Guard(first_state(self.story.genesis), keys=NODE, clock=self.clock, store=MemoryStore())
+        self.kept = MemoryStore()
+        self.guard = Guard(first_state(self.story.genesis), keys=NODE, clock=self.clock, store=self.kept)
         self.sent: list[AttestStop] = []
         self._outcomes: Iterator[TxCode | Exception] = iter(outcomes)
         self._height = 10
@@ -47,6 +48,12 @@ class Stage:
         if isinstance(outcome, Exception):
             raise outcome
         return TxResult(self._height, 0, outcome, "")
+
+    async def guard_again(self) -> Guard:
+        """The guard of the next process, on the same disk."""
+        guard = Guard(first_state(self.story.genesis), keys=NODE, clock=self.clock, store=self.kept)
+        await guard.open()
+        return guard
 
     async def take(self, action: OrderAction) -> bytes:
         now = self.clock.now()
@@ -103,6 +110,22 @@ async def test_what_the_ledger_has_is_not_said_again_nor_after_a_restart(monkeyp
     assert len(s.sent) == 1
     await s.run()
     assert len(s.sent) == 1
+
+
+async def test_what_a_killed_process_had_not_said_is_said_after_its_restart(monkeypatch: pytest.MonkeyPatch) -> None:
+    s = Stage(monkeypatch)
+    await s.take(HALT)
+    s.guard = await s.guard_again()
+    await s.run()
+    assert len(s.sent) == 1
+
+
+async def test_who_joins_does_not_answer_for_the_past(monkeypatch: pytest.MonkeyPatch) -> None:
+    s = Stage(monkeypatch)
+    await s.take(HALT)
+    await anyio.sleep(3_601)
+    await s.run()
+    assert s.sent == []
 
 
 async def test_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:

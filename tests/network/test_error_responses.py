@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from davy.network.error_responses import TABLE, error_response, internal_error, response_error
+from davy.network.error_responses import ORDER_HEADER, TABLE, error_response, internal_error, response_error
 from davy.network.freshness import RetryFresh
 from davy.protocol import errors
 from davy.protocol.errors import (
@@ -131,3 +131,21 @@ def test_what_is_wrong_there_is_a_bad_answer(kind: type[DavyError]) -> None:
 )
 def test_any_answer_gives_an_error(status: int, body: bytes, headers: list[tuple[str, str]]) -> None:
     assert isinstance(response_error(Response(status, tuple(headers), body)), DavyError)
+
+
+@pytest.mark.parametrize("order", ["é", "\udcff", "not base64", "AAA"])
+@pytest.mark.parametrize("place", ["header", "body"])
+def test_an_order_that_cannot_be_read_is_none(order: str, place: str) -> None:
+    detail = {"message": "halted", "type": "model_halted", "param": None, "code": "model_halted"}
+    if place == "body":
+        detail["order"] = order.encode(errors="replace").decode()
+    headers = ((ORDER_HEADER, order),) if place == "header" else ()
+    told = response_error(Response(451, headers, json.dumps({"error": detail}).encode()))
+    assert isinstance(told, ModelHalted)
+    assert told.order == b""
+
+
+def test_anothers_words_move_no_cursor() -> None:
+    detail = {"message": "no\r\x1b[2Aledger: recorded in a block\n", "type": "t", "param": None, "code": "busy"}
+    told = response_error(Response(429, (), json.dumps({"error": detail}).encode()))
+    assert str(told) == "no  [2Aledger: recorded in a block "

@@ -163,3 +163,9 @@ def test_any_frame_is_read_or_refused(data: bytes) -> None:
     except Refused:
         return
     assert receipt_frame(base64.b64decode(data)) == b": receipt " + data or data.endswith(b"=")
+
+
+@pytest.mark.parametrize("value", ["\udcff\udcfe", "é", "="])
+def test_a_receipt_in_no_letters_of_base64_is_refused(value: str) -> None:
+    with pytest.raises(Malformed):
+        receipt_of(Response(200, (("davy-receipt", value),), b""))

@@ -252,6 +252,9 @@ def test_three_of_five_halt_three_cannot_lift_four_can(all_serve: Table) -> None
     say_yes(table, ["bob", "carol", "dave"])
     assert len(acting.result()["signers"]) == 4
     check_with_davy(table, "lift")
+    for signed in ("halt", "lift"):  # by hand, whatever the other routes did
+        (brought,) = json.loads(table.type("erin", f"davy brake bring {signed} --json"))
+        assert brought == {"route": "ledger", "to": "", "reached": True, "told": "recorded in a block"}
     assert ": lift " in stranger(table, "verify_order.py", "lift")
     assert brake_status(table)["halts"] == []
 
@@ -372,6 +375,9 @@ MISTAKES: dict[str, tuple[str, ...]] = {
     "davy keyholder sign 12345678 --yes": ("serve", "start it"),
     "DAVY_PASSWORD=no davy halt model MODEL --reason x --yes": ("password", "try again"),
     "davy halt global --reason x --yes --home chain": ("no key", "keyholder"),
+    "davy brake bring roster": ("no signed order", "--out"),
+    "davy brake bring halt --network nowhere": ("nobody to bring it to", "--book"),
+    "davy brake convict roster": ("no evidence", "davy ask"),
     "davy up --home new --keyholders lines": ("no roster", "davy keyholder dkg"),
 }
 

@@ -21,12 +21,12 @@ from davy.network.error_responses import error_response
 from davy.network.node_brake import NodeBrake
 from davy.network.openai import CompletionRequest
 from davy.protocol.chain import Head, Metagraph, Neuron, ServedModel
-from davy.protocol.errors import ModelHalted
+from davy.protocol.errors import Malformed, ModelHalted
 from davy.protocol.manifest import model_id
 from davy.protocol.order import Global, Models, Subnet
 from davy.protocol.order import Miner as MinerTarget
 from davy.protocol.ports import Response, SignedRequest
-from davy.protocol.recorded import BrakeRecord, RecordedBrake
+from davy.protocol.recorded import BrakeRecord, Facts, RecordedBrake, SubjectFacts
 from davy.protocol.words import KeyRole
 from davy.validators.challenger import Answered, Challenger
 from davy.validators.examiner import Examiner, Means, Pace, Round
@@ -220,6 +220,51 @@ async def test_who_is_registered_where_it_does_not_serve_yet_is_scored_there_too
     await examiner._take_in(round_, {(0, s.neuron.hotkey): Answered(None, "late")})  # pyright: ignore[reportPrivateUsage]
     held = [examiner.standings[m].of(Seat(n.hotkey, n.registered_at)) for m, n in ((1, s.neuron), (2, idle))]
     assert [standing.count for standing in held] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        lambda n, m: SubjectFacts(1, n.hotkey, (), (), (), False),
+        lambda n, m: SubjectFacts(1, n.hotkey, (Facts(b"z" * 32, (), b"y" * 32),), (), (), False),
+        lambda n, m: SubjectFacts(9, b"q" * 32, (Facts(m, (), b"y" * 32),), (), (), False),
+    ],
+)
+async def test_a_ledger_that_tells_of_something_else_frees_nothing(
+    facts: Callable[[Neuron, bytes], SubjectFacts], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    s = await stage()
+    model = model_id(Letters().manifest())
+    await s.guard.receive(halt(s.story, Models((model,), (), ())))
+
+    async def subject(netuid: int, hotkey: bytes, model: bytes | None = None) -> SubjectFacts:
+        return facts(s.neuron, model or b"")
+
+    monkeypatch.setattr(s.brake._ledger, "subject", subject)  # pyright: ignore[reportPrivateUsage]
+    with pytest.raises(Malformed):
+        await s.brake.permit(1, s.neuron.hotkey, model)
+    assert await s.planned() == []
+
+
+async def test_no_answer_of_a_ledger_ends_a_validator() -> None:
+    s = await stage()
+
+    async def metagraph(netuid: int, at: int | None = None) -> Metagraph:
+        raise Malformed("what answers there is no ledger of this version")
+
+    async def at_once(work: Callable[[], Any]) -> Any:
+        return work()
+
+    class Drawing(Asking):
+        def challenge(self, *_: object) -> CompletionRequest:
+            return ASKED
+
+    ledger = cast("Any", Graph(s.neuron))
+    ledger.metagraph = metagraph
+    means = s.means._replace(task=cast("Any", Drawing()), ledger=ledger, offload=at_once)
+    with anyio.move_on_after(100) as waiting:
+        await Examiner([1], VALIDATOR.public(KeyRole.HOTKEY), means, Pace()).run()
+    assert waiting.cancelled_caught
 
 
 class Weighing:

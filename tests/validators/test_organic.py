@@ -208,3 +208,11 @@ def test_alarms_leave_with_the_window() -> None:
     for good in (WAITING, WINDOW - 2 - WAITING):
         assert bench.judge([cheat], *(exchange(CHEAT) for _ in range(good))) == {cheat.hotkey: 0.0}
     assert bench.judge([cheat], exchange(CHEAT)) == {}
+
+
+def test_who_is_not_asked_for_a_while_as_under_a_halt_is_not_acquitted() -> None:
+    cheat = neuron(CHEAT)
+    bench = Bench()
+    assert bench.judge([cheat], *(exchange(CHEAT, shift=0.05) for _ in range(2))) == {cheat.hotkey: 0.0}
+    assert bench.judge([]) == {}
+    assert bench.judge([cheat]) == {cheat.hotkey: 0.0}
