@@ -62,8 +62,15 @@ class _Settled(NamedTuple):
     at: UnixMillis
 
 
-async def settle(guard: Guard, to: Endpoint, transport: Transport, clock: Clock) -> Digest:
-    """Exchange with a node until both know what either knew; return its head.
+class Exchanged(NamedTuple):
+    """A node's head after an exchange, and whether it has itself pulled since it began."""
+
+    head: Digest
+    pulled: bool
+
+
+async def settle(guard: Guard, to: Endpoint, transport: Transport, clock: Clock) -> Exchanged:
+    """Exchange with a node until both know what either knew.
 
     Raises
     ------
@@ -89,13 +96,13 @@ async def settle(guard: Guard, to: Endpoint, transport: Transport, clock: Clock)
     else:
         raise Malformed(f"{to.host}:{to.port} tells of more orders than there can be")
     if page.head == guard.head:
-        return page.head
+        return Exchanged(page.head, page.pulled)
     lacking = [v.raw for v in guard.state.orders.values() if v.raw not in theirs]
     for body in order_bodies(lacking):
         page_head = (await post_orders(to, body, transport, deadline=clock.now() + _PATIENCE_MS)).head
         if page_head == guard.head:
-            return page_head
-    return page.head
+            return Exchanged(page_head, page.pulled)
+    return Exchanged(page.head, page.pulled)
 
 
 class BrakePeers:
@@ -201,8 +208,9 @@ class BrakePeers:
     async def _settle(self, peer: Peer) -> None:
         theirs = self._guard.head
         try:
-            theirs = await settle(self._guard, peer.endpoint, self._transport, self._clock)
-            self._guard.pulled(peer.node)
+            theirs, pulled = await settle(self._guard, peer.endpoint, self._transport, self._clock)
+            if pulled:  # nodes restored together from old backups must not open each other
+                self._guard.pulled(peer.node)
         except Exception as e:
             if not isinstance(e, DavyError):  # whatever one node sends must not end the exchange with the others
                 _log.exception("an exchange failed")

@@ -57,3 +57,5 @@ class OrderPage(Wire):
     orders: Annotated[tuple[SignedOrderBytes, ...], Meta(max_length=MAX_ORDER_SET)]
     after: Annotated[tuple[OrderId, ...], Meta(max_length=1)]
     """Where the next page begins; empty after the last."""
+    pulled: bool
+    """Whether this node has itself pulled since it began: one that has not may lack what it once knew."""

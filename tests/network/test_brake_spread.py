@@ -58,12 +58,12 @@ class Node:
 class Hall:
     """Open guards that can reach each other."""
 
-    def __init__(self, count: int, loss: float = 0.0) -> None:
+    def __init__(self, count: int, loss: float = 0.0, opened: int | None = None) -> None:
         self.story = Story()
         self.clock = LoopClock(START)
         self.net = MemoryNetwork(self.clock, loss, lambda r: r.uniform(5, 80), Random(3))
         self.nodes = [Node(self, n) for n in range(count)]
-        for node in self.nodes:
+        for node in self.nodes[:opened]:
             for source in range(3):
                 node.guard.pulled(bytes([source]) * 32)
 
@@ -143,7 +143,7 @@ class TestPull:
         mine, theirs = hall.story.halt(0, 3), hall.story.halt(0, 3, models("other"))
         await a.guard.receive_all([hall.story.given[mine]])
         await b.guard.receive_all([hall.story.given[theirs]])
-        assert await settle(a.guard, b.endpoint, a.transport, hall.clock) == a.guard.head == b.guard.head
+        assert (await settle(a.guard, b.endpoint, a.transport, hall.clock)).head == a.guard.head == b.guard.head
         assert a.is_halted()
         assert a.is_halted("other")
         assert b.is_halted()
@@ -164,7 +164,7 @@ class TestPull:
         a, b = hall.nodes
 
         async def junk(_: SignedRequest) -> Response:
-            return Response(200, (), encode(OrderPage(1, OTHER, (b"junk",), (OTHER,))))
+            return Response(200, (), encode(OrderPage(1, OTHER, (b"junk",), (OTHER,), True)))
 
         hall.net.serve(b.endpoint, Answering(junk))
         with pytest.raises(Malformed):
@@ -172,6 +172,17 @@ class TestPull:
         hall.net.stop(b.endpoint)
         with pytest.raises(Unreachable):
             await settle(a.guard, b.endpoint, a.transport, hall.clock)
+
+    async def test_nodes_that_were_restored_together_do_not_open_each_other(self) -> None:
+        """Each holds what an old backup held; one that has pulled opens those that ask it, if they ask enough."""
+        hall = Hall(5, opened=1)
+        await hall.know_each_other()
+        async with anyio.create_task_group() as tasks:
+            for node in hall.nodes:
+                tasks.start_soon(node.peers.run)
+            await anyio.sleep(60)
+            tasks.cancel_scope.cancel()
+        assert [n.guard.is_open for n in hall.nodes] == [True, False, False, False, False]
 
     async def test_a_different_head_in_a_receipt_is_settled(self) -> None:
         hall = Hall(2)
