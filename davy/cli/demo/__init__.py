@@ -1,4 +1,4 @@
-"""`davy demo`: a whole market in a minute and a half, a halt of one of its models, and what must hold of both.
+"""`davy demo`: a whole market, a halt of one of its models, and what must hold of both.
 
 ==============  ============================================================================
 `cast`          who plays what
@@ -55,7 +55,7 @@ def demo_command(
     as_json_: bool,
     sabotage: str | None,
 ) -> int:
-    """Run a market for a minute, then halt one of its models: seventeen processes, five of them cheats.
+    """Run a market, then halt one of its models: seventeen processes, five of them cheats.
 
     Eight miners, three validators, a ledger, a gateway and its users, five keyholders. Exit code 1 if a claim fails.
     """
