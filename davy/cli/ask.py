@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 import msgspec
 
+from davy.cli.loop import run
 from davy.cli.network import Network, ledger_of, metagraph_of, network_option, read_network
-from davy.cli.options import home_option, json_option, netuid_option, run, unlocked
+from davy.cli.options import home_option, json_option, netuid_option, unlocked
 from davy.cli.output import show
 from davy.host.clock import SystemClock
 from davy.host.entropy import OsEntropy

@@ -10,8 +10,9 @@ import anyio
 import click
 
 from davy.cli.act import act
+from davy.cli.loop import run
 from davy.cli.network import Network, ledger_of, network_option, read_network
-from davy.cli.options import home_option, json_option, run, tokens, unlocked
+from davy.cli.options import home_option, json_option, tokens, unlocked
 from davy.cli.ordering import network_there, read_book_file
 from davy.cli.output import show, show_table
 from davy.host.clock import SystemClock

@@ -8,8 +8,9 @@ import aiohttp
 import click
 import msgspec
 
+from davy.cli.loop import run
 from davy.cli.network import Network, network_option, read_network
-from davy.cli.options import Tokens, home_option, json_option, run, tokens
+from davy.cli.options import Tokens, home_option, json_option, tokens
 from davy.cli.output import show
 from davy.host.home import Home
 from davy.host.keys import FileKeyStore

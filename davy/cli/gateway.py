@@ -16,8 +16,9 @@ import anyio
 import click
 
 from davy.cli.ending import until_told
+from davy.cli.loop import run
 from davy.cli.network import Network, ledger_of, metagraph_of, network_option, neuron_of, read_network
-from davy.cli.options import Host, home_option, json_option, run, unlocked
+from davy.cli.options import Host, home_option, json_option, unlocked
 from davy.cli.output import show
 from davy.gateway.directory import Directory
 from davy.gateway.gateway import Gateway, Limits

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from davy.cli.keyholding import Keyholder
-from davy.cli.options import run
+from davy.cli.loop import run
 from davy.cli.ordering import Asked, give_order
 from davy.cli.targets import add_targets
 from davy.protocol.order import GroupKey, Halt, Target

@@ -16,8 +16,9 @@ from davy.cli.keyholding import (
     roster_of,
     yes_option,
 )
+from davy.cli.loop import run
 from davy.cli.network import ledger_of, network_option, read_network
-from davy.cli.options import Host, home_option, json_option, password, run
+from davy.cli.options import Host, home_option, json_option, password
 from davy.cli.ordering import Asked, Term, find_halts, give_order, order_options, read_book_file
 from davy.cli.output import show, show_table
 from davy.cli.targets import add_targets, digest_of

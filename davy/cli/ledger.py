@@ -14,8 +14,9 @@ from anyio.abc import TaskStatus
 
 from davy.cli.ending import until_told
 from davy.cli.genesis import make_genesis, parse_allocation, read_roster
+from davy.cli.loop import run
 from davy.cli.network import Network, network_option, write_network
-from davy.cli.options import Host, home_option, json_option, password, run
+from davy.cli.options import Host, home_option, json_option, password
 from davy.cli.output import show
 from davy.host.clock import SystemClock
 from davy.host.entropy import OsEntropy

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from davy.cli.keyholding import Keyholder
-from davy.cli.options import run
+from davy.cli.loop import run
 from davy.cli.ordering import Asked, find_halts, give_order, order_options
 from davy.protocol.order import Lift, order_id
 

@@ -11,9 +11,10 @@ from pathlib import Path
 import click
 
 from davy.cli.ending import until_told
+from davy.cli.loop import run
 from davy.cli.model import backend_options
 from davy.cli.network import Network, ledger_of, metagraph_of, network_option, neuron_of, read_network
-from davy.cli.options import Host, Tokens, home_option, host_fault, json_option, made, run, unlocked
+from davy.cli.options import Host, Tokens, home_option, host_fault, json_option, made, unlocked
 from davy.cli.output import show, show_table
 from davy.host.clock import SystemClock
 from davy.host.entropy import OsEntropy

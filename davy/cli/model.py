@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 import click
 
 from davy.cli.act import act
+from davy.cli.loop import run
 from davy.cli.network import Network, ledger_of, network_option, read_network
-from davy.cli.options import home_option, json_option, run, tokens, unlocked
+from davy.cli.options import home_option, json_option, tokens, unlocked
 from davy.cli.output import show
 from davy.host.home import Home
 from davy.miners.loading import load_manifest, option, probed_manifest

@@ -7,13 +7,11 @@ import ipaddress
 import os
 import re
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
-from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-import anyio
 import click
 
 from davy.host.home import Home
@@ -23,7 +21,6 @@ from davy.protocol.limits import MAX_HOST_CHARS
 from davy.protocol.words import MAX_SUPPLY, TOKEN, KeyRole
 from davy.protocol.words import tokens as tokens
 
-R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
 
 _LABEL: Final = re.compile("(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
@@ -165,12 +162,6 @@ class Tokens(click.ParamType[int]):
         if units > MAX_SUPPLY:
             self.fail(f"{value} is more than there can ever be", param, ctx)
         return units
-
-
-def run(function: Callable[..., Coroutine[Any, Any, R]], *args: Any, **kwargs: Any) -> R:
-    """Run an asynchronous command on asyncio, with uvloop where there is one."""
-    uvloop = os.name != "nt"
-    return anyio.run(partial(function, *args, **kwargs), backend_options={"use_uvloop": uvloop})
 
 
 def named(spec: str) -> Callable[..., Any]:

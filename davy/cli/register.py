@@ -9,8 +9,9 @@ import click
 import msgspec
 
 from davy.cli.act import act
+from davy.cli.loop import run
 from davy.cli.network import Network, ledger_of, metagraph_of, network_option, neuron_of, read_network
-from davy.cli.options import Tokens, home_option, json_option, run, tokens, unlocked
+from davy.cli.options import Tokens, home_option, json_option, tokens, unlocked
 from davy.cli.output import show
 from davy.host.home import Home
 from davy.host.keys import FileKeyStore

@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 from davy.cli.act import act
+from davy.cli.loop import run
 from davy.cli.network import Network, ledger_of, network_option, read_network
-from davy.cli.options import Tokens, home_option, json_option, run, tokens, unlocked
+from davy.cli.options import Tokens, home_option, json_option, tokens, unlocked
 from davy.cli.output import show
 from davy.host.home import Home
 from davy.host.keys import FileKeyStore

@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 import msgspec
 
+from davy.cli.loop import run
 from davy.cli.network import Network, ledger_of, metagraph_of, network_option, read_network
-from davy.cli.options import json_option, netuid_option, run, tokens
+from davy.cli.options import json_option, netuid_option, tokens
 from davy.cli.output import show_table
 from davy.protocol.chain import Metagraph, Neuron
 from davy.protocol.words import U16, KeyRole, key_text

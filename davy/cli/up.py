@@ -21,8 +21,9 @@ from davy.cli.act import act
 from davy.cli.ending import until_told
 from davy.cli.genesis import parse_allocation, read_roster
 from davy.cli.ledger import STOPPED, create_chain, draft, run_ledger
+from davy.cli.loop import run
 from davy.cli.network import Network, ledger_of, network_option
-from davy.cli.options import Host, Place, json_option, run, tokens
+from davy.cli.options import Host, Place, json_option, tokens
 from davy.host.entropy import OsEntropy
 from davy.host.files import make_private_folder
 from davy.host.home import Home

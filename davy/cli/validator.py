@@ -16,8 +16,9 @@ from anyio import to_thread
 from davy import models as shipped
 from davy.cli.ending import until_told
 from davy.cli.gateway import Door, Node, door, gateway, url_of
+from davy.cli.loop import run
 from davy.cli.network import Network, ledger_of, metagraph_of, network_option, neuron_of, read_network
-from davy.cli.options import Host, home_option, json_option, made, run, unlocked
+from davy.cli.options import Host, home_option, json_option, made, unlocked
 from davy.cli.output import show
 from davy.gateway.gateway import Limits
 from davy.host.clock import SystemClock

@@ -10,8 +10,9 @@ from typing import Any, Final, NamedTuple
 import click
 import msgspec
 
+from davy.cli.loop import run
 from davy.cli.network import Network, ledger_of, metagraph_of, network_option, read_network
-from davy.cli.options import home_option, json_option, netuid_option, run, tokens
+from davy.cli.options import home_option, json_option, netuid_option, tokens
 from davy.cli.output import show, show_table
 from davy.host.home import Home
 from davy.host.store import SqliteStore
