@@ -3,6 +3,9 @@
 The architecture is that of `transformers`' LlamaForCausalLM, whose logits a test compares with these; a checkpoint of
 any other kind goes through `davy.models.automodel`. Rows of different length are padded on the left; padding is never
 attended to and shifts no position, so a row's logits are those it has alone, up to rounding.
+
+For a small model a step costs what its operations cost to start, so they are few: projections of one input are one
+matrix, queries and keys turn together, and what depends on the position alone is looked up.
 """
 
 from __future__ import annotations
@@ -121,6 +124,7 @@ class Rows:
     def __init__(self, padding: Tensor, keys: list[Tensor], values: list[Tensor]) -> None:
         self.padding = padding
         """[B]"""
+        self.padded = bool(padding.any())
         self.keys, self.values = keys, values
         """One a layer: [B, heads, capacity, width]"""
         self.length = 0
@@ -130,6 +134,7 @@ class Rows:
         """Leave only these rows, in this order."""
         index = torch.tensor(rows, device=self.padding.device)
         self.padding = self.padding[index]
+        self.padded = self.padded and bool(self.padding.any())
         self.keys = [k[index] for k in self.keys]
         self.values = [v[index] for v in self.values]
 
@@ -161,15 +166,14 @@ class Llama:
             self._embed = self._load(w, "model.embed_tokens")
             self._head = self._embed if shape.tie_word_embeddings else self._load(w, "lm_head")
             self._norm = self._load(w, "model.norm")
-            names = ["input_layernorm", "post_attention_layernorm"]
-            names += [f"self_attn.{n}_proj" for n in "qkvo"] + [f"mlp.{n}_proj" for n in ("gate", "up", "down")]
-            self._blocks = [{n: self._load(w, f"model.layers.{i}.{n}") for n in names} for i in range(self._layers)]
+            self._blocks = [self._block(w, f"model.layers.{i}") for i in range(self._layers)]
         except KeyError as e:
             raise Misconfigured(f"{checkpoint.folder} lacks the weights {e}: copy the model's folder again") from None
         except SafetensorError as e:
             raise Misconfigured(f"{checkpoint.folder} has damaged safetensors ({e}): copy it again") from None
         exponents = torch.arange(0, self._width, 2, dtype=torch.float32, device=self._device) / self._width
         self._frequencies: Tensor = 1.0 / theta**exponents
+        self._cos, self._sin = self._turns(0)
 
     def start(self, prompts: Sequence[Sequence[int]], room: int) -> tuple[Rows, Tensor]:
         """Read prompts; return their rows, with room for so many further tokens, and [B, V] next-token logits."""
@@ -199,44 +203,72 @@ class Llama:
     def _forward(self, ids: Tensor, rows: Rows, last: int = 1) -> Tensor:
         count, begin = ids.shape[1], rows.length
         rows.length = end = begin + count
-        column = torch.arange(begin, end, device=self._device)
-        past = torch.arange(end, device=self._device)
-        visible = (past[None, :] <= column[:, None])[None] & (past[None, None, :] >= rows.padding[:, None, None])
-        # A padding column sees itself, so that its own row of the softmax is not empty; no other column sees it.
-        mask = (visible | (past[None, :] == column[:, None])[None])[:, None]
-        angle = (column[None, :] - rows.padding[:, None]).clamp(min=0)[..., None] * self._frequencies
-        angle = torch.cat((angle, angle), -1)[:, None]
-        cos, sin = angle.cos().to(self._dtype), angle.sin().to(self._dtype)
+        if end > len(self._cos):
+            self._cos, self._sin = self._turns(2 * end)
+        position = torch.arange(begin, end, device=self._device)[None, :]
+        mask: Tensor | None = None
+        if rows.padded or (begin and count > 1):
+            mask = _visible(position[0], rows.padding, end)
+            position = (position - rows.padding[:, None]).clamp(min=0)
+        cos, sin = self._cos[position][:, None], self._sin[position][:, None]
+        turned, keys = self._heads + self._kv_heads, self._kv_heads
         x = embedding(ids, self._embed)
         for i, block in enumerate(self._blocks):
             h = self._normed(x, block["input_layernorm"])
-            q = _rotated(self._split(linear(h, block["self_attn.q_proj"]), self._heads), cos, sin)
-            k = _rotated(self._split(linear(h, block["self_attn.k_proj"]), self._kv_heads), cos, sin)
-            rows.keys[i][:, :, begin:end] = k
-            rows.values[i][:, :, begin:end] = self._split(linear(h, block["self_attn.v_proj"]), self._kv_heads)
+            made = linear(h, block["qkv"]).view(*h.shape[:-1], -1, self._width).transpose(1, 2)
+            qk = made[:, :turned]
+            # Rotary position embedding, halves as pairs (Su et al., arXiv 2104.09864, in Llama's layout).
+            qk = torch.addcmul(qk * cos, qk.roll(self._width // 2, -1), sin)
+            rows.keys[i][:, :, begin:end] = qk[:, -keys:]
+            rows.values[i][:, :, begin:end] = made[:, turned:]
             seen = scaled_dot_product_attention(
-                q, rows.keys[i][:, :, :end], rows.values[i][:, :, :end], attn_mask=mask, enable_gqa=True
+                qk[:, :-keys],
+                rows.keys[i][:, :, :end],
+                rows.values[i][:, :, :end],
+                attn_mask=mask,
+                is_causal=mask is None and count > 1,
+                enable_gqa=True,
             )
-            x = x + linear(seen.transpose(1, 2).flatten(2), block["self_attn.o_proj"])
-            h = self._normed(x, block["post_attention_layernorm"])
-            gated = silu(linear(h, block["mlp.gate_proj"])) * linear(h, block["mlp.up_proj"])
-            x = x + linear(gated, block["mlp.down_proj"])
+            x = x + linear(seen.transpose(1, 2).flatten(2), block["o"])
+            gate, up = linear(self._normed(x, block["post_attention_layernorm"]), block["gate_up"]).chunk(2, -1)
+            x = x + linear(silu(gate) * up, block["down"])
         return linear(self._normed(x[:, -last:], self._norm), self._head)
 
     def _normed(self, x: Tensor, weight: Tensor) -> Tensor:
-        """RMSNorm, its mean in float32."""
+        """RMSNorm, its mean in float32. Written out: torch's own takes twice as long on a CPU."""
         wide = x.float()
         return weight * (wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self._eps)).to(x.dtype)
 
-    def _split(self, x: Tensor, heads: int) -> Tensor:
-        """[B, T, heads · width] → [B, heads, T, width]."""
-        return x.view(*x.shape[:-1], heads, self._width).transpose(1, 2)
+    def _turns(self, length: int) -> tuple[Tensor, Tensor]:
+        """[length, width] by which positions turn a head's halves: cos, and sin with the sign of the first half."""
+        angle = torch.arange(length, device=self._device)[:, None] * self._frequencies
+        cos, sin = angle.cos().to(self._dtype), angle.sin().to(self._dtype)
+        return torch.cat((cos, cos), -1), torch.cat((-sin, sin), -1)
+
+    def _block(self, weights: Mapping[str, Tensor], layer: str) -> dict[str, Tensor]:
+        """A layer's weights; those that multiply the same input are one matrix."""
+        together = {
+            "qkv": [f"self_attn.{n}_proj" for n in "qkv"],
+            "o": ["self_attn.o_proj"],
+            "gate_up": ["mlp.gate_proj", "mlp.up_proj"],
+            "down": ["mlp.down_proj"],
+            "input_layernorm": ["input_layernorm"],
+            "post_attention_layernorm": ["post_attention_layernorm"],
+        }
+        return {
+            name: torch.cat([self._load(weights, f"{layer}.{part}") for part in parts])
+            for name, parts in together.items()
+        }
 
     def _load(self, weights: Mapping[str, Tensor], name: str) -> Tensor:
         return weights[f"{name}.weight"].to(device=self._device, dtype=self._dtype)
 
 
-def _rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary position embedding, halves as pairs (Su et al., arXiv 2104.09864, in Llama's layout)."""
-    a, b = x.chunk(2, -1)
-    return x * cos + torch.cat((-b, a), -1) * sin
+def _visible(column: Tensor, padding: Tensor, end: int) -> Tensor:
+    """[B, 1, T, end]: what each column may attend to.
+
+    A padding column sees itself, so that its own row of the softmax is not empty; no other column sees it.
+    """
+    past = torch.arange(end, device=column.device)
+    visible = (past[None, :] <= column[:, None])[None] & (past[None, None, :] >= padding[:, None, None])
+    return (visible | (past[None, :] == column[:, None])[None])[:, None]

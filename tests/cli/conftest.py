@@ -148,6 +148,7 @@ def place(homes: Path, network: Network, tmp_path: Path, monkeypatch: pytest.Mon
     shutil.copy(network.file, here / "network.json")
     for name in ("empty", "unconfigured", "pickled"):
         (here / name).mkdir()
+    (here / "kept" / "seed-1").mkdir(parents=True)
     (here / "file").write_text("a file where a folder is needed")
     (here / "short").mkdir()
     (here / "short" / "a.txt").write_text("A short text. It says nothing.\n")

@@ -50,6 +50,11 @@ MISTAKES = {
     "keys brought back into no name": Mistake("key recover --home ''", ("--home", "write a path")),
     "a network's home without a name": Mistake("up --home ''", ("--home", "write a path")),
     "a network file without a name": Mistake("status --network ''", ("--network", "write a path")),
+    # the demo
+    "a report into a file": Mistake(
+        "demo --fast --report file", ("cannot write the report", "choose another --report")
+    ),
+    "homes kept over others": Mistake("demo --fast --keep --report kept", ("seed-1", "choose another --report")),
     # amounts and keys of others
     "ten decimals": Mistake("transfer COLD 1.0123456789", ("at most nine decimals", "write tokens like")),
     "a negative amount": Mistake("transfer COLD -- -1", ("no amount", "write tokens like")),

@@ -17,6 +17,7 @@ The demo knows davy's client side only: it sees what anybody could see.
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import anyio
@@ -59,10 +60,11 @@ def demo_command(
 
     Eight miners, three validators, a ledger, a gateway and its users, five keyholders. Exit code 1 if a claim fails.
     """
-    _prepare(report)
+    numbers = range(seed, seed + (seeds or 1))
+    _prepare(report, [f"seed-{n}{run}" for n in numbers for run in ("", "-open")] if keep else [])
     failed = 0
     weakest: list[tuple[float, int, Claim]] = []
-    for number in range(seed, seed + (seeds or 1)):
+    for number in numbers:
         told = anyio.run(_play, number, fast, report, keep, quiet, sabotage)
         _write(report, told, as_json_)
         failed += any(not c.holds for c in told.claims)
@@ -99,8 +101,10 @@ async def _play(seed: int, fast: bool, report: Path, keep: bool, quiet: bool, sa
     return Report(seed, cast, claims, told.phases, peak, brake.records, facts.sealed_uids, told.news, relay)
 
 
-def _prepare(folder: Path) -> None:
-    """See before the run that the report can be written after it."""
+def _prepare(folder: Path, kept: Sequence[str]) -> None:
+    """See before the run that the report can be written after it, and that there is room for what is to be kept."""
+    if found := next((folder / name for name in kept if (folder / name).exists()), None):
+        raise Misconfigured(f"{found} is kept from an earlier run; choose another --report")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

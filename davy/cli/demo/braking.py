@@ -60,14 +60,16 @@ class Braking:
     async def play(self) -> BrakeFacts:
         """Play it; what was seen."""
         model = (await self._neuron(self._good)).model[0].model_id
-        await self._turn_rogue(model)
         await to_thread.run_sync(self._back_up)
         outsider = Home.open(self._nodes.stage.home(OUTSIDER))
         async with prober(outsider, PASSWORD, self._market.ledger, SEALED) as seen:
-            two = await self._council.try_with_too_few(
-                "halt", "model", model.hex(), reason="two of five accuse it", by_hand=()
-            )
-            self._market.say(f"two of five cannot halt it: {two[-80:]}")
+            two = ""
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._turn_rogue, model)
+                two = await self._council.try_with_too_few(
+                    "halt", "model", model.hex(), reason="two of five accuse it", by_hand=()
+                )
+                self._market.say(f"two of five cannot halt it: {two[-80:]}")
             halt, stopped = await self._halt(model, seen)
             attested = await self._until_all_attest(halt)
             restarted, restored = await self._back_again(seen)
@@ -124,8 +126,7 @@ class Braking:
     async def _halt(self, model: ModelId, seen: Prober) -> tuple[Given, dict[str, int]]:
         """Halt it with three of five, while users stream from it and the outsider asks all nodes."""
         graph = await self._graph()
-        book = [n.endpoint[0] for n in graph.neurons if n.endpoint]
-        self._council.book.write_text("".join(f"{e.host}:{e.port}\n" for e in book))
+        listening = self._write_book(graph)
         good = await self._neuron(self._good)
         given: Given | None = None
         async with anyio.create_task_group() as tasks:
@@ -145,7 +146,8 @@ class Braking:
             )  # fmt: skip
             self._market.say(f"three of five halt it: {', '.join(given.signers)} signed")
             with anyio.move_on_after(_SOON_S):
-                while not self._is_seen_everywhere(seen, given, len(book)):  # noqa: ASYNC110 - others' doing
+                while not self._is_seen_everywhere(seen, given, listening):
+                    self._nodes.stage.check()
                     await anyio.sleep(0.05)
             tasks.cancel_scope.cancel()
         assert given is not None  # noqa: S101
@@ -155,6 +157,12 @@ class Braking:
             stopped[self._good] = seen.refused_at[good.hotkey] - given.signed_at
         self._market.say(f"{len(stopped)} nodes told an outsider of it, the last after {max(stopped.values())} ms")
         return given, stopped
+
+    def _write_book(self, graph: Metagraph, *, without: bytes = b"") -> int:
+        """Write down where nodes listen, for keyholders; how many there are."""
+        book = [n.endpoint[0] for n in graph.neurons if n.endpoint and n.hotkey != without]
+        self._council.book.write_text("".join(f"{e.host}:{e.port}\n" for e in book))
+        return len(book)
 
     def _is_seen_everywhere(self, seen: Prober, given: Given, nodes: int) -> bool:
         knew = sum(order == given.id for _, order in seen.knew_at)
@@ -167,13 +175,16 @@ class Braking:
         told: dict[str, int] = {}
         with anyio.move_on_after(3 * _SOON_S):
             while len(told) < len(self._names()):
+                self._nodes.stage.check()
                 told = {
                     names[a.node]: a.attestation.stopped - given.signed_at
                     for a in await self._market.ledger.attestations(given.id)
                     if a.node in names
                 }
                 await anyio.sleep(0.2)
-        self._market.say(f"{len(told)} of {len(self._names())} nodes attest on the ledger that they obeyed")
+        silent = [name for name in self._names() if name not in told]
+        but = f"; not {', '.join(silent)}: {self._nodes.stage.last_words(silent[0])}" if silent else ""
+        self._market.say(f"{len(told)} of {len(self._names())} nodes attest on the ledger that they obeyed{but}")
         return told
 
     async def _back_again(self, seen: Prober) -> tuple[Answers, Answers]:
@@ -235,17 +246,28 @@ class Braking:
 
     async def _lift(self, halt: Given, model: ModelId) -> tuple[Given, float]:
         """Lift it with four of five; how many seconds later the gateway's users get it again."""
-        given = await self._council.give(
-            "lift", halt.id.hex(), reason="four of five lift it", by_hand=BY_HAND, by_book=self._by_book
-        )
-        self._market.say(f"four of five lift it: {', '.join(given.signers)} signed")
-        with anyio.move_on_after(60):
-            while (await self._users.get(model.hex()))[0] != 200:  # noqa: ASYNC110 - other processes' doing
-                await anyio.sleep(0.2)
-            took = time.time() - given.signed_at / 1000
-            self._market.say(f"{took:.1f} s after that the gateway serves it again")
-            return given, took
-        return given, float("inf")
+        # The convicted rogue obeys nothing and attests nothing: whoever tells it waits in vain.
+        self._write_book(await self._graph(), without=self._nodes.hotkey(self._rogue))
+        given: list[Given] = []
+        resumed = float("inf")
+        async with anyio.create_task_group() as tasks:
+
+            async def lift() -> None:
+                given.append(
+                    await self._council.give(
+                        "lift", halt.id.hex(), reason="four of five lift it", by_hand=BY_HAND, by_book=self._by_book
+                    )
+                )
+                self._market.say(f"four of five lift it: {', '.join(given[0].signers)} signed")
+
+            tasks.start_soon(lift)
+            with anyio.move_on_after(60):
+                while (await self._users.get(model.hex()))[0] != 200:  # noqa: ASYNC110 - other processes' doing
+                    await anyio.sleep(0.2)
+                resumed = time.time()
+        took = resumed - given[0].signed_at / 1000
+        self._market.say(f"{took:.1f} s after they signed, the gateway serves it again")
+        return given[0], took
 
     async def _drill(self, model: ModelId) -> tuple[Given, dict[str, int], int]:
         """Rehearse a halt of the same model; who answers, and the gateway's status meanwhile."""

@@ -126,9 +126,7 @@ class Nodes:
         """Kill a miner and start it anew with another checkpoint and further words."""
         self.stage.kill(name)
         folder = self._link(name, models.folder(model))
-        self.stage.start(
-            name, *self._miner(), "--backend", "huggingface", "-o", f"folder={folder}", *words, yields=True
-        )
+        self.stage.start(name, *self._miner(), "--backend", "huggingface", "-o", f"folder={folder}", *words)
 
     async def _join_validator(self, validator: Validator) -> None:
         await self._register(validator.name)

@@ -96,7 +96,8 @@ class Stage:
         words[words.index(option) + 1] = value
 
     def restart(self, name: str) -> None:
-        """Start a process that has ended again, with the same words."""
+        """Start a process that has ended again, with the same words. It yields to nobody: the story waits for it."""
+        self._yielding -= {name}
         self._processes[name] = self._spawn(name, self._commands[name])
 
     async def until_said(self, name: str, words: str, patience_s: float = 60.0) -> str:

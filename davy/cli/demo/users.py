@@ -13,6 +13,8 @@ import anyio
 from davy import models
 
 _QUESTIONS_A_SECOND: Final = 2.0
+_SHORT: Final = 2
+"""Tokens of an answer to a question; challenges ask for as many."""
 _LONG: Final = 120
 """Tokens of a stream."""
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=30)
@@ -62,7 +64,7 @@ class Users:
     async def get(self, model: str) -> tuple[int, dict[str, Any]]:
         """Ask a model once: status and body."""
         async with aiohttp.ClientSession(timeout=_TIMEOUT) as session:
-            asked = {"model": model, "prompt": self._prompt(), "max_tokens": 4, "temperature": 0}
+            asked = {"model": model, "prompt": self._prompt(), "max_tokens": _SHORT, "temperature": 0}
             async with session.post(self._url, json=asked) as answer:
                 return answer.status, await answer.json()
 
@@ -72,7 +74,7 @@ class Users:
         return text[begin : begin + self._rng.randrange(40, 160)].strip() or "The module"
 
     async def _question(self, session: aiohttp.ClientSession) -> None:
-        asked = {"model": "any", "prompt": self._prompt(), "max_tokens": 4, "temperature": 0}
+        asked = {"model": "any", "prompt": self._prompt(), "max_tokens": _SHORT, "temperature": 0}
         try:
             async with session.post(self._url, json=asked) as answer:
                 await answer.read()
