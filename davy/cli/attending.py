@@ -17,20 +17,19 @@ from davy.host.store import SqliteStore
 from davy.keyholders import control
 from davy.keyholders.assembly import found
 from davy.keyholders.circle import fingerprint
-from davy.keyholders.release import release_by_all
+from davy.keyholders.release import Book, release_by_all
 from davy.keyholders.server import Door
 from davy.network.http_server import serve
 from davy.network.tls import CertificateFiles
 from davy.protocol.encoding import encode
 from davy.protocol.order import VerifiedOrder
 from davy.protocol.roster import Roster, roster_digest
-from davy.protocol.transaction import Endpoint
 
 
 async def attend(
     keyholder: Keyholder,
     yes_to: tuple[str, ...],
-    nodes: tuple[Endpoint, ...],
+    book: Book,
     network: Path,
     host: str,
     port: int,
@@ -50,7 +49,7 @@ async def attend(
             control.controlled(keyholder.home.control, desk, keyholder.circle),
             anyio.create_task_group() as tasks,
         ):
-            tasks.start_soon(_release_again, keyholder, nodes, network, finished)
+            tasks.start_soon(_release_again, keyholder, book, network, finished)
             said = {"name": keyholder.own.name, "listens": f"{host}:{listens}"}
             show(said, as_json=True) if as_json else click.echo(f"{said['name']} listens at {said['listens']}")
             await ask_person(arriving, desk, at_terminal())
@@ -60,14 +59,14 @@ async def attend(
 
 async def _release_again(
     keyholder: Keyholder,
-    nodes: tuple[Endpoint, ...],
+    book: Book,
     network: Path,
     finished: MemoryObjectReceiveStream[VerifiedOrder],
 ) -> None:
     """Release what another keyholder coordinated, once more from here: its routes may be cut."""
 
     async def one(order: VerifiedOrder) -> None:
-        async with routes(keyholder, nodes, network) as every:
+        async with routes(keyholder, book, network) as every:
             deliveries = await release_by_all(every, order)
         for d in deliveries:
             click.echo(f"order {order.id.hex()[:16]}, {' '.join(filter(None, (d.route, d.to)))}: {d.told}", err=True)

@@ -19,6 +19,7 @@ from davy.host.clock import SystemClock
 from davy.host.files import read_bounded
 from davy.host.home import Home
 from davy.host.keys import FileKeyStore
+from davy.keyholders.release import Book
 from davy.keyholders.screen import moment, target_lines
 from davy.keyholders.watch import (
     DrillSeen,
@@ -67,7 +68,7 @@ def status(network: Path, book: Path | None, as_json: bool) -> int:
     Nodes are those of --book, and those that serve on the ledger. Exit code 1 where one does not answer, or lacks an
     order that others have.
     """
-    nodes = () if book is None else read_book_file(book)
+    nodes = read_book_file(book)
     told = run(_look, read_network(network), nodes)
     if as_json:
         show(told, as_json=True)
@@ -91,14 +92,14 @@ def bring(network: Path, book: Path | None, as_json: bool, file: Path) -> int:
         open_order(raw)
     except Refused as e:
         raise Misconfigured(f"{file} holds no signed order ({e}); `davy halt … --out` writes one") from None
-    rows = run(_bring, raw, () if book is None else read_book_file(book), network)
+    rows = run(_bring, raw, read_book_file(book), network)
     if not rows:
         raise Misconfigured("there is nobody to bring it to: name nodes with --book, or a ledger with --network")
     show_table(("route", "to", "told"), rows, as_json=as_json)
     return 0 if any(r["reached"] for r in rows) else 1
 
 
-async def _bring(raw: bytes, book: Sequence[Endpoint], network: Path) -> list[dict[str, Any]]:
+async def _bring(raw: bytes, book: Book, network: Path) -> list[dict[str, Any]]:
     clock, there = SystemClock(), network_there(network)
     rows: list[dict[str, Any]] = []
     if there is not None:
@@ -108,8 +109,8 @@ async def _bring(raw: bytes, book: Sequence[Endpoint], network: Path) -> list[di
             rows.append({"route": "ledger", "to": "", "reached": True, "told": "recorded in a block"})
         except DavyError as e:
             rows.append({"route": "ledger", "to": "", "reached": False, "told": str(e)})
-    async with HttpTransport(clock, pinned=False) as transport:
-        for t in await spread([raw], [Addressee(to) for to in book], transport, clock):
+    async with HttpTransport(clock, pinned=False, plain=book.plain) as transport:
+        for t in await spread([raw], [Addressee(to) for to in book.nodes], transport, clock):
             to = f"{t.to.endpoint.host}:{t.to.endpoint.port}"
             rows.append({"route": "node", "to": to, "reached": t.is_reached, "told": t.fault or "attested"})
     return rows
@@ -174,10 +175,10 @@ def _halt_of(halts: Sequence[HaltEntry], receipt: Receipt, named: str | None) ->
     return hits[0]
 
 
-async def _look(network: Network, book: Sequence[Endpoint]) -> dict[str, Any]:
+async def _look(network: Network, book: Book) -> dict[str, Any]:
     clock = SystemClock()
     places: list[Seen] = []
-    async with ledger_of(network) as ledger, HttpTransport(clock, pinned=False) as transport:
+    async with ledger_of(network) as ledger, HttpTransport(clock, pinned=False, plain=book.plain) as transport:
         genesis = await ledger.genesis()
         if not genesis.keyholders:
             raise Misconfigured("this chain has no keyholders: nobody can halt it, and there is no brake to look at")
@@ -189,7 +190,7 @@ async def _look(network: Network, book: Sequence[Endpoint]) -> dict[str, Any]:
             places.append(await ask_node(genesis, to, transport, clock))
 
         async with anyio.create_task_group() as tasks:
-            for to in dict.fromkeys([*book, *listening]):
+            for to in dict.fromkeys([*book.nodes, *listening]):
                 tasks.start_soon(one, to)
         drills = drills_of(genesis, recorded)
         last = drill_seen(drills[-1], await ledger.attestations(drills[-1].id)) if drills else None

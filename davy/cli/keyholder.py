@@ -132,7 +132,7 @@ def serve(
     kinds = tuple(filter(None, yes_to.split(",")))
     if strange := [k for k in kinds if k not in _KINDS]:
         raise Misconfigured(f"there are no proposals of the kind '{strange[0][:20]}'; choose from {', '.join(_KINDS)}")
-    nodes = () if book is None else read_book_file(book)
+    nodes = read_book_file(book)
     keyholder = Keyholder.open(home)
     if kinds:
         click.echo(f"DANGEROUS: whatever is proposed as {', '.join(kinds)} is signed here unseen.", err=True)

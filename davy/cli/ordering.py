@@ -23,6 +23,7 @@ from davy.keyholders.keys import Office
 from davy.keyholders.messages import Consider
 from davy.keyholders.release import (
     MAX_BOOK_BYTES,
+    Book,
     Delivery,
     Release,
     ToLedger,
@@ -119,7 +120,7 @@ async def give_order(
     DavyError
         Nothing was signed, and why.
     """
-    book = () if asked.book is None else read_book_file(asked.book)
+    book = read_book_file(asked.book)
     if asked.out is not None and asked.out.exists():
         raise Misconfigured(f"{asked.out} exists already and is never overwritten; choose another --out")
     office = await keyholder.office()
@@ -138,13 +139,15 @@ async def give_order(
             return
 
 
-def read_book_file(path: Path) -> tuple[Endpoint, ...]:
-    """Read an address book's file.
+def read_book_file(path: Path | None) -> Book:
+    """Read an address book's file; an empty book where there is none.
 
     Raises
     ------
     Misconfigured
     """
+    if path is None:
+        return Book()
     try:
         return read_book(read_bounded(path, MAX_BOOK_BYTES).decode())
     except (Malformed, UnicodeDecodeError) as e:
@@ -206,7 +209,7 @@ async def _confirm(keyholder: Keyholder, office: Office, order: Order, named: Se
 
 
 async def _sign_and_release(
-    keyholder: Keyholder, office: Office, proposal: Consider, book: Sequence[Endpoint], asked: Asked, *, heed: bool
+    keyholder: Keyholder, office: Office, proposal: Consider, book: Book, asked: Asked, *, heed: bool
 ) -> None:
     own = order_id(proposal.order)
 
@@ -282,17 +285,17 @@ def network_there(path: Path) -> Network | None:
 
 @asynccontextmanager
 async def routes(
-    keyholder: Keyholder, book: Sequence[Endpoint], network: Path, out: Path | None = None
+    keyholder: Keyholder, book: Book, network: Path, out: Path | None = None
 ) -> AsyncGenerator[list[Release]]:
     """Yield every route that there is: the ledger's only where there is a network file."""
     found: list[Release] = [] if out is None else [ToFile(out)]
     if (there := network_there(network)) is not None:
         found.append(ToLedger(partial(ledger_of, there)))
-    async with HttpTransport(keyholder.clock, pinned=False) as transport:
-        yield [*found, ToNodes(book, transport, keyholder.clock)] if book else found
+    async with HttpTransport(keyholder.clock, pinned=False, plain=book.plain) as transport:
+        yield [*found, ToNodes(book.nodes, transport, keyholder.clock)] if book.nodes else found
 
 
-async def learn(keyholder: Keyholder, book: Sequence[Endpoint], network: Path) -> None:
+async def learn(keyholder: Keyholder, book: Book, network: Path) -> None:
     """Read what orders nodes and the ledger know into this keyholder's journal, verified; who is away is left out."""
     genesis = keyholder.home.genesis()
     told: list[Seen] = []
@@ -304,14 +307,17 @@ async def learn(keyholder: Keyholder, book: Sequence[Endpoint], network: Path) -
         except DavyError as e:
             click.echo(f"  ledger: {e}", err=True)
 
-    async with HttpTransport(keyholder.clock, pinned=False) as transport, anyio.create_task_group() as tasks:
+    async with (
+        HttpTransport(keyholder.clock, pinned=False, plain=book.plain) as transport,
+        anyio.create_task_group() as tasks,
+    ):
 
         async def from_node(to: Endpoint) -> None:
             told.append(await ask_node(genesis, to, transport, keyholder.clock))
 
         if (there := network_there(network)) is not None:
             tasks.start_soon(from_ledger, there)
-        for to in book:
+        for to in book.nodes:
             tasks.start_soon(from_node, to)
     for v in together(genesis, told).orders.values():
         await keyholder.journal.keep_signed(v.id, v.raw)
@@ -325,7 +331,7 @@ async def find_halts(keyholder: Keyholder, asked: Asked, prefixes: Sequence[str]
     Misconfigured
         None, or more than one, begins so.
     """
-    await learn(keyholder, () if asked.book is None else read_book_file(asked.book), asked.network)
+    await learn(keyholder, read_book_file(asked.book), asked.network)
     k = await known(keyholder.journal)
     halts: dict[OrderId, bytes] = {i: body for i, (body, o) in k.orders.items() if isinstance(o.action, Halt)}
     found: list[bytes] = []

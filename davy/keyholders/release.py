@@ -25,6 +25,7 @@ _log = logging.getLogger(__name__)
 
 MAX_BOOK_BYTES: Final = 1024 * 1024
 _LEDGER_PATIENCE_S: Final = 30.0
+_PLAIN: Final = "http://"
 
 
 class Delivery(NamedTuple):
@@ -35,6 +36,13 @@ class Delivery(NamedTuple):
     reached: bool
     told: str
     """What it answered, or why it was not reached."""
+
+
+class Book(NamedTuple):
+    """Where nodes listen, each named once; `plain` are the gateways among them, which speak plain HTTP."""
+
+    nodes: tuple[Endpoint, ...] = ()
+    plain: frozenset[tuple[str, int]] = frozenset()
 
 
 class Release(Protocol):
@@ -60,7 +68,7 @@ class ToNodes:
     Parameters
     ----------
     transport
-        One that takes any certificate (``pinned=False``).
+        One that takes any certificate (``pinned=False``), and knows which of the book speak plain HTTP.
     """
 
     name = "node"
@@ -127,10 +135,11 @@ async def release_by_all(routes: Sequence[Release], order: VerifiedOrder) -> lis
     return [each for place in range(len(routes)) for each in delivered[place]]
 
 
-def read_book(text: str) -> tuple[Endpoint, ...]:
-    """Read an address book: one ``HOST:PORT`` a line; empty lines and those that begin with # say nothing.
+def read_book(text: str) -> Book:
+    """Read an address book: a node's ``HOST:PORT`` a line, or a gateway's ``http://HOST:PORT``.
 
-    Certificates do not stand in it: an order proves itself, and one that was changed must not stop it.
+    Empty lines and those that begin with # say nothing. Certificates do not stand in it: an order proves itself, and
+    one that was changed must not stop it.
 
     Raises
     ------
@@ -138,7 +147,8 @@ def read_book(text: str) -> tuple[Endpoint, ...]:
         A line that is no address.
     """
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
-    book = tuple(Endpoint(*parse_address(line), bytes(32), b"") for line in dict.fromkeys(lines))
-    if not book:
+    found = {parse_address(line.removeprefix(_PLAIN)): None for line in lines}
+    if not found:
         raise Malformed("the address book is empty; write one HOST:PORT a line")
-    return book
+    plain = frozenset(parse_address(line.removeprefix(_PLAIN)) for line in lines if line.startswith(_PLAIN))
+    return Book(tuple(Endpoint(*at, bytes(32), b"") for at in found), plain)

@@ -7,7 +7,7 @@ A signed request is never sent twice by itself: what came of a lost one is the c
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Set
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from typing import Final, Self
 
@@ -48,11 +48,21 @@ class HttpTransport:
     pinned
         False takes any certificate: only for what proves itself, such as signed orders, which no certificate that was
         lost or changed may stop.
+    plain
+        Hosts and ports that speak no TLS: gateways, which may hear of orders, too.
+
+    Raises
+    ------
+    ValueError
+        Plain addresses beside pinned ones.
     """
 
-    def __init__(self, clock: Clock, *, pinned: bool = True) -> None:
+    def __init__(self, clock: Clock, *, pinned: bool = True, plain: Set[tuple[str, int]] = frozenset()) -> None:
+        if pinned and plain:
+            raise ValueError("nothing that needs a certificate may go out in plain HTTP")
         self._clock = clock
         self._pinned = pinned
+        self._plain = plain
         self._session: ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -115,7 +125,8 @@ class HttpTransport:
         if self._session is None:
             raise RuntimeError("HttpTransport works while its context is open: async with HttpTransport(clock)")
         host = f"[{to.host}]" if ":" in to.host else to.host
-        url = URL(f"https://{host}:{to.port}{r.path}", encoded=True)
+        scheme = "http" if (to.host, to.port) in self._plain else "https"
+        url = URL(f"{scheme}://{host}:{to.port}{r.path}", encoded=True)
         known = pin(to.fingerprint, to.next) if self._pinned else False
         return self._session.request(r.method, url, data=r.body, headers=r.headers, allow_redirects=False, ssl=known)
 

@@ -95,10 +95,17 @@ def test_a_fingerprint_is_eight_words_of_the_first_88_bits() -> None:
 
 def test_a_book_holds_addresses() -> None:
     book = read_book("# nodes\n10.0.0.1:443\n\n[::1]:80\n10.0.0.1:443\n")
-    assert [(e.host, e.port) for e in book] == [("10.0.0.1", 443), ("::1", 80)]
-    for bad in ("", "# none\n", "host", "host:0", "http://x:1"):
+    assert [(e.host, e.port) for e in book.nodes] == [("10.0.0.1", 443), ("::1", 80)]
+    assert not book.plain
+    for bad in ("", "# none\n", "host", "host:0", "https://x:1", "http://", "http://x", "http://http://x:1"):
         with pytest.raises(Malformed):
             read_book(bad)
+
+
+def test_a_gateway_stands_in_a_book_with_its_scheme() -> None:
+    book = read_book("10.0.0.1:443\nhttp://10.0.0.2:8000\nhttp://[::1]:80\n")
+    assert [(e.host, e.port) for e in book.nodes] == [("10.0.0.1", 443), ("10.0.0.2", 8000), ("::1", 80)]
+    assert book.plain == {("10.0.0.2", 8000), ("::1", 80)}
 
 
 A, B = b"\1" * 32, b"\2" * 32

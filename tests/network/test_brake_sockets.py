@@ -43,7 +43,9 @@ class Node(NamedTuple):
 
 
 @asynccontextmanager
-async def node(story: Story, clock: LoopClock, number: int, folder: Path) -> AsyncGenerator[Node]:
+async def node(
+    story: Story, clock: LoopClock, number: int, folder: Path, *, plain: bool = False
+) -> AsyncGenerator[Node]:
     keys = SeededKeys(200 + number)
     guard = Guard(first_state(story.genesis), keys=keys, clock=clock, store=MemoryStore())
     for source in range(3):
@@ -67,7 +69,8 @@ async def node(story: Story, clock: LoopClock, number: int, folder: Path) -> Asy
     files = CertificateFiles(folder / f"{number}.pem", folder / f"{number}.key")
     files.certificate.write_bytes(made.certificate)
     files.key.write_bytes(made.key)
-    async with serve(BrakeRoutes(guard, Answering(stream), clock), "127.0.0.1", 0, files) as port:
+    tls = None if plain else files
+    async with serve(BrakeRoutes(guard, Answering(stream), clock), "127.0.0.1", 0, tls) as port:
         yield Node(guard, Endpoint("127.0.0.1", port, made.fingerprint, b""), keys.public(KeyRole.HOTKEY))
 
 
@@ -106,3 +109,25 @@ async def test_every_open_stream_ends(tmp_path: Path) -> None:
         assert [ended[n].order for n in range(3)] == [raw] * 3
         answer = await users.call(nodes[0].endpoint, ASK, deadline=clock.now() + 60_000)
         assert answer.status == 451
+
+
+async def test_a_gateway_in_plain_http_hears_of_an_order_too(tmp_path: Path) -> None:
+    story = Story()
+    clock = LoopClock(START - int(anyio.current_time() * 1000))
+    raw = story.given[story.halt(0, 3)]
+    async with AsyncExitStack() as opened:
+        gateway = await opened.enter_async_context(node(story, clock, 0, tmp_path, plain=True))
+        miner = await opened.enter_async_context(node(story, clock, 1, tmp_path))
+        plain = {(gateway.endpoint.host, gateway.endpoint.port)}
+        keyholder = await opened.enter_async_context(HttpTransport(clock, pinned=False, plain=plain))
+        to = [Addressee(n.endpoint, n.hotkey) for n in (gateway, miner)]
+        told = await spread([raw], to, keyholder, clock, how=Spreading(60_000, 60_000))
+        assert [t.is_reached for t in told] == [True] * 2, [t.fault for t in told]
+        deaf = await opened.enter_async_context(HttpTransport(clock, pinned=False))
+        (unheard,) = await spread([raw], to[:1], deaf, clock, how=Spreading(500, 500))
+        assert not unheard.is_reached
+
+
+def test_what_needs_a_certificate_never_goes_out_in_plain_http() -> None:
+    with pytest.raises(ValueError, match="certificate"):
+        HttpTransport(LoopClock(START), plain={("127.0.0.1", 80)})

@@ -161,7 +161,8 @@ class Braking:
     def _write_book(self, graph: Metagraph, *, without: bytes = b"") -> int:
         """Write down where nodes listen, for keyholders; how many there are."""
         book = [n.endpoint[0] for n in graph.neurons if n.endpoint and n.hotkey != without]
-        self._council.book.write_text("".join(f"{e.host}:{e.port}\n" for e in book))
+        lines = [*(f"{e.host}:{e.port}" for e in book), self._users.gateway]
+        self._council.book.write_text("".join(f"{line}\n" for line in lines))
         return len(book)
 
     def _is_seen_everywhere(self, seen: Prober, given: Given, nodes: int) -> bool:

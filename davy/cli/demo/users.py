@@ -35,6 +35,7 @@ class Users:
     """Somebody who knows one URL."""
 
     def __init__(self, url: str, seed: int) -> None:
+        self.gateway = url.removesuffix("/v1")
         self._url = f"{url}/completions"
         self._rng = random.Random(seed)
         self._texts = models.heldout()
