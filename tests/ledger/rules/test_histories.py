@@ -284,7 +284,7 @@ class BrakeHistory(History):
 def play(history: type[History], examples: int, succeeded: set[str], refused: set[TxCode]) -> None:
     """Play until each action has succeeded and each refusal was met: what never happens is not shown by a history.
 
-    Which histories a seed gives also depends on what was imported before: one lot may miss the rare, three must not.
+    Which histories a seed gives changes with the rules: one lot may miss the rare, three must not.
     """
     History.seen.clear()
     unmet: set[str | TxCode] = {*succeeded, *refused}
