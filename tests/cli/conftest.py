@@ -100,6 +100,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Generator[Network]:
     root = tmp_path_factory.mktemp("network")
     file = root / "network.json"
     words = ("up", "--home", str(root / "local"), "--network", str(file), "--port", "0", "--block-time", "50", "--json")
+    words = (*words, "--parameters", "unbonding=1000000")  # blocks: what is taken off is seen to unbond, however late
     with process(*words, environment={}, ready=file.exists, log=root / "log"):
         ledger = json.loads(file.read_text())["ledger"]
         yield Network(file, int(ledger.rsplit(":", 1)[1]))
