@@ -29,6 +29,7 @@ from davy.protocol.chain import Head, TxResult
 from davy.protocol.encoding import encode
 from davy.protocol.errors import Refused, TxFailed, Unreachable
 from davy.protocol.transaction import tx_hash
+from tests.ports import free_ports
 
 KILLS = 100
 BURST = 5
@@ -45,7 +46,7 @@ class Nursery:
         self._stdin = process.stdin
         self._lines = BufferedByteReceiveStream(process.stdout)
         self._life, self._address = 0, ""
-        self.port = 0
+        (self.port,) = free_ports(1)  # of all its lives
         self.lives = 0
 
     async def start(self) -> None:
@@ -71,7 +72,7 @@ class Nursery:
         while not self._address:
             _, said = await self._line()
             if said.startswith("http"):
-                self._address, self.port = said, int(said.rsplit(":", 1)[1])
+                self._address = said
         return self._address
 
     async def _line(self) -> tuple[str, str]:
