@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
+from typing import Final, TypeVar
 
 import click
 import msgspec
@@ -24,11 +27,16 @@ from davy.network.signed import request_base
 from davy.network.signed_client import Question, SignedClient
 from davy.protocol.chain import Head, Neuron
 from davy.protocol.encoding import encode
-from davy.protocol.errors import BadAnswer, Misconfigured
+from davy.protocol.errors import BadAnswer, Busy, Misconfigured
+from davy.protocol.ports import Clock
 from davy.protocol.receipt import EMPTY_BRAKE_HEAD, Anchor
-from davy.protocol.words import KeyRole
+from davy.protocol.words import KeyRole, UnixMillis
 
-_DEADLINE_MS = 60_000
+_DEADLINE_MS: Final = 60_000
+PAUSE_MS: Final = 500
+"""Before a busy miner is asked again: about as long as it may be a block or two behind the ledger."""
+
+T = TypeVar("T")
 
 
 @click.command("ask")
@@ -78,7 +86,25 @@ async def _ask(
         if found is None:
             raise Misconfigured(f"UID {uid} serves nothing on subnet {netuid}; `davy status` lists who does")
         client = SignedClient(keys, ledger.chain, transport, clock, OsEntropy())
-        return await ask(client, found, request, head, deadline=clock.now() + _DEADLINE_MS)
+        deadline = clock.now() + _DEADLINE_MS
+        return await until_free(partial(ask, client, found, request, head, deadline=deadline), clock, deadline)
+
+
+async def until_free(once: Callable[[], Awaitable[T]], clock: Clock, deadline: UnixMillis) -> T:
+    """Ask again while a miner is busy: it says so too of an anchor that is newer than what it has verified.
+
+    Raises
+    ------
+    DavyError
+        What it answers with in the end.
+    """
+    while True:
+        try:
+            return await once()
+        except Busy:
+            if (again := clock.now() + PAUSE_MS) >= deadline:
+                raise
+        await clock.sleep_until(again)
 
 
 async def ask(
