@@ -98,10 +98,14 @@ class Network(NamedTuple):
 def network(tmp_path_factory: pytest.TempPathFactory) -> Generator[Network]:
     """`davy up` with fast blocks, for all tests of this folder."""
     root = tmp_path_factory.mktemp("network")
-    file = root / "network.json"
+    file, log = root / "network.json", root / "log"
     words = ("up", "--home", str(root / "local"), "--network", str(file), "--port", "0", "--block-time", "50", "--json")
     words = (*words, "--parameters", "unbonding=1000000")  # blocks: what is taken off is seen to unbond, however late
-    with process(*words, environment={}, ready=file.exists, log=root / "log"):
+
+    def ready() -> bool:
+        return log.read_text().endswith("}\n")  # said last, when the file is there
+
+    with process(*words, environment={}, ready=ready, log=log):
         ledger = json.loads(file.read_text())["ledger"]
         yield Network(file, int(ledger.rsplit(":", 1)[1]))
 
