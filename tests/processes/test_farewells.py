@@ -15,7 +15,7 @@ import pytest
 
 from tests.processes.shells import PATIENCE_S, environment, typed, wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2_400)]
 
 
 class Process:

@@ -15,7 +15,7 @@ from tests.processes import test_readme
 from tests.processes.shells import shell
 from tests.processes.test_keyholders import NAMES, Table, check_with_davy, line
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2_400)]
 
 APART = "erin"
 MODEL = "09" * 32

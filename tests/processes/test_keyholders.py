@@ -26,10 +26,10 @@ from davy.protocol.order import SignedOrder, verify_order
 from davy.protocol.receipt import Anchor, Outcome, Receipt, SignedReceipt
 from davy.protocol.signing import Domain, sign
 from tests.ports import free_ports
-from tests.processes.shells import ROOT, Shell, environment, shell, typed, wait_until
+from tests.processes.shells import PATIENCE_S, ROOT, Shell, environment, shell, typed, wait_until
 from tests.twins.keyholders import pair
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_500)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2_400)]
 
 NAMES = ("alice", "bob", "carol", "dave", "erin")
 MODEL = "07" * 32
@@ -81,7 +81,7 @@ class Table:
         """A command that fails with one sentence and exit code 2; the sentence."""
         done = subprocess.run(
             ["bash", "-euc", f"cd {self.folder}; {command}"], env=self.env(name), stdin=subprocess.DEVNULL,
-            capture_output=True, text=True, timeout=300,
+            capture_output=True, text=True, timeout=PATIENCE_S,
         )  # fmt: skip
         assert done.returncode == 2, done
         assert done.stdout == ""
@@ -135,13 +135,13 @@ class Coordinating:
         return words in self.log.read_text()
 
     def result(self) -> dict[str, Any]:
-        out, _ = self._process.communicate(timeout=300)
+        out, _ = self._process.communicate(timeout=PATIENCE_S)
         assert self._process.returncode == 0, self.log.read_text()
         return json.loads(out)
 
     def refusal(self) -> str:
         """One sentence, exit code 2, nothing on standard output."""
-        out, _ = self._process.communicate(timeout=300)
+        out, _ = self._process.communicate(timeout=PATIENCE_S)
         assert (self._process.returncode, out) == (2, ""), self.log.read_text()
         return self.log.read_text().splitlines()[-1]
 
@@ -416,6 +416,6 @@ def check_with_davy(table: Table, name: str) -> None:
 def stranger(table: Table, script: str, signed: str, genesis: str = "chain/genesis", *, fails: bool = False) -> str:
     """Run a script of examples/verify in a Python that does not see davy's source tree."""
     command = [sys.executable, "-I", str(ROOT / "examples" / "verify" / script), genesis, signed]
-    done = subprocess.run(command, cwd=table.folder, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(command, cwd=table.folder, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
     assert (done.returncode != 0) == fails, done
     return done.stderr if fails else done.stdout

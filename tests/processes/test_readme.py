@@ -60,7 +60,7 @@ def namespace() -> Iterator[Space]:
         return subprocess.run(["ip", *words], capture_output=True, timeout=60).returncode == 0
 
     try:
-        made = subprocess.run(["ip", "netns", "add", SPACE], capture_output=True, text=True, timeout=60)
+        made = subprocess.run(["ip", "netns", "add", SPACE], capture_output=True, text=True, timeout=300)
     except FileNotFoundError:
         yield Space([], "iproute2 is not installed: there is no `ip`")
         return
@@ -105,7 +105,7 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> Generator[Market]:
         yield Market(home, miner, validator, space)
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(2_400)
 def test_the_miner_earns_and_the_validator_says_why(market: Market) -> None:
     wait_until(lambda: market.earned("127.0.0.1") > 0, market.miner, market.validator)
     status, why, ask = typed_in_readme()["Shell 4"]
@@ -126,7 +126,7 @@ def test_the_miner_earns_and_the_validator_says_why(market: Market) -> None:
     testimony = decode(evidence.read_bytes(), receipts.Testimony, limit=2**16)
     assert testimony.receipt.hex() == answer["receipt"]
     convict = f"{ask.split(' davy ')[0]} davy brake convict {evidence}"
-    done = subprocess.run(["bash", "-c", convict], env=env, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["bash", "-c", convict], env=env, capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stdout) == (2, "")
     assert "nobody can halt this chain" in done.stderr
 
@@ -143,7 +143,7 @@ def test_where_no_namespace_can_be_made_it_is_said_why(monkeypatch: pytest.Monke
         assert "mount --make-shared failed" in space.missing
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(2_400)
 def test_a_miner_in_another_network_namespace_is_reached_and_paid(market: Market, tmp_path: Path) -> None:
     if not market.space.before:
         pytest.skip(f"NOT TESTED: whether a miner on another machine is reached and paid. {market.space.missing}")

@@ -51,7 +51,7 @@ def test_each_is_as_short_as_promised(name: str) -> None:
     assert len(source.read_text().splitlines()) <= 25
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(2_400)
 def test_a_strangers_miner_earns_at_a_strangers_task(installed: Path, tmp_path: Path) -> None:
     env = {**environment(tmp_path), "DAVY_PASSWORD": "strange", "DAVY_NETWORK": f"{tmp_path}/network.json"}
     env["PATH"] = f"{installed / 'bin'}:{env['PATH']}"
