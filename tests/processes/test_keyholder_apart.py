@@ -65,11 +65,11 @@ def test_it_signs_over_the_wire_and_when_that_is_cut_three_others_do() -> None:
                     table.type(name, line("Once, before", "davy keyholder genesis", GENESIS="chain/genesis"))
                 for name in ("carol", "dave"):
                     table.stop(name)
-                assert sorted(halt(table, "over", "60s")["signers"]) == ["alice", "bob", APART]
+                assert sorted(halt(table, "over", "240s")["signers"]) == ["alice", "bob", APART]
                 check_with_davy(table, "over")
                 subprocess.run(["ip", "link", "set", test_readme.NEAR, "down"], check=True, timeout=60)
                 table.serve("carol", options=UNSEEN)
-                assert sorted(halt(table, "cut", "60s")["signers"]) == ["alice", "bob", "carol"]
+                assert sorted(halt(table, "cut", "240s")["signers"]) == ["alice", "bob", "carol"]
                 check_with_davy(table, "cut")
         finally:
             table.close()
