@@ -24,7 +24,7 @@ def read(path: str) -> dict[str, Any]:
         if Path(path).stat().st_size > MAX_BYTES:
             raise BadInput(f"{path} is larger than {MAX_BYTES} bytes")
         content: object = json.loads(Path(path).read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, RecursionError, ValueError) as error:
         raise BadInput(f"{path} cannot be read as JSON: {error}") from error
     if not isinstance(content, dict) or not content:
         raise BadInput(f"{path} holds no JSON object")
@@ -64,16 +64,16 @@ def check(paths: list[str]) -> list[Report]:
             case "expected":
                 if inputs is None:
                     raise BadInput(f"{path} holds expected outputs: give the file with the cases' inputs too")
-                reports.append(Report(cases.TOLERANCE))
+                reports.append(Report(path, cases.TOLERANCE))
                 cases.check(inputs, content, reports[-1])
             case "scenarios":
-                reports.append(Report(scenarios.TOLERANCE))
+                reports.append(Report(path, scenarios.TOLERANCE))
                 scenarios.check(content, reports[-1])
             case "traces":
-                reports.append(Report(traces.TOLERANCE))
+                reports.append(Report(path, traces.TOLERANCE))
                 traces.check(content, reports[-1])
             case "functions":
-                reports.append(Report(functions.TOLERANCE))
+                reports.append(Report(path, functions.TOLERANCE))
                 functions.check(content, reports[-1])
             case _:
                 continue
@@ -96,6 +96,7 @@ def main(paths: list[str]) -> int:
         sys.stderr.write(f"a file does not follow its format (tests/vectors/yuma/README.md): {error!r}\n")
         return 2
     for report in reports:
+        sys.stdout.write(f"{report.path}\n")
         sys.stdout.writelines(f"{line}\n" for line in report.lines())
     failures = sum(len(report.failures()) for report in reports)
     compared = sum(len(report.errors) for report in reports)

@@ -156,7 +156,8 @@ def least_deserving(s: State, at: Moment, netuid: int, wants: Hyperparameters, r
         kept_by_stake(stake, MAX_SEATED_BY_STAKE) | was_halted,
         immune(np.array(seated, dtype=np.int64), wants.immunity),
     )
-    for uid in np.argsort(score, kind="stable").tolist():
+    line: list[int] = np.argsort(score, kind="stable").tolist()
+    for uid in line:
         if score[uid] < n and permitted(s, at, neuron_subject(s, netuid, neurons[uid])):
             return uid
     raise TxFailed(TxCode.FULL, "every neuron is immune, halted or kept by its stake; try again later")
