@@ -263,7 +263,9 @@ def test_a_file_that_is_none_is_refused_in_a_sentence(
     path = tmp_path / "file.json"
     path.write_text(text)
     assert main([str(path)]) == 2
-    assert capsys.readouterr().err.count("\n") == 1
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert told.startswith(str(path)), "the file is named"
 
 
 def test_expected_outputs_need_their_cases(vectors: Path) -> None:
