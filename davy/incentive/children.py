@@ -72,9 +72,9 @@ class Families:
 
 def _sums(values: Int64, keys: Int64, n: int) -> Int64:
     """Values [..., L] summed by key, [..., n]."""
-    summed = np.zeros((*values.shape[:-1], n), dtype=np.int64)
-    np.add.at(summed, (..., keys), values)
-    return summed
+    summed = np.zeros((n, *values.shape[:-1]), dtype=np.int64)
+    np.add.at(summed, keys, np.moveaxis(values, -1, 0))
+    return np.moveaxis(summed, 0, -1)
 
 
 def _stakes(stake: Int64, f: Families) -> Int64:
