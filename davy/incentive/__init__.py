@@ -20,8 +20,11 @@ declared in `fixed_point.py`; docs/incentive.md numbers the steps and walks thro
 `settlement`            what halts withhold
 `chunks`                batches, a few runs at a time
 `weights`               weights on their way to the ledger
-`emission`              shares to base units, cuts, takes, halvings
+`emission`              shares to base units, cuts, takes
+`children`              stake lent to child keys, and the dividends that come back
+`schedule`, `pruning`   what a block may mint; who gives its UID away
 `mechanism`, `door`     the seam: inputs, parameters, results, and their checks
+`evidence`              reports and audited labels, for mechanisms that read them
 `conformance`           a command that holds the mechanisms against reference vectors
 ======================  ==============================================================================
 """

@@ -10,8 +10,8 @@ import numpy as np
 from davy.incentive import masks
 from davy.incentive.consensus import clip, minority, penalise, rank, weighted_median
 from davy.incentive.dividends import incentive
-from davy.incentive.fixed_point import Bool, Int64, normalise, row_normalise
-from davy.incentive.mechanism import EpochInputs, Params
+from davy.incentive.fixed_point import ONE, ONE_BITS, Bool, Int64, normalise, row_normalise
+from davy.incentive.mechanism import EpochInputs, EpochResult, Params
 from davy.incentive.permits import permits
 
 
@@ -56,3 +56,12 @@ def agree(x: EpochInputs, p: Params) -> Agreement:
     R = rank(S, W_clipped)  # 8
     W_bonds = penalise(W, W_clipped, p.bond_penalty)  # 9
     return Agreement(handed_out, stake, S, W, C, W_clipped, R, incentive(R), W_bonds)
+
+
+def trust(x: EpochInputs, result: EpochResult) -> Int64:
+    """T_j = R_j / Σ_i S_i W_ij, [..., M] in Q30: what part of the weight a column was given stands after clipping.
+
+    0 where it was given none. No other rule depends on it.
+    """
+    given = (result.active_stake[..., None, :] @ row_normalise(counted_weights(x)))[..., 0, :] >> ONE_BITS
+    return np.where(given > 0, result.rank * ONE // np.maximum(given, 1), 0)

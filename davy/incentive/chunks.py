@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from davy.incentive.evidence import Evidence
 from davy.incentive.fixed_point import Int64
 from davy.incentive.mechanism import BondState, EpochInputs, EpochResult, Params
 
@@ -26,6 +27,9 @@ def _some_runs(x: EpochInputs, runs: slice | int) -> EpochInputs:
     part = copy(x)
     for field in fields(x):
         values = getattr(x, field.name)
+        if isinstance(values, Evidence):
+            object.__setattr__(part, field.name, values.of_runs(runs))
+            continue
         own = _OWN_AXES.get(field.name, 1)
         if values is not None and values.ndim > own:
             flat = values.reshape(-1, *values.shape[values.ndim - own :])

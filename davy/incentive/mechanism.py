@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from davy.incentive.door import BadInput, flags, integers, of_shape, whole
+from davy.incentive.evidence import Evidence
 from davy.incentive.fixed_point import MAX_N, MAX_TOTAL_STAKE, PPM, U16, BondFormat, Bool, Int64
 from davy.incentive.masks import NO_COMMIT
 
@@ -56,6 +57,8 @@ class EpochInputs:
         Row of the subnet's owner, whose weight on itself counts, or −1.
     bonds_at : int64 [..., V] or None
         Block at which each row's bonds were stored, where rows differ; None: `previous_epoch`.
+    evidence : Evidence or None
+        Reports, this epoch's and earlier ones, and audited labels, for mechanisms that read them.
 
     Raises
     ------
@@ -75,6 +78,7 @@ class EpochInputs:
     previous_epoch: Int64
     owner_row: Int64
     bonds_at: Int64 | None = None
+    evidence: Evidence | None = None
 
     def __post_init__(self) -> None:
         weights = integers("weights", self.weights, 0, MAX_ROW_WEIGHT)
@@ -99,6 +103,8 @@ class EpochInputs:
         admit("owner_row", integers("owner_row", self.owner_row, -1, rows - 1))
         if self.bonds_at is not None:
             admit("bonds_at", integers("bonds_at", self.bonds_at, 0, MAX_BLOCK), rows)
+        if self.evidence is not None:
+            self.evidence.require(batch, rows, columns)
         self._check_totals()
 
     def _check_totals(self) -> None:

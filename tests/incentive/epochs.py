@@ -12,6 +12,8 @@ from davy.incentive.masks import NO_COMMIT
 from davy.incentive.mechanism import BondState, EpochInputs, EpochResult, Params
 
 NOW = 10_000
+ARRAYS = [f.name for f in fields(EpochInputs) if f.name not in ("bonds_at", "evidence")]
+"""Fields of the inputs that every epoch here has."""
 
 
 class Stream:
@@ -120,9 +122,7 @@ def epoch(seed: int, rows: int | None = None, columns: int | None = None) -> tup
 
 def stack(all_inputs: list[EpochInputs]) -> EpochInputs:
     """Epochs of one shape, as a batch."""
-    columns: dict[str, Any] = {
-        f.name: np.stack([getattr(x, f.name) for x in all_inputs]) for f in fields(EpochInputs) if f.name != "bonds_at"
-    }
+    columns: dict[str, Any] = {name: np.stack([getattr(x, name) for x in all_inputs]) for name in ARRAYS}
     return EpochInputs(**columns)
 
 
@@ -135,4 +135,17 @@ def share(value: float) -> int:
     return round(value * ONE)
 
 
-__all__ = ["arrays", "bonds", "epoch", "inputs", "ints", "params", "replace", "share", "stack", "stakes", "weights"]
+__all__ = [
+    "ARRAYS",
+    "arrays",
+    "bonds",
+    "epoch",
+    "inputs",
+    "ints",
+    "params",
+    "replace",
+    "share",
+    "stack",
+    "stakes",
+    "weights",
+]

@@ -6,10 +6,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from davy.incentive.conformance.__main__ import check, main
+from davy.incentive.conformance.cases import parameters
 from davy.incentive.door import BadInput
+from tests.incentive.epochs import Stream
+from tests.incentive.vectors import expected, mixed
 
 CASES = "cases_inputs.json"
 EXPECTED = {
@@ -86,6 +90,146 @@ def test_one_wrong_number_of_the_other_files_is_noticed(
     assert main([str(tmp_path / name)]) == 1
 
 
+def given(**changes: Any) -> dict[str, Any]:
+    """Parameters in the words of the format."""
+    usual = {
+        "kappa": 0.49999237, "bonds_penalty": 1.0, "bonds_moving_avg": 0.9, "alpha_low": 0.7, "alpha_high": 0.9,
+        "liquid_alpha": False, "yuma3": True, "sigmoid_steepness": 10, "bond_storage": "floor(x*65535) between epochs",
+    }  # fmt: skip
+    return usual | changes
+
+
+VARIANTS = [
+    *(("yuma2", given(yuma3=False, bonds_penalty=b, bonds_moving_avg=m)) for b in (0, 1.0) for m in (0.9, 0.975)),
+    *(("yuma3", given(bonds_penalty=b, bonds_moving_avg=m)) for b in (0.0, 0.5, 1) for m in (0.9, 0.975)),
+    *(
+        ("yuma3_liquid", given(liquid_alpha=True, bonds_penalty=b, bonds_moving_avg=m, alpha_low=lo, alpha_high=hi))
+        for b in (0.0, 1.0)
+        for m in (0.9, 0.975)
+        for lo, hi in ((0.1, 0.3), (0.7, 0.9))
+    ),
+    ("yuma3", given(kappa=0.6)),
+    ("yuma3_liquid", given(liquid_alpha=True, sigmoid_steepness=4)),
+]
+
+
+@pytest.mark.parametrize(("name", "stated"), VARIANTS)
+def test_other_parameters_are_read_from_the_file(
+    vectors: Path, tmp_path: Path, name: str, stated: dict[str, Any]
+) -> None:
+    """Outputs of an oracle that shares nothing with davy; with any parameter changed they are another file's."""
+    cases = {"mixed": mixed(Stream(7)), **{label: load(vectors / CASES)[label] for label in ("Case 5", "Case 9")}}
+    (tmp_path / CASES).write_text(json.dumps(cases))
+    content = expected(cases, name, stated)
+    files = [str(tmp_path / CASES), str(tmp_path / "expected.json")]
+    Path(files[1]).write_text(json.dumps(content))
+    (report,) = check(files)
+    assert report.failures() == []
+    assert len(report.errors) == 15
+    assert max(error for (_, field), error in report.errors.items() if field == "bonds") < 3.01 / 65_535
+    others = {"kappa": 0.8, "bonds_penalty": 0.8, "bonds_moving_avg": 0.8, "yuma3": not stated["yuma3"]}
+    if stated["liquid_alpha"]:
+        del others["bonds_moving_avg"]  # it is read where there is no consensus only
+        others |= {"liquid_alpha": False, "alpha_low": 0.05, "alpha_high": 0.95, "sigmoid_steepness": 20}
+    content["cases"] = {"mixed": content["cases"]["mixed"]}
+    for parameter, other in others.items():
+        Path(files[1]).write_text(json.dumps(content | {"params": stated | {parameter: other}}))
+        assert main(files) == 1, parameter
+
+
+def test_the_independent_oracle_gives_the_published_outputs(vectors: Path) -> None:
+    cases = load(vectors / CASES)
+    for name in EXPECTED:
+        content = load(vectors / name)
+        again = expected(cases, content["variant"], content["params"])["cases"]
+        for label, fields in content["cases"].items():
+            for field, values in fields.items():
+                worst = np.abs(np.array(values) - np.array(again[label][field])).max()
+                assert worst < (2e-5 if field == "bonds" else 1e-6 if "yuma3" in name else 1e-4), (name, label, field)
+
+
+@pytest.mark.parametrize(
+    ("stated", "message"),
+    [
+        ({"liquid_alpha": "false"}, "liquid_alpha is 'false'; it must be true or false"),
+        ({"yuma3": 0}, "yuma3 is 0; it must be true or false"),
+        ({"bond_storage": "float64"}, "bonds are stored as 'float64'"),
+        ({"liquid_alpha": True, "sigmoid_steepness": 9.5}, "9.5; it must be a whole number"),
+        ({"liquid_alpha": True, "sigmoid_steepness": 1_000}, "alpha_steepness is 1000"),
+        ({"liquid_alpha": True, "alpha_low": 0.95}, "alpha_high is"),
+        ({"bonds_penalty": -0.5}, "no proportion"),
+        ({"bonds_moving_avg": float("nan")}, "no proportion"),
+        ({"kappa": 0}, "kappa is 0"),
+        ({"kappa_u16": 65_536}, "kappa is 65536"),
+        ({"max_allowed_validators": 0}, "max_validators is 0"),
+    ],
+)
+def test_parameters_that_cannot_be_are_refused(
+    vectors: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], stated: dict[str, Any], message: str
+) -> None:
+    content = load(vectors / "expected_yuma3.bp1.json")
+    content["params"] |= stated
+    (tmp_path / "other.json").write_text(json.dumps(content))
+    assert main([str(vectors / CASES), str(tmp_path / "other.json")]) == 2
+    told = capsys.readouterr().err
+    assert message in told
+    assert told.count("\n") == 1
+
+
+def test_kappa_in_u16_is_counted_not_taken_for_a_share(vectors: Path) -> None:
+    stated = load(vectors / "yuma3_scenarios.json")["params"]
+    assert parameters(stated, 3).kappa == 32_767
+    assert parameters(stated | {"kappa_u16": 1}, 3).kappa == 1
+    assert parameters({**stated, "max_allowed_validators": 2}, 3).max_validators == 2
+
+
+def spoiled(value: Any, rng: Stream) -> Any:
+    """A JSON value with one thing in it of another kind, missing, or twice as long."""
+    if isinstance(value, dict) and value and rng.chance(85):
+        key = sorted(value)[int(rng.integers(0, len(value)))]
+        rest = {k: v for k, v in value.items() if k != key}
+        return rest if rng.chance(15) else value | {key: spoiled(value[key], rng)}
+    if isinstance(value, list) and value and rng.chance(85):
+        place = int(rng.integers(0, len(value)))
+        return value[:place] if rng.chance(15) else [*value[:place], spoiled(value[place], rng), *value[place + 1 :]]
+    others = [None, True, "x", -1, 1e400, float("nan"), 10**30, 0.5, [], {}, [[]], [1, [2]], {"trace": 3}]
+    return others[int(rng.integers(0, len(others)))]
+
+
+@pytest.mark.parametrize("name", [CASES, "expected_yuma2.bp1.json", *ALONE])
+def test_no_file_makes_a_traceback(
+    vectors: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """Whatever is wrong with a file, it is told in one sentence, or as fields that exceed their tolerance."""
+    small = {
+        file: {label: case for label, case in load(vectors / file).items() if label in ("Case 1", "variant", "params")}
+        for file in (CASES, "expected_yuma2.bp1.json")
+    }
+    outputs = load(vectors / "expected_yuma2.bp1.json")["cases"]["Case 1"]
+    small["expected_yuma2.bp1.json"]["cases"] = {"Case 1": {field: values[:4] for field, values in outputs.items()}}
+    for field in ("weights", "stakes"):
+        small[CASES]["Case 1"][field] = small[CASES]["Case 1"][field][:4]
+    content = small.get(name) or load(vectors / name)
+    codes: set[int] = set()
+    for seed in range(40):
+        for file, good in small.items():
+            (tmp_path / file).write_text(json.dumps(good))
+        (tmp_path / name).write_text(json.dumps(spoiled(content, Stream(seed))))
+        files = list(small) if name in small else [name]
+        code = main([str(tmp_path / file) for file in files])
+        told = capsys.readouterr()
+        assert told.err.count("\n") == (1 if code == 2 else 0)
+        codes.add(code)
+    assert 2 in codes
+    assert codes <= {0, 1, 2}
+
+
+def test_a_file_that_is_nested_too_deeply_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    assert main([str(tmp_path / "deep.json")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
 def test_a_case_with_other_parameters_is_another_case(vectors: Path, tmp_path: Path) -> None:
     content = load(vectors / "expected_yuma3.bp1.json")
     content["params"]["bonds_moving_avg"] = 0.89
@@ -119,7 +263,9 @@ def test_a_file_that_is_none_is_refused_in_a_sentence(
     path = tmp_path / "file.json"
     path.write_text(text)
     assert main([str(path)]) == 2
-    assert capsys.readouterr().err.count("\n") == 1
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert told.startswith(str(path)), "the file is named"
 
 
 def test_expected_outputs_need_their_cases(vectors: Path) -> None:

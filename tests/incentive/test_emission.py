@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from davy.incentive import dividends
 from davy.incentive.door import BadInput
-from davy.incentive.emission import Emission, block_emission, cut, delegate, emit
+from davy.incentive.emission import Emission, EmptyHalf, cut, delegate, emit
 from davy.incentive.fixed_point import MAX_AMOUNT, MAX_TOTAL_STAKE, ONE, U16
 from davy.incentive.mechanism import EpochInputs, EpochResult, Params
 from davy.incentive.registry import mechanism
@@ -118,6 +118,42 @@ def test_incentive_without_dividends_keeps_the_halves() -> None:
     assert e.dividends.tolist() == [125, 375]
 
 
+def test_subtensors_emission_gives_an_empty_half_to_the_other() -> None:
+    """α = 0 buys no bonds, so there are no dividends; without weights there is neither; nobody has only dividends."""
+    x = EpochInputs.unmasked(np.array([[3, 1], [3, 1]]), ints(1, 3))
+    chosen = mechanism("yuma3")
+    _, result = chosen.epoch(chosen.initial((2, 2)), x, Params(moving_average=1_000_000))
+    e = emit(1001, result, 0, empty_half=EmptyHalf.OTHER)
+    assert e.incentive.tolist() == [751, 250]
+    assert not e.dividends.any()
+    no_incentive = replace(result, incentive=ints(0, 0), dividends=ints(ONE // 4, 3 * ONE // 4))
+    e = emit(1001, no_incentive, 0, empty_half=EmptyHalf.OTHER)
+    assert (e.incentive.tolist(), e.dividends.tolist()) == ([0, 0], [250, 751])
+    assert emit(1001, no_incentive, 0).dividends.tolist() == [250, 751], "by stake, which is the same here"
+    neither = emit(1000, agreed([[0] * 4] * 4, [1, 3, 0, 0]), 0, empty_half=EmptyHalf.OTHER)
+    assert neither.per_uid().tolist() == [250, 750, 0, 0]
+
+
+def test_an_empty_half_is_no_longer_empty_because_all_of_it_is_withheld() -> None:
+    """Halted miners have shares: the validators do not get what these would have had."""
+    free = emit(1000, agreed(TWO_MINERS, [1, 1, 0, 0]), 0, empty_half=EmptyHalf.OTHER)
+    held = agreed(TWO_MINERS, [1, 1, 0, 0], halted=np.array([False, False, True, True]))
+    e = emit(1000, held, 0, empty_half=EmptyHalf.OTHER)
+    assert e.dividends.tolist() == free.dividends.tolist() == [250, 250, 0, 0]
+    assert int(e.unminted) == 500
+
+
+def test_subtensors_emission_loses_what_it_rounds_down() -> None:
+    result = agreed(TWO_MINERS, [1, 1, 0, 0])
+    e = emit(1001, result, 0, whole_units=False)
+    assert (e.incentive.tolist(), e.dividends.tolist()) == ([0, 0, 375, 125], [250, 250, 0, 0])
+    assert int(e.unminted) == 1
+    assert total(e) == 1001
+    assert int(emit(1001, result, 0).unminted) == 0
+    nobody = emit(1001, agreed(TWO_MINERS, [0, 0, 0, 0]), 0, whole_units=False)
+    assert int(nobody.unminted) == 1001
+
+
 def test_without_any_stake_nothing_but_the_owners_cut_is_minted() -> None:
     e = emit(1000, agreed(TWO_MINERS, [0, 0, 0, 0]), EIGHTEEN_PERCENT)
     assert (int(e.owner), int(e.unminted)) == (179, 821)
@@ -176,22 +212,6 @@ def test_delegation_conserves_and_is_fair(amount: int, take: int, stakes: list[i
     rest = amount - amount * take // U16
     for part, stake in zip(parts.tolist(), stakes, strict=True):
         assert abs(part - Fraction(rest * stake, sum(stakes) or 1)) < 1
-
-
-@pytest.mark.parametrize(
-    ("issued", "minted"),
-    [(0, 64), (499, 64), (500, 32), (749, 32), (750, 16), (874, 16), (875, 8), (984, 2), (985, 1), (993, 0), (999, 0)],
-)
-def test_halving(issued: int, minted: int) -> None:
-    """Of 1000, 64 a block at first, halved at 500, 750, 875, 937.5, 968.75, 984.375, and to nothing at 992.1875."""
-    assert block_emission(issued, supply=1000, initial=64) == minted
-
-
-def test_halving_ends_with_the_supply() -> None:
-    assert block_emission(10**9 - 1, supply=10**9, initial=10**12) == 1
-    assert block_emission(10**9, supply=10**9, initial=10**12) == 0
-    with pytest.raises(BadInput, match="issued"):
-        block_emission(1001, supply=1000, initial=1)
 
 
 @pytest.mark.parametrize("amount", [-1, MAX_AMOUNT + 1, 1.5, np.array([1], dtype=np.uint64), True])

@@ -1,9 +1,11 @@
 """Both Yumas against an oracle in float64, within the error that docs/incentive.md states."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from davy.incentive.fixed_point import ONE, BondFormat
+from davy.incentive.fixed_point import MAX_TOTAL_STAKE, ONE, U16, BondFormat
 from davy.incentive.mechanism import BondState, EpochInputs, Params
 from davy.incentive.registry import mechanism
 from tests.incentive import epochs
@@ -73,6 +75,20 @@ def test_64_validators_and_192_miners(name: str, seed: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["yuma3", "yuma2"])
+@pytest.mark.parametrize("one_hand", [False, True])
+def test_64_by_192_with_ties_and_zero_rows_and_columns(name: str, one_hand: bool) -> None:
+    """Liquid, β between, bonds in u16; weights of three kinds only, so that ties are everywhere."""
+    s, x, p = epochs.epoch(9, 64, 192)
+    weights = x.weights % 3
+    weights[[0, 13, 63]] = 0
+    weights[:, [0, 77, 191]] = 0
+    stake = np.where(np.arange(64) == 20, MAX_TOTAL_STAKE, 0) if one_hand else x.stake
+    x = replace(EpochInputs.unmasked(weights, stake), halted=x.halted)
+    p = replace(p, liquid_alpha=True, bond_penalty=20_000, bond_format=BondFormat.U16)
+    agrees(name, BondState(s.bonds % (U16 + 1)), x, p)
+
+
+@pytest.mark.parametrize("name", ["yuma3", "yuma2"])
 @pytest.mark.parametrize(
     ("weights", "stake"),
     [
@@ -86,9 +102,10 @@ def test_64_validators_and_192_miners(name: str, seed: int) -> None:
     ids=["one validator", "no weights", "a zero row", "no stake", "all in one hand", "ties"],
 )
 @pytest.mark.parametrize("form", BondFormat)
-def test_corners(name: str, weights: list[list[int]], stake: list[int], form: BondFormat) -> None:
+@pytest.mark.parametrize("liquid", [False, True])
+def test_corners(name: str, weights: list[list[int]], stake: list[int], form: BondFormat, liquid: bool) -> None:
     x = EpochInputs.unmasked(np.array(weights, dtype=np.int64), np.array(stake, dtype=np.int64))
-    chosen, p = mechanism(name), Params(bond_format=form)
+    chosen, p = mechanism(name), Params(bond_format=form, liquid_alpha=liquid, bond_penalty=30_000 if liquid else U16)
     s = chosen.initial(x.weights.shape)
     for _ in range(4):
         agrees(name, s, x, p)

@@ -6,10 +6,11 @@ import pytest
 
 from davy.incentive.agreement import agree
 from davy.incentive.emission import emit
-from davy.incentive.fixed_point import ONE
+from davy.incentive.fixed_point import ONE, BondFormat
 from davy.incentive.mechanism import Params
 from davy.incentive.registry import mechanism
 from tests.incentive.epochs import share
+from tests.incentive.pictures import FOLDER, PICTURES, WALK, later
 from tests.incentive.test_yuma import epoch_of_the_docs
 
 PAGE = (Path(__file__).parents[2] / "docs" / "incentive.md").read_text()
@@ -55,3 +56,29 @@ def test_the_emission() -> None:
     assert f"owner {spaced([int(e.owner)])}\n" in PAGE
     assert f"miners   {spaced(e.incentive.tolist())}\n" in PAGE
     assert f"validators   {spaced(e.dividends.tolist())}      together 1 000 000 000\n" in PAGE
+
+
+@pytest.mark.parametrize("name", sorted(PICTURES))
+def test_the_pictures_are_what_the_script_draws(name: str) -> None:
+    assert (FOLDER / name).read_text() == PICTURES[name]()
+    assert f"](pictures/{name})" in PAGE
+    assert {path.name for path in FOLDER.glob("*.svg")} == set(PICTURES)
+
+
+def test_the_pictures_are_of_the_same_epoch() -> None:
+    x = epoch_of_the_docs()
+    assert (x.weights.tolist(), x.stake.tolist()) == (WALK.weights.tolist(), WALK.stake.tolist())
+
+
+@pytest.mark.parametrize("miners", [256, 1024, 2048])
+def test_who_comes_later_stays_behind_in_u16(miners: int) -> None:
+    bond, dividends = later(BondFormat.U16, miners)
+    fine = later(BondFormat.U32, miners)[1]
+    cells = [
+        f"{miners} miners",
+        f"{65_535 / miners:.1f}",
+        str(bond),
+        f"{dividends / ONE:.3f}"[1:],
+        f"{fine / ONE:.3f}"[1:],
+    ]
+    assert f"| {' | '.join(cells)} |" in PAGE

@@ -1,6 +1,5 @@
 """What holds of every epoch: batch = loop, renumbering, no overflow, no float, nothing written to."""
 
-from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -54,11 +53,11 @@ def test_what_all_runs_share_need_not_be_repeated(name: str, shared: str) -> Non
 def folded(x: EpochInputs, axes: tuple[int, ...]) -> EpochInputs:
     """The runs along one batch axis, along other axes."""
     changes: dict[str, Any] = {}
-    for field in fields(EpochInputs):
-        values = getattr(x, field.name)
-        own = {"weights": 2, "now": 0, "previous_epoch": 0, "owner_row": 0}.get(field.name, 1)
-        if values is not None and values.ndim > own:
-            changes[field.name] = values.reshape(*axes, *values.shape[1:])
+    for name in epochs.ARRAYS:
+        values = getattr(x, name)
+        own = {"weights": 2, "now": 0, "previous_epoch": 0, "owner_row": 0}.get(name, 1)
+        if values.ndim > own:
+            changes[name] = values.reshape(*axes, *values.shape[1:])
     return replace(x, **changes)
 
 
@@ -128,7 +127,7 @@ def test_renumbering_the_neurons_renumbers_the_result(name: str, seed: int, orde
 @given(seed=st.integers(0, 10**6))
 def test_shares_sum_to_one_and_every_number_keeps_its_format(name: str, seed: int) -> None:
     s, x, p = epochs.epoch(seed)
-    for array in [s.bonds, *(getattr(x, f.name) for f in fields(EpochInputs) if f.name != "bonds_at")]:
+    for array in [s.bonds, *(getattr(x, name) for name in epochs.ARRAYS)]:
         array.flags.writeable = False
     state, result = mechanism(name).epoch(s, x, p)
     for field, values in arrays(result).items():

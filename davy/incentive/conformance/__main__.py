@@ -24,14 +24,14 @@ def read(path: str) -> dict[str, Any]:
         if Path(path).stat().st_size > MAX_BYTES:
             raise BadInput(f"{path} is larger than {MAX_BYTES} bytes")
         content: object = json.loads(Path(path).read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, RecursionError, ValueError) as error:
         raise BadInput(f"{path} cannot be read as JSON: {error}") from error
     if not isinstance(content, dict) or not content:
         raise BadInput(f"{path} holds no JSON object")
     return cast("dict[str, Any]", content)
 
 
-def kind(content: dict[str, Any]) -> str:
+def kind(path: str, content: dict[str, Any]) -> str:
     """What a vector file holds, by its members."""
     if "scenarios" in content:
         return "scenarios"
@@ -44,7 +44,23 @@ def kind(content: dict[str, Any]) -> str:
         return "traces"
     if records and all("weights" in record and "stakes" in record for record in records):
         return "cases"
-    raise BadInput("this is none of: cases, expected outputs, scenarios, traces, functions")
+    raise BadInput(f"{path} holds none of: cases, expected outputs, scenarios, traces, functions")
+
+
+def _compared(path: str, holds: str, content: dict[str, Any], inputs: dict[str, Any] | None) -> Report:
+    """One file's report; inputs of cases are compared with nothing, and theirs is empty."""
+    if holds == "expected":
+        if inputs is None:
+            raise BadInput(f"{path} holds expected outputs: give the file with the cases' inputs too")
+        report = Report(path, cases.TOLERANCE)
+        cases.check(inputs, content, report)
+        return report
+    checks = {"scenarios": scenarios, "traces": traces, "functions": functions}
+    if holds not in checks:
+        return Report(path, cases.TOLERANCE)
+    report = Report(path, checks[holds].TOLERANCE)
+    checks[holds].check(content, report)
+    return report
 
 
 def check(paths: list[str]) -> list[Report]:
@@ -53,33 +69,24 @@ def check(paths: list[str]) -> list[Report]:
     Raises
     ------
     BadInput
-        A file cannot be used, expected outputs come without their cases, or nothing is left to compare with.
+        A file cannot be used, expected outputs come without their cases, or nothing is left to compare with. The
+        message names the file.
     """
     files = {path: read(path) for path in paths}
-    kinds = {path: kind(content) for path, content in files.items()}
+    kinds = {path: kind(path, content) for path, content in files.items()}
     inputs = next((files[path] for path in paths if kinds[path] == "cases"), None)
     reports: list[Report] = []
     for path, content in files.items():
-        match kinds[path]:
-            case "expected":
-                if inputs is None:
-                    raise BadInput(f"{path} holds expected outputs: give the file with the cases' inputs too")
-                reports.append(Report(cases.TOLERANCE))
-                cases.check(inputs, content, reports[-1])
-            case "scenarios":
-                reports.append(Report(scenarios.TOLERANCE))
-                scenarios.check(content, reports[-1])
-            case "traces":
-                reports.append(Report(traces.TOLERANCE))
-                traces.check(content, reports[-1])
-            case "functions":
-                reports.append(Report(functions.TOLERANCE))
-                functions.check(content, reports[-1])
-            case _:
-                continue
-    if not any(report.errors for report in reports):
+        try:
+            reports.append(_compared(path, kinds[path], content, inputs))
+        except BadInput as error:
+            raise BadInput(str(error) if path in str(error) else f"{path}: {error}") from error
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            raise BadInput(f"{path} does not follow its format (tests/vectors/yuma/README.md): {error!r}") from error
+    told = [report for report in reports if report.errors]
+    if not told:
         raise BadInput("nothing to compare with: give expected outputs, scenarios, traces or functions")
-    return reports
+    return told
 
 
 def main(paths: list[str]) -> int:
@@ -92,10 +99,8 @@ def main(paths: list[str]) -> int:
     except BadInput as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        sys.stderr.write(f"a file does not follow its format (tests/vectors/yuma/README.md): {error!r}\n")
-        return 2
     for report in reports:
+        sys.stdout.write(f"{report.path}\n")
         sys.stdout.writelines(f"{line}\n" for line in report.lines())
     failures = sum(len(report.failures()) for report in reports)
     compared = sum(len(report.errors) for report in reports)

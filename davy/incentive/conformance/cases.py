@@ -19,17 +19,43 @@ _STAKE_ONE = 10**15
 _WEIGHT_ONE = 1 << 31
 
 
+def switch(stated: Any, name: str, *, default: bool) -> bool:
+    """A member that is true or false: a word or a number in its place is refused."""
+    value = stated.get(name, default)
+    if not isinstance(value, bool):
+        raise BadInput(f"{name} is {value!r}; it must be true or false")
+    return value
+
+
+def _liquid(stated: Any) -> dict[str, Any]:
+    """Bounds and steepness of liquid alpha, which a file need not state where it is off."""
+    if not switch(stated, "liquid_alpha", default=False):
+        return {}
+    steepness = member(stated, "alpha_sigmoid_steepness", "sigmoid_steepness")
+    if int(steepness) != steepness:
+        raise BadInput(f"the steepness of liquid alpha is {steepness!r}; it must be a whole number")
+    return {
+        "liquid_alpha": True,
+        "alpha_low": proportion(member(stated, "alpha_low"), U16),
+        "alpha_high": proportion(member(stated, "alpha_high"), U16),
+        "alpha_steepness": int(steepness),
+    }
+
+
 def parameters(stated: Any, rows: int) -> Params:
     """Hyperparameters as a vector file states them. Bonds are stored in u16, and every row may hold a permit."""
+    storage = str(stated.get("bond_storage", "u16"))
+    if "65535" not in storage and "u16" not in storage:
+        raise BadInput(f"bonds are stored as {storage!r}; only u16 is known")
+    counted = "kappa_u16" in stated  # there 1 is one of 65535, not all of them
+    options: dict[str, Any] = {
+        "kappa": int(stated["kappa_u16"]) if counted else proportion(member(stated, "kappa"), U16),
+        "bond_penalty": proportion(member(stated, "bonds_penalty"), U16),
+        "moving_average": proportion(member(stated, "bonds_moving_average", "bonds_moving_avg"), PPM),
+        "max_validators": stated.get("max_allowed_validators", rows),
+    }
     return Params(
-        kappa=proportion(member(stated, "kappa_u16", "kappa"), U16),
-        bond_penalty=proportion(member(stated, "bonds_penalty"), U16),
-        moving_average=proportion(member(stated, "bonds_moving_average", "bonds_moving_avg"), PPM),
-        liquid_alpha=bool(stated.get("liquid_alpha", False)),
-        alpha_low=proportion(member(stated, "alpha_low"), U16),
-        alpha_high=proportion(member(stated, "alpha_high"), U16),
-        alpha_steepness=int(member(stated, "alpha_sigmoid_steepness", "sigmoid_steepness")),
-        max_validators=rows,
+        **options | _liquid(stated),
         permit_zero_stake=True,
         permit_tie_to_newer=True,
         bond_format=BondFormat.U16,
@@ -38,7 +64,8 @@ def parameters(stated: Any, rows: int) -> Params:
 
 def variant(stated: Any) -> str:
     """The name in the registry of the mechanism that a vector file's parameters are of."""
-    return "yuma3" if member(stated, "yuma3") else "yuma2"
+    member(stated, "yuma3")
+    return "yuma3" if switch(stated, "yuma3", default=True) else "yuma2"
 
 
 def inputs(weights: Nested, stakes: Nested) -> EpochInputs:

@@ -18,8 +18,9 @@ Nested = float | Sequence["Nested"]
 
 @dataclass(slots=True)
 class Report:
-    """Errors by (case, field), in the order they were first met."""
+    """Errors of a file by (case, field), in the order they were first met."""
 
+    path: str
     tolerance: float
     errors: dict[tuple[str, str], float] = field(default_factory=dict[tuple[str, str], float])
     limits: dict[tuple[str, str], float] = field(default_factory=dict[tuple[str, str], float])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -34,10 +35,11 @@ def check(scenarios: Any, report: Report) -> None:
         rows, columns = member(scenario, "n_validators"), member(scenario, "n_servers")
         stakes = member(scenario, "stakes")[:rows]
         p = parameters({**stated, "liquid_alpha": member(scenario, "liquid_alpha")}, rows)
-        state, _ = chosen.epoch(chosen.initial((rows, columns)), inputs(np.zeros((rows, columns)).tolist(), stakes), p)
+        none = inputs(np.zeros((rows, columns)).tolist(), stakes)
+        state, result = chosen.epoch(chosen.initial((rows, columns)), none, p)
         checked = member(scenario, "checked_epochs")
         for epoch, weights in enumerate(member(scenario, "weights_u16_per_epoch")):
-            x = inputs(weights, stakes)
+            x = replace(inputs(weights, stakes), permits=result.permits)
             for column in _reset_columns(scenario, epoch):
                 x = forgetting(x, column)
             state, result = chosen.epoch(state, x, p)

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from davy.incentive.schedule import block_reward, subnet_reward
 from davy.ledger.rules.records import RUNNING, SUBNETS, SUPPLY, SupplyRecord, subnet_key
 from davy.ledger.rules.state import State
 from davy.protocol.genesis import Genesis
-from davy.protocol.limits import EMISSION_PARTS, ChainParameters
+from davy.protocol.limits import ChainParameters
 from davy.protocol.words import MAX_SUPPLY, Moment
 
 
-def block_reward(height: int, p: ChainParameters) -> int:
-    """Base units of a block (heights from 1): `block_reward`, halved each `halving_interval` blocks, rounded down."""
-    halvings = (height - 1) // p.halving_interval
-    return p.block_reward >> min(halvings, 64)
-
-
-def subnet_reward(reward: int, share: int) -> int:
-    """A subnet's part of a block's reward, rounded down. What no share takes is not minted."""
-    return reward * share // EMISSION_PARTS
+def reward_at(height: int, p: ChainParameters) -> int:
+    """Base units of a block, by the chain's parameters."""
+    return block_reward(height, initial=p.block_reward, interval=p.halving_interval)
 
 
 def accrue(s: State, at: Moment, netuid: int) -> None:
@@ -48,7 +43,7 @@ def unmint(s: State, amount: int) -> None:
 def _part(s: State, at: Moment, netuid: int, supply: SupplyRecord) -> int:
     share = s.need(SUBNETS, subnet_key(netuid), "no such subnet").share
     left = MAX_SUPPLY - supply.issued - supply.unminted
-    return min(subnet_reward(block_reward(at.height, s.parameters), share), left)
+    return min(subnet_reward(reward_at(at.height, s.parameters), share), left)
 
 
 def scheduled_issuance(g: Genesis, height: int) -> int:
@@ -61,9 +56,9 @@ def scheduled_issuance(g: Genesis, height: int) -> int:
     """
     p = g.parameters
     issued, first = sum(a.amount for a in g.allocations), 1
-    while first <= height and block_reward(first, p):
+    while first <= height and reward_at(first, p):
         last = min(height, (first - 1) // p.halving_interval * p.halving_interval + p.halving_interval)
-        a_block = sum(subnet_reward(block_reward(first, p), x.share) for x in g.subnets)
+        a_block = sum(subnet_reward(reward_at(first, p), x.share) for x in g.subnets)
         issued += (last - first + 1) * a_block
         first = last + 1
     return min(issued, MAX_SUPPLY)

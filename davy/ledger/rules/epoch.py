@@ -13,9 +13,9 @@ import numpy as np
 from msgspec.structs import replace
 
 from davy.incentive import bonds
-from davy.incentive.agreement import counted_weights
+from davy.incentive.agreement import trust
 from davy.incentive.emission import emit
-from davy.incentive.fixed_point import ONE, ONE_BITS, BondFormat, Int64, row_normalise
+from davy.incentive.fixed_point import BondFormat, Int64
 from davy.incentive.masks import NO_COMMIT
 from davy.incentive.mechanism import BondState, EpochInputs, EpochResult, Params
 from davy.incentive.registry import mechanism
@@ -148,12 +148,6 @@ def standing_bonds(s: State, netuid: int, p: Params, seats: Seats) -> BondState:
         if uid in place:
             held[i, : stored.columns] = kept[place[uid]]
     return BondState(held)
-
-
-def trust(x: EpochInputs, result: EpochResult) -> Int64:
-    """T_j = R_j / Σ_i S_i W_ij, Q30: what part of the weight a neuron was given stands after clipping."""
-    given = (result.active_stake @ row_normalise(counted_weights(x))) >> ONE_BITS
-    return np.where(given > 0, result.rank * ONE // np.maximum(given, 1), 0)
 
 
 def write_outcome(

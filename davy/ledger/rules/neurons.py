@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 from msgspec.structs import replace
 
+from davy.incentive.pruning import immune, kept_by_stake, pruning_score
 from davy.killswitch.scope import Subject
 from davy.ledger.rules.accounts import burn, debit
 from davy.ledger.rules.frozen import counted_blocks
@@ -148,17 +149,16 @@ def least_deserving(s: State, at: Moment, netuid: int, wants: Hyperparameters, r
         emission = np.where(known, amounts(outcome.emission, n), 0)
         stake = np.where(known, amounts(outcome.stake, n), 0)
         was_halted = flags(outcome.halted, n) & known
-    seats = min(MAX_SEATED_BY_STAKE, max(1, n // 4))
-    kept = {int(uid) for uid in np.argsort(-stake, kind="stable")[:seats] if stake[uid] > 0}
-    candidates = [
-        (int(emission[uid]), neuron.registered_at, uid)
-        for uid, neuron in enumerate(neurons)
-        if uid not in kept
-        and not was_halted[uid]
-        and counted_blocks(running, neuron.registered_at, neuron.frozen, at.height) >= wants.immunity
-    ]
-    for _, _, uid in sorted(candidates):
-        if permitted(s, at, neuron_subject(s, netuid, neurons[uid])):
+    seated = [counted_blocks(running, neuron.registered_at, neuron.frozen, at.height) for neuron in neurons]
+    score = pruning_score(
+        emission,
+        np.array([neuron.registered_at for neuron in neurons], dtype=np.int64),
+        kept_by_stake(stake, MAX_SEATED_BY_STAKE) | was_halted,
+        immune(np.array(seated, dtype=np.int64), wants.immunity),
+    )
+    line: list[int] = np.argsort(score, kind="stable").tolist()
+    for uid in line:
+        if score[uid] < n and permitted(s, at, neuron_subject(s, netuid, neurons[uid])):
             return uid
     raise TxFailed(TxCode.FULL, "every neuron is immune, halted or kept by its stake; try again later")
 

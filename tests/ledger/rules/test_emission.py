@@ -2,7 +2,7 @@
 
 import pytest
 
-from davy.ledger.rules.emission import block_reward, scheduled_issuance
+from davy.ledger.rules.emission import reward_at, scheduled_issuance
 from davy.ledger.rules.epoch import KEPT_EPOCHS
 from davy.ledger.rules.machine import Machine
 from davy.ledger.rules.records import PAID
@@ -16,7 +16,7 @@ from tests.ledger.rules.world import FAST, SMALL, World, genesis, market, pub
 
 def test_the_reward_halves_by_interval() -> None:
     p = chain_parameters(block_reward=101, halving_interval=10)
-    assert [block_reward(h, p) for h in (1, 10, 11, 20, 21, 10**9)] == [101, 101, 50, 50, 25, 0]
+    assert [reward_at(h, p) for h in (1, 10, 11, 20, 21, 10**9)] == [101, 101, 50, 50, 25, 0]
 
 
 @pytest.mark.parametrize(("interval", "share"), [(7, 333_333), (1, 1_000_000), (1_000, 1)])

@@ -3,12 +3,16 @@
 import numpy as np
 import pytest
 
+from davy.incentive.agreement import trust
 from davy.incentive.fixed_point import ONE, BondFormat
 from davy.incentive.mechanism import EpochInputs, Params
 from davy.incentive.registry import mechanism
-from davy.ledger.rules.epoch import epoch_params, trust
+from davy.ledger.rules import packed
+from davy.ledger.rules.epoch import epoch_params
 from davy.ledger.rules.records import BONDS, subnet_key
 from davy.protocol.limits import chain_parameters, hyperparameters
+from davy.protocol.transaction import CreateSubnet, SetWeights
+from davy.protocol.words import TOKEN
 from tests.ledger.rules.world import World, genesis, market
 
 
@@ -37,6 +41,30 @@ def test_bonds_are_stored_in_the_format_that_the_subnet_names(bits: int, form: B
     assert stored.format == form
     largest = max(int.from_bytes(stored.bonds[i : i + 4], "big") for i in range(0, len(stored.bonds), 4))
     assert form.one // 20 < largest <= form.one // 10, "α = .1 of what it buys"
+
+
+def test_each_subnet_runs_the_mechanism_that_it_was_created_with() -> None:
+    """Two subnets alike but for the name: Yuma 2 stores a column by its largest bond, Yuma 3 stores α·W."""
+    w = World()
+    h = hyperparameters(tempo=10, immunity=0, max_uids=8, max_validators=4, commit_reveal=0)
+    bonds: dict[str, list[list[int]]] = {}
+    for netuid, name in ((0, "yuma2"), (2, "yuma3")):
+        w.ok("eve", CreateSubnet("text", name, h))
+        for coldkey, amount in (("ann", 300), ("ben", 200), ("cat", 0)):
+            w.register(coldkey, f"{coldkey}-hot", netuid=netuid)
+            if amount and netuid == 0:
+                w.stake(coldkey, f"{coldkey}-hot", amount * TOKEN)
+        w.end_epoch(netuid)
+        w.end_epoch(netuid)
+        for voter in ("ann-hot", "ben-hot"):
+            w.ok(voter, SetWeights(netuid, w.row({"cat-hot": 1}, netuid)))
+        w.end_epoch(netuid)
+        assert w.subnet(netuid).mechanism == name
+        stored = w.machine.state.need(BONDS, subnet_key(netuid), "")
+        bonds[name] = packed.bonds(stored.bonds, stored.columns).tolist()
+    column = {name: [row[2] for row in rows if any(row)] for name, rows in bonds.items()}
+    assert column["yuma2"] == [ONE, pytest.approx(ONE * 2 // 3, abs=16)], "by stake, 300 to 200"
+    assert column["yuma3"] == [round(ONE * 0.1)] * 2
 
 
 def test_trust_is_what_part_of_the_weight_given_stands_and_of_none_none() -> None:
