@@ -81,6 +81,8 @@ def row_normalise(weights: Int64, registered_at: Int64, rows: Int64, start: int,
         row = weights[i, start : start + width]
         for j in range(width):
             w[i, j] = (row[j] * factor) >> 32 if registered_at[j] <= newest else 0
+        for j in range(width, TILE):
+            w[i, j] = 0
         if 0 <= own < width:
             w[i, own] = 0
 

@@ -62,7 +62,8 @@ class Room(NamedTuple):
     """Room for one run to work in.
 
     `weights` [tiles, V, TILE] are W, then W_b; `held` [V, TILE] a tile's bonds; of `rows` [9, V] and `columns`
-    [4, tiles·TILE] the rules say what they hold; `lane` and `few` are the median's.
+    [4, tiles·TILE] the rules say what they hold; `lane` and `few` are the median's. What an epoch before left in it is
+    overwritten.
     """
 
     weights: Int64
@@ -81,11 +82,11 @@ def room(rows: int, columns: int) -> Room:
     tiles = -(-columns // TILE)
     padded = max(tiles * TILE, rows)
     return Room(
-        np.zeros((tiles, rows, TILE), dtype=np.int64),
-        np.zeros((rows, TILE), dtype=np.int64),
-        np.zeros((9, rows), dtype=np.int64),
-        np.zeros((4, padded), dtype=np.int64),
-        np.zeros(padded, dtype=np.bool_),
-        np.zeros((LANES, TILE), dtype=np.int64),
-        np.zeros((2, TILE, FEW), dtype=np.int64),
+        np.empty((tiles, rows, TILE), dtype=np.int64),
+        np.empty((rows, TILE), dtype=np.int64),
+        np.empty((9, rows), dtype=np.int64),
+        np.empty((4, padded), dtype=np.int64),
+        np.empty(padded, dtype=np.bool_),
+        np.empty((LANES, TILE), dtype=np.int64),
+        np.empty((2, TILE, FEW), dtype=np.int64),
     )

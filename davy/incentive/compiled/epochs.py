@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from davy.incentive.compiled.arrays import Inputs, Numbers, Outputs, Room, room
+from davy.incentive.compiled.yuma2 import yuma2
 from davy.incentive.compiled.yuma3 import yuma3
 from davy.incentive.door import BadInput
 from davy.incentive.fixed_point import ONE, U16, Int64, from_ppm, from_u16, sigmoid_cells
@@ -19,7 +20,7 @@ Runs = Callable[[int, int, Inputs, Numbers, Int64, Room, Outputs], bool]
 Across = Callable[[Callable[[range], bool], list[range]], Iterable[bool]]
 Number = TypeVar("Number", bound=np.generic)
 
-EPOCHS: Mapping[str, Runs] = {"yuma3": yuma3}
+EPOCHS: Mapping[str, Runs] = {"yuma2": yuma2, "yuma3": yuma3}
 
 
 @lru_cache(maxsize=256)

@@ -1,7 +1,8 @@
 """numba behind one name, so that what it leaves untyped is ignored in one place: it ships no types.
 
-Compiled code is kept on disk only if NUMBA_CACHE_DIR names a folder, because its files are pickles, and whoever can
-write there decides what runs. Without it, every process compiles at the first call.
+Nothing compiled is kept on disk. numba's cache would be of pickles, and it looks at the file of a function but not at
+those of the functions that it calls: after a change of one of them it would go on with the old bits. So every process
+compiles at its first epoch, for about ten seconds.
 """
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 
@@ -11,7 +12,6 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar, cast
 
 import numba
-from numba import config
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -19,7 +19,7 @@ R = TypeVar("R")
 _to_machine_code: Any = numba.njit(
     nogil=True,  # threads run at the same time
     error_model="numpy",  # no check for a zero divisor: every divisor is at least 1
-    cache=bool(config.CACHE_DIR),
+    cache=False,
 )
 
 

@@ -1,52 +1,41 @@
-"""Yuma 3, and the last step of an epoch, of a range of runs."""
+"""Yuma 3, of a range of runs; see `yuma3.py` one folder up."""
 
 from __future__ import annotations
 
-from davy.incentive.compiled.agreement import CONSENSUS, COUNTED, INCENTIVE, RANK, REMAINDER, agree, of_run
+from davy.incentive.compiled.agreement import CONSENSUS, INCENTIVE, INCOME, OWN_REGISTERED, REMAINDER, agree, of_run
 from davy.incentive.compiled.arrays import Inputs, Numbers, Outputs, Room
-from davy.incentive.compiled.bonds import yuma3_bonds
+from davy.incentive.compiled.bonds import bond_income, buy, column_factors, own_registration, standing
 from davy.incentive.compiled.jit import compiled
+from davy.incentive.compiled.median import TILE
+from davy.incentive.compiled.settlement import settle
 from davy.incentive.compiled.shares import normalise
-from davy.incentive.fixed_point import ONE_BITS, Bool, Int64
+from davy.incentive.fixed_point import ONE_BITS, Int64
 
 
 @compiled
-def fallback(counted: Int64, stake_share: Int64, shares: Int64, remainder: Int64, chosen: Bool) -> None:
-    """`dividends.fallback`."""
-    greatest = 0
-    for i in range(len(counted)):
-        shares[i] = stake_share[i]
-        greatest = max(greatest, stake_share[i])
-    if greatest == 0:
-        normalise(counted, len(counted), shares, remainder, chosen)
-
-
-@compiled
-def withhold(shares: Int64, halted: Bool) -> int:
-    """Sets the shares of halted UIDs to 0, and returns what they had."""
-    kept_back = 0
-    for i in range(len(shares)):
-        kept_back += shares[i] if halted[i] else 0
-        shares[i] = 0 if halted[i] else shares[i]
-    return kept_back
-
-
-@compiled
-def settle(run: int, x: Inputs, room: Room, out: Outputs) -> None:
-    """`settlement.settle`: results from `room` to `out`, fallback, and what halts withhold."""
-    halted = x.halted[of_run(run, len(x.halted))]
+def yuma3_bonds(run: int, x: Inputs, p: Numbers, sigmoid: Int64, liquid: bool, room: Room, out: Outputs) -> bool:
+    """Steps 10 to 13: the stored bonds and the dividends, before `settle`; False for bonds out of their format."""
+    bonds, stored_at = x.bonds[run], x.stored_at[of_run(run, len(x.stored_at))]
+    registered_at = x.registered_at[of_run(run, len(x.registered_at))]
     self_column = x.self_column[of_run(run, len(x.self_column))]
-    columns, halted_row = room.columns, room.chosen
-    for j in range(len(halted)):
-        out.columns[0, run, j] = columns[INCENTIVE, j]
-        out.columns[1, run, j] = columns[CONSENSUS, j]
-        out.columns[2, run, j] = columns[RANK, j] >> ONE_BITS
-    fallback(room.rows[COUNTED], out.rows[3, run], out.rows[1, run], columns[REMAINDER], room.chosen)
-    for i in range(len(self_column)):
-        halted_row[i] = self_column[i] >= 0 and halted[self_column[i]]
-    out.withheld[0, run] = withhold(out.columns[0, run], halted)
-    out.withheld[1, run] = withhold(out.rows[0, run], halted_row)
-    out.withheld[2, run] = withhold(out.rows[1, run], halted_row)
+    held, income, columns = room.held, room.rows[INCOME], room.columns
+    permits, stored = out.permits[run], out.bonds[run]
+    own_registered, factor = room.rows[OWN_REGISTERED], room.lane[0]
+    own_registration(registered_at, self_column, own_registered)
+    for i in range(len(income)):
+        income[i] = 0
+    for t in range(len(room.weights)):
+        start, stop, target = t * TILE, t * TILE + TILE, room.weights[t]
+        consensus, incentive = columns[CONSENSUS, start:stop], columns[INCENTIVE, start:stop]
+        if not standing(bonds, registered_at[start:stop], own_registered, stored_at, start, p.bond_one, held):
+            return False
+        buy(held, target, consensus, liquid, p, sigmoid, permits, start, stored)
+        column_factors(held, factor)
+        bond_income(held, factor, incentive, income)
+    for i in range(len(income)):
+        income[i] = (income[i] >> ONE_BITS) * out.rows[3, run, i]
+    normalise(income, len(income), out.rows[0, run], columns[REMAINDER], room.chosen)
+    return True
 
 
 @compiled
