@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from davy.incentive.compiled.arrays import Inputs, Numbers, Outputs, Room
 from davy.incentive.compiled.jit import compiled
-from davy.incentive.compiled.median import TILE, weighted_median
-from davy.incentive.compiled.shares import mark_largest, normalise, reciprocal
+from davy.incentive.compiled.median import BLOCK, TILE, weighted_median
+from davy.incentive.compiled.shares import WORD, mark_largest, normalise, reciprocal
 from davy.incentive.fixed_point import U16, Bool, Int64
 
-COUNTED, VOTING, NEWEST, OWN, FACTOR, VOTER, VOTER_STAKE, INCOME, OWN_REGISTERED = range(9)
+COUNTED, VOTING, NEWEST, OWN, FACTOR, VOTER, VOTER_STAKE, INCOME, SINCE = range(9)
 """Of `Room.rows`: stake above the threshold and active, the newest registration meant, the own column that does not
-count, the reciprocal of the row's sum, rows that vote and their stakes, income by bonds."""
-CONSENSUS, RANK, INCENTIVE, REMAINDER = range(4)
+count, the reciprocal of the row's sum, rows that vote and their stakes, income by bonds, since when bonds stand."""
+CONSENSUS, RANK, INCENTIVE = range(3)
 """Of `Room.columns`."""
 
 
@@ -61,30 +61,24 @@ def row_factors(weights: Int64, registered_at: Int64, rows: Int64) -> None:
     """Step 5, rows: FACTOR is the reciprocal of the sum of the weights that count."""
     for i in range(weights.shape[0]):
         newest, own, total = rows[NEWEST, i], rows[OWN, i], 0
-        if newest >= 0:
-            for j in range(weights.shape[1]):
-                total += weights[i, j] if registered_at[j] <= newest else 0
-            if own >= 0 and registered_at[own] <= newest:
-                total -= weights[i, own]
+        for t in range(weights.shape[1]):
+            for j in range(TILE):
+                total += weights[i, t, j] if registered_at[t, j] <= newest else 0
+        if own >= 0 and registered_at[own // TILE, own % TILE] <= newest:
+            total -= weights[i, own // TILE, own % TILE]
         rows[FACTOR, i] = reciprocal(total)
 
 
 @compiled
-def row_normalise(weights: Int64, registered_at: Int64, rows: Int64, start: int, w: Int64) -> None:
-    """Step 5, a tile of W from column `start` on: `fixed_point.share_of` of what `agreement.counted_weights` leaves.
-
-    `registered_at` is that of the tile's columns.
-    """
-    width = len(registered_at)
+def row_normalise(weights: Int64, registered_at: Int64, rows: Int64, first: int, last: int, tiles: Int64) -> None:
+    """Step 5, some tiles of W: `fixed_point.share_of` of what `agreement.counted_weights` leaves."""
     for i in range(weights.shape[0]):
-        newest, factor, own = rows[NEWEST, i], rows[FACTOR, i], rows[OWN, i] - start
-        row = weights[i, start : start + width]
-        for j in range(width):
-            w[i, j] = (row[j] * factor) >> 32 if registered_at[j] <= newest else 0
-        for j in range(width, TILE):
-            w[i, j] = 0
-        if 0 <= own < width:
-            w[i, own] = 0
+        newest, factor, own = rows[NEWEST, i], rows[FACTOR, i], rows[OWN, i]
+        for t in range(first, last):
+            for j in range(TILE):
+                tiles[t, i, j] = ((weights[i, t, j] & WORD) * factor) >> 32 if registered_at[t, j] <= newest else 0
+        if first * TILE <= own < last * TILE:
+            tiles[own // TILE, i, own % TILE] = 0
 
 
 @compiled
@@ -95,11 +89,11 @@ def clip(w: Int64, stake_share: Int64, bond_penalty: int, consensus: Int64, rank
         greatest = max(greatest, consensus[j])
         rank[j] = 0
     for i in range(w.shape[0]):
-        share, kept = stake_share[i], 0
+        share, kept = stake_share[i] & WORD, 0
         for j in range(w.shape[1]):
             clipped = min(w[i, j], consensus[j])
             kept += clipped
-            rank[j] += share * clipped
+            rank[j] += share * (clipped & WORD)
             w[i, j] = clipped if bond_penalty == U16 else w[i, j] + (clipped - w[i, j]) * bond_penalty // U16
         trust[i] += kept
     return greatest
@@ -118,18 +112,19 @@ def agree(run: int, x: Inputs, p: Numbers, room: Room, out: Outputs) -> int:
     trust, stake_share = out.rows[2, run], out.rows[3, run]
     voters = active_stake(x.stake[of_run(run, len(x.stake))], permits, last_update, now, p, rows)
     permits_handed_out(rows[COUNTED], p, out.permits[run])
-    normalise(rows[VOTING], len(permits), stake_share, columns[REMAINDER], room.chosen)
+    normalise(rows[VOTING], stake_share, room.remainder, room.chosen)
     for i in range(len(permits)):
         rows[NEWEST, i] = min(last_update[i] - 1, earliest_commit[i]) if permits[i] else -1
         rows[OWN, i] = -1 if i == owner_row else self_column[i]
         trust[i] = 0
     row_factors(weights, registered_at, rows)
     threshold, greatest = minority(rows[VOTING], p.minority), 0
-    for t in range(len(room.weights)):
-        w, start, stop = room.weights[t], t * TILE, t * TILE + TILE
-        consensus, rank = columns[CONSENSUS, start:stop], columns[RANK, start:stop]
-        row_normalise(weights, registered_at[start:stop], rows, start, w)
-        weighted_median(w, rows[VOTER], rows[VOTER_STAKE], voters, threshold, lane, few, consensus)
-        greatest = max(greatest, clip(w, stake_share, p.bond_penalty, consensus, rank, trust))
-    normalise(columns[RANK], len(registered_at), columns[INCENTIVE], columns[REMAINDER], room.chosen)
+    for first in range(0, len(room.weights), BLOCK):
+        last = min(first + BLOCK, len(room.weights))
+        row_normalise(weights, registered_at, rows, first, last, room.weights)
+        for t in range(first, last):
+            w, consensus, rank = room.weights[t], columns[CONSENSUS, t], columns[RANK, t]
+            weighted_median(w, rows[VOTER], rows[VOTER_STAKE], voters, threshold, lane, few, consensus)
+            greatest = max(greatest, clip(w, stake_share, p.bond_penalty, consensus, rank, trust))
+    normalise(columns[RANK].ravel(), columns[INCENTIVE].ravel(), room.remainder, room.chosen)
     return greatest

@@ -6,12 +6,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from davy.incentive.compiled.median import FEW, LANES, TILE
+from davy.incentive.compiled.median import FEW, TILE
 from davy.incentive.fixed_point import Bool, Int64
 
 
 class Inputs(NamedTuple):
-    """`EpochInputs` and the state, batch axes flattened; `stored_at` is `bonds_at`, or the epoch before."""
+    """`EpochInputs` and the state, batch axes flattened; `stored_at` is `bonds_at`, or the epoch before.
+
+    Columns come in tiles, the last one filled with zeros: bonds and weights [runs, V, tiles, TILE], registered_at
+    [runs, tiles, TILE], halted [runs, tiles·TILE].
+    """
 
     bonds: Int64
     weights: Int64
@@ -28,9 +32,9 @@ class Inputs(NamedTuple):
 
 
 class Outputs(NamedTuple):
-    """The next state and an `EpochResult`: bonds [runs, V, M], permits [runs, V], withheld [3, runs].
+    """The next state and an `EpochResult`: bonds [runs, V, tiles, TILE], permits [runs, V], withheld [3, runs].
 
-    `rows` [4, runs, V] are dividends, fallback, validator trust and active stake; `columns` [3, runs, M] incentive,
+    `rows` [4, runs, V] are dividends, fallback, validator trust and active stake; `columns` [3, runs, tiles·TILE] incentive,
     consensus and rank.
     """
 
@@ -59,34 +63,42 @@ class Numbers(NamedTuple):
 
 
 class Room(NamedTuple):
-    """Room for one run to work in.
+    """Room for one run to work in; what an epoch before left in it is overwritten.
 
-    `weights` [tiles, V, TILE] are W, then W_b; `held` [V, TILE] a tile's bonds; of `rows` [9, V] and `columns`
-    [4, tiles·TILE] the rules say what they hold; `lane` and `few` are the median's. What an epoch before left in it is
-    overwritten.
+    `weights` [tiles, V, TILE] are W, then W_b, then the next bonds; `held` [V, TILE] are Yuma 2's bonds of a tile; of
+    `rows` [9, V] and `columns` [3, tiles, TILE] `agreement` says what they hold; `lane` and `few` are the median's;
+    `factor`, `total` and `drop` [TILE] are of a tile's columns.
     """
 
     weights: Int64
     held: Int64
     rows: Int64
     columns: Int64
+    remainder: Int64
     chosen: Bool
     lane: Int64
     few: Int64
+    factor: Int64
+    total: Int64
+    drop: Int64
 
-    def fits(self, rows: int, columns: int) -> bool:
-        return len(self.held) == rows and len(self.weights) == -(-columns // TILE)
+    def fits(self, rows: int, tiles: int) -> bool:
+        return self.weights.shape[:2] == (tiles, rows)
 
 
-def room(rows: int, columns: int) -> Room:
-    tiles = -(-columns // TILE)
-    padded = max(tiles * TILE, rows)
+def room(rows: int, tiles: int) -> Room:
+    lanes = np.empty((9, TILE), dtype=np.int64)
+    most = max(tiles * TILE, rows)
     return Room(
-        np.empty((tiles, rows, TILE), dtype=np.int64),
-        np.empty((rows, TILE), dtype=np.int64),
-        np.empty((9, rows), dtype=np.int64),
-        np.empty((4, padded), dtype=np.int64),
-        np.empty(padded, dtype=np.bool_),
-        np.empty((LANES, TILE), dtype=np.int64),
-        np.empty((2, TILE, FEW), dtype=np.int64),
+        weights=np.empty((tiles, rows, TILE), dtype=np.int64),
+        held=np.empty((rows, TILE), dtype=np.int64),
+        rows=np.empty((9, rows), dtype=np.int64),
+        columns=np.empty((3, tiles, TILE), dtype=np.int64),
+        remainder=np.empty(most, dtype=np.int64),
+        chosen=np.empty(most, dtype=np.bool_),
+        lane=lanes[:6],
+        few=np.empty((2, TILE, FEW), dtype=np.int64),
+        factor=lanes[6],
+        total=lanes[7],
+        drop=lanes[8],
     )

@@ -5,36 +5,30 @@ from __future__ import annotations
 from davy.incentive.compiled.arrays import Numbers
 from davy.incentive.compiled.jit import compiled
 from davy.incentive.compiled.median import TILE
-from davy.incentive.compiled.shares import reciprocal
+from davy.incentive.compiled.shares import WORD, reciprocal
 from davy.incentive.fixed_point import CELL_BITS, ONE, ONE_BITS, U16, Bool, Int64
 
 
 @compiled
-def own_registration(registered_at: Int64, self_column: Int64, own_registered: Int64) -> None:
-    """When each row's own column registered; −1 where it has none."""
+def standing_since(registered_at: Int64, self_column: Int64, stored_at: Int64, since: Int64) -> None:
+    """Step 10, `bonds.standing`: row i's bonds stand in columns registered before since_i; 0 is before all.
+
+    `stored_at` is of each row, or one for all.
+    """
     for i in range(len(self_column)):
-        own_registered[i] = registered_at[self_column[i]] if self_column[i] >= 0 else -1
+        own, stored = self_column[i], stored_at[i if len(stored_at) > 1 else 0]
+        replaced = own >= 0 and registered_at[own // TILE, own % TILE] >= stored
+        since[i] = 0 if replaced else stored
 
 
 @compiled
-def standing(
-    bonds: Int64, registered_at: Int64, own_registered: Int64, stored_at: Int64, start: int, one: int, held: Int64
-) -> bool:
-    """Step 10, a tile of `bonds.standing`; whether all bonds, standing or not, lie within 0 and `one`.
-
-    `registered_at` is that of the tile's columns; `stored_at` is of each row, or one for all.
-    """
-    width, signs = len(registered_at), 0
+def within(bonds: Int64, first: int, last: int, one: int) -> bool:
+    """Whether all bonds of some tiles lie within 0 and `one`."""
+    signs = 0
     for i in range(bonds.shape[0]):
-        since = stored_at[i if len(stored_at) > 1 else 0]
-        if own_registered[i] >= since:
-            since = 0
-        row = bonds[i, start : start + width]
-        for j in range(width):
-            signs |= row[j] | (one - row[j])
-            held[i, j] = row[j] if registered_at[j] < since else 0
-        for j in range(width, TILE):
-            held[i, j] = 0
+        for t in range(first, last):
+            for j in range(TILE):
+                signs |= bonds[i, t, j] | (one - bonds[i, t, j])
     return signs >= 0
 
 
@@ -64,27 +58,13 @@ def liquid_alpha(weight: int, bond: int, consensus: int, low: int, high: int, si
 
 
 @compiled
-def buy(
-    held: Int64, target: Int64, consensus: Int64, liquid: bool, p: Numbers, sigmoid: Int64, permits: Bool, start: int,
-    stored: Int64,
-) -> None:  # fmt: skip
-    """Steps 11 and 13 of Yuma 3 of a tile: from stored bonds in `held` to the next ones, there in Q30 and in `stored`."""
-    u16 = p.bond_one == U16
-    for i in range(held.shape[0]):
-        row, kept = stored[i, start : start + TILE], permits[i]
-        if liquid:
-            for j in range(held.shape[1]):
-                bond = read(held[i, j], u16)
-                alpha = liquid_alpha(target[i, j], bond, consensus[j], p.alpha_low, p.alpha_high, sigmoid)
-                held[i, j] = moving_average(bond, target[i, j], alpha)
-        elif u16:
-            for j in range(held.shape[1]):
-                held[i, j] = moving_average(read(held[i, j], True), target[i, j], p.alpha)
-        else:
-            for j in range(held.shape[1]):
-                held[i, j] = moving_average(held[i, j], target[i, j], p.alpha)
-        for j in range(len(row)):
-            row[j] = store(held[i, j], u16) if kept else 0
+def clear(tiles: Int64, first: int, last: int, u16: bool, permits: Bool, stored: Int64) -> None:
+    """Step 13 from some tiles to rows: `bonds.store`, in u16 if so, then `bonds.clear`."""
+    for i in range(stored.shape[0]):
+        kept = permits[i]
+        for t in range(first, last):
+            for j in range(TILE):
+                stored[i, t, j] = store(tiles[t, i, j], u16) if kept else 0
 
 
 @compiled
@@ -105,5 +85,5 @@ def bond_income(held: Int64, factor: Int64, incentive: Int64, income: Int64) -> 
     for i in range(held.shape[0]):
         total = 0
         for j in range(held.shape[1]):
-            total += ((held[i, j] * factor[j]) >> 32) * incentive[j]
+            total += ((((held[i, j] & WORD) * factor[j]) >> 32) & WORD) * (incentive[j] & WORD)
         income[i] += total

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from davy.incentive.compiled.arrays import Inputs, Numbers, Outputs, Room, room
+from davy.incentive.compiled.median import TILE
 from davy.incentive.compiled.yuma2 import yuma2
 from davy.incentive.compiled.yuma3 import yuma3
 from davy.incentive.door import BadInput
@@ -51,46 +52,51 @@ def plain(array: NDArray[Number]) -> NDArray[Number]:
     return array if array.flags.carray else array.copy(order="C")
 
 
+def tiled(array: NDArray[Number]) -> NDArray[Number]:
+    """The last axis filled with zeros up to whole tiles; itself where it is whole."""
+    missing = -array.shape[-1] % TILE
+    return np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, missing)]) if missing else array
+
+
 def flattened(s: BondState, x: EpochInputs) -> Inputs:
     """All batch axes as one, of length 1 where there are none."""
     rows, columns = x.weights.shape[-2:]
-    if x.bonds_at is None:
-        stored_at = plain(x.previous_epoch).reshape(-1, 1)
-    else:
-        stored_at = plain(x.bonds_at).reshape(-1, rows)
+    tiles = -(-columns // TILE)
+    stored_at, per_row = (x.previous_epoch, 1) if x.bonds_at is None else (x.bonds_at, rows)
     return Inputs(
-        bonds=plain(s.bonds).reshape(-1, rows, columns),
-        weights=plain(x.weights).reshape(-1, rows, columns),
+        bonds=plain(tiled(s.bonds)).reshape(-1, rows, tiles, TILE),
+        weights=plain(tiled(x.weights)).reshape(-1, rows, tiles, TILE),
         stake=plain(x.stake).reshape(-1, rows),
         permits=plain(x.permits).reshape(-1, rows),
         last_update=plain(x.last_update).reshape(-1, rows),
-        registered_at=plain(x.registered_at).reshape(-1, columns),
+        registered_at=plain(tiled(x.registered_at)).reshape(-1, tiles, TILE),
         earliest_commit=plain(x.earliest_commit).reshape(-1, rows),
         self_column=plain(x.self_column).reshape(-1, rows),
-        halted=plain(x.halted).reshape(-1, columns),
+        halted=plain(tiled(x.halted)).reshape(-1, tiles * TILE),
         now=plain(x.now).reshape(-1),
-        stored_at=stored_at,
+        stored_at=plain(stored_at).reshape(-1, per_row),
         owner_row=plain(x.owner_row).reshape(-1),
     )
 
 
-def room_for_results(runs: int, rows: int, columns: int) -> Outputs:
+def room_for_results(runs: int, rows: int, tiles: int) -> Outputs:
     return Outputs(
-        bonds=np.empty((runs, rows, columns), dtype=np.int64),
+        bonds=np.empty((runs, rows, tiles, TILE), dtype=np.int64),
         permits=np.empty((runs, rows), dtype=np.bool_),
         rows=np.empty((4, runs, rows), dtype=np.int64),
-        columns=np.empty((3, runs, columns), dtype=np.int64),
+        columns=np.empty((3, runs, tiles * TILE), dtype=np.int64),
         withheld=np.empty((3, runs), dtype=np.int64),
     )
 
 
-def result(out: Outputs, batch: tuple[int, ...]) -> EpochResult:
-    """Views of `out`, with the batch axes that the inputs had."""
-    _, runs_rows, runs_columns = out.bonds.shape
-    dividends, fallback, trust, active = out.rows.reshape(4, *batch, runs_rows)
-    incentive, consensus, rank = out.columns.reshape(3, *batch, runs_columns)
+def result(out: Outputs, shape: tuple[int, ...]) -> tuple[BondState, EpochResult]:
+    """State and result for weights of this shape."""
+    *batch, rows, columns = shape
+    bonds = out.bonds.reshape(*batch, rows, -1)
+    dividends, fallback, trust, active = out.rows.reshape(4, *batch, rows)
+    incentive, consensus, rank = out.columns.reshape(3, *batch, -1)[..., :columns]
     incentive_withheld, dividends_withheld, fallback_withheld = out.withheld.reshape(3, *batch)
-    return EpochResult(
+    return BondState(bonds if bonds.shape == shape else bonds[..., :columns].copy()), EpochResult(
         incentive=incentive,
         dividends=dividends,
         fallback=fallback,
@@ -101,7 +107,7 @@ def result(out: Outputs, batch: tuple[int, ...]) -> EpochResult:
         rank=rank,
         validator_trust=trust,
         active_stake=active,
-        permits=out.permits.reshape(*batch, runs_rows),
+        permits=out.permits.reshape(*batch, rows),
     )
 
 
@@ -114,16 +120,16 @@ class Compiled:
         self._parts = parts
         self._rooms: list[Room] = []
 
-    def _room(self, rows: int, columns: int) -> Room:
+    def _room(self, rows: int, tiles: int) -> Room:
         """One that an earlier epoch of this shape left, which saves asking the system for its pages."""
         while self._rooms:
             try:
                 left = self._rooms.pop()
             except IndexError:  # another thread was faster
                 break
-            if left.fits(rows, columns):
+            if left.fits(rows, tiles):
                 return left
-        return room(rows, columns)
+        return room(rows, tiles)
 
     def initial(self, shape: tuple[int, ...]) -> BondState:
         """No bonds, of inputs with weights of this shape."""
@@ -143,14 +149,13 @@ class Compiled:
             )
         if s.bonds.dtype != np.int64:
             raise BadInput(f"bonds are {s.bonds.dtype}; they must be int64")
-        *batch, rows, columns = x.weights.shape
         inputs = flattened(s, x)
-        runs = len(inputs.bonds)
-        out = room_for_results(runs, rows, columns)
+        runs, rows, tiles, _ = inputs.bonds.shape
+        out = room_for_results(runs, rows, tiles)
         chosen, sigmoid = numbers(p)
 
         def compute(part: range) -> bool:
-            work = self._room(rows, columns)
+            work = self._room(rows, tiles)
             within = self._epoch_of_runs(part.start, part.stop, inputs, chosen, sigmoid, work, out)
             self._rooms.append(work)
             return within
@@ -159,4 +164,4 @@ class Compiled:
         ranges = [range(runs * i // parts, runs * (i + 1) // parts) for i in range(parts)]
         if not all(list(self._across(compute, ranges))):
             raise BadInput(f"bonds in {p.bond_format.name} must lie within 0 to {p.bond_format.one}")
-        return BondState(out.bonds.reshape(x.weights.shape)), result(out, tuple(batch))
+        return result(out, x.weights.shape)

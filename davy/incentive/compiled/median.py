@@ -7,13 +7,12 @@ from davy.incentive.fixed_point import Int64
 
 TILE = 32
 """Columns at a time: a tile of 64 rows fills half of a first-level cache."""
+BLOCK = 8
+"""Tiles at a time: what lies in rows is read and written in runs that are long enough to be fetched ahead."""
 UNROLLED = 8
 """Rows at a time, so that a sum is loaded and stored once for all of them."""
 FEW = 12
 """No more than so many weights of a column are sorted rather than halved on."""
-LOW, HIGH, MIDDLE, BELOW, BEFORE, COUNT = range(6)
-"""What is known of each column, int64 [TILE] each: C lies within [low, high], and `before` is the stake below low."""
-LANES = 6
 
 
 @compiled
@@ -58,19 +57,17 @@ def add_stake_up_to(w: Int64, voter: Int64, stake: Int64, voters: int, middle: I
 
 
 @compiled
-def halve(w: Int64, voter: Int64, stake: Int64, voters: int, threshold: int, lane: Int64) -> int:
-    """Halve all lanes' intervals once; what the widest of them measures then."""
-    for j in range(w.shape[1]):
-        lane[MIDDLE, j] = (lane[LOW, j] + lane[HIGH, j]) >> 1
-    add_stake_up_to(w, voter, stake, voters, lane[MIDDLE], lane[BELOW])
+def halve(threshold: int, below: Int64, low: Int64, high: Int64, middle: Int64, before: Int64) -> int:
+    """Halve all columns' intervals by what is `below` their `middle`; what the widest of them measures then."""
     widest = 0
-    for j in range(w.shape[1]):
-        stay = lane[BELOW, j] > threshold
-        lane[HIGH, j] = lane[MIDDLE, j] if stay else lane[HIGH, j]
-        stay = stay or lane[LOW, j] == lane[HIGH, j]
-        lane[LOW, j] = lane[LOW, j] if stay else lane[MIDDLE, j] + 1
-        lane[BEFORE, j] = lane[BEFORE, j] if stay else lane[BELOW, j]
-        widest = max(widest, lane[HIGH, j] - lane[LOW, j])
+    for j in range(TILE):
+        exceeds = below[j] > threshold
+        stay = exceeds or low[j] == high[j]
+        high[j] = middle[j] if exceeds else high[j]
+        low[j] = low[j] if stay else middle[j] + 1
+        before[j] = before[j] if stay else below[j]
+        middle[j] = (low[j] + high[j]) >> 1
+        widest = max(widest, high[j] - low[j])
     return widest
 
 
@@ -83,8 +80,15 @@ def gather(
         count[j] = 0
     for k in range(voters):
         i = voter[k]
+        # Below 0 where the weight lies outside: a row that lies outside everywhere is passed over in a few instructions.
+        outside = -1
+        for j in range(TILE):
+            outside &= (w[i, j] - low[j]) | (high[j] - w[i, j])
+        if outside < 0:
+            continue
         for j in range(w.shape[1]):
-            if low[j] <= w[i, j] <= high[j]:
+            # One branch that is seldom taken: two of them, each a toss of a coin, cost as much as all the rest.
+            if (low[j] <= w[i, j]) & (w[i, j] <= high[j]):
                 place = count[j]
                 if place == FEW:
                     return False
@@ -95,52 +99,49 @@ def gather(
 
 
 @compiled
-def pick(j: int, threshold: int, lane: Int64, few: Int64) -> int:
-    """The smallest gathered weight of column j with which the stake exceeds the threshold."""
-    n = lane[COUNT, j]
+def pick(few: Int64, j: int, n: int, before: int, threshold: int, otherwise: int) -> int:
+    """The smallest of n gathered weights of column j with which the stake exceeds the threshold."""
     for i in range(1, n):
         w, s, k = few[0, j, i], few[1, j, i], i
         while k > 0 and few[0, j, k - 1] > w:
             few[0, j, k], few[1, j, k] = few[0, j, k - 1], few[1, j, k - 1]
             k -= 1
         few[0, j, k], few[1, j, k] = w, s
-    total = lane[BEFORE, j]
+    total = before
     for i in range(n):
         total += few[1, j, i]
         if total > threshold:
             return few[0, j, i]
-    return lane[HIGH, j]
+    return otherwise
 
 
 @compiled
 def weighted_median(
-    w: Int64,
-    voter: Int64,
-    stake: Int64,
-    voters: int,
-    threshold: int,
-    lane: Int64,
-    few: Int64,
-    consensus: Int64,
+    w: Int64, voter: Int64, stake: Int64, voters: int, threshold: int, lane: Int64, few: Int64, consensus: Int64
 ) -> None:
-    """`consensus.weighted_median` of a tile w [V, TILE].
+    """`consensus.weighted_median` of a tile w [V, TILE]; `lane` [6, TILE] and `few` [2, TILE, FEW] are to work in.
 
-    Halving as often as the number of voters has bits leaves few weights, unless many are nearly alike.
+    C lies within `low` and `high`, and `before` is the stake below `low`. Halving as often as the number of voters has
+    bits leaves few weights, unless many are nearly alike.
     """
-    bounds(w, voter, voters, lane[LOW], lane[HIGH])
-    for j in range(w.shape[1]):
-        lane[BEFORE, j] = 0
-    widest, left = 1, 1
+    low, high, middle, below, before, count = lane[0], lane[1], lane[2], lane[3], lane[4], lane[5]
+    bounds(w, voter, voters, low, high)
+    widest, left = 0, 1
     while 1 << left <= voters:
         left += 1
+    for j in range(TILE):
+        before[j] = 0
+        middle[j] = (low[j] + high[j]) >> 1
+        widest = max(widest, high[j] - low[j])
     while widest > 0:
-        widest = halve(w, voter, stake, voters, threshold, lane)
+        add_stake_up_to(w, voter, stake, voters, middle, below)
+        widest = halve(threshold, below, low, high, middle, before)
         left -= 1
         if left == 0 and widest > 0:
-            if gather(w, voter, stake, voters, lane[LOW], lane[HIGH], lane[COUNT], few):
-                for j in range(w.shape[1]):
-                    consensus[j] = pick(j, threshold, lane, few)
+            if gather(w, voter, stake, voters, low, high, count, few):
+                for j in range(TILE):
+                    consensus[j] = pick(few, j, count[j], before[j], threshold, high[j])
                 return
             left = 6
-    for j in range(w.shape[1]):
-        consensus[j] = lane[HIGH, j]
+    for j in range(TILE):
+        consensus[j] = high[j]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from davy.incentive.compiled.agreement import CONSENSUS, COUNTED, INCENTIVE, RANK, REMAINDER, of_run
+from davy.incentive.compiled.agreement import CONSENSUS, COUNTED, INCENTIVE, RANK, of_run
 from davy.incentive.compiled.arrays import Inputs, Outputs, Room
 from davy.incentive.compiled.jit import compiled
+from davy.incentive.compiled.median import TILE
 from davy.incentive.compiled.shares import normalise
 from davy.incentive.fixed_point import ONE_BITS, Bool, Int64
 
@@ -17,7 +18,7 @@ def fallback(counted: Int64, stake_share: Int64, shares: Int64, remainder: Int64
         shares[i] = stake_share[i]
         greatest = max(greatest, stake_share[i])
     if greatest == 0:
-        normalise(counted, len(counted), shares, remainder, chosen)
+        normalise(counted, shares, remainder, chosen)
 
 
 @compiled
@@ -36,11 +37,12 @@ def settle(run: int, x: Inputs, room: Room, out: Outputs) -> None:
     halted = x.halted[of_run(run, len(x.halted))]
     self_column = x.self_column[of_run(run, len(x.self_column))]
     columns, halted_row = room.columns, room.chosen
-    for j in range(len(halted)):
-        out.columns[0, run, j] = columns[INCENTIVE, j]
-        out.columns[1, run, j] = columns[CONSENSUS, j]
-        out.columns[2, run, j] = columns[RANK, j] >> ONE_BITS
-    fallback(room.rows[COUNTED], out.rows[3, run], out.rows[1, run], columns[REMAINDER], room.chosen)
+    for t in range(columns.shape[1]):
+        for j in range(TILE):
+            out.columns[0, run, t * TILE + j] = columns[INCENTIVE, t, j]
+            out.columns[1, run, t * TILE + j] = columns[CONSENSUS, t, j]
+            out.columns[2, run, t * TILE + j] = columns[RANK, t, j] >> ONE_BITS
+    fallback(room.rows[COUNTED], out.rows[3, run], out.rows[1, run], room.remainder, room.chosen)
     for i in range(len(self_column)):
         halted_row[i] = self_column[i] >= 0 and halted[self_column[i]]
     out.withheld[0, run] = withhold(out.columns[0, run], halted)

@@ -6,6 +6,8 @@ from davy.incentive.compiled.jit import compiled
 from davy.incentive.fixed_point import NARROW_BITS, ONE, ONE_BITS, Bool, Int64
 
 RECIPROCAL_BITS = 62
+WORD = (1 << 32) - 1
+"""A mask that changes no number it is used on: it tells the compiler that a product takes fewer multiplications."""
 
 
 @compiled
@@ -43,9 +45,12 @@ def mark_largest(values: Int64, n: int, k: int, last_first: bool, chosen: Bool) 
 
 
 @compiled
-def normalise(x: Int64, n: int, shares: Int64, remainder: Int64, chosen: Bool) -> None:
-    """`fixed_point.normalise` of n numbers: `narrow`, then `apportion` ONE. The last two are room to work in."""
-    total = 0
+def normalise(x: Int64, shares: Int64, remainder: Int64, chosen: Bool) -> None:
+    """`fixed_point.normalise`: `narrow`, then `apportion` ONE. The last two are room to work in.
+
+    Zeros that fill a tile get nothing: units go to the largest remainders, and there are fewer units than remainders.
+    """
+    n, total = len(x), 0
     for i in range(n):
         total += x[i]
     drop = 0

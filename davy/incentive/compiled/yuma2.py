@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from davy.incentive.compiled.agreement import INCENTIVE, INCOME, OWN_REGISTERED, REMAINDER, agree, of_run
+from davy.incentive.compiled.agreement import INCENTIVE, INCOME, SINCE, agree, of_run
 from davy.incentive.compiled.arrays import Inputs, Numbers, Outputs, Room
-from davy.incentive.compiled.bonds import column_factors, moving_average, own_registration, standing
+from davy.incentive.compiled.bonds import clear, column_factors, moving_average, standing_since, within
 from davy.incentive.compiled.jit import compiled
 from davy.incentive.compiled.median import TILE
 from davy.incentive.compiled.settlement import settle
 from davy.incentive.compiled.shares import normalise, reciprocal
-from davy.incentive.fixed_point import NARROW_BITS, ONE, ONE_BITS, U16, Bool, Int64
+from davy.incentive.fixed_point import NARROW_BITS, ONE, ONE_BITS, U16, Int64
 
 
 @compiled
@@ -19,6 +19,14 @@ def whole_share(a: int, d: int, factor: int) -> int:
     quotient -= quotient * d > a << ONE_BITS
     quotient -= quotient * d > a << ONE_BITS
     return quotient
+
+
+@compiled
+def standing(bonds: Int64, registered_at: Int64, since: Int64, t: int, held: Int64) -> None:
+    """Step 10, a tile of `bonds.standing`."""
+    for i in range(bonds.shape[0]):
+        for j in range(TILE):
+            held[i, j] = bonds[i, t, j] if registered_at[t, j] < since[i] else 0
 
 
 @compiled
@@ -55,8 +63,8 @@ def bought(w: Int64, stake_share: Int64, total: Int64, drop: Int64, factor: Int6
 
 
 @compiled
-def upscale(held: Int64, one: int, permits: Bool, largest: Int64, factor: Int64, start: int, stored: Int64) -> None:
-    """Step 13, a tile of `bonds.upscale`, then `bonds.clear`."""
+def upscale(held: Int64, one: int, largest: Int64, factor: Int64, upscaled: Int64) -> None:
+    """Step 13, a tile of `bonds.upscale`."""
     for j in range(held.shape[1]):
         largest[j] = 1
     for i in range(held.shape[0]):
@@ -65,13 +73,12 @@ def upscale(held: Int64, one: int, permits: Bool, largest: Int64, factor: Int64,
     for j in range(held.shape[1]):
         factor[j] = reciprocal(largest[j])
     for i in range(held.shape[0]):
-        row, kept = stored[i, start : start + TILE], permits[i]
         if one == U16:
-            for j in range(len(row)):
-                row[j] = (held[i, j] * U16 + (largest[j] >> 5)) // largest[j] if kept else 0
+            for j in range(held.shape[1]):
+                upscaled[i, j] = (held[i, j] * U16 + (largest[j] >> 5)) // largest[j]
         else:
-            for j in range(len(row)):
-                row[j] = whole_share(held[i, j], largest[j], factor[j]) if kept else 0
+            for j in range(held.shape[1]):
+                upscaled[i, j] = whole_share(held[i, j], largest[j], factor[j])
 
 
 @compiled
@@ -88,27 +95,28 @@ def yuma2_bonds(run: int, x: Inputs, p: Numbers, room: Room, out: Outputs) -> bo
     bonds, stored_at = x.bonds[run], x.stored_at[of_run(run, len(x.stored_at))]
     registered_at = x.registered_at[of_run(run, len(x.registered_at))]
     self_column = x.self_column[of_run(run, len(x.self_column))]
-    held, income, own_registered = room.held, room.rows[INCOME], room.rows[OWN_REGISTERED]
-    permits, stored, stake_share = out.permits[run], out.bonds[run], out.rows[3, run]
-    first, second, third = room.lane[0], room.lane[1], room.lane[2]
-    own_registration(registered_at, self_column, own_registered)
+    held, income, since = room.held, room.rows[INCOME], room.rows[SINCE]
+    stake_share, factor, total, drop = out.rows[3, run], room.factor, room.total, room.drop
+    if not within(bonds, 0, len(room.weights), p.bond_one):
+        return False
+    standing_since(registered_at, self_column, stored_at, since)
     for i in range(len(income)):
         income[i] = 0
     for t in range(len(room.weights)):
-        start, stop, target = t * TILE, t * TILE + TILE, room.weights[t]
-        if not standing(bonds, registered_at[start:stop], own_registered, stored_at, start, p.bond_one, held):
-            return False
-        column_normalise(held, first)
-        bought(target, stake_share, first, second, third)
+        w = room.weights[t]
+        standing(bonds, registered_at, since, t, held)
+        column_normalise(held, factor)
+        bought(w, stake_share, total, drop, factor)
         for i in range(held.shape[0]):
             for j in range(held.shape[1]):
-                held[i, j] = moving_average(held[i, j], target[i, j], p.alpha)
-        column_normalise(held, first)
-        add_income(held, room.columns[INCENTIVE, start:stop], income)
-        upscale(held, p.bond_one, permits, first, second, start, stored)
+                held[i, j] = moving_average(held[i, j], w[i, j], p.alpha)
+        column_normalise(held, factor)
+        add_income(held, room.columns[INCENTIVE, t], income)
+        upscale(held, p.bond_one, total, factor, w)
+    clear(room.weights, 0, len(room.weights), False, out.permits[run], out.bonds[run])
     for i in range(len(income)):
         income[i] >>= ONE_BITS
-    normalise(income, len(income), out.rows[0, run], room.columns[REMAINDER], room.chosen)
+    normalise(income, out.rows[0, run], room.remainder, room.chosen)
     return True
 
 
