@@ -5,7 +5,7 @@
 CPU time of the process, so that other work on the machine counts little; two threads are timed by the clock, and the
 better tenth is given beside the median. Weights and stake are random, one validator of eight has no permit, one miner
 of ten registered since. Inputs are checked before the clock starts; the door has its own line. Each line's cases take
-turns, so that a busy spell of the machine hits all of them.
+turns, ten times each, so that a busy spell of the machine hits all of them.
 
 Peers are not part of davy. FOLDER holds what was fetched into it:
 
@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import os
 import statistics
 import sys
 from collections.abc import Callable
@@ -35,8 +36,9 @@ from davy.incentive.mechanism import BondState, EpochInputs, Mechanism, Params
 from davy.incentive.registry import mechanism
 
 THREADS = 2
-SECONDS = 4
-"""For each line, at least five turns."""
+SECONDS = 6
+"""For each line, and at least three turns."""
+IN_A_ROW = 10
 Work = Callable[[], object]
 
 
@@ -48,16 +50,19 @@ class Timing(NamedTuple):
 
 
 def timed(cases: dict[str, tuple[Work, int, Callable[[], int]]], seconds: float = SECONDS) -> dict[str, Timing]:
-    """Every case (what to do, for how many runs, by which clock) in turn, after once that is not counted."""
+    """Cases (what to do, for how many runs, by which clock) in turn; of each turn all but the first time counts.
+
+    The first one finds the caches full of another case's numbers, and the first of all compiles.
+    """
     taken: dict[str, list[float]] = {name: [] for name in cases}
-    for work, _, _ in cases.values():
-        work()
     end = perf_counter_ns() + int(seconds * 1e9)
-    while perf_counter_ns() < end or len(next(iter(taken.values()))) < 5:
+    while perf_counter_ns() < end or len(next(iter(taken.values()))) < 3 * IN_A_ROW:
         for name, (work, runs, clock) in cases.items():
-            start = clock()
             work()
-            taken[name].append((clock() - start) / 1e3 / runs)
+            for _ in range(IN_A_ROW):
+                start = clock()
+                work()
+                taken[name].append((clock() - start) / 1e3 / runs)
     return {name: Timing(statistics.median(v), sorted(v)[len(v) // 10]) for name, v in taken.items()}
 
 
@@ -102,7 +107,9 @@ def torch_simulator(folder: Path, x: EpochInputs) -> Work:
     return lambda: yumas.Yuma3(weights, stake, columns, rows, False, B_old=held, config=config)
 
 
-def line(rows: int, columns: int, name: str, p: Params, batch: int, pool: ThreadPoolExecutor, peers: Path | None) -> str:
+def line(
+    rows: int, columns: int, name: str, p: Params, batch: int, pool: ThreadPoolExecutor, peers: Path | None
+) -> str:
     """A row of the table: µs a run of every path, and the reference's single time in each."""
     rng = np.random.default_rng(1)
     one, many = inputs(rng, 1, rows, columns), inputs(rng, batch, rows, columns)
@@ -126,7 +133,8 @@ def line(rows: int, columns: int, name: str, p: Params, batch: int, pool: Thread
     taken = timed(cases)
     base = taken["reference"].median
     cells = [
-        f"{t.median:.0f} ({t.low_tenth:.0f}) {base / t.median:.1f}x" if (t := taken.get(case)) else "–" for case in CASES
+        f"{t.median:.0f} ({t.low_tenth:.0f}) {base / t.median:.1f}x" if (t := taken.get(case)) else "–"
+        for case in CASES
     ]
     label = f"{name} {rows} x {columns}" + (", liquid α" if p.liquid_alpha else "")
     label += ", u16 bonds" if p.bond_format is BondFormat.U16 else ""
@@ -165,6 +173,7 @@ def sweep(pool: ThreadPoolExecutor, runs: int = 1000, epochs: int = 40, at_once:
 
 def table(peers: Path | None) -> list[str]:
     fixed, liquid, u16 = Params(), Params(liquid_alpha=True), Params(bond_format=BondFormat.U16)
+    before = os.getloadavg()[0]
     lines = [f"| epoch of | batch | {' | '.join(CASES)} |", "|---" * (len(CASES) + 2) + "|"]
     with ThreadPoolExecutor(THREADS) as pool:
         for rows, columns, name, p, batch in (
@@ -183,6 +192,7 @@ def table(peers: Path | None) -> list[str]:
     door = timed({"door": (lambda: EpochInputs.unmasked(x.weights, x.stake), 1, process_time_ns)}, 1)["door"]
     lines += [
         "",
+        f"{os.cpu_count()} cores; load of the last minute before {before:.1f}, after {os.getloadavg()[0]:.1f}.",
         f"1000 runs of yuma3 64 x 192 over 40 epochs: {two:.2f} s on two threads, {one:.2f} s on one.",
         f"The door, 64 x 192: {door.median:.0f} ({door.low_tenth:.0f}) µs.",
     ]
@@ -191,10 +201,10 @@ def table(peers: Path | None) -> list[str]:
 
 HEAD = """# How fast an epoch is
 
-µs a run: the median, in brackets the better tenth, and how many times as fast as the reference's single epoch. CPU time, but two
-threads by the clock. Written by `python -m bench.incentive --write docs/bench-incentive.md`; the head of `bench/incentive.py` says what
-is measured and how peers are fetched. numpy is the reference, which a ledger runs; numba (`davy[fast]`) is for sweeps, the same bits,
-and takes about ten seconds to compile at the first epoch of a process.
+µs a run: the median, in brackets the better tenth, and how many times as fast as the reference's single epoch. CPU
+time, but two threads by the clock. Written by `python -m bench.incentive --write docs/bench-incentive.md`; the head of
+`bench/incentive.py` says what is measured and how peers are fetched. numpy is the reference, which a ledger runs;
+numba (`davy[fast]`) is for sweeps, has the same bits, and takes ten seconds or more to compile at the first epoch.
 
 """
 

@@ -161,7 +161,7 @@ def test_one_mechanism_on_two_threads_at_once(name: str) -> None:
     runs = [batch(rng, 2, rows, 40, p) for rows in (6, 6, 7, 6, 7, 6)]
     fast = accelerated(name)
     with ThreadPoolExecutor(2) as pool:
-        states = list(pool.map(lambda run: fast.epoch(*run, p)[0], runs * 5))
+        states = list(pool.map(lambda run: fast.epoch(run[0], run[1], p)[0], runs * 5))
     for (s, x), state in zip(runs * 5, states, strict=True):
         assert (mechanism(name).epoch(s, x, p)[0].bonds == state.bonds).all()
 
@@ -199,6 +199,11 @@ def test_nothing_that_comes_in_is_written_to(name: str, seed: int) -> None:
         assert (array == was).all()
 
 
+def all_the_same(rows: int) -> None:
+    for seed in range(40):
+        same("yuma3", *epochs.epoch(seed, rows, 40))
+
+
 def off_by_one(rule: Callable[..., Int64]) -> Callable[..., Int64]:
     """The rule with its rounding changed: a unit more wherever it is above 0."""
 
@@ -226,12 +231,10 @@ def off_by_one(rule: Callable[..., Int64]) -> Callable[..., Int64]:
     ids=lambda value: getattr(value, "__name__", value),
 )
 def test_a_rounding_that_differs_is_seen(module: Any, rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for seed in range(40):
-        same("yuma3", *epochs.epoch(seed, 8, 40))
+    all_the_same(8)
     monkeypatch.setattr(module, rule, off_by_one(getattr(module, rule)))
     with pytest.raises(AssertionError):
-        for seed in range(40):
-            same("yuma3", *epochs.epoch(seed, 8, 40))
+        all_the_same(8)
 
 
 def test_ties_the_other_way_round_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,10 +242,10 @@ def test_ties_the_other_way_round_are_seen(monkeypatch: pytest.MonkeyPatch) -> N
         return top_k(values, k, tie_to_newer=not tie_to_newer)
 
     top_k = permits.top_k
+    all_the_same(20)
     monkeypatch.setattr(permits, "top_k", later_first)
     with pytest.raises(AssertionError):
-        for seed in range(40):
-            same("yuma3", *epochs.epoch(seed, 20, 40))
+        all_the_same(20)
 
 
 @EVERY

@@ -22,9 +22,7 @@ def of_run(run: int, runs: int) -> int:
 
 
 @compiled
-def active_stake(
-    stake: Int64, permits: Bool, last_update: Int64, now: int, p: Numbers, room_rows: Int64
-) -> int:
+def active_stake(stake: Int64, permits: Bool, last_update: Int64, now: int, p: Numbers, room_rows: Int64) -> int:
     """Steps 1, 2 and 4: fills COUNTED, VOTING, VOTER and VOTER_STAKE; returns the number of voters."""
     voters = 0
     for i in range(len(stake)):
@@ -108,7 +106,7 @@ def agree(run: int, x: Inputs, p: Numbers, room: Room, out: Outputs) -> int:
     self_column = x.self_column[of_run(run, len(x.self_column))]
     registered_at = x.registered_at[of_run(run, len(x.registered_at))]
     now, owner_row = x.now[of_run(run, len(x.now))], x.owner_row[of_run(run, len(x.owner_row))]
-    weights, rows, columns, lane, few = x.weights[run], room.rows, room.columns, room.lane, room.few
+    weights, rows, columns = x.weights[run], room.rows, room.columns
     trust, stake_share = out.rows[2, run], out.rows[3, run]
     voters = active_stake(x.stake[of_run(run, len(x.stake))], permits, last_update, now, p, rows)
     permits_handed_out(rows[COUNTED], p, out.permits[run])
@@ -124,7 +122,7 @@ def agree(run: int, x: Inputs, p: Numbers, room: Room, out: Outputs) -> int:
         row_normalise(weights, registered_at, rows, first, last, room.weights)
         for t in range(first, last):
             w, consensus, rank = room.weights[t], columns[CONSENSUS, t], columns[RANK, t]
-            weighted_median(w, rows[VOTER], rows[VOTER_STAKE], voters, threshold, lane, few, consensus)
+            weighted_median(w, rows[VOTER], rows[VOTER_STAKE], voters, threshold, room.lane, consensus)
             greatest = max(greatest, clip(w, stake_share, p.bond_penalty, consensus, rank, trust))
     normalise(columns[RANK].ravel(), columns[INCENTIVE].ravel(), room.remainder, room.chosen)
     return greatest

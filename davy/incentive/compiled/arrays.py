@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from davy.incentive.compiled.median import FEW, TILE
+from davy.incentive.compiled.median import TILE
 from davy.incentive.fixed_point import Bool, Int64
 
 
@@ -34,8 +34,8 @@ class Inputs(NamedTuple):
 class Outputs(NamedTuple):
     """The next state and an `EpochResult`: bonds [runs, V, tiles, TILE], permits [runs, V], withheld [3, runs].
 
-    `rows` [4, runs, V] are dividends, fallback, validator trust and active stake; `columns` [3, runs, tiles·TILE] incentive,
-    consensus and rank.
+    `rows` [4, runs, V] are dividends, fallback, validator trust and active stake; `columns` [3, runs, tiles·TILE]
+    incentive, consensus and rank.
     """
 
     bonds: Int64
@@ -66,7 +66,7 @@ class Room(NamedTuple):
     """Room for one run to work in; what an epoch before left in it is overwritten.
 
     `weights` [tiles, V, TILE] are W, then W_b, then the next bonds; `held` [V, TILE] are Yuma 2's bonds of a tile; of
-    `rows` [9, V] and `columns` [3, tiles, TILE] `agreement` says what they hold; `lane` and `few` are the median's;
+    `rows` [9, V] and `columns` [3, tiles, TILE] `agreement` says what they hold; `lane` [6, TILE] is the median's;
     `factor`, `total` and `drop` [TILE] are of a tile's columns.
     """
 
@@ -77,7 +77,6 @@ class Room(NamedTuple):
     remainder: Int64
     chosen: Bool
     lane: Int64
-    few: Int64
     factor: Int64
     total: Int64
     drop: Int64
@@ -97,7 +96,6 @@ def room(rows: int, tiles: int) -> Room:
         remainder=np.empty(most, dtype=np.int64),
         chosen=np.empty(most, dtype=np.bool_),
         lane=lanes[:6],
-        few=np.empty((2, TILE, FEW), dtype=np.int64),
         factor=lanes[6],
         total=lanes[7],
         drop=lanes[8],

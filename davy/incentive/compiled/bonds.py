@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from davy.incentive.compiled.arrays import Numbers
 from davy.incentive.compiled.jit import compiled
 from davy.incentive.compiled.median import TILE
 from davy.incentive.compiled.shares import WORD, reciprocal

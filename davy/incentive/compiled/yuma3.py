@@ -22,9 +22,7 @@ from davy.incentive.fixed_point import ONE_BITS, U16, Int64
 
 
 @compiled
-def buy(
-    bonds: Int64, registered_at: Int64, since: Int64, first: int, last: int, p: Numbers, tiles: Int64
-) -> None:
+def buy(bonds: Int64, registered_at: Int64, since: Int64, first: int, last: int, p: Numbers, tiles: Int64) -> None:
     """Steps 10 and 11 of some tiles: the next bonds, in place of the weights that buy them."""
     u16 = p.bond_one == U16
     for i in range(bonds.shape[0]):
