@@ -62,7 +62,7 @@ def test_random_epochs(name: str, seed: int) -> None:
 
 @EVERY
 def test_what_a_wider_epoch_left_is_not_seen(name: str) -> None:
-    for seed, columns in enumerate((31, 32, 5, 33, 1, 64, 40, 31)):
+    for seed, columns in enumerate((63, 64, 5, 65, 1, 128, 70, 63)):
         same(name, *epochs.epoch(seed, 10, columns))
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from davy.incentive.compiled.jit import compiled
 from davy.incentive.fixed_point import ONE, Int64
 
-TILE = 32
-"""Columns at a time: a tile of 64 rows fills half of a first-level cache."""
-BLOCK = 8
+TILE = 64
+"""Columns at a time: a tile of 64 rows is as large as a first-level cache, and a loop over it long enough to pay."""
+BLOCK = 4
 """Tiles at a time: what lies in rows is read and written in runs that are long enough to be fetched ahead."""
 UNROLLED = 8
 """Rows at a time, so that a sum is loaded and stored once for all of them."""
