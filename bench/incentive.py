@@ -1,35 +1,69 @@
-"""Median CPU time of an epoch of the reference path, one run alone and in batches: `python bench/incentive.py`.
+"""Median CPU time of an epoch: the reference, the compiled path, and peers that whoever runs this has fetched.
 
-CPU time, so that other work on the machine counts little. Weights and stake are random, one validator of eight has no
-permit, one miner of ten registered since. Inputs are checked before the clock starts; the door has its own line.
+    python -m bench.incentive [--peers FOLDER] [--write docs/bench-incentive.md]
+
+CPU time of the process, so that other work on the machine counts little; two threads are timed by the clock, and the
+better tenth is given beside the median. Weights and stake are random, one validator of eight has no permit, one miner
+of ten registered since. Inputs are checked before the clock starts; the door has its own line. Each line's cases take
+turns, ten times each, so that a busy spell of the machine hits all of them.
+
+Peers are not part of davy. FOLDER holds what was fetched into it:
+
+    git clone https://github.com/bactensor/yuma-simulation FOLDER/yuma-simulation
+
+which is the torch simulator in float32 (torch comes with `make install`). A folder without it is an error.
 """
 
 from __future__ import annotations
 
+import argparse
+import importlib.util
+import os
 import statistics
 import sys
 from collections.abc import Callable
-from time import process_time_ns
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from time import perf_counter_ns, process_time_ns
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from davy.incentive.accelerated import accelerated
 from davy.incentive.bonds import store
 from davy.incentive.fixed_point import ONE, U16, BondFormat
-from davy.incentive.mechanism import BondState, EpochInputs, Params
+from davy.incentive.mechanism import BondState, EpochInputs, Mechanism, Params
 from davy.incentive.registry import mechanism
 
-REPEATS = 200
+THREADS = 2
+SECONDS = 6
+"""For each line, and at least three turns."""
+IN_A_ROW = 10
+Work = Callable[[], object]
 
 
-def median_us(work: Callable[[], object], repeats: int) -> float:
-    """The median of `repeats` timings, after one that is not counted."""
-    work()
-    taken: list[int] = []
-    for _ in range(repeats):
-        start = process_time_ns()
-        work()
-        taken.append(process_time_ns() - start)
-    return statistics.median(taken) / 1e3
+class Timing(NamedTuple):
+    """µs a run."""
+
+    median: float
+    low_tenth: float
+
+
+def timed(cases: dict[str, tuple[Work, int, Callable[[], int]]], seconds: float = SECONDS) -> dict[str, Timing]:
+    """Cases (what to do, for how many runs, by which clock) in turn; of each turn all but the first time counts.
+
+    The first one finds the caches full of another case's numbers, and the first of all compiles.
+    """
+    taken: dict[str, list[float]] = {name: [] for name in cases}
+    end = perf_counter_ns() + int(seconds * 1e9)
+    while perf_counter_ns() < end or len(next(iter(taken.values()))) < 3 * IN_A_ROW:
+        for name, (work, runs, clock) in cases.items():
+            work()
+            for _ in range(IN_A_ROW):
+                start = clock()
+                work()
+                taken[name].append((clock() - start) / 1e3 / runs)
+    return {name: Timing(statistics.median(v), sorted(v)[len(v) // 10]) for name, v in taken.items()}
 
 
 def inputs(rng: np.random.Generator, runs: int, rows: int, columns: int) -> EpochInputs:
@@ -53,34 +87,143 @@ def inputs(rng: np.random.Generator, runs: int, rows: int, columns: int) -> Epoc
     )
 
 
-def measure(name: str, rows: int, columns: int, runs: int, p: Params) -> float:
-    """µs a run."""
+def torch_simulator(folder: Path, x: EpochInputs) -> Work:
+    """An epoch of the simulator's Yuma3 on one thread, on the same weights and stake, masks apart."""
+    import torch
+
+    path = folder / "yuma-simulation" / "src" / "yuma_simulation" / "_internal" / "yumas.py"
+    spec = importlib.util.spec_from_file_location("yumas", path)
+    if spec is None or spec.loader is None or not path.exists():
+        raise SystemExit(f"{path} does not exist: the head of this file says how to fetch it")
+    yumas: Any = importlib.util.module_from_spec(spec)
+    sys.modules["yumas"] = yumas
+    spec.loader.exec_module(yumas)
+    torch.set_num_threads(1)
+    weights = torch.tensor(x.weights / U16, dtype=torch.float32)
+    stake = torch.tensor(x.stake / x.stake.sum(), dtype=torch.float32)
+    held = torch.rand_like(weights)
+    rows, columns = x.weights.shape
+    config = yumas.YumaConfig()
+    return lambda: yumas.Yuma3(weights, stake, columns, rows, False, B_old=held, config=config)
+
+
+def line(
+    rows: int, columns: int, name: str, p: Params, batch: int, pool: ThreadPoolExecutor, peers: Path | None
+) -> str:
+    """A row of the table: µs a run of every path, and the reference's single time in each."""
     rng = np.random.default_rng(1)
-    x = inputs(rng, runs, rows, columns)
-    s = BondState(store(rng.integers(0, ONE + 1, x.weights.shape), p.bond_format))
-    chosen = mechanism(name)
-    return median_us(lambda: chosen.epoch(s, x, p), max(5, REPEATS // runs)) / runs
+    one, many = inputs(rng, 1, rows, columns), inputs(rng, batch, rows, columns)
+    alone = BondState(store(rng.integers(0, ONE + 1, one.weights.shape), p.bond_format))
+    held = BondState(store(rng.integers(0, ONE + 1, many.weights.shape), p.bond_format))
+    reference, fast = mechanism(name), accelerated(name)
+    spread = accelerated(name, across=pool.map, parts=THREADS)
+
+    def of(chosen: Mechanism[BondState], s: BondState, x: EpochInputs) -> Work:
+        return lambda: chosen.epoch(s, x, p)
+
+    cases: dict[str, tuple[Work, int, Callable[[], int]]] = {
+        "reference": (of(reference, alone, one), 1, process_time_ns),
+        "reference, batch": (of(reference, held, many), batch, process_time_ns),
+        "compiled": (of(fast, alone, one), 1, process_time_ns),
+        "compiled, batch": (of(fast, held, many), batch, process_time_ns),
+        "compiled, two threads": (of(spread, held, many), batch, perf_counter_ns),
+    }
+    if peers is not None and name == "yuma3" and p == Params():
+        cases["torch simulator"] = (torch_simulator(peers, one), 1, process_time_ns)
+    taken = timed(cases)
+    base = taken["reference"].median
+    cells = [
+        f"{t.median:.0f} ({t.low_tenth:.0f}) {base / t.median:.1f}x" if (t := taken.get(case)) else "–"
+        for case in CASES
+    ]
+    label = f"{name} {rows} x {columns}" + (", liquid α" if p.liquid_alpha else "")
+    label += ", u16 bonds" if p.bond_format is BondFormat.U16 else ""
+    return f"| {label} | {batch} | " + " | ".join(cells) + " |"
+
+
+CASES = (
+    "reference",
+    "reference, batch",
+    "compiled",
+    "compiled, batch",
+    "compiled, two threads",
+    "torch simulator",
+)
+
+
+def sweep(pool: ThreadPoolExecutor, runs: int = 1000, epochs: int = 40, at_once: int = 20) -> list[str]:
+    """So many runs of 64 x 192 over so many epochs, on two threads and on one: seconds by the clock and of CPU.
+
+    The weights of a run stay, bonds move; `at_once` runs go through all epochs before the next ones, to stay in cache.
+    """
+    rng = np.random.default_rng(2)
+    x, p = inputs(rng, at_once, 64, 192), Params()
+    lines: list[str] = []
+    for threads, chosen in (
+        ("two threads", accelerated("yuma3", across=pool.map, parts=THREADS)),
+        ("one", accelerated("yuma3")),
+    ):
+        chosen.epoch(chosen.initial(x.weights.shape), x, p)
+        start, worked = perf_counter_ns(), process_time_ns()
+        for _ in range(runs // at_once):
+            s = chosen.initial(x.weights.shape)
+            for _ in range(epochs):
+                s, _ = chosen.epoch(s, x, p)
+        clock, cpu = (perf_counter_ns() - start) / 1e9, (process_time_ns() - worked) / 1e9
+        lines.append(
+            f"{runs} runs of yuma3 64 x 192 over {epochs} epochs on {threads}: {clock:.2f} s, {cpu:.2f} s of CPU."
+        )
+    return lines
+
+
+def table(peers: Path | None) -> list[str]:
+    fixed, liquid, u16 = Params(), Params(liquid_alpha=True), Params(bond_format=BondFormat.U16)
+    before = os.getloadavg()[0]
+    lines = [f"| epoch of | batch | {' | '.join(CASES)} |", "|---" * (len(CASES) + 2) + "|"]
+    with ThreadPoolExecutor(THREADS) as pool:
+        for rows, columns, name, p, batch in (
+            (64, 192, "yuma3", fixed, 32),
+            (64, 192, "yuma3", liquid, 32),
+            (64, 192, "yuma3", u16, 32),
+            (64, 192, "yuma2", fixed, 32),
+            (256, 256, "yuma3", fixed, 8),
+            (64, 4032, "yuma3", fixed, 4),
+        ):
+            lines.append(line(rows, columns, name, p, batch, pool, peers))
+            sys.stdout.write(lines[-1] + "\n")
+            sys.stdout.flush()
+        swept = sweep(pool)
+    x = inputs(np.random.default_rng(1), 1, 64, 192)
+    door = timed({"door": (lambda: EpochInputs.unmasked(x.weights, x.stake), 1, process_time_ns)}, 1)["door"]
+    lines += [
+        "",
+        f"{os.cpu_count()} cores; load of the last minute before {before:.1f}, after {os.getloadavg()[0]:.1f}.",
+        *swept,
+        f"The door, 64 x 192: {door.median:.0f} ({door.low_tenth:.0f}) µs.",
+    ]
+    return lines
+
+
+HEAD = """# How fast an epoch is
+
+µs a run: the median, in brackets the better tenth, and how many times as fast as the reference's single epoch. CPU
+time, but two threads by the clock. Written by `python -m bench.incentive --write docs/bench-incentive.md`; the head of
+`bench/incentive.py` says what is measured and how peers are fetched. numpy is the reference, which a ledger runs;
+numba (`davy[fast]`) is for sweeps, has the same bits, and takes ten seconds or more to compile at the first epoch.
+
+"""
 
 
 def main() -> None:
-    """Print the table."""
-    fixed, liquid, u16 = Params(), Params(liquid_alpha=True), Params(bond_format=BondFormat.U16)
-    for label, name, rows, columns, p in (
-        ("yuma3 64 x 192", "yuma3", 64, 192, fixed),
-        ("yuma3 64 x 192 liquid", "yuma3", 64, 192, liquid),
-        ("yuma3 64 x 192 u16 bonds", "yuma3", 64, 192, u16),
-        ("yuma2 64 x 192", "yuma2", 64, 192, fixed),
-        ("yuma3 256 x 256 square", "yuma3", 256, 256, fixed),
-        ("yuma3 64 x 4032", "yuma3", 64, 4032, fixed),
-    ):
-        single = measure(name, rows, columns, 1, p)
-        batched = {runs: measure(name, rows, columns, runs, p) for runs in (4, 16)}
-        sys.stdout.write(f"{label:26s} single {single:8.0f} µs")
-        sys.stdout.writelines(f"   batch of {runs:2d} {us:8.0f} µs a run" for runs, us in batched.items())
-        sys.stdout.write("\n")
-    x = inputs(np.random.default_rng(1), 1, 64, 192)
-    door = median_us(lambda: EpochInputs.unmasked(x.weights, x.stake), REPEATS)
-    sys.stdout.write(f"the door, 64 x 192 {door:8.0f} µs\n")
+    """Print the table, and write it where told."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--peers", type=Path, help="a folder with what was fetched")
+    parser.add_argument("--write", type=Path, help="the page to write")
+    chosen = parser.parse_args()
+    text = "\n".join(table(chosen.peers)).replace(".\n", ".\n\n") + "\n"
+    sys.stdout.write(text)
+    if chosen.write:
+        chosen.write.write_text(HEAD + text)
 
 
 if __name__ == "__main__":

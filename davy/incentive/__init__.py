@@ -3,9 +3,9 @@
 What flows through: the `EpochInputs` of a subnet (or of a batch of runs, in front of every axis) and the mechanism's
 own state go in; the next state and an `EpochResult` come out; `emission.emit` makes base units of the result.
 
-May import: numpy, the standard library without clocks, entropy, sockets and files, and `davy.protocol`. Nothing here
-reads a clock, draws a random number or holds a float, so a live ledger and a thousand simulated ones compute the same
-bits.
+May import: numpy, the standard library without clocks, entropy, sockets and files, and `davy.protocol`; `compiled`
+may import numba. Nothing here reads a clock, draws a random number or holds a float, so a live ledger and a thousand
+simulated ones compute the same bits.
 
 Read `agreement.py`, then `yuma3.py`: one rule a line, each rule a function of its own file. The number formats are
 declared in `fixed_point.py`; docs/incentive.md numbers the steps and walks through an epoch.
@@ -25,6 +25,7 @@ declared in `fixed_point.py`; docs/incentive.md numbers the steps and walks thro
 `schedule`, `pruning`   what a block may mint; who gives its UID away
 `mechanism`, `door`     the seam: inputs, parameters, results, and their checks
 `evidence`              reports and audited labels, for mechanisms that read them
+`accelerated`           the mechanisms compiled by numba, for sweeps: the same bits, from the rules in `compiled`
 `conformance`           a command that holds the mechanisms against reference vectors
 ======================  ==============================================================================
 """

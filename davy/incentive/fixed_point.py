@@ -153,12 +153,12 @@ def from_ppm(x: int) -> int:
     return (2 * x * ONE + PPM) // (2 * PPM)
 
 
-_CELL_BITS = ONE_BITS - 12
+CELL_BITS = ONE_BITS - 12
 """The sigmoid's table has 2^12 cells of 2^18 units."""
 
 
 @lru_cache(maxsize=100)
-def _sigmoid_cells(steepness: int) -> tuple[Int64, Int64, Int64]:
+def sigmoid_cells(steepness: int) -> tuple[Int64, Int64, Int64]:
     """σ, dσ/dx and d²σ/dx² / 2 at the centre of each cell of [0, 1] (and of one beyond, for x = 1), Q30.
 
     Decimal's exp is correctly rounded by its specification, so the table is the same on every platform.
@@ -182,7 +182,7 @@ def sigmoid(x: Int64, steepness: int) -> Int64:
     |error| ≤ 3·2^-30 + k³·4·10^-14, for k = 10: 2.9·10^-9, for k = 100: 4.3·10^-8. The second term is the third
     derivative, at most k³/8, times the cube of half a cell, over 6. `steepness` is k, an integer of 1 to 100.
     """
-    value, slope, bend = _sigmoid_cells(steepness)
-    cell = x >> _CELL_BITS
-    offset = x - (cell << _CELL_BITS) - (1 << (_CELL_BITS - 1))
+    value, slope, bend = sigmoid_cells(steepness)
+    cell = x >> CELL_BITS
+    offset = x - (cell << CELL_BITS) - (1 << (CELL_BITS - 1))
     return value[cell] + ((slope[cell] + ((bend[cell] * offset) >> ONE_BITS)) * offset >> ONE_BITS)

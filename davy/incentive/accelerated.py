@@ -1,0 +1,46 @@
+"""The mechanisms compiled, for sweeps: the same bits as the reference, which stays the one that a ledger runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from davy.incentive.door import BadInput, whole
+from davy.incentive.mechanism import BondState, Mechanism
+from davy.incentive.registry import mechanism
+
+Across = Callable[[Callable[[range], bool], list[range]], Iterable[bool]]
+
+
+class NotInstalled(ImportError):
+    """What compiles is an extra, and it is not here."""
+
+
+def accelerated(name: str, *, across: Across = map, parts: int = 1) -> Mechanism[BondState]:
+    """The mechanism of that name, compiled by numba; the first epoch of a process takes seconds longer.
+
+    Nothing chooses it but this call, and it never falls back to the reference.
+
+    Parameters
+    ----------
+    name : one of `registry.MECHANISMS` that is compiled
+    across, parts
+        A batch is cut in `parts` ranges of runs, and `across` computes each: `map` one after the other, the `map` of
+        a pool of threads on several cores, for compiled code does not hold the interpreter's lock.
+
+    Raises
+    ------
+    BadInput
+        There is no such mechanism, or it is not compiled.
+    NotInstalled
+        numba is missing.
+    """
+    mechanism(name)
+    try:
+        from davy.incentive.compiled.epochs import EPOCHS, Compiled
+    except ModuleNotFoundError as e:
+        if e.name != "numba":
+            raise
+        raise NotInstalled("the compiled incentive needs numba: pip install 'davy[fast]'") from e
+    if name not in EPOCHS:
+        raise BadInput(f"{name!r} is not compiled: choose one of {', '.join(sorted(EPOCHS))}, or take the reference")
+    return Compiled(EPOCHS[name], across, whole("parts", parts, 1, 1024))
