@@ -94,6 +94,14 @@ class SubnetInfo(Wire):
     pending: Amount
 
 
+class ComingHyperparameters(Wire):
+    """What a subnet's owner changed in the running epoch, or nothing: it holds from the epoch's end at `height` on."""
+
+    netuid: Netuid
+    height: Height
+    hyperparameters: Annotated[tuple[Hyperparameters, ...], Meta(max_length=1)]
+
+
 class SubnetList(Wire):
     """All subnets, by netuid."""
 

@@ -62,6 +62,13 @@ class CreateSubnet(Wire, tag="create_subnet"):
     hyperparameters: Hyperparameters
 
 
+class SetHyperparameters(Wire, tag="set_hyperparameters"):
+    """By a subnet's owner: all that is to hold from the end of the running epoch on."""
+
+    netuid: Netuid
+    hyperparameters: Hyperparameters
+
+
 class Register(Wire, tag="register"):
     """By a coldkey: burn the registration price and receive a UID for `hotkey`.
 
@@ -195,6 +202,7 @@ Action: TypeAlias = (
     | RaiseClass
     | AttestStop
     | ConvictServedAfterHalt
+    | SetHyperparameters
 )
 
 

@@ -59,6 +59,21 @@ def test_a_member(place: Path, say: Say, monkeypatch: pytest.MonkeyPatch) -> Non
     assert again == {"model": model["model"], "name": "stdlib-a", "registered": "before"}
 
 
+def test_an_owner_and_its_subnet(network: Network, place: Path, say: Say) -> None:
+    """A change is told at once, stands as coming, and is in force after the epoch."""
+    home = str(network.file.parent / "local")
+    before = say("status", "--json").json["subnet"]["hyperparameters"]["kappa"]
+    wanted = before - 1
+    made = say("subnet", "set", "1", f"kappa={wanted}", "--home", home, "--json", DAVY_PASSWORD="local").json
+    assert made["netuid"] == 1
+    assert made["coming"] in ({"kappa": wanted}, {}), "the epoch may have ended since"
+    while (seen := say("status", "--json").json)["height"] <= made["from"]:
+        if seen["height"] < made["from"]:
+            assert seen["subnet"]["coming"] == {"height": made["from"], "changes": {"kappa": wanted}}
+    assert seen["subnet"]["hyperparameters"]["kappa"] == wanted
+    assert seen["subnet"]["coming"] is None
+
+
 def test_a_network_says_what_its_file_says(network: Network) -> None:
     said = json.loads((network.file.parent / "log").read_text())
     assert said.pop("network") == str(network.file)

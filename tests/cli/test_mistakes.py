@@ -95,6 +95,18 @@ MISTAKES = {
     "registered already": Mistake("register --home member", ("has UID", "already")),
     "no tokens": Mistake("register", ("holds 0", "add tokens")),
     "a price above the limit": Mistake("register --price-limit 0.000001", ("above your limit", "--price-limit")),
+    # subnets
+    "another's subnet": Mistake("subnet set 1 tempo=20 --home member", ("another coldkey", "--home")),
+    "a subnet that is not there": Mistake("subnet set 9 tempo=20 --home member", ("no subnet 9", "it has 1")),
+    "a setting without a value": Mistake("subnet set 1 tempo", ("'tempo' is no setting", "name=number")),
+    "a setting that is no number": Mistake("subnet set 1 tempo=fast", ("'tempo=fast' is no setting", "name=number")),
+    "a setting twice": Mistake("subnet set 1 tempo=20 tempo=30", ("tempo is given twice",)),
+    "an unknown setting": Mistake("subnet set 1 speed=5", ("no parameter 'speed'", "names are")),
+    "a setting out of range": Mistake("subnet set 1 tempo=1", ("tempo must lie between 2 and",)),
+    "nothing to set": Mistake("subnet set 1", ("Missing argument 'KEY=VALUE…'",)),
+    "a change too far": Mistake(
+        "subnet set 1 tempo=90000 --home LOCAL", ("one change brings tempo", "next epoch"), {"DAVY_PASSWORD": "local"}
+    ),
     # miners and models
     "no folder": Mistake("miner --home member -o folder=nowhere", ("no folder", "name the folder")),
     "a file as model": Mistake("miner --home member -o folder=file", ("no folder", "name the folder")),
@@ -238,7 +250,14 @@ def words(place: Path, network: Network, say: Say) -> Callable[[str], str]:
     (place / "odd.json").write_text(json.dumps({**there, "faucet": f"http://{'a' * 300}"}))
     (place / "dry.json").write_text(json.dumps({**there, "faucet": "http://127.0.0.1:1/faucet"}))
     (place / "other.json").write_text(json.dumps({**there, "chain": "0" * 64}))
-    meant = {"COLD": shown["coldkey"], "HOT": shown["hotkey"], "BUSY": str(network.port), "WEB": there["ledger"]}
+    local = str(network.file.parent / "local")
+    meant = {
+        "LOCAL": local,
+        "COLD": shown["coldkey"],
+        "HOT": shown["hotkey"],
+        "BUSY": str(network.port),
+        "WEB": there["ledger"],
+    }
 
     def fill(typed: str) -> str:
         for name, value in meant.items():

@@ -31,6 +31,7 @@ from davy.ledger.client.rpc import RpcCaller, RpcRefused, to_bytes
 from davy.ledger.headers import Authority, OpenedHeader, open_header, origin
 from davy.protocol.chain import (
     Account,
+    ComingHyperparameters,
     EpochRecord,
     Head,
     Issuance,
@@ -229,6 +230,10 @@ class RpcLedger:
 
     async def subnets(self) -> tuple[SubnetInfo, ...]:
         return (await self._view("/subnets", b"", SubnetList)).subnets
+
+    async def coming(self, netuid: Netuid) -> ComingHyperparameters:
+        """What a subnet's owner changed in the running epoch."""
+        return await self._view("/coming", netuid.to_bytes(2, "big"), ComingHyperparameters)
 
     async def issuance(self) -> Issuance:
         return await self._view("/issuance", b"", Issuance)

@@ -22,6 +22,7 @@ from davy.ledger.rules.halts import (
 from davy.ledger.rules.models import may_serve
 from davy.ledger.rules.packed import amounts, flags
 from davy.ledger.rules.records import (
+    COMING,
     COMMITS,
     HOTKEYS,
     NEURONS,
@@ -100,7 +101,9 @@ def register(s: State, at: Moment, sender: bytes, x: Register) -> None:
     debit(s, sender, running.price)
     burn(s, running.price)
     uid = running.neurons
-    if uid >= wants.max_uids:
+    coming = s.get(COMING, key)
+    seats = wants.max_uids if coming is None else min(wants.max_uids, coming.hyperparameters.max_uids)
+    if uid >= seats:
         s.spend(running.neurons)
         uid = least_deserving(s, at, x.netuid, wants, running)
         deregister(s, x.netuid, uid)

@@ -17,6 +17,7 @@ from davy.ledger.rules.records import (
     ATTESTATIONS,
     BRAKE,
     CHAIN,
+    COMING,
     DRILLS,
     HOTKEYS,
     ISSUANCE,
@@ -38,6 +39,7 @@ from davy.ledger.rules.stake import stake_of
 from davy.ledger.rules.state import Changes, State
 from davy.protocol.chain import (
     Account,
+    ComingHyperparameters,
     EpochRecord,
     Metagraph,
     ModelRecord,
@@ -63,7 +65,8 @@ _KEPT_ANSWERS: Final = 64
 class Queries:
     """Answers by path.
 
-    /nonce /metagraph /weights /epoch /subnets /model /issuance /parameters /genesis /brake /attestations /subject
+    /nonce /metagraph /weights /epoch /subnets /coming /model /issuance /parameters /genesis /brake /attestations
+    /subject
     """
 
     def __init__(self, g: Genesis, s: State) -> None:
@@ -83,6 +86,7 @@ class Queries:
             "/weights": self._weights,
             "/epoch": self._epoch,
             "/subnets": self._subnets,
+            "/coming": self._coming,
             "/model": self._model,
             "/brake": self._brake,
             "/attestations": self._attestations,
@@ -151,6 +155,12 @@ class Queries:
     def _subnets(self, data: bytes, height: int) -> SubnetList:
         _exactly(data, 0)
         return SubnetList(tuple(subnet_info(self._state, n) for n in self._state.need(CHAIN, b"", "no chain").netuids))
+
+    def _coming(self, data: bytes, height: int) -> ComingHyperparameters:
+        netuid = int.from_bytes(_exactly(data, 2), "big")
+        ends = self._state.need(RUNNING, data, "there is no subnet of this netuid; ask /subnets").ends
+        coming = self._state.get(COMING, data)
+        return ComingHyperparameters(netuid, ends, () if coming is None else (coming.hyperparameters,))
 
     def _model(self, data: bytes, height: int) -> ModelRecord:
         return self._state.need(MODELS, _exactly(data, 32), "no model of this id is registered").model

@@ -118,6 +118,12 @@ class SubnetRecord(Wire):
     share: Annotated[int, Meta(ge=0)]
 
 
+class ComingRecord(Wire):
+    """What a subnet's hyperparameters are once its running epoch has ended."""
+
+    hyperparameters: Hyperparameters
+
+
 class RunningRecord(Wire):
     """What changes while a subnet runs. The epoch `epoch` began after block `began` and ends with block `ends`.
 
@@ -269,6 +275,7 @@ CONVICTIONS: Final = Table(b"X", 32, ConvictionRecord)
 REGISTRANTS: Final = Table(b"M", 32, RegistrantRecord)
 ACCOUNTS: Final = Table(b"a", 32, AccountRecord)
 BONDS: Final = Table(b"b", 2, BondsRecord)
+COMING: Final = Table(b"p", 2, ComingRecord)
 COMMITS: Final = Table(b"c", 4, CommitsRecord)
 PAID: Final = Table(b"e", 10, PaidRecord)
 HOTKEYS: Final = Table(b"h", 32, HotkeyRecord)
@@ -287,7 +294,7 @@ TABLES: Final = {
     for t in (
         CHAIN, PARAMETERS, SUPPLY, ISSUANCE, QUEUE, ACCOUNTS, BONDS, COMMITS, PAID, HOTKEYS, MODELS, NEURONS, OUTCOMES,
         RUNNING, STAKES, SUBNETS, UIDS, UNBONDINGS, WEIGHTS, ANSWER_QUEUE, DRILL_LIST, BRAKE, ORDERS, DRILLS, ROSTERS,
-        HALTED, ATTESTATIONS, ANSWERS, CONVICTIONS, REGISTRANTS,
+        HALTED, ATTESTATIONS, ANSWERS, CONVICTIONS, REGISTRANTS, COMING,
     )
 }  # fmt: skip
 

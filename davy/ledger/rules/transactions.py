@@ -17,6 +17,7 @@ from davy.ledger.rules.attestations import attest_stop
 from davy.ledger.rules.brake import brake_order, check_order
 from davy.ledger.rules.conservation import conserved
 from davy.ledger.rules.convictions import convict_served_after_halt
+from davy.ledger.rules.hyperparameters import set_hyperparameters
 from davy.ledger.rules.models import raise_class, register_model
 from davy.ledger.rules.neurons import register, serve
 from davy.ledger.rules.records import ACCOUNTS, HOTKEYS
@@ -38,6 +39,7 @@ from davy.protocol.transaction import (
     RemoveStake,
     RevealWeights,
     Serve,
+    SetHyperparameters,
     SetWeights,
     Transfer,
     TxBody,
@@ -68,6 +70,7 @@ RULES: Final = MappingProxyType[type, Rule](
         RaiseClass: raise_class,
         AttestStop: attest_stop,
         ConvictServedAfterHalt: convict_served_after_halt,
+        SetHyperparameters: set_hyperparameters,
     }
 )
 """Each action's rule: (state, moment, sender, action); it raises TxFailed or has happened."""
