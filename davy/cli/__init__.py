@@ -27,7 +27,7 @@ COMMANDS: Final = {
     "faucet": "Ask a local network's faucet for tokens.",
     "register": "Register this home's hotkey on a subnet, or see what it would cost.",
     "subnet": "Change a subnet of one's own.",
-    "stake": "Add, remove or list stake.",
+    "stake": "Add, remove, move or list stake; see or set a hotkey's take.",
     "transfer": "Send tokens to another coldkey.",
     "model": "Register a model, or look one up.",
     "miner": "Serve a model, or check that it would be served well.",

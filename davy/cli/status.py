@@ -14,6 +14,7 @@ from davy.cli.options import json_option, netuid_option, tokens
 from davy.cli.output import show_table
 from davy.cli.subnet import differences
 from davy.protocol.chain import ComingHyperparameters, Metagraph, Neuron
+from davy.protocol.errors import TxFailed
 from davy.protocol.words import U16, KeyRole, key_text
 
 _COLUMNS = ("uid", "hotkey", "stake", "permit", "consensus", "incentive", "dividends", "emission", "earned", "serves")
@@ -83,4 +84,8 @@ def neuron_row(n: Neuron) -> dict[str, object]:
 
 async def _metagraph(network: Network, netuid: int) -> tuple[Metagraph, ComingHyperparameters]:
     async with ledger_of(network) as ledger:
-        return await metagraph_of(ledger, netuid), await ledger.coming(netuid)
+        try:  # first: what was coming may be in force by the time the neurons are read, and then shows as nothing
+            coming = await ledger.coming(netuid)
+        except TxFailed:  # there is no such subnet, as the next answer says in words
+            coming = ComingHyperparameters(netuid, 0, ())
+        return await metagraph_of(ledger, netuid), coming

@@ -20,6 +20,7 @@ from davy.protocol.words import (
     Hotkey,
     ModelId,
     Netuid,
+    Proportion,
     PublicKey,
     Signature,
     Uid,
@@ -208,6 +209,20 @@ class Account(Wire):
     free: Amount
     unbonding: Amount
     stakes: tuple[tuple[Hotkey, Amount], ...]
+
+
+class HotkeyInfo(Wire):
+    """What one needs to know before one stakes on a hotkey. A raise of the take is possible from `may_raise` on."""
+
+    hotkey: Hotkey
+    owner: Coldkey
+    take: Proportion
+    may_raise: Height
+    owned: Amount
+    """The owner's stake on it."""
+    delegated: Amount
+    """All others'."""
+    netuids: tuple[Netuid, ...]
 
 
 class Issuance(Wire):

@@ -113,6 +113,8 @@ MAX_BRAKE_PAGE: Final = 64
 """Orders or attestations in one answer of the ledger."""
 MAX_ANCESTORS: Final = 8
 """Models that one says it was made from."""
+MAX_MOVES: Final = 16
+"""Moves of an owner's stake to one of its hotkeys that answer for another one at a time; the same from one."""
 MAX_LINEAGE: Final = 64
 """These, and theirs, and so on."""
 MAX_MODELS_A_REGISTRANT: Final = 64
@@ -128,6 +130,10 @@ MAX_RELEASED: Final = 4_096
 """Orders that a keyholder remembers to have released a share for; with as many it signs no more."""
 
 
+MAX_TAKE: Final = 11_796
+"""Of U16, 18%: what the owner of a hotkey keeps of its delegators' dividends at most."""
+TAKE_STEP: Final = 655
+"""Of U16, a hundredth: how far one raise of a take goes."""
 TENTH: Final = 6_554
 """Of U16: how far one change moves a proportion."""
 
@@ -165,7 +171,7 @@ class ChainParameters(Wire):
     block_reward: Annotated[int, _range("base units a block", TOKEN, 0, 1_000 * TOKEN)]
     halving_interval: Annotated[int, _range("blocks", 10_500_000, 1, INT63)]
     owner_cut: Annotated[int, _range("of 65535", 11_796, 0, U16)]
-    default_take: Annotated[int, _range("of 65535", 11_796, 0, 11_796)]
+    default_take: Annotated[int, _range("of 65535", MAX_TAKE, 0, MAX_TAKE)]
     unbonding: Annotated[int, _range("blocks", 50_400, 0, 10_000_000)]
     burn_low: Annotated[int, _range("base units", TOKEN // 10, 0, MAX_SUPPLY)]
     burn_high: Annotated[int, _range("base units", 100 * TOKEN, 0, MAX_SUPPLY)]

@@ -21,6 +21,7 @@ from davy.protocol.limits import (
     MAX_RECEIPT_BYTES,
     MAX_SERVED_MODELS,
     MAX_SIGNED_ORDER_BYTES,
+    MAX_TAKE,
     MAX_TX_BYTES,
     MAX_UIDS,
     Hyperparameters,
@@ -123,6 +124,21 @@ class RemoveStake(Wire, tag="remove_stake"):
     amount: Amount
 
 
+class MoveStake(Wire, tag="move_stake"):
+    """By a coldkey: its stake on `origin` becomes its stake on `destination`, without unbonding."""
+
+    origin: Hotkey
+    destination: Hotkey
+    amount: Amount
+
+
+class SetTake(Wire, tag="set_take"):
+    """By a hotkey's owner: what part of 65535 it keeps of the dividends of who stakes on it."""
+
+    hotkey: Hotkey
+    take: Annotated[int, Meta(ge=0, le=MAX_TAKE)]
+
+
 class Weight(Wire):
     """One validator's opinion of one neuron; `subject` binds it to what was scored (`weight_subject`)."""
 
@@ -203,6 +219,8 @@ Action: TypeAlias = (
     | AttestStop
     | ConvictServedAfterHalt
     | SetHyperparameters
+    | MoveStake
+    | SetTake
 )
 
 

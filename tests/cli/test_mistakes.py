@@ -63,6 +63,19 @@ MISTAKES = {
     "more than there is": Mistake("stake add 5000 --home member", ("5000 tokens are needed", "are free", "add some")),
     "less than is staked at once": Mistake("stake add 0.0001 --home member", ("at least 0.001 tokens", "stake more")),
     "more than is staked": Mistake("stake remove 5 --home member", ("5 tokens", "0 are staked", "take less")),
+    "a move of more than is staked": Mistake(
+        "stake move 5 --home member --from HOT --to STRANGER", ("5 tokens", "0 are staked", "take less")
+    ),
+    "a take of no number": Mistake("stake take half --home member", ("no percentage", "18 or 9.5")),
+    "a take of too much": Mistake("stake take 19 --home member", ("too much", "18 percent at most")),
+    "another's take": Mistake(
+        "stake take 1 --home LOCAL --hotkey HOT", ("only a hotkey's owner",), {"DAVY_PASSWORD": "local"}
+    ),
+    "the take of nobody": Mistake("stake take --hotkey STRANGER", ("does not know this hotkey",)),
+    "the take that it is": Mistake("stake take 18 --home member", ("is that already",)),
+    "a move to nowhere": Mistake("stake move 5 --home member", ("Missing option '--to'",)),
+    "a move to a coldkey": Mistake("stake move 5 --home member --to COLD", ("begins with 'hot_'",)),
+    "a move to itself": Mistake("stake move 5 --home member --to HOT", ("both hotkeys are one",)),
     "more than there can be": Mistake("stake add 999999999", ("more than there can ever be",)),
     "a hotkey where a coldkey is needed": Mistake("transfer HOT 1", ("begins with 'cold_'",)),
     "a changed letter": Mistake(f"transfer {OWNER[:-1]}t 1", ("checksum", "copy it again")),
@@ -253,6 +266,7 @@ def words(place: Path, network: Network, say: Say) -> Callable[[str], str]:
     local = str(network.file.parent / "local")
     meant = {
         "LOCAL": local,
+        "STRANGER": STRANGER,
         "COLD": shown["coldkey"],
         "HOT": shown["hotkey"],
         "BUSY": str(network.port),

@@ -34,6 +34,7 @@ from davy.protocol.chain import (
     ComingHyperparameters,
     EpochRecord,
     Head,
+    HotkeyInfo,
     Issuance,
     Metagraph,
     Proof,
@@ -230,6 +231,16 @@ class RpcLedger:
 
     async def subnets(self) -> tuple[SubnetInfo, ...]:
         return (await self._view("/subnets", b"", SubnetList)).subnets
+
+    async def hotkey(self, hotkey: Hotkey) -> HotkeyInfo:
+        """Whose a hotkey is, its take, and what is staked on it.
+
+        Raises
+        ------
+        TxFailed
+            NOT_FOUND: it never registered.
+        """
+        return await self._view("/hotkey", hotkey, HotkeyInfo)
 
     async def coming(self, netuid: Netuid) -> ComingHyperparameters:
         """What a subnet's owner changed in the running epoch."""

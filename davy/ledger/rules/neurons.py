@@ -95,7 +95,7 @@ def register(s: State, at: Moment, sender: bytes, x: Register) -> None:
         verify(x.hotkey, Domain.CONSENT, consent_bytes(s.chain, sender, x.hotkey), x.consent)
     except BadSignature as e:
         raise TxFailed(TxCode.BAD_SIGNATURE, f"the hotkey's consent: {e}") from None
-    hotkey = _owned(s, x.hotkey, sender)
+    hotkey = _owned(s, at, x.hotkey, sender)
     if len(hotkey.netuids) >= MAX_SUBNETS_A_HOTKEY:
         raise TxFailed(TxCode.FULL, f"one hotkey is on at most {MAX_SUBNETS_A_HOTKEY} subnets; use another one")
     debit(s, sender, running.price)
@@ -116,9 +116,9 @@ def register(s: State, at: Moment, sender: bytes, x: Register) -> None:
     s.put(RUNNING, key, replace(running, neurons=neurons, registrations=running.registrations + 1))
 
 
-def _owned(s: State, hotkey: bytes, owner: bytes) -> HotkeyRecord:
+def _owned(s: State, at: Moment, hotkey: bytes, owner: bytes) -> HotkeyRecord:
     """A hotkey's record; it belongs for good to the coldkey that registers it first."""
-    h = s.get(HOTKEYS, hotkey) or HotkeyRecord(owner, s.parameters.default_take, (), (), ())
+    h = s.get(HOTKEYS, hotkey) or HotkeyRecord(owner, s.parameters.default_take, at.height, (), (), ())
     if h.owner != owner:
         raise TxFailed(TxCode.NOT_OWNER, "this hotkey belongs to another coldkey; make a new one")
     return h

@@ -37,10 +37,12 @@ from davy.ledger.rules.records import (
 )
 from davy.ledger.rules.stake import stake_of
 from davy.ledger.rules.state import Changes, State
+from davy.ledger.rules.take import may_raise
 from davy.protocol.chain import (
     Account,
     ComingHyperparameters,
     EpochRecord,
+    HotkeyInfo,
     Metagraph,
     ModelRecord,
     Neuron,
@@ -66,7 +68,7 @@ class Queries:
     """Answers by path.
 
     /nonce /metagraph /weights /epoch /subnets /coming /model /issuance /parameters /genesis /brake /attestations
-    /subject
+    /subject /hotkey
     """
 
     def __init__(self, g: Genesis, s: State) -> None:
@@ -91,6 +93,7 @@ class Queries:
             "/brake": self._brake,
             "/attestations": self._attestations,
             "/subject": self._subject,
+            "/hotkey": self._hotkey,
             "/issuance": lambda data, height: s.need(ISSUANCE, _exactly(data, 0), "the chain has no issuance"),
             "/parameters": lambda data, height: s.parameters,
             "/genesis": lambda data, height: g,
@@ -135,6 +138,13 @@ class Queries:
         a = account(self._state, key)
         stakes = tuple((h, stake_of(self._state, h, key)) for h in sorted(self._positions.get(key, ())))
         return Account(a.nonce, a.free, a.unbonding, stakes)
+
+    def _hotkey(self, data: bytes, height: int) -> HotkeyInfo:
+        s = self._state
+        h = s.need(HOTKEYS, _exactly(data, 32), "the ledger does not know this hotkey; register it first")
+        owned = stake_of(s, data, h.owner)
+        everything = sum(stake_of(s, data, coldkey) for coldkey in h.delegators)
+        return HotkeyInfo(data, h.owner, h.take, may_raise(s, h), owned, everything - owned, h.netuids)
 
     def _metagraph(self, data: bytes, height: int) -> Metagraph:
         netuid = int.from_bytes(_exactly(data, 2), "big")

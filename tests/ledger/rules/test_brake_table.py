@@ -22,6 +22,7 @@ from davy.protocol.transaction import (
     BrakeOrder,
     CommitWeights,
     CreateSubnet,
+    MoveStake,
     RaiseClass,
     Register,
     RegisterModel,
@@ -29,6 +30,7 @@ from davy.protocol.transaction import (
     RevealWeights,
     Served,
     SetHyperparameters,
+    SetTake,
     SetWeights,
     Transfer,
 )
@@ -106,6 +108,20 @@ def remove_stake(scope: str) -> str:
     w = Stand()
     w.halted_by(scope)
     return said(w, "cat", RemoveStake(pub("cat-hot"), TOKEN))
+
+
+def move_stake(scope: str) -> str:
+    """By a halted owner, between its hotkeys."""
+    w = Stand()
+    w.register("cat", "spare")
+    w.halted_by(scope)
+    return said(w, "cat", MoveStake(pub("cat-hot"), pub("spare"), TOKEN))
+
+
+def set_take(scope: str) -> str:
+    w = Stand()
+    w.halted_by(scope)
+    return said(w, "cat", SetTake(pub("cat-hot"), 1))
 
 
 def commit_weights(scope: str) -> str:
@@ -305,7 +321,7 @@ def the_owner_s_cut(scope: str) -> str:
 
 TABLES: dict[str, tuple[Callable[[str], str], ...]] = {
     "Transactions": (
-        transfer, create_subnet, set_hyperparameters, register, serve, add_stake, remove_stake,
+        transfer, create_subnet, set_hyperparameters, register, serve, add_stake, remove_stake, move_stake, set_take,
         commit_weights, reveal_weights, set_weights,
         register_model, raise_class, attest_stop, convict_served_after_halt, brake_order,
     ),

@@ -18,10 +18,11 @@ from msgspec.structs import replace
 from davy.ledger.rules import convictions
 from davy.ledger.rules.brake import brake_of
 from davy.ledger.rules.machine import Machine
+from davy.ledger.rules.records import HOTKEYS
 from davy.protocol.encoding import encode
 from davy.protocol.errors import TxCode
 from davy.protocol.genesis import Genesis, GenesisSubnet
-from davy.protocol.limits import DAY_MS, Hyperparameters, chain_parameters, describe, hyperparameters
+from davy.protocol.limits import DAY_MS, MAX_TAKE, Hyperparameters, chain_parameters, describe, hyperparameters
 from davy.protocol.manifest import Identity, ModelClass, model_id
 from davy.protocol.order import (
     Drill,
@@ -47,6 +48,7 @@ from davy.protocol.transaction import (
     CommitWeights,
     CreateSubnet,
     Endpoint,
+    MoveStake,
     RaiseClass,
     Register,
     RegisterModel,
@@ -55,6 +57,7 @@ from davy.protocol.transaction import (
     Serve,
     Served,
     SetHyperparameters,
+    SetTake,
     SetWeights,
     Transfer,
     Weight,
@@ -155,6 +158,17 @@ class History(RuleBasedStateMachine):
     def remove_stake(self, sender: str, hotkey: str, amount: int, all_of_it: bool) -> None:
         held = dict(self.world.account(sender).stakes).get(pub(hotkey), 0)
         self.queue(sender, RemoveStake(pub(hotkey), held if all_of_it else amount))
+
+    @rule(sender=coldkeys, origin=hotkeys, destination=hotkeys, amount=amounts, all_of_it=st.booleans())
+    def move_stake(self, sender: str, origin: str, destination: str, amount: int, all_of_it: bool) -> None:
+        held = dict(self.world.account(sender).stakes).get(pub(origin), 0)
+        self.queue(sender, MoveStake(pub(origin), pub(destination), held if all_of_it else amount))
+
+    @rule(sender=coldkeys, hotkey=hotkeys, change=st.sampled_from([-655, -1, 0, 1, 655, 656]))
+    def set_take(self, sender: str, hotkey: str, change: int) -> None:
+        known = self.world.machine.state.get(HOTKEYS, pub(hotkey))
+        now = 5_000 if known is None else known.take
+        self.queue(sender, SetTake(pub(hotkey), max(0, min(now + change, MAX_TAKE))))
 
     def row(self, netuid: int, chosen: list[int]) -> tuple[Weight, ...]:
         neurons = self.world.metagraph(netuid).neurons if netuid < 3 else ()
@@ -312,7 +326,8 @@ def play(history: type[History], examples: int, succeeded: set[str], refused: se
 def test_whatever_is_sent_the_books_balance_and_every_node_agrees() -> None:
     succeeded = {
         "Transfer", "CreateSubnet", "Register", "RegisterModel", "Serve", "AddStake", "RemoveStake", "CommitWeights",
-        "RevealWeights", "SetWeights", "SetHyperparameters",
+        "RevealWeights", "SetWeights", "SetHyperparameters", "MoveStake",
+        "SetTake",
     }  # fmt: skip
     refused = {
         TxCode.MALFORMED, TxCode.WRONG_NONCE, TxCode.INSUFFICIENT, TxCode.NOT_FOUND, TxCode.EXISTS,
