@@ -86,11 +86,11 @@ def crowded(uids: int, validators: int) -> Machine:
     s.put(RUNNING, subnet_key(0), RunningRecord(0, 0, running.ends, 0, uids, running.price, 0, 0, 0, 0))
     for uid, hotkey in enumerate(hotkeys):
         coldkey = hashlib.sha256(hotkey).digest()
-        s.put(HOTKEYS, hotkey, HotkeyRecord(coldkey, 0, (0,), (coldkey,) if uid < validators else (), ()))
+        s.put(HOTKEYS, hotkey, HotkeyRecord(coldkey, 0, 0, (0,), (coldkey,) if uid < validators else (), ()))
         s.put(NEURONS, neuron_key(0, uid), NeuronRecord(hotkey, coldkey, 0, (), subjects[uid], 0, 0))
         s.put(UIDS, subnet_key(0) + hotkey, UidRecord(uid))
         if uid < validators:
-            s.put(STAKES, hotkey + coldkey, StakeRecord((1_000 + uid) * TOKEN, ()))
+            s.put(STAKES, hotkey + coldkey, StakeRecord((1_000 + uid) * TOKEN, (), ()))
             row = [Weight(j, subjects[j], 1 + (uid + j * j) % 60_000) for j in range(validators, uids)]
             s.put(WEIGHTS, neuron_key(0, uid), WeightsRecord(2, packed.pack_row(row), 0))
     return m

@@ -17,8 +17,8 @@ import click
 from davy.host.home import Home
 from davy.host.keys import FileKeyStore
 from davy.protocol.errors import DavyError, Misconfigured, said_by
-from davy.protocol.limits import MAX_HOST_CHARS
-from davy.protocol.words import MAX_SUPPLY, TOKEN, KeyRole
+from davy.protocol.limits import MAX_HOST_CHARS, MAX_TAKE
+from davy.protocol.words import MAX_SUPPLY, TOKEN, U16, KeyRole
 from davy.protocol.words import tokens as tokens
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -162,6 +162,22 @@ class Tokens(click.ParamType[int]):
         if units > MAX_SUPPLY:
             self.fail(f"{value} is more than there can ever be", param, ctx)
         return units
+
+
+class Percent(click.ParamType[int]):
+    """A take typed in percent, with at most two decimals; a value of 65535 for the program."""
+
+    name = "percent"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        if not re.fullmatch(r"\d{1,2}(\.\d{1,2})?", str(value)):
+            self.fail(f"'{str(value)[:40]}' is no percentage; write one like 18 or 9.5", param, ctx)
+        take = int(Decimal(value) * U16 / 100)
+        if take > MAX_TAKE:
+            self.fail(f"{value} is too much; a take is 18 percent at most", param, ctx)
+        return take
 
 
 def named(spec: str) -> Callable[..., Any]:

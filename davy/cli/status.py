@@ -6,12 +6,15 @@ from pathlib import Path
 
 import click
 import msgspec
+from msgspec.structs import asdict
 
 from davy.cli.loop import run
 from davy.cli.network import Network, ledger_of, metagraph_of, network_option, read_network
 from davy.cli.options import json_option, netuid_option, tokens
 from davy.cli.output import show_table
-from davy.protocol.chain import Metagraph, Neuron
+from davy.cli.subnet import differences
+from davy.protocol.chain import ComingHyperparameters, Metagraph, Neuron
+from davy.protocol.errors import TxFailed
 from davy.protocol.words import U16, KeyRole, key_text
 
 _COLUMNS = ("uid", "hotkey", "stake", "permit", "consensus", "incentive", "dividends", "emission", "earned", "serves")
@@ -23,17 +26,23 @@ _COLUMNS = ("uid", "hotkey", "stake", "permit", "consensus", "incentive", "divid
 @json_option
 def status_command(network: Path, netuid: int, as_json: bool) -> None:
     """Show a subnet's neurons: stake, consensus, incentive, dividends, emission, and what they serve."""
-    m = run(_metagraph, read_network(network), netuid)
+    m, coming = run(_metagraph, read_network(network), netuid)
+    changed = differences(m.subnet.hyperparameters, coming.hyperparameters[0]) if coming.hyperparameters else {}
     rows = [neuron_row(n) for n in m.neurons]
     if as_json:
         subnet = {k: getattr(m.subnet, k) for k in ("netuid", "task", "mechanism", "epoch", "next_epoch_at")}
         subnet |= {"paid_by_stake": paid_by_stake(m)}
         subnet |= {"registration_price": tokens(m.subnet.registration_price), "pending": tokens(m.subnet.pending)}
+        subnet |= {"hyperparameters": asdict(m.subnet.hyperparameters)}
+        subnet |= {"coming": {"height": coming.height, "changes": changed} if changed else None}
         click.echo(msgspec.json.encode({"height": m.height, "subnet": subnet, "neurons": rows}))
         return
     s = m.subnet
     left = s.next_epoch_at - m.height
     title = f"subnet {s.netuid} · task {s.task} · height {m.height} · epoch {s.epoch}, the next in {left} blocks"
+    if changed:
+        told = ", ".join(f"{name} {getattr(s.hyperparameters, name)} → {value}" for name, value in changed.items())
+        title += f"\nfrom height {coming.height} on: {told}"
     shown = [{**r, "hotkey": str(r["hotkey"])[:12] + "…", "serves": str(r["serves"])[:12]} for r in rows]
     if by_stake := paid_by_stake(m):
         title += f"\nthe last epoch found no {' and no '.join(by_stake)}: what is paid by that went by stake"
@@ -73,6 +82,10 @@ def neuron_row(n: Neuron) -> dict[str, object]:
     }
 
 
-async def _metagraph(network: Network, netuid: int) -> Metagraph:
+async def _metagraph(network: Network, netuid: int) -> tuple[Metagraph, ComingHyperparameters]:
     async with ledger_of(network) as ledger:
-        return await metagraph_of(ledger, netuid)
+        try:  # first: what was coming may be in force by the time the neurons are read, and then shows as nothing
+            coming = await ledger.coming(netuid)
+        except TxFailed:  # there is no such subnet, as the next answer says in words
+            coming = ComingHyperparameters(netuid, 0, ())
+        return await metagraph_of(ledger, netuid), coming

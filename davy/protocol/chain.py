@@ -20,6 +20,7 @@ from davy.protocol.words import (
     Hotkey,
     ModelId,
     Netuid,
+    Proportion,
     PublicKey,
     Signature,
     Uid,
@@ -92,6 +93,14 @@ class SubnetInfo(Wire):
     next_epoch_at: Height
     registration_price: Amount
     pending: Amount
+
+
+class ComingHyperparameters(Wire):
+    """What a subnet's owner changed in the running epoch, or nothing: it holds from the epoch's end at `height` on."""
+
+    netuid: Netuid
+    height: Height
+    hyperparameters: Annotated[tuple[Hyperparameters, ...], Meta(max_length=1)]
 
 
 class SubnetList(Wire):
@@ -200,6 +209,20 @@ class Account(Wire):
     free: Amount
     unbonding: Amount
     stakes: tuple[tuple[Hotkey, Amount], ...]
+
+
+class HotkeyInfo(Wire):
+    """What one needs to know before one stakes on a hotkey. A raise of the take is possible from `may_raise` on."""
+
+    hotkey: Hotkey
+    owner: Coldkey
+    take: Proportion
+    may_raise: Height
+    owned: Amount
+    """The owner's stake on it."""
+    delegated: Amount
+    """All others'."""
+    netuids: tuple[Netuid, ...]
 
 
 class Issuance(Wire):

@@ -4,7 +4,7 @@ Three kinds:
 
 - constants below: bounds on bytes, items and work that are part of the protocol's version;
 - `ChainParameters`: set at genesis (their digest is in it), changed by governance only;
-- `Hyperparameters`: a subnet's, changed by its owner within the ranges here.
+- `Hyperparameters`: a subnet's, changed by its owner within the ranges here, at an epoch's end, and not far at once.
 
 A field's `Meta` carries its range, so a value out of range cannot even be decoded.
 """
@@ -113,6 +113,8 @@ MAX_BRAKE_PAGE: Final = 64
 """Orders or attestations in one answer of the ledger."""
 MAX_ANCESTORS: Final = 8
 """Models that one says it was made from."""
+MAX_MOVES: Final = 16
+"""Moves of an owner's stake to one of its hotkeys that answer for another one at a time; the same from one."""
 MAX_LINEAGE: Final = 64
 """These, and theirs, and so on."""
 MAX_MODELS_A_REGISTRANT: Final = 64
@@ -128,6 +130,14 @@ MAX_RELEASED: Final = 4_096
 """Orders that a keyholder remembers to have released a share for; with as many it signs no more."""
 
 
+MAX_TAKE: Final = 11_796
+"""Of U16, 18%: what the owner of a hotkey keeps of its delegators' dividends at most."""
+TAKE_STEP: Final = 655
+"""Of U16, a hundredth: how far one raise of a take goes."""
+TENTH: Final = 6_554
+"""Of U16: how far one change moves a proportion."""
+
+
 class Range(NamedTuple):
     """One row of the table: what `describe` lists."""
 
@@ -137,10 +147,21 @@ class Range(NamedTuple):
     low: int
     high: int
     changed_by: str
+    step: int
+    """How far one change by a subnet's owner moves it."""
+    doubles: bool
+    """Or to its double or its half, rounded up, where that is further."""
+
+    def reach(self, now: int) -> tuple[int, int]:
+        """The lowest and the highest value that one change brings it to from `now`."""
+        down, up = now - self.step, now + self.step
+        if self.doubles:
+            down, up = min(down, (now + 1) // 2), max(up, 2 * now)
+        return max(down, self.low), min(up, self.high)
 
 
-def _range(unit: str, default: int, low: int, high: int) -> Meta:
-    return Meta(ge=low, le=high, extra={"unit": unit, "default": default})
+def _range(unit: str, default: int, low: int, high: int, step: int = 0, *, doubles: bool = False) -> Meta:
+    return Meta(ge=low, le=high, extra={"unit": unit, "default": default, "step": step, "doubles": doubles})
 
 
 class ChainParameters(Wire):
@@ -150,7 +171,7 @@ class ChainParameters(Wire):
     block_reward: Annotated[int, _range("base units a block", TOKEN, 0, 1_000 * TOKEN)]
     halving_interval: Annotated[int, _range("blocks", 10_500_000, 1, INT63)]
     owner_cut: Annotated[int, _range("of 65535", 11_796, 0, U16)]
-    default_take: Annotated[int, _range("of 65535", 11_796, 0, 11_796)]
+    default_take: Annotated[int, _range("of 65535", MAX_TAKE, 0, MAX_TAKE)]
     unbonding: Annotated[int, _range("blocks", 50_400, 0, 10_000_000)]
     burn_low: Annotated[int, _range("base units", TOKEN // 10, 0, MAX_SUPPLY)]
     burn_high: Annotated[int, _range("base units", 100 * TOKEN, 0, MAX_SUPPLY)]
@@ -170,25 +191,27 @@ class Hyperparameters(Wire):
     """A subnet's rules, changed by its owner within these ranges."""
 
     version: Annotated[int, _range("", 1, 1, 1)]
-    tempo: Annotated[int, _range("blocks an epoch", 360, 2, 100_000)]
-    immunity: Annotated[int, _range("blocks after registration", 4_096, 0, 1_000_000)]
-    activity_cutoff: Annotated[int, _range("blocks", 5_000, 1, 1_000_000)]
-    max_uids: Annotated[int, _range("neurons", 256, 2, MAX_UIDS)]
-    max_validators: Annotated[int, _range("neurons", 128, 1, MAX_UIDS)]
-    stake_threshold: Annotated[int, _range("base units below which stake counts zero", 0, 0, MAX_SUPPLY)]
-    kappa: Annotated[int, _range("of 65535", 32_767, 0, U16)]
-    bonds_penalty: Annotated[int, _range("of 65535", 65_535, 0, U16)]
-    bonds_moving_average: Annotated[int, _range("of 1000000", 900_000, 0, 1_000_000)]
-    liquid_alpha: Annotated[int, _range("0 off, 1 on", 0, 0, 1)]
-    alpha_low: Annotated[int, _range("of 65535", 45_875, 0, U16)]
-    alpha_high: Annotated[int, _range("of 65535", 58_982, 0, U16)]
-    alpha_steepness: Annotated[int, _range("thousandths", 10_000, 0, 1_000_000)]
-    bonds_format: Annotated[int, _range("bits a stored bond", 32, 16, 32)]
-    commit_reveal: Annotated[int, _range("0 open set_weights, 1 commit then reveal", 1, 0, 1)]
-    reveal_epochs: Annotated[int, _range("epochs after the commit's", 1, 1, 100)]
-    unrevealed_penalty: Annotated[int, _range("of 65535, of the next dividends", 65_535, 0, U16)]
-    registrations_an_epoch: Annotated[int, _range("neurons", 64, 1, MAX_UIDS)]
-    systemic: Annotated[int, _range("the class of its models: 0 ordinary, 1 systemic", 0, 0, 1)]
+    tempo: Annotated[int, _range("blocks an epoch", 360, 2, 100_000, 1, doubles=True)]
+    immunity: Annotated[int, _range("blocks after registration", 4_096, 0, 1_000_000, 100, doubles=True)]
+    activity_cutoff: Annotated[int, _range("blocks", 5_000, 1, 1_000_000, 100, doubles=True)]
+    max_uids: Annotated[int, _range("neurons", 256, 2, MAX_UIDS, 1, doubles=True)]
+    max_validators: Annotated[int, _range("neurons", 128, 1, MAX_UIDS, 1, doubles=True)]
+    stake_threshold: Annotated[
+        int, _range("base units below which stake counts zero", 0, 0, MAX_SUPPLY, TOKEN, doubles=True)
+    ]
+    kappa: Annotated[int, _range("of 65535", 32_767, 0, U16, TENTH)]
+    bonds_penalty: Annotated[int, _range("of 65535", 65_535, 0, U16, TENTH)]
+    bonds_moving_average: Annotated[int, _range("of 1000000", 900_000, 0, 1_000_000, 100_000)]
+    liquid_alpha: Annotated[int, _range("0 off, 1 on", 0, 0, 1, 1)]
+    alpha_low: Annotated[int, _range("of 65535", 45_875, 0, U16, TENTH)]
+    alpha_high: Annotated[int, _range("of 65535", 58_982, 0, U16, TENTH)]
+    alpha_steepness: Annotated[int, _range("thousandths", 10_000, 0, 1_000_000, 1_000, doubles=True)]
+    bonds_format: Annotated[int, _range("bits a stored bond", 32, 16, 32, 16)]
+    commit_reveal: Annotated[int, _range("0 open set_weights, 1 commit then reveal", 1, 0, 1, 1)]
+    reveal_epochs: Annotated[int, _range("epochs after the commit's", 1, 1, 100, 1)]
+    unrevealed_penalty: Annotated[int, _range("of 65535, of the next dividends", 65_535, 0, U16, TENTH)]
+    registrations_an_epoch: Annotated[int, _range("neurons", 64, 1, MAX_UIDS, 1, doubles=True)]
+    systemic: Annotated[int, _range("the class of its models: 0 ordinary, 1 systemic", 0, 0, 1, 1)]
 
 
 def describe(kind: type[Wire]) -> list[Range]:
@@ -197,7 +220,8 @@ def describe(kind: type[Wire]) -> list[Range]:
     rows: list[Range] = []
     for name, hint in get_type_hints(kind, include_extras=True).items():
         meta: Any = hint.__metadata__[0]
-        rows.append(Range(name, meta.extra["unit"], meta.extra["default"], meta.ge, meta.le, who))
+        x: Any = meta.extra
+        rows.append(Range(name, x["unit"], x["default"], meta.ge, meta.le, who, x["step"], x["doubles"]))
     return rows
 
 

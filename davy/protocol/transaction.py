@@ -21,6 +21,7 @@ from davy.protocol.limits import (
     MAX_RECEIPT_BYTES,
     MAX_SERVED_MODELS,
     MAX_SIGNED_ORDER_BYTES,
+    MAX_TAKE,
     MAX_TX_BYTES,
     MAX_UIDS,
     Hyperparameters,
@@ -59,6 +60,13 @@ class CreateSubnet(Wire, tag="create_subnet"):
 
     task: Annotated[str, Meta(min_length=1, max_length=MAX_NAME_CHARS)]
     mechanism: Annotated[str, Meta(min_length=1, max_length=MAX_NAME_CHARS)]
+    hyperparameters: Hyperparameters
+
+
+class SetHyperparameters(Wire, tag="set_hyperparameters"):
+    """By a subnet's owner: all that is to hold from the end of the running epoch on."""
+
+    netuid: Netuid
     hyperparameters: Hyperparameters
 
 
@@ -114,6 +122,21 @@ class RemoveStake(Wire, tag="remove_stake"):
 
     hotkey: Hotkey
     amount: Amount
+
+
+class MoveStake(Wire, tag="move_stake"):
+    """By a coldkey: its stake on `origin` becomes its stake on `destination`, without unbonding."""
+
+    origin: Hotkey
+    destination: Hotkey
+    amount: Amount
+
+
+class SetTake(Wire, tag="set_take"):
+    """By a hotkey's owner: what part of 65535 it keeps of the dividends of who stakes on it."""
+
+    hotkey: Hotkey
+    take: Annotated[int, Meta(ge=0, le=MAX_TAKE)]
 
 
 class Weight(Wire):
@@ -195,6 +218,9 @@ Action: TypeAlias = (
     | RaiseClass
     | AttestStop
     | ConvictServedAfterHalt
+    | SetHyperparameters
+    | MoveStake
+    | SetTake
 )
 
 

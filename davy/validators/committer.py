@@ -24,9 +24,11 @@ from davy.protocol.words import Digest, Height, KeyRole, Netuid
 class Sealed(Wire):
     """A row that was, or may have been, committed: all that its reveal needs."""
 
-    version: Annotated[int, Meta(ge=1, le=1)]
+    version: Annotated[int, Meta(ge=2, le=2)]
     netuid: Netuid
     epoch: Height
+    due: Height
+    """The epoch to reveal it in, by the hyperparameters of its own: they may have changed since."""
     weights: Annotated[tuple[Weight, ...], Meta(max_length=MAX_UIDS)]
     salt: Digest
 
@@ -34,7 +36,7 @@ class Sealed(Wire):
 class SealedRows(Wire):
     """All rows of one subnet that still wait for their reveal."""
 
-    version: Annotated[int, Meta(ge=1, le=1)]
+    version: Annotated[int, Meta(ge=2, le=2)]
     rows: tuple[Sealed, ...]
 
 
@@ -49,7 +51,7 @@ class Committer:
 
     def __init__(self, netuid: int, keys: KeyStore, ledger: LedgerClient, store: Store, entropy: Entropy) -> None:
         self._netuid, self._keys, self._ledger, self._store, self._entropy = netuid, keys, ledger, store, entropy
-        self._place = f"sealed/{netuid}".encode()
+        self._place = f"sealed/2/{netuid}".encode()
 
     async def put_forward(self, m: Metagraph, weights: tuple[Weight, ...]) -> TxResult:
         """Commit a row for the running epoch, or set it openly where the subnet switched commit–reveal off.
@@ -65,7 +67,8 @@ class Committer:
             return await send(self._ledger, self._keys, KeyRole.HOTKEY, SetWeights(self._netuid, weights))
         own = self._keys.public(KeyRole.HOTKEY)
         registered_at = next(n.registered_at for n in m.neurons if n.hotkey == own)
-        sealed = Sealed(1, self._netuid, m.subnet.epoch, weights, self._entropy.bytes(32))
+        due = m.subnet.epoch + m.subnet.hyperparameters.reveal_epochs
+        sealed = Sealed(2, self._netuid, m.subnet.epoch, due, weights, self._entropy.bytes(32))
         await self._keep((*await self.sealed(), sealed))
         commitment = weights_commitment(
             self._ledger.chain, self._netuid, own, registered_at, sealed.epoch, weights, sealed.salt
@@ -83,10 +86,9 @@ class Committer:
         left: list[Sealed] = []
         rows = await self.sealed()
         for row in rows:
-            due = row.epoch + m.subnet.hyperparameters.reveal_epochs
-            if m.subnet.epoch < due:
+            if m.subnet.epoch < row.due:
                 left.append(row)
-            elif m.subnet.epoch == due:
+            elif m.subnet.epoch == row.due:
                 action = RevealWeights(self._netuid, row.epoch, row.weights, row.salt)
                 result = await send(self._ledger, self._keys, KeyRole.HOTKEY, action)
                 results.append(result)
@@ -102,4 +104,4 @@ class Committer:
         return decode(raw, SealedRows, limit=MAX_RESULT_BYTES).rows if raw else ()
 
     async def _keep(self, rows: tuple[Sealed, ...]) -> None:
-        await self._store.put(self._place, encode(SealedRows(1, rows)))
+        await self._store.put(self._place, encode(SealedRows(2, rows)))

@@ -59,6 +59,42 @@ def test_a_member(place: Path, say: Say, monkeypatch: pytest.MonkeyPatch) -> Non
     assert again == {"model": model["model"], "name": "stdlib-a", "registered": "before"}
 
 
+def test_a_delegator(place: Path, say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stake goes to another's hotkey, back to one's own, and its owner keeps its take; meanwhile it may earn."""
+    hotkeys: list[str] = []
+    for home in ("delegate", "delegator"):
+        monkeypatch.setenv("DAVY_HOME", home)
+        assert [say(*words).code for words in (("key", "new", "--quick"), ("faucet",), ("register",))] == [0, 0, 0]
+        hotkeys.append(say("key", "show", "--json").json["hotkey"])
+    theirs, own = hotkeys
+    assert say("stake", "add", "3", "--hotkey", theirs, "--json").json["hotkey"] == theirs
+    moved = say("stake", "move", "1", "--from", theirs, "--to", own, "--json").json
+    assert (moved["from"], moved["to"], moved["amount"]) == (theirs, own, "1")
+    account = say("stake", "list", "--json").json
+    assert 2 <= Decimal(account[theirs]) < 3
+    assert 1 <= Decimal(account[own]) < 2
+    assert say("stake", "take", "--hotkey", theirs, "--json").json["take"] == "18.00%"
+    monkeypatch.setenv("DAVY_HOME", "delegate")
+    lowered = say("stake", "take", "9.5", "--json").json
+    assert (lowered["hotkey"], lowered["take"]) == (theirs, "9.50%")
+    assert Decimal(lowered["staked_by_others"]) >= 2
+
+
+def test_an_owner_and_its_subnet(network: Network, place: Path, say: Say) -> None:
+    """A change is told at once, stands as coming, and is in force after the epoch."""
+    home = str(network.file.parent / "local")
+    before = say("status", "--json").json["subnet"]["hyperparameters"]["kappa"]
+    wanted = before - 1
+    made = say("subnet", "set", "1", f"kappa={wanted}", "--home", home, "--json", DAVY_PASSWORD="local").json
+    assert made["netuid"] == 1
+    assert made["coming"] in ({"kappa": wanted}, {}), "the epoch may have ended since"
+    while (seen := say("status", "--json").json)["height"] <= made["from"]:
+        if seen["height"] < made["from"]:
+            assert seen["subnet"]["coming"] == {"height": made["from"], "changes": {"kappa": wanted}}
+    assert seen["subnet"]["hyperparameters"]["kappa"] == wanted
+    assert seen["subnet"]["coming"] is None
+
+
 def test_a_network_says_what_its_file_says(network: Network) -> None:
     said = json.loads((network.file.parent / "log").read_text())
     assert said.pop("network") == str(network.file)

@@ -63,6 +63,19 @@ MISTAKES = {
     "more than there is": Mistake("stake add 5000 --home member", ("5000 tokens are needed", "are free", "add some")),
     "less than is staked at once": Mistake("stake add 0.0001 --home member", ("at least 0.001 tokens", "stake more")),
     "more than is staked": Mistake("stake remove 5 --home member", ("5 tokens", "0 are staked", "take less")),
+    "a move of more than is staked": Mistake(
+        "stake move 5 --home member --from HOT --to STRANGER", ("5 tokens", "0 are staked", "take less")
+    ),
+    "a take of no number": Mistake("stake take half --home member", ("no percentage", "18 or 9.5")),
+    "a take of too much": Mistake("stake take 19 --home member", ("too much", "18 percent at most")),
+    "another's take": Mistake(
+        "stake take 1 --home LOCAL --hotkey HOT", ("only a hotkey's owner",), {"DAVY_PASSWORD": "local"}
+    ),
+    "the take of nobody": Mistake("stake take --hotkey STRANGER", ("does not know this hotkey",)),
+    "the take that it is": Mistake("stake take 18 --home member", ("is that already",)),
+    "a move to nowhere": Mistake("stake move 5 --home member", ("Missing option '--to'",)),
+    "a move to a coldkey": Mistake("stake move 5 --home member --to COLD", ("begins with 'hot_'",)),
+    "a move to itself": Mistake("stake move 5 --home member --to HOT", ("both hotkeys are one",)),
     "more than there can be": Mistake("stake add 999999999", ("more than there can ever be",)),
     "a hotkey where a coldkey is needed": Mistake("transfer HOT 1", ("begins with 'cold_'",)),
     "a changed letter": Mistake(f"transfer {OWNER[:-1]}t 1", ("checksum", "copy it again")),
@@ -95,6 +108,18 @@ MISTAKES = {
     "registered already": Mistake("register --home member", ("has UID", "already")),
     "no tokens": Mistake("register", ("holds 0", "add tokens")),
     "a price above the limit": Mistake("register --price-limit 0.000001", ("above your limit", "--price-limit")),
+    # subnets
+    "another's subnet": Mistake("subnet set 1 tempo=20 --home member", ("another coldkey", "--home")),
+    "a subnet that is not there": Mistake("subnet set 9 tempo=20 --home member", ("no subnet 9", "it has 1")),
+    "a setting without a value": Mistake("subnet set 1 tempo", ("'tempo' is no setting", "name=number")),
+    "a setting that is no number": Mistake("subnet set 1 tempo=fast", ("'tempo=fast' is no setting", "name=number")),
+    "a setting twice": Mistake("subnet set 1 tempo=20 tempo=30", ("tempo is given twice",)),
+    "an unknown setting": Mistake("subnet set 1 speed=5", ("no parameter 'speed'", "names are")),
+    "a setting out of range": Mistake("subnet set 1 tempo=1", ("tempo must lie between 2 and",)),
+    "nothing to set": Mistake("subnet set 1", ("Missing argument 'KEY=VALUE…'",)),
+    "a change too far": Mistake(
+        "subnet set 1 tempo=90000 --home LOCAL", ("one change brings tempo", "next epoch"), {"DAVY_PASSWORD": "local"}
+    ),
     # miners and models
     "no folder": Mistake("miner --home member -o folder=nowhere", ("no folder", "name the folder")),
     "a file as model": Mistake("miner --home member -o folder=file", ("no folder", "name the folder")),
@@ -238,7 +263,15 @@ def words(place: Path, network: Network, say: Say) -> Callable[[str], str]:
     (place / "odd.json").write_text(json.dumps({**there, "faucet": f"http://{'a' * 300}"}))
     (place / "dry.json").write_text(json.dumps({**there, "faucet": "http://127.0.0.1:1/faucet"}))
     (place / "other.json").write_text(json.dumps({**there, "chain": "0" * 64}))
-    meant = {"COLD": shown["coldkey"], "HOT": shown["hotkey"], "BUSY": str(network.port), "WEB": there["ledger"]}
+    local = str(network.file.parent / "local")
+    meant = {
+        "LOCAL": local,
+        "STRANGER": STRANGER,
+        "COLD": shown["coldkey"],
+        "HOT": shown["hotkey"],
+        "BUSY": str(network.port),
+        "WEB": there["ledger"],
+    }
 
     def fill(typed: str) -> str:
         for name, value in meant.items():

@@ -1,6 +1,7 @@
 """The one table of bounds: complete, consistent, and refusing what lies outside it."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -38,6 +39,33 @@ def test_both_ends_are_taken_and_one_beyond_is_not(kind: type[Wire], build: Call
             if value < 2**64:
                 with pytest.raises(Malformed):
                     decode(encode(kind(*fields)), kind, limit=4096)
+
+
+def test_one_change_moves_a_hyperparameter_a_bounded_way() -> None:
+    rows = {r.name: r for r in describe(Hyperparameters)}
+    assert rows["tempo"].reach(360) == (180, 720)
+    assert rows["tempo"].reach(2) == (2, 4)
+    assert rows["max_validators"].reach(5) == (3, 10), "half of them stay, rounded up"
+    assert rows["max_validators"].reach(3) == (2, 6)
+    assert rows["max_validators"].reach(1) == (1, 2)
+    assert rows["max_uids"].reach(limits.MAX_UIDS) == (limits.MAX_UIDS // 2, limits.MAX_UIDS)
+    assert rows["immunity"].reach(0) == (0, 100)
+    assert rows["kappa"].reach(32_767) == (32_767 - limits.TENTH, 32_767 + limits.TENTH)
+    assert rows["kappa"].reach(1) == (0, 1 + limits.TENTH)
+    assert rows["version"].reach(1) == (1, 1)
+    assert [r.name for r in rows.values() if r.step < 1] == ["version"]
+    assert not any(r.step for r in describe(ChainParameters)), "these are governance's"
+
+
+def test_the_page_for_owners_has_this_table() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "subnet.md").read_text()
+    told = [[c.strip() for c in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("| `")]
+    named = {limits.TENTH: "a tenth", limits.TOKEN: "a token"}
+    assert told == [
+        [f"`{r.name}`", r.unit, str(r.default), f"{r.low} – {limits.MAX_SUPPLY if r.high > 10**9 else r.high}",
+         f"{named.get(r.step, r.step)}{', or half to double' if r.doubles else ''}"]
+        for r in describe(Hyperparameters) if r.step
+    ]  # fmt: skip
 
 
 def test_an_unknown_name_is_refused_with_the_names() -> None:

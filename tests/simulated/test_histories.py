@@ -72,7 +72,7 @@ async def _unrevealed(world: World) -> list[bytes]:
     await world.run()
     left = []
     for node in world.validators:
-        raw = await node.store.get(f"sealed/{NETUID}".encode())
+        raw = await node.store.get(f"sealed/2/{NETUID}".encode())
         left.append(raw or b"")
     return left
 

@@ -13,12 +13,12 @@ from tests.twins import MemoryStore, SeededEntropy, SeededKeys
 
 
 def at_epoch(epoch: int) -> Any:
-    return SimpleNamespace(subnet=SimpleNamespace(epoch=epoch, hyperparameters=SimpleNamespace(reveal_epochs=2)))
+    return SimpleNamespace(subnet=SimpleNamespace(epoch=epoch, hyperparameters=SimpleNamespace(reveal_epochs=1)))
 
 
 def test_nothing_is_written_in_a_block_that_changes_nothing() -> None:
-    rows = tuple(Sealed(1, 1, epoch, (), bytes(32)) for epoch in (5, 6))
-    store = MemoryStore({b"sealed/1": encode(SealedRows(1, rows))})
+    rows = tuple(Sealed(2, 1, epoch, epoch + 2, (), bytes(32)) for epoch in (5, 6))
+    store = MemoryStore({b"sealed/2/1": encode(SealedRows(2, rows))})
     committer = Committer(1, SeededKeys(1), cast("Any", None), store, SeededEntropy())
 
     async def blocks() -> None:

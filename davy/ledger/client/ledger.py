@@ -31,8 +31,10 @@ from davy.ledger.client.rpc import RpcCaller, RpcRefused, to_bytes
 from davy.ledger.headers import Authority, OpenedHeader, open_header, origin
 from davy.protocol.chain import (
     Account,
+    ComingHyperparameters,
     EpochRecord,
     Head,
+    HotkeyInfo,
     Issuance,
     Metagraph,
     Proof,
@@ -229,6 +231,20 @@ class RpcLedger:
 
     async def subnets(self) -> tuple[SubnetInfo, ...]:
         return (await self._view("/subnets", b"", SubnetList)).subnets
+
+    async def hotkey(self, hotkey: Hotkey) -> HotkeyInfo:
+        """Whose a hotkey is, its take, and what is staked on it.
+
+        Raises
+        ------
+        TxFailed
+            NOT_FOUND: it never registered.
+        """
+        return await self._view("/hotkey", hotkey, HotkeyInfo)
+
+    async def coming(self, netuid: Netuid) -> ComingHyperparameters:
+        """What a subnet's owner changed in the running epoch."""
+        return await self._view("/coming", netuid.to_bytes(2, "big"), ComingHyperparameters)
 
     async def issuance(self) -> Issuance:
         return await self._view("/issuance", b"", Issuance)

@@ -15,6 +15,8 @@ savepoint, and whatever goes wrong in it becomes a deterministic error code and 
 `stake`          add, remove, the least held, unbonding    `weights`    commit, reveal, set, expiry
 `epoch`          one epoch: `seats` are asked, the mechanism of davy.incentive answers, `payment` pays
 `emission`       rewards, and the whole schedule as one function
+`moves`          move_stake, and what it answers for       `take`       set_take
+`hyperparameters`  set_hyperparameters: what one change may do, and when it takes effect
 `conservation`   the witness: no part of a block makes or loses a base unit
 `records`        every record's type and key               `packed`     arrays of all UIDs as bytes
 `state`, `trie`  records with a journal and savepoints; the authenticated map over their encodings

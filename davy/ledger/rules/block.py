@@ -20,7 +20,7 @@ from davy.ledger.rules.conservation import conserved
 from davy.ledger.rules.emission import accrue, withhold
 from davy.ledger.rules.epoch import run_epoch, skip_epoch
 from davy.ledger.rules.frozen import freeze, halted_subnets
-from davy.ledger.rules.records import CHAIN, RUNNING, SUBNETS, subnet_key
+from davy.ledger.rules.records import CHAIN, OUTCOMES, RUNNING, SUBNETS, subnet_key
 from davy.ledger.rules.stake import pay_unbonded
 from davy.ledger.rules.state import State
 from davy.ledger.rules.subnets import MAX_EPOCH_CELLS
@@ -103,5 +103,7 @@ def due(s: State, height: int) -> list[int]:
 def epoch_work(s: State, netuid: int) -> int:
     """Units an epoch counts: its pairs of rows and columns, and a fixed part."""
     n = s.need(RUNNING, subnet_key(netuid), "a subnet without epochs").neurons
-    rows = 2 * s.need(SUBNETS, subnet_key(netuid), "no such subnet").hyperparameters.max_validators
-    return EPOCH_WORK + n * min(n, rows)
+    gets = s.need(SUBNETS, subnet_key(netuid), "no such subnet").hyperparameters.max_validators
+    outcome = s.get(OUTCOMES, subnet_key(netuid))
+    held = 0 if outcome is None else outcome.permits.count(1)  # it may come from a time of more validators
+    return EPOCH_WORK + n * min(n, gets + max(gets, held))

@@ -22,6 +22,7 @@ from davy.killswitch.scope import ModelFacts, names
 from davy.ledger.rules.accounts import burn
 from davy.ledger.rules.brake import brake_of
 from davy.ledger.rules.halts import barred, model_facts
+from davy.ledger.rules.moves import moved_from, pledges, release
 from davy.ledger.rules.records import (
     COMMITS,
     CONVICTIONS,
@@ -34,7 +35,7 @@ from davy.ledger.rules.records import (
     neuron_key,
     subnet_key,
 )
-from davy.ledger.rules.stake import move_stake, stake_of
+from davy.ledger.rules.stake import change_position, stake_of
 from davy.ledger.rules.state import State
 from davy.protocol.errors import BadSignature, Refused, TxCode, TxFailed
 from davy.protocol.limits import (
@@ -88,7 +89,7 @@ def convict_served_after_halt(s: State, at: Moment, sender: bytes, x: ConvictSer
     if halt is None or not (_names(s, halt, receipt) and surely_in_force(brake, halt, at.time, lasting=lasting)):
         raise TxFailed(TxCode.MISMATCH, "this order does not surely halt what was served; name the HALT that does")
     _check_anchor(s, at, anchor, max(_known_since(s, brake, halt), systemic_since or 0))
-    burned = _slash(s, hotkey, receipt.miner)
+    burned = _slash(s, at, hotkey, receipt.miner)
     _silence(s, hotkey, receipt.miner)
     s.put(CONVICTIONS, receipt.miner, ConvictionRecord(at.height, x.halt, receipt_digest(x.receipt), burned))
 
@@ -188,13 +189,18 @@ def _allowance_may_be_used_up(brake: BrakeState, since: UnixMillis, now: UnixMil
     return sum(span.end - span.start for span in unite(spans)) >= ALLOWANCE_MS
 
 
-def _slash(s: State, hotkey: HotkeyRecord, miner: bytes) -> int:
-    """Burn the owner's stake on a hotkey."""
-    staked = stake_of(s, miner, hotkey.owner)
-    if staked:
-        move_stake(s, miner, hotkey.owner, -staked)
-        burn(s, staked)
-    return staked
+def _slash(s: State, at: Moment, hotkey: HotkeyRecord, miner: bytes) -> int:
+    """Burn the owner's stake on a hotkey, and what it moved from it to others that still answers for it."""
+    owed = {miner: stake_of(s, miner, hotkey.owner)}
+    for place in moved_from(s, miner):
+        moved = sum(p.amount for p in pledges(s, place, hotkey.owner, miner) if p.due > at.height)
+        owed[place] = min(moved, stake_of(s, place, hotkey.owner))
+    for place, amount in owed.items():
+        if amount:
+            release(s, place, hotkey.owner, miner)
+            change_position(s, place, hotkey.owner, -amount)
+            burn(s, amount)
+    return sum(owed.values())
 
 
 def _silence(s: State, hotkey: HotkeyRecord, miner: bytes) -> None:

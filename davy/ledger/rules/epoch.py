@@ -22,6 +22,7 @@ from davy.incentive.registry import mechanism
 from davy.ledger.rules import packed
 from davy.ledger.rules.accounts import burn
 from davy.ledger.rules.halts import earning
+from davy.ledger.rules.hyperparameters import take_effect
 from davy.ledger.rules.payment import Paid, pay
 from davy.ledger.rules.records import (
     BONDS,
@@ -205,11 +206,15 @@ def write_record(
 
 
 def begin_next(s: State, at: Moment, netuid: int, running: RunningRecord) -> None:
-    """Count the epoch, move the registration price, and say when the next one ends."""
+    """Count the epoch, move the registration price, let a change take effect, and say when the next epoch ends.
+
+    After a change of tempo it lasts a whole tempo or longer, or who has to reveal in it might have no block to do so.
+    """
     h = s.need(SUBNETS, subnet_key(netuid), _UNKNOWN).hyperparameters
     now = s.need(RUNNING, subnet_key(netuid), _UNKNOWN)
     price = registration_price(running.price, running.registrations, h.registrations_an_epoch, s.parameters)
-    ends = epoch_end(netuid, h.tempo, at.height)
+    tempo = take_effect(s, netuid).tempo
+    ends = epoch_end(netuid, tempo, at.height if tempo == h.tempo else at.height + tempo - 1)
     begun = replace(now, epoch=running.epoch + 1, began=at.height, ends=ends, price=price, registrations=0, paused=0)
     s.put(RUNNING, subnet_key(netuid), begun)
 

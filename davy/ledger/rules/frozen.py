@@ -2,7 +2,8 @@
 
 A block is frozen for a subnet that is halted at its beginning and at its end, or at its end if an epoch was to end with
 it. The end of the running epoch moves by the frozen blocks, and on to the next height that the subnet's epochs end at:
-its deadlines become later, never sooner, and no epoch is cut short.
+by a whole tempo with the first of each tempo of them. So its deadlines become later, never sooner, and no epoch is
+cut short.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from msgspec.structs import replace
 from davy.ledger.rules.halts import permitted, subnet_subject
 from davy.ledger.rules.records import CHAIN, RUNNING, SUBNETS, RunningRecord, subnet_key
 from davy.ledger.rules.state import State
-from davy.ledger.rules.subnets import epoch_end
 from davy.protocol.words import Moment
 
 
@@ -27,9 +27,8 @@ def freeze(s: State, netuid: int) -> None:
     key = subnet_key(netuid)
     r = s.need(RUNNING, key, "a subnet without epochs")
     tempo = s.need(SUBNETS, key, "no such subnet").hyperparameters.tempo
-    paused = r.paused + 1
-    ends = epoch_end(netuid, tempo, epoch_end(netuid, tempo, r.began) + paused - 1)
-    s.put(RUNNING, key, replace(r, frozen=r.frozen + 1, paused=paused, ends=ends))
+    ends = r.ends if r.paused % tempo else r.ends + tempo
+    s.put(RUNNING, key, replace(r, frozen=r.frozen + 1, paused=r.paused + 1, ends=ends))
 
 
 def counted_blocks(running: RunningRecord, since: int, frozen: int, now: int) -> int:

@@ -23,6 +23,7 @@ from davy.ledger.rules.halts import (
 from davy.ledger.rules.models import may_serve
 from davy.ledger.rules.packed import amounts, flags
 from davy.ledger.rules.records import (
+    COMING,
     COMMITS,
     HOTKEYS,
     NEURONS,
@@ -95,13 +96,15 @@ def register(s: State, at: Moment, sender: bytes, x: Register) -> None:
         verify(x.hotkey, Domain.CONSENT, consent_bytes(s.chain, sender, x.hotkey), x.consent)
     except BadSignature as e:
         raise TxFailed(TxCode.BAD_SIGNATURE, f"the hotkey's consent: {e}") from None
-    hotkey = _owned(s, x.hotkey, sender)
+    hotkey = _owned(s, at, x.hotkey, sender)
     if len(hotkey.netuids) >= MAX_SUBNETS_A_HOTKEY:
         raise TxFailed(TxCode.FULL, f"one hotkey is on at most {MAX_SUBNETS_A_HOTKEY} subnets; use another one")
     debit(s, sender, running.price)
     burn(s, running.price)
     uid = running.neurons
-    if uid >= wants.max_uids:
+    coming = s.get(COMING, key)
+    seats = wants.max_uids if coming is None else min(wants.max_uids, coming.hyperparameters.max_uids)
+    if uid >= seats:
         s.spend(running.neurons)
         uid = least_deserving(s, at, x.netuid, wants, running)
         deregister(s, x.netuid, uid)
@@ -114,9 +117,9 @@ def register(s: State, at: Moment, sender: bytes, x: Register) -> None:
     s.put(RUNNING, key, replace(running, neurons=neurons, registrations=running.registrations + 1))
 
 
-def _owned(s: State, hotkey: bytes, owner: bytes) -> HotkeyRecord:
+def _owned(s: State, at: Moment, hotkey: bytes, owner: bytes) -> HotkeyRecord:
     """A hotkey's record; it belongs for good to the coldkey that registers it first."""
-    h = s.get(HOTKEYS, hotkey) or HotkeyRecord(owner, s.parameters.default_take, (), (), ())
+    h = s.get(HOTKEYS, hotkey) or HotkeyRecord(owner, s.parameters.default_take, at.height, (), (), ())
     if h.owner != owner:
         raise TxFailed(TxCode.NOT_OWNER, "this hotkey belongs to another coldkey; make a new one")
     return h

@@ -19,7 +19,7 @@ from davy.ledger.rules.accounts import burn, credit
 from davy.ledger.rules.emission import unmint
 from davy.ledger.rules.records import HOTKEYS, NEURONS, SUBNETS, NeuronRecord, neuron_key, subnet_key
 from davy.ledger.rules.seats import Seats
-from davy.ledger.rules.stake import move_stake
+from davy.ledger.rules.stake import change_position
 from davy.ledger.rules.state import State
 from davy.protocol.words import U16
 
@@ -60,7 +60,7 @@ def pay(s: State, netuid: int, seats: Seats, e: Emission, *, withheld: bool) -> 
         shares[neuron.coldkey] = shares.get(neuron.coldkey, 0) + int(paid.miners[uid])
         for coldkey in sorted(shares):
             if shares[coldkey]:
-                move_stake(s, neuron.hotkey, coldkey, shares[coldkey])
+                change_position(s, neuron.hotkey, coldkey, shares[coldkey])
     credit(s, subnet.owner, paid.owner)
     burn(s, burned)
     unmint(s, paid.unminted)

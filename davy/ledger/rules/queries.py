@@ -17,6 +17,7 @@ from davy.ledger.rules.records import (
     ATTESTATIONS,
     BRAKE,
     CHAIN,
+    COMING,
     DRILLS,
     HOTKEYS,
     ISSUANCE,
@@ -36,9 +37,12 @@ from davy.ledger.rules.records import (
 )
 from davy.ledger.rules.stake import stake_of
 from davy.ledger.rules.state import Changes, State
+from davy.ledger.rules.take import may_raise
 from davy.protocol.chain import (
     Account,
+    ComingHyperparameters,
     EpochRecord,
+    HotkeyInfo,
     Metagraph,
     ModelRecord,
     Neuron,
@@ -63,7 +67,8 @@ _KEPT_ANSWERS: Final = 64
 class Queries:
     """Answers by path.
 
-    /nonce /metagraph /weights /epoch /subnets /model /issuance /parameters /genesis /brake /attestations /subject
+    /nonce /metagraph /weights /epoch /subnets /coming /model /issuance /parameters /genesis /brake /attestations
+    /subject /hotkey
     """
 
     def __init__(self, g: Genesis, s: State) -> None:
@@ -83,10 +88,12 @@ class Queries:
             "/weights": self._weights,
             "/epoch": self._epoch,
             "/subnets": self._subnets,
+            "/coming": self._coming,
             "/model": self._model,
             "/brake": self._brake,
             "/attestations": self._attestations,
             "/subject": self._subject,
+            "/hotkey": self._hotkey,
             "/issuance": lambda data, height: s.need(ISSUANCE, _exactly(data, 0), "the chain has no issuance"),
             "/parameters": lambda data, height: s.parameters,
             "/genesis": lambda data, height: g,
@@ -132,6 +139,13 @@ class Queries:
         stakes = tuple((h, stake_of(self._state, h, key)) for h in sorted(self._positions.get(key, ())))
         return Account(a.nonce, a.free, a.unbonding, stakes)
 
+    def _hotkey(self, data: bytes, height: int) -> HotkeyInfo:
+        s = self._state
+        h = s.need(HOTKEYS, _exactly(data, 32), "the ledger does not know this hotkey; register it first")
+        owned = stake_of(s, data, h.owner)
+        everything = sum(stake_of(s, data, coldkey) for coldkey in h.delegators)
+        return HotkeyInfo(data, h.owner, h.take, may_raise(s, h), owned, everything - owned, h.netuids)
+
     def _metagraph(self, data: bytes, height: int) -> Metagraph:
         netuid = int.from_bytes(_exactly(data, 2), "big")
         info = subnet_info(self._state, netuid)
@@ -151,6 +165,12 @@ class Queries:
     def _subnets(self, data: bytes, height: int) -> SubnetList:
         _exactly(data, 0)
         return SubnetList(tuple(subnet_info(self._state, n) for n in self._state.need(CHAIN, b"", "no chain").netuids))
+
+    def _coming(self, data: bytes, height: int) -> ComingHyperparameters:
+        netuid = int.from_bytes(_exactly(data, 2), "big")
+        ends = self._state.need(RUNNING, data, "there is no subnet of this netuid; ask /subnets").ends
+        coming = self._state.get(COMING, data)
+        return ComingHyperparameters(netuid, ends, () if coming is None else (coming.hyperparameters,))
 
     def _model(self, data: bytes, height: int) -> ModelRecord:
         return self._state.need(MODELS, _exactly(data, 32), "no model of this id is registered").model

@@ -13,7 +13,7 @@ from msgspec import Meta
 
 from davy.protocol.chain import Issuance, ModelRecord, ServedModel
 from davy.protocol.encoding import Wire
-from davy.protocol.limits import MAX_MODELS_A_REGISTRANT, MAX_NAME_CHARS, ChainParameters, Hyperparameters
+from davy.protocol.limits import MAX_MODELS_A_REGISTRANT, MAX_MOVES, MAX_NAME_CHARS, ChainParameters, Hyperparameters
 from davy.protocol.order import OrderId
 from davy.protocol.recorded import (
     BRAKE_KEY,
@@ -81,11 +81,27 @@ class Low(Wire):
     least: Amount
 
 
+class Pledge(Wire):
+    """Stake that its owner moved here from `origin`: until `due` it answers for that hotkey, and stays here."""
+
+    origin: Hotkey
+    amount: Amount
+    due: Height
+
+
 class StakeRecord(Wire):
     """What one coldkey holds on one hotkey."""
 
     amount: Amount
     lows: tuple[Low, ...]
+    pledges: Annotated[tuple[Pledge, ...], Meta(max_length=MAX_MOVES)]
+    """Of the owner's own position only; those past their height are dropped with the next move."""
+
+
+class MovesRecord(Wire):
+    """Hotkeys to which the owner of one moved stake from it, sorted; where it may answer for this one."""
+
+    destinations: Annotated[tuple[Hotkey, ...], Meta(max_length=MAX_MOVES)]
 
 
 class HotkeyRecord(Wire):
@@ -93,6 +109,8 @@ class HotkeyRecord(Wire):
 
     owner: Coldkey
     take: Proportion
+    raised: Height
+    """When its take was raised last, or it became known."""
     netuids: tuple[Netuid, ...]
     delegators: tuple[Coldkey, ...]
     """Coldkeys with stake on it, sorted."""
@@ -116,6 +134,12 @@ class SubnetRecord(Wire):
     mechanism: Annotated[str, Meta(max_length=MAX_NAME_CHARS)]
     hyperparameters: Hyperparameters
     share: Annotated[int, Meta(ge=0)]
+
+
+class ComingRecord(Wire):
+    """What a subnet's hyperparameters are once its running epoch has ended."""
+
+    hyperparameters: Hyperparameters
 
 
 class RunningRecord(Wire):
@@ -269,10 +293,12 @@ CONVICTIONS: Final = Table(b"X", 32, ConvictionRecord)
 REGISTRANTS: Final = Table(b"M", 32, RegistrantRecord)
 ACCOUNTS: Final = Table(b"a", 32, AccountRecord)
 BONDS: Final = Table(b"b", 2, BondsRecord)
+COMING: Final = Table(b"p", 2, ComingRecord)
 COMMITS: Final = Table(b"c", 4, CommitsRecord)
 PAID: Final = Table(b"e", 10, PaidRecord)
 HOTKEYS: Final = Table(b"h", 32, HotkeyRecord)
 MODELS: Final = Table(b"m", 32, RegisteredModel)
+MOVES: Final = Table(b"v", 32, MovesRecord)
 NEURONS: Final = Table(b"n", 4, NeuronRecord)
 OUTCOMES: Final = Table(b"o", 2, OutcomeRecord)
 RUNNING: Final = Table(b"r", 2, RunningRecord)
@@ -287,7 +313,7 @@ TABLES: Final = {
     for t in (
         CHAIN, PARAMETERS, SUPPLY, ISSUANCE, QUEUE, ACCOUNTS, BONDS, COMMITS, PAID, HOTKEYS, MODELS, NEURONS, OUTCOMES,
         RUNNING, STAKES, SUBNETS, UIDS, UNBONDINGS, WEIGHTS, ANSWER_QUEUE, DRILL_LIST, BRAKE, ORDERS, DRILLS, ROSTERS,
-        HALTED, ATTESTATIONS, ANSWERS, CONVICTIONS, REGISTRANTS,
+        HALTED, ATTESTATIONS, ANSWERS, CONVICTIONS, REGISTRANTS, COMING, MOVES,
     )
 }  # fmt: skip
 

@@ -30,7 +30,7 @@ class Seats(NamedTuple):
 
 
 def take_seats(s: State, netuid: int, h: Hyperparameters, running: RunningRecord) -> Seats:
-    """Gather a subnet's neurons, the stake that counts, and the rows that can matter: at most 2 · max_validators."""
+    """Gather a subnet's neurons, the stake that counts, and the rows that matter: who has a permit or gets one."""
     n = running.neurons
     neurons = [s.need(NEURONS, neuron_key(netuid, uid), "a UID without a neuron") for uid in range(n)]
     counted = [counted_stake(s, netuid, neuron, running) for neuron in neurons]

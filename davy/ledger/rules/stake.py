@@ -42,7 +42,7 @@ MAX_DELEGATORS: Final = 128
 MAX_PAYOUTS_A_BLOCK: Final = MAX_BLOCK_TXS
 """Unbondings that become free in one block. A transaction begins one at most, so nobody can hold up another's."""
 
-_NO_STAKE: Final = StakeRecord(0, ())
+_NO_STAKE: Final = StakeRecord(0, (), ())
 
 
 def least_held(position: StakeRecord, netuid: int, epoch: int) -> int:
@@ -74,7 +74,7 @@ def stake_of(s: State, hotkey: bytes, coldkey: bytes) -> int:
     return (s.get(STAKES, hotkey + coldkey) or _NO_STAKE).amount
 
 
-def move_stake(s: State, hotkey: bytes, coldkey: bytes, change: int) -> None:
+def change_position(s: State, hotkey: bytes, coldkey: bytes, change: int) -> None:
     """Add to a position, or take from it (`change` < 0), and keep the least it held in each running epoch."""
     h = s.need(HOTKEYS, hotkey, "the ledger does not know this hotkey; register it first")
     before = s.get(STAKES, hotkey + coldkey) or _NO_STAKE
@@ -90,7 +90,7 @@ def move_stake(s: State, hotkey: bytes, coldkey: bytes, change: int) -> None:
         return
     epochs = [(n, s.need(RUNNING, subnet_key(n), "a subnet without epochs").epoch) for n in h.netuids]
     lows = tuple(Low(n, e, min(amount, least_held(before, n, e))) for n, e in epochs)
-    s.put(STAKES, hotkey + coldkey, StakeRecord(amount, lows))
+    s.put(STAKES, hotkey + coldkey, StakeRecord(amount, lows, before.pledges))
     if before.amount == 0:
         delegators = list(h.delegators)
         insort(delegators, coldkey)
@@ -114,19 +114,30 @@ def add_stake(s: State, at: Moment, sender: bytes, x: AddStake) -> None:
         raise TxFailed(
             TxCode.OUT_OF_RANGE, f"at least {tokens(s.parameters.minimum_stake)} tokens are staked at once; stake more"
         )
-    h = s.need(HOTKEYS, x.hotkey, "the ledger does not know this hotkey; register it first")
-    if s.get(CONVICTIONS, x.hotkey) is not None:
-        raise TxFailed(TxCode.BARRED, "this hotkey is barred and earns nothing; stake on another")
     debit(s, sender, x.amount)
+    join(s, at, x.hotkey, sender, x.amount)
+
+
+def join(s: State, at: Moment, hotkey: bytes, coldkey: bytes, amount: int) -> None:
+    """Add to a position; on a hotkey with MAX_DELEGATORS a new one takes the place of the smallest, if it is larger.
+
+    Raises
+    ------
+    TxFailed
+        BARRED; NOT_FOUND; FULL.
+    """
+    h = s.need(HOTKEYS, hotkey, "the ledger does not know this hotkey; register it first")
+    if s.get(CONVICTIONS, hotkey) is not None:
+        raise TxFailed(TxCode.BARRED, "this hotkey is barred and earns nothing; stake on another")
     others = [c for c in h.delegators if c != h.owner]
-    if sender not in h.delegators and sender != h.owner and len(others) >= MAX_DELEGATORS:
-        amount, smallest = min((stake_of(s, x.hotkey, c), c) for c in others)
-        if x.amount <= amount:
+    if coldkey not in h.delegators and coldkey != h.owner and len(others) >= MAX_DELEGATORS:
+        least, smallest = min((stake_of(s, hotkey, c), c) for c in others)
+        if amount <= least:
             raise TxFailed(
-                TxCode.FULL, f"the hotkey's delegators each hold {tokens(amount)} tokens or more; stake above that"
+                TxCode.FULL, f"the hotkey's delegators each hold {tokens(least)} tokens or more; stake above that"
             )
-        unbond(s, at, x.hotkey, smallest, amount)
-    move_stake(s, x.hotkey, sender, x.amount)
+        unbond(s, at, hotkey, smallest, least)
+    change_position(s, hotkey, coldkey, amount)
 
 
 def remove_stake(s: State, at: Moment, sender: bytes, x: RemoveStake) -> None:
@@ -135,18 +146,39 @@ def remove_stake(s: State, at: Moment, sender: bytes, x: RemoveStake) -> None:
     Raises
     ------
     TxFailed
-        OUT_OF_RANGE for zero, or where less than minimum_stake would stay (take all); INSUFFICIENT; NOT_FOUND.
+        OUT_OF_RANGE for zero, or where less than minimum_stake would stay (take all); INSUFFICIENT; NOT_FOUND;
+        WRONG_TIME: what was moved here has to stay (`leave`).
     """
-    positive(x.amount)
-    stays = stake_of(s, x.hotkey, sender) - x.amount
+    leave(s, at, x.hotkey, sender, x.amount)
+    unbond(s, at, x.hotkey, sender, x.amount)
+
+
+def leave(s: State, at: Moment, hotkey: bytes, coldkey: bytes, amount: int) -> None:
+    """Check that a part of a position may leave it now.
+
+    Raises
+    ------
+    TxFailed
+        OUT_OF_RANGE; WRONG_TIME.
+    """
+    positive(amount)
+    position = s.get(STAKES, hotkey + coldkey) or _NO_STAKE
+    stays = position.amount - amount
     if 0 < stays < s.parameters.minimum_stake:
         raise TxFailed(TxCode.OUT_OF_RANGE, f"{tokens(stays)} tokens would stay, less than may be staked; take all")
-    unbond(s, at, x.hotkey, sender, x.amount)
+    standing = [p for p in position.pledges if p.due > at.height]
+    pledged = sum(p.amount for p in standing)
+    if 0 <= stays < pledged:
+        raise TxFailed(
+            TxCode.WRONG_TIME,
+            f"{tokens(pledged)} tokens were moved here from hotkeys that they still answer for;"
+            f" take them after height {max(p.due for p in standing)}",
+        )
 
 
 def unbond(s: State, at: Moment, hotkey: bytes, coldkey: bytes, amount: int) -> None:
     """Take stake off a position and put it in the line of unbondings."""
-    move_stake(s, hotkey, coldkey, -amount)
+    change_position(s, hotkey, coldkey, -amount)
     a = account(s, coldkey)
     s.put(ACCOUNTS, coldkey, AccountRecord(a.nonce, a.free, a.unbonding + amount))
     line = s.need(QUEUE, b"", "the chain has no line of unbondings")

@@ -17,12 +17,15 @@ from davy.ledger.rules.attestations import attest_stop
 from davy.ledger.rules.brake import brake_order, check_order
 from davy.ledger.rules.conservation import conserved
 from davy.ledger.rules.convictions import convict_served_after_halt
+from davy.ledger.rules.hyperparameters import set_hyperparameters
 from davy.ledger.rules.models import raise_class, register_model
+from davy.ledger.rules.moves import move_stake
 from davy.ledger.rules.neurons import register, serve
 from davy.ledger.rules.records import ACCOUNTS, HOTKEYS
 from davy.ledger.rules.stake import add_stake, remove_stake
 from davy.ledger.rules.state import State
 from davy.ledger.rules.subnets import create_subnet
+from davy.ledger.rules.take import set_take
 from davy.ledger.rules.weights import commit_weights, reveal_weights, set_weights
 from davy.protocol.errors import BadSignature, Refused, TxCode, TxFailed
 from davy.protocol.order import VerifiedOrder
@@ -32,12 +35,15 @@ from davy.protocol.transaction import (
     CommitWeights,
     ConvictServedAfterHalt,
     CreateSubnet,
+    MoveStake,
     RaiseClass,
     Register,
     RegisterModel,
     RemoveStake,
     RevealWeights,
     Serve,
+    SetHyperparameters,
+    SetTake,
     SetWeights,
     Transfer,
     TxBody,
@@ -68,6 +74,9 @@ RULES: Final = MappingProxyType[type, Rule](
         RaiseClass: raise_class,
         AttestStop: attest_stop,
         ConvictServedAfterHalt: convict_served_after_halt,
+        SetHyperparameters: set_hyperparameters,
+        MoveStake: move_stake,
+        SetTake: set_take,
     }
 )
 """Each action's rule: (state, moment, sender, action); it raises TxFailed or has happened."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from msgspec.structs import replace
 
 from davy.ledger.rules.frozen import counted_blocks
 from davy.ledger.rules.records import BONDS, NEURONS, UIDS, neuron_key, subnet_key
@@ -21,12 +22,15 @@ from davy.protocol.transaction import (
     BrakeOrder,
     CommitWeights,
     CreateSubnet,
+    MoveStake,
     RaiseClass,
     Register,
     RegisterModel,
     RemoveStake,
     RevealWeights,
     Served,
+    SetHyperparameters,
+    SetTake,
     SetWeights,
     Transfer,
 )
@@ -69,6 +73,18 @@ def create_subnet(scope: str) -> str:
     return said(w, "cat", CreateSubnet("new", "yuma3", hyperparameters(max_uids=8, max_validators=4)))
 
 
+def set_hyperparameters(scope: str) -> str:
+    """By the owner of subnet 1, and of one that cat owns."""
+    w = Stand()
+    h = w.subnet().hyperparameters
+    w.ok("cat", CreateSubnet("new", "yuma3", h))
+    w.halted_by(scope)
+    change = replace(h, kappa=h.kappa - 1)
+    if scope in ("miner", "model"):
+        return said(w, "cat", SetHyperparameters(0, change))
+    return said(w, "owner", SetHyperparameters(1, change))
+
+
 def register(scope: str) -> str:
     """Of the halted hotkey on another subnet; otherwise of a new one by cat."""
     w = Stand()
@@ -92,6 +108,20 @@ def remove_stake(scope: str) -> str:
     w = Stand()
     w.halted_by(scope)
     return said(w, "cat", RemoveStake(pub("cat-hot"), TOKEN))
+
+
+def move_stake(scope: str) -> str:
+    """By a halted owner, between its hotkeys."""
+    w = Stand()
+    w.register("cat", "spare")
+    w.halted_by(scope)
+    return said(w, "cat", MoveStake(pub("cat-hot"), pub("spare"), TOKEN))
+
+
+def set_take(scope: str) -> str:
+    w = Stand()
+    w.halted_by(scope)
+    return said(w, "cat", SetTake(pub("cat-hot"), 1))
 
 
 def commit_weights(scope: str) -> str:
@@ -291,7 +321,8 @@ def the_owner_s_cut(scope: str) -> str:
 
 TABLES: dict[str, tuple[Callable[[str], str], ...]] = {
     "Transactions": (
-        transfer, create_subnet, register, serve, add_stake, remove_stake, commit_weights, reveal_weights, set_weights,
+        transfer, create_subnet, set_hyperparameters, register, serve, add_stake, remove_stake, move_stake, set_take,
+        commit_weights, reveal_weights, set_weights,
         register_model, raise_class, attest_stop, convict_served_after_halt, brake_order,
     ),
     "Deadlines": (end_of_the_epoch, reveal, activity, immunity, pruning, bonds, unbonding, review_of_a_model),

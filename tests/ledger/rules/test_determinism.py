@@ -5,8 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from davy.protocol.manifest import ModelClass
-from davy.protocol.transaction import AddStake, RegisterModel
+from davy.protocol.transaction import AddStake, MoveStake, RegisterModel, SetHyperparameters, SetTake
 from davy.protocol.words import TOKEN
 from tests.ledger.rules.world import genesis, manifest, market, pub
 
@@ -19,6 +21,10 @@ def a_story() -> str:
     w.ok("eve", *(AddStake(pub(hot), TOKEN) for hot in ("ann-hot", "ben-hot", "cat-hot")))
     w.ok("cat", *(RegisterModel(manifest(name), (), ModelClass.ORDINARY) for name in ("one", "two", "three")))
     row = w.row({"cat-hot": 3, "dan-hot": 7})
+    w.register("ann", "ann-spare")
+    w.ok("ann", MoveStake(pub("ann-hot"), pub("ann-spare"), 30 * TOKEN))
+    w.ok("ann", SetTake(pub("ann-hot"), 7_777))
+    w.ok("owner", SetHyperparameters(1, replace(w.subnet().hyperparameters, tempo=12, kappa=30_000)))
     for _ in range(3):
         epoch = w.commit("ann-hot", row)
         w.commit("ben-hot", row)

@@ -13,14 +13,16 @@ import pytest
 from hypothesis import seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, rule, run_state_machine_as_test
+from msgspec.structs import replace
 
 from davy.ledger.rules import convictions
 from davy.ledger.rules.brake import brake_of
 from davy.ledger.rules.machine import Machine
+from davy.ledger.rules.records import HOTKEYS
 from davy.protocol.encoding import encode
 from davy.protocol.errors import TxCode
 from davy.protocol.genesis import Genesis, GenesisSubnet
-from davy.protocol.limits import DAY_MS, chain_parameters, hyperparameters
+from davy.protocol.limits import DAY_MS, MAX_TAKE, Hyperparameters, chain_parameters, describe, hyperparameters
 from davy.protocol.manifest import Identity, ModelClass, model_id
 from davy.protocol.order import (
     Drill,
@@ -46,6 +48,7 @@ from davy.protocol.transaction import (
     CommitWeights,
     CreateSubnet,
     Endpoint,
+    MoveStake,
     RaiseClass,
     Register,
     RegisterModel,
@@ -53,6 +56,8 @@ from davy.protocol.transaction import (
     RevealWeights,
     Serve,
     Served,
+    SetHyperparameters,
+    SetTake,
     SetWeights,
     Transfer,
     Weight,
@@ -121,6 +126,15 @@ class History(RuleBasedStateMachine):
     def create_subnet(self, sender: str, mechanism: str, tempo: int) -> None:
         self.queue(sender, CreateSubnet("new", mechanism, hyperparameters(tempo=tempo, max_uids=3, max_validators=2)))
 
+    @rule(sender=coldkeys, netuid=netuids, name=st.sampled_from(Hyperparameters.__struct_fields__[1:]), data=st.data())
+    def set_hyperparameters(self, sender: str, netuid: int, name: str, data: st.DataObject) -> None:
+        """One of them, to either end of its reach, a little or far beyond; subnet 2 is ann's."""
+        now = self.world.subnet(netuid if netuid < 3 else 1).hyperparameters
+        row = next(r for r in describe(Hyperparameters) if r.name == name)
+        low, high = row.reach(getattr(now, name))
+        value = data.draw(st.sampled_from([low, high, row.low, row.high, row.default, getattr(now, name)]))
+        self.queue(sender, SetHyperparameters(netuid, replace(now, **{name: value})))
+
     @rule(sender=coldkeys, hotkey=hotkeys, netuid=netuids, forged=st.sampled_from([False, False, True]))
     def register(self, sender: str, hotkey: str, netuid: int, forged: bool) -> None:
         asked = self.world.registration(sender, hotkey, netuid)
@@ -144,6 +158,17 @@ class History(RuleBasedStateMachine):
     def remove_stake(self, sender: str, hotkey: str, amount: int, all_of_it: bool) -> None:
         held = dict(self.world.account(sender).stakes).get(pub(hotkey), 0)
         self.queue(sender, RemoveStake(pub(hotkey), held if all_of_it else amount))
+
+    @rule(sender=coldkeys, origin=hotkeys, destination=hotkeys, amount=amounts, all_of_it=st.booleans())
+    def move_stake(self, sender: str, origin: str, destination: str, amount: int, all_of_it: bool) -> None:
+        held = dict(self.world.account(sender).stakes).get(pub(origin), 0)
+        self.queue(sender, MoveStake(pub(origin), pub(destination), held if all_of_it else amount))
+
+    @rule(sender=coldkeys, hotkey=hotkeys, change=st.sampled_from([-655, -1, 0, 1, 655, 656]))
+    def set_take(self, sender: str, hotkey: str, change: int) -> None:
+        known = self.world.machine.state.get(HOTKEYS, pub(hotkey))
+        now = 5_000 if known is None else known.take
+        self.queue(sender, SetTake(pub(hotkey), max(0, min(now + change, MAX_TAKE))))
 
     def row(self, netuid: int, chosen: list[int]) -> tuple[Weight, ...]:
         neurons = self.world.metagraph(netuid).neurons if netuid < 3 else ()
@@ -301,12 +326,13 @@ def play(history: type[History], examples: int, succeeded: set[str], refused: se
 def test_whatever_is_sent_the_books_balance_and_every_node_agrees() -> None:
     succeeded = {
         "Transfer", "CreateSubnet", "Register", "RegisterModel", "Serve", "AddStake", "RemoveStake", "CommitWeights",
-        "RevealWeights", "SetWeights",
+        "RevealWeights", "SetWeights", "SetHyperparameters", "MoveStake",
+        "SetTake",
     }  # fmt: skip
     refused = {
         TxCode.MALFORMED, TxCode.WRONG_NONCE, TxCode.INSUFFICIENT, TxCode.NOT_FOUND, TxCode.EXISTS,
         TxCode.OUT_OF_RANGE, TxCode.WRONG_TIME, TxCode.NO_PERMIT, TxCode.MISMATCH, TxCode.NOT_ENABLED,
-        TxCode.BAD_SIGNATURE,
+        TxCode.BAD_SIGNATURE, TxCode.NOT_OWNER,
     }  # fmt: skip
     play(History, 60, succeeded, refused)
 

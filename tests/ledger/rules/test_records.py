@@ -8,14 +8,17 @@ from davy.ledger.rules.records import (
     BondsRecord,
     ChainRecord,
     HotkeyRecord,
+    MovesRecord,
     NeuronRecord,
+    Pledge,
     RunningRecord,
+    StakeRecord,
     SubnetRecord,
     UidRecord,
 )
 from davy.protocol.encoding import Wire, decode, encode
 from davy.protocol.errors import Malformed
-from davy.protocol.limits import hyperparameters
+from davy.protocol.limits import MAX_MOVES, hyperparameters
 from davy.protocol.transaction import Endpoint
 
 KEY = bytes(32)
@@ -23,11 +26,13 @@ HERE = Endpoint("127.0.0.1", 1, bytes(32), b"")
 GOOD: dict[type[Wire], Wire] = {
     AccountRecord: AccountRecord(0, 0, 0),
     ChainRecord: ChainRecord(KEY, (), 0),
-    HotkeyRecord: HotkeyRecord(KEY, 0, (), (), (HERE,)),
+    HotkeyRecord: HotkeyRecord(KEY, 0, 0, (), (), (HERE,)),
     SubnetRecord: SubnetRecord(KEY, "t", "yuma3", hyperparameters(), 0),
     RunningRecord: RunningRecord(0, 0, 0, 0, 0, 0, 0, 0, 0, 0),
     NeuronRecord: NeuronRecord(KEY, KEY, 0, (), bytes(8), 1, 0),
     UidRecord: UidRecord(65_535),
+    StakeRecord: StakeRecord(1, (), (Pledge(KEY, 1, 1),)),
+    MovesRecord: MovesRecord((KEY,)),
     BondsRecord: BondsRecord(0, 2, b"", 0, b""),
 }
 BAD = [
@@ -37,6 +42,9 @@ BAD = [
     (ChainRecord, {"chain": bytes(31)}),
     (ChainRecord, {"faults": -1}),
     (HotkeyRecord, {"take": 65_536}),
+    (HotkeyRecord, {"raised": -1}),
+    (StakeRecord, {"pledges": (Pledge(KEY, 1, 1),) * (MAX_MOVES + 1)}),
+    (MovesRecord, {"destinations": (KEY,) * (MAX_MOVES + 1)}),
     (HotkeyRecord, {"endpoint": (HERE, HERE)}),
     (SubnetRecord, {"share": -1}),
     (RunningRecord, {"pending": -1}),

@@ -32,6 +32,8 @@ from davy.protocol.signing import Domain, digest, sign
 from davy.protocol.words import KeyRole, key_text
 
 FILE = Path(__file__).with_name("wire.json")
+AT_FIRST = {"TxBody.action": 13}
+"""How many members a union had when its sample was frozen; those that came later stand behind them."""
 ROOMS = (davy.protocol, davy.killswitch, davy.keyholders)
 
 
@@ -88,7 +90,7 @@ def _plain(t: inspect.Type, name: str) -> Any:
             values = [_plain(f.type, f"{name}.{f.name}") for f in t.fields]
             return [t.tag, *values] if t.tag is not None else values
         case inspect.UnionType():
-            return _plain(t.types[seed[0] % len(t.types)], name)
+            return _plain(t.types[seed[0] % AT_FIRST.get(name, len(t.types))], name)
         case _:
             raise TypeError(f"{name}: no wire type has a {t}")
 
