@@ -27,9 +27,7 @@ def list_command(as_json: bool) -> None:
     _needed()
     from davy.sims.catalogue import scenarios
 
-    rows = [
-        {"name": name, "story": s.attack.story, "parameters": s.parameters()} for name, s in scenarios().items()
-    ]
+    rows = [{"name": name, "story": s.attack.story, "parameters": s.parameters()} for name, s in scenarios().items()]
     if as_json:
         show_table((), rows, as_json=True)
         return
@@ -55,9 +53,11 @@ def run_command(
     """
     _needed()
     from davy.sims.catalogue import scenario
-    from davy.sims.result import joined, write
+    from davy.sims.result import check_ending, joined, write
     from davy.sims.running import sweep
 
+    if place is not None:
+        check_ending(place)
     s = scenario(name).having(dict(_pair(c) for c in changes))
     over = {k: v.split(",") for k, v in map(_pair, swept)}
     results = sweep(s, over, jobs=jobs, folder=folder, progress=not as_json)

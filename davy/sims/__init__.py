@@ -15,7 +15,7 @@ size. Weights, stakes and pay are integers and go through `davy.incentive` as a 
 Flows through: a `Scenario` in; per run and epoch base units by side, in `Result.arrays`; from these the `metrics`.
 
 ==================  ====================================================================================
-`scenario`          what is simulated: parameters, seed, version; `having` changes any of them by name
+`experiment`        what is simulated: parameters, seed, version; `having` changes any of them by name
 `market`            who is there: stakes, miners' qualities, noise, prices; how it moves in an epoch
 `noise`             seeded draws, run by run, and normal numbers as integers
 `attack`            the seam: what an attack may see and do; by default what the honest do
@@ -40,13 +40,13 @@ if not __name__.startswith("davy."):
 
 if TYPE_CHECKING:
     from davy.sims.catalogue import scenario, scenarios
+    from davy.sims.experiment import Scenario
     from davy.sims.result import Result
     from davy.sims.running import run, sweep
-    from davy.sims.scenario import Scenario
 
 _AT = {
     "Result": "result",
-    "Scenario": "scenario",
+    "Scenario": "experiment",
     "run": "running",
     "scenario": "catalogue",
     "scenarios": "catalogue",

@@ -111,7 +111,7 @@ class Attack:
         return v.own
 
     def reveals(self, due: Int64, v: View) -> Bool:
-        """Whether each attacker reveals the row that is due, [runs, a], of `due` [runs, a, M]; asked under commits only.
+        """Which attackers reveal the row that is due, [runs, a], of `due` [runs, a, M]; asked under commits only.
 
         The others have revealed theirs: `v.public[0]`.
         """
@@ -123,14 +123,33 @@ class Attack:
         mine[:, seats.their_columns] = in_units(self.quality)
         return Shown(mine, mine)
 
-    def judged(self, scores: Int64, seats: Seats, *, attacking: bool) -> Int64:
-        """What an honest validator makes of its scores [runs, V, M]."""
+    def judged(self, scores: Int64, quality: Int64, seats: Seats) -> Int64:
+        """What validators make of their scores, [runs, V, M], where they look for what this attack does.
+
+        `quality` [runs, M] is what they measured with errors.
+        """
         return scores
+
+    def alarms(self, draws: Draws, seats: Seats) -> Int64:
+        """Evidence against each of the attackers' miners, [runs, V, a], that validators found in an epoch."""
+        return np.zeros((1, 1, 1), dtype=np.int64)
+
+    def convicted(self, scores: Int64, alarms: Int64, seats: Seats) -> Int64:
+        """Scores [runs, V, M] after what was found so far, `alarms` [runs, V, a]."""
+        return scores
+
+    def caught(self, alarms: Int64) -> Int64:
+        """How many of the attackers' miners most validators know by now, [runs], or one number for all."""
+        return np.zeros(1, dtype=np.int64)
 
     def spends(self, m: Market, *, attacking: bool) -> int:
         """Base units that the attackers spend in an epoch."""
         working = self.validators * base_units(m.validating)
         return working + self.miners * (base_units(m.serving) * in_units(self.quality) >> UNIT_BITS)
+
+    def invests(self, m: Market) -> int:
+        """Base units that the attack burns for registrations as it begins, beyond those of the honest arm."""
+        return 0
 
     @property
     def story(self) -> str:
@@ -150,7 +169,7 @@ def as_weights(scores: Int64) -> Int64:
 
 
 def split(own: Int64, columns: slice, part: float, inside: Int64) -> Int64:
-    """Rows [runs, a, M] that give `part` of their sum to `columns`, as `inside` [..., columns], and the rest as `own`."""
+    """Rows [runs, a, M] that give `part` of their sum to `columns`, as `inside` [..., columns]; the rest as `own`."""
     theirs = np.zeros_like(own)
     theirs[..., columns] = inside
     rest = own.copy()

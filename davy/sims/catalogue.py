@@ -11,12 +11,14 @@ import msgspec
 import davy
 from davy.protocol.errors import Misconfigured
 from davy.sims.attack import Attack
+from davy.sims.attacks.answers import Relaying, Sybils
 from davy.sims.attacks.cartel import Cartel, SelfDealing
 from davy.sims.attacks.copying import WeightCopying
 from davy.sims.attacks.griefing import CommitWithoutReveal, UnderWeighing
 from davy.sims.attacks.lazy import LazyConstant, LazyRandom, SharedNoise
+from davy.sims.attacks.two_faced import SelectiveQuality
+from davy.sims.experiment import REVISION, Scenario
 from davy.sims.market import Market
-from davy.sims.scenario import REVISION, Scenario
 
 _ATTACKS: Final[tuple[Attack, ...]] = (
     Attack(),
@@ -28,6 +30,9 @@ _ATTACKS: Final[tuple[Attack, ...]] = (
     SharedNoise(),
     UnderWeighing(),
     CommitWithoutReveal(),
+    Sybils(),
+    Relaying(),
+    SelectiveQuality(),
 )
 _MARKETS: Final[Mapping[str, Market]] = MappingProxyType({"weight-copying": Market(concealment=0)})
 

@@ -1,8 +1,8 @@
 """The market an attack is played in: its parameters, and the world that moves under both arms alike.
 
 Rows are validators and columns miners, the honest first. A miner's quality is what its users get, from 0 to 1; in each
-epoch it is drawn anew with probability `churn` (a new checkpoint came out). A validator measures quality · (1 + σz), with
-z of its own, not below 0.
+epoch it is drawn anew with probability `churn` (a new checkpoint came out). A validator measures quality · (1 + σz),
+with z of its own, not below 0.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from davy.incentive.fixed_point import Int64
 from davy.protocol.words import TOKEN
+from davy.sims.experiment import Scenario
 from davy.sims.market import base_units
-from davy.sims.scenario import Scenario
 
 Float = NDArray[np.float64]
 
@@ -30,7 +30,7 @@ METRICS: Final[Mapping[str, tuple[str, str]]] = {
     "honest_loss": ("of what the others had", "(the others' honest pay − their pay) / their honest pay"),
     "griefing": ("tokens a token", "harm / (honest profit − profit); inf where the attack pays, 0 without harm"),
     "quality_loss": ("of quality", "1 − quality that incentive went to / the same in the honest arm"),
-    "noticed": ("epochs", "from the start to the first attacker that `watch` notices; NaN: never"),
+    "noticed": ("epochs", "from the start to the first attacker that `watch`, or most validators, notice; NaN: never"),
     "alarms": ("of validators", "noticed in the honest arm by the end: all of them wrongly"),
 }
 """Name → unit and definition."""
@@ -40,7 +40,8 @@ def metrics(s: Scenario, arrays: Mapping[str, Int64]) -> dict[str, Float]:
     """Each of `METRICS` [runs], from `Result.arrays`."""
 
     def total(arm: str, *names: str) -> Float:
-        return sum((arrays[f"{arm}.{n}"].sum(axis=1) for n in names), start=np.int64(0)) / TOKEN
+        units = np.stack([arrays[f"{arm}.{name}"] for name in names]).sum(axis=(0, 2))
+        return units / TOKEN
 
     pay, honest_pay = (total(arm, "attack_validators", "attack_miners") for arm in ("attack", "honest"))
     others, honest_others = (total(arm, "honest_validators", "honest_miners") for arm in ("attack", "honest"))
@@ -69,5 +70,5 @@ def metrics(s: Scenario, arrays: Mapping[str, Int64]) -> dict[str, Float]:
 
 
 def _ratio(a: Float, b: Float) -> Float:
-    """a / b; NaN where b is 0."""
+    """The quotient; NaN where b is 0."""
     return np.divide(a, b, out=np.full(np.shape(a), np.nan), where=b != 0)

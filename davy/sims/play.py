@@ -1,8 +1,7 @@
 """A chunk of runs through all epochs: the honest arm and the attacked one side by side, under the same draws.
 
 An epoch: the world moves; validators measure and commit; commits that are due are revealed, or not; the mechanism of
-`davy.incentive` turns stake and rows in force into shares, and `emit` these into base units. A row's entry counts for the
-holder it was committed for only, as on davy's ledger.
+`davy.incentive` turns stake and rows in force into shares, and `emit` these into base units.
 """
 
 from __future__ import annotations
@@ -18,9 +17,9 @@ from davy.incentive.masks import NO_COMMIT
 from davy.incentive.mechanism import EpochInputs, EpochResult
 from davy.incentive.registry import mechanism
 from davy.sims.attack import View, as_weights
+from davy.sims.experiment import Scenario
 from davy.sims.market import World, base_units
 from davy.sims.noise import UNIT_BITS, Draws, Purpose
-from davy.sims.scenario import Scenario
 from davy.sims.watch import Watch
 
 ARMS: Final = ("honest", "attack")
@@ -28,10 +27,13 @@ COLUMNS: Final = (
     "attack_validators", "attack_miners", "honest_validators", "honest_miners", "owner", "lost", "spent", "invested",
     "bought", "hurt", "noticed",
 )  # fmt: skip
-"""A run's numbers in an epoch, an arm each: base units paid to four sides and to the owner, not paid to anybody (burned
-or not minted), spent and invested by the attackers; quality that incentive went to, 1 is 16384; what those of the others
-lost who got less than in the honest arm; rows noticed so far, of the attackers' in the attacked arm and of anybody's in
-the honest one."""
+"""A run's numbers in an epoch, an arm each.
+
+Base units: paid to four sides and to the owner; not paid to anybody (burned or not minted); spent and invested by the
+attackers; `hurt`, what those of the others lost who got less than in the honest arm. `bought`: the mean quality that
+incentive went to, 1 is 16384. `noticed`: rows so far, in the attacked arm the attackers' (and their miners that most
+validators know), in the honest one anybody's.
+"""
 _PUBLIC: Final = 128
 """Epochs of public rows that attackers can look back on."""
 
@@ -61,6 +63,7 @@ class Play:
         self.open: deque[Commit] = deque()
         self.public: deque[Int64] = deque(maxlen=_PUBLIC)
         self.before = np.zeros((self.runs, seats.attack_rows, seats.columns), dtype=np.int64)
+        self.alarms = np.zeros((1, 1, 1), dtype=np.int64)
         self.watch = Watch()
         self.spends = [s.attack.spends(m, attacking=attacking) for attacking in (False, True)]
 
@@ -88,15 +91,17 @@ class Play:
         )
         self.state, result = self.mechanism.epoch(self.state, x, s.params)
         self.permits = result.permits
-        noticed = self.watch.see(self.force, counts=t >= s.start)
+        noticed = self.watch.see(self.force, counts=t >= s.start) if s.watch else np.zeros_like(self.permits)
         emission = emit(base_units(s.market.emission), result, s.market.owner_cut)
-        return self.told(emission, result, np.stack([q.used for q in shown]), missed, noticed, attacking=t >= s.start)
+        return self.told(emission, result, np.stack([q.used for q in shown]), missed, noticed, t - s.start)
 
     def measured(self, quality: Int64, *, attacking: bool) -> Int64:
         """Weights [2, runs, V, M] of validators that work, from the quality they see."""
         scores = (quality[:, :, None, :] * self.world.factors()) >> UNIT_BITS
         if attacking:
-            scores[1] = self.s.attack.judged(scores[1], self.s.seats, attacking=True)
+            attack, seats = self.s.attack, self.s.seats
+            self.alarms = self.alarms + attack.alarms(self.draws, seats)
+            scores[1] = attack.convicted(attack.judged(scores[1], quality[1], seats), self.alarms, seats)
         return as_weights(scores)
 
     def commit_honest(self, rows: Int64, t: int) -> Commit | None:
@@ -138,19 +143,22 @@ class Play:
             draws=self.draws,
         )
 
-    def told(
-        self, e: Emission, result: EpochResult, used: Int64, missed: Bool, noticed: Bool, *, attacking: bool
-    ) -> Int64:
-        """`COLUMNS` of an epoch. Of who did not reveal, the ledger burns part of the dividends."""
+    def told(self, e: Emission, result: EpochResult, used: Int64, missed: Bool, noticed: Bool, since: int) -> Int64:
+        """`COLUMNS` of the epoch `since` the attack's start. Who did not reveal loses part of its dividends."""
         s, seats = self.s, self.s.seats
         fined = np.where(missed, cut(e.dividends, s.market.unrevealed_penalty), 0)
         dividends = e.dividends - fined
         bought = (result.incentive * used).sum(axis=-1) // np.maximum(result.incentive.sum(axis=-1), 1)
         flat = np.zeros(bought.shape, dtype=np.int64)
-        spent = flat + np.array([self.spends[0], self.spends[1 if attacking else 0]])[:, None]
+        spent = flat + np.array([self.spends[0], self.spends[since >= 0]])[:, None]
+        invested = flat + np.array([0, s.attack.invests(s.market) if since == 0 else 0])[:, None]
         counted = noticed.sum(axis=-1)
         counted[1] = noticed[1, :, seats.their_rows].sum(axis=-1)
-        hurt = np.stack([flat[0], lost(dividends[..., seats.honest_rows]) + lost(e.incentive[..., seats.honest_columns])])
+        if since >= 0:
+            counted[1] += s.attack.caught(self.alarms)
+        hurt = np.stack(
+            [flat[0], lost(dividends[..., seats.honest_rows]) + lost(e.incentive[..., seats.honest_columns])]
+        )
         told = (
             dividends[..., seats.their_rows].sum(axis=-1),
             e.incentive[..., seats.their_columns].sum(axis=-1),
@@ -159,7 +167,7 @@ class Play:
             flat + e.owner,
             e.unminted + fined.sum(axis=-1),
             spent,
-            flat,
+            invested,
             bought,
             hurt,
             counted,
@@ -179,3 +187,6 @@ def play(s: Scenario, runs: range) -> Int64:
     return np.stack(told[s.start :], axis=2)
 
 
+def play_apart(at: int, s: Scenario, runs: range) -> tuple[int, range, Int64]:
+    """`play`, with what tells whose runs they are; it stands here so that a worker loads no table library."""
+    return at, runs, play(s, runs)

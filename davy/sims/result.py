@@ -15,9 +15,9 @@ import polars as pl
 
 from davy.incentive.fixed_point import Int64
 from davy.protocol.errors import Misconfigured
+from davy.sims.experiment import Scenario
 from davy.sims.metrics import METRICS, Float, metrics
 from davy.sims.play import ARMS, COLUMNS
-from davy.sims.scenario import Scenario
 
 NUMBERS = tuple(f"{arm}.{name}" for arm in ARMS for name in COLUMNS)
 
@@ -59,7 +59,7 @@ class Result:
     def by_epoch(self) -> pl.DataFrame:
         """A row a run and epoch, all integers: what `table` is computed from."""
         count, epochs = self.numbers.shape[1:3]
-        columns: dict[str, Any] = {"run": np.repeat(self.runs, epochs), "epoch": np.tile(np.arange(epochs), count)}
+        columns: dict[str, Any] = {"run": np.repeat(self.runs, epochs), "epoch": np.tile(_epochs(epochs), count)}
         return pl.DataFrame(columns | {name: values.reshape(-1) for name, values in self.arrays.items()})
 
     def summary(self) -> pl.DataFrame:
@@ -92,16 +92,27 @@ def write(table: pl.DataFrame, place: Path) -> None:
     Misconfigured
         Another ending.
     """
-    beside = place.with_name(f".{place.name}.{os.getpid()}")
+    beside = check_ending(place).with_name(f".{place.name}.{os.getpid()}")
     if place.suffix == ".parquet":
         table.write_parquet(beside)
-    elif place.suffix == ".csv":
-        table.write_csv(beside)
     else:
-        raise Misconfigured(f"'{place.name}' ends in neither .parquet nor .csv; name it so")
+        table.write_csv(beside)
     with beside.open("rb") as f:
         os.fsync(f.fileno())
     beside.replace(place)
+
+
+def check_ending(place: Path) -> Path:
+    """A place for a table, asked before hours of work are spent.
+
+    Raises
+    ------
+    Misconfigured
+        Its name ends in neither .parquet nor .csv.
+    """
+    if place.suffix not in (".parquet", ".csv"):
+        raise Misconfigured(f"'{place.name}' ends in neither .parquet nor .csv; name it so")
+    return place
 
 
 def joined(results: Iterable[Result]) -> pl.DataFrame:
@@ -114,12 +125,16 @@ def _quantile(known: Float, q: float) -> float | None:
     return float(known[round(q * (len(known) - 1))]) if len(known) else None
 
 
+def _epochs(count: int) -> Int64:
+    return np.arange(count, dtype=np.int64)
+
+
 def chunk_table(runs: range, numbers: Int64) -> pl.DataFrame:
     """A finished chunk as it is kept: integers only."""
     _, count, epochs, _ = numbers.shape
     flat = np.moveaxis(numbers, 0, -2).reshape(count * epochs, len(NUMBERS))
     columns: dict[str, Any] = {"run": np.repeat(np.array(runs, dtype=np.int64), epochs)}
-    columns["epoch"] = np.tile(np.arange(epochs), count)
+    columns["epoch"] = np.tile(_epochs(epochs), count)
     return pl.DataFrame(columns | {name: flat[:, i] for i, name in enumerate(NUMBERS)})
 
 

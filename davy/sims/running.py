@@ -1,29 +1,30 @@
 """Runs in chunks: over cores, with an estimate of the time left, and in a folder that can be taken up again.
 
 A chunk is a few runs, played together and forgotten once their numbers are kept, so memory does not grow with the runs
-but by 160 bytes a run and epoch. In a folder each finished chunk is a Parquet file, written whole or not at all; whoever
-calls again with the same scenario plays only what is missing.
+but by 176 bytes a run and epoch. In a folder each finished chunk is a Parquet file, written whole or not at all;
+whoever calls again with the same scenario plays only what is missing.
 """
 
 from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import joblib
+import joblib  # pyright: ignore[reportMissingTypeStubs]
 import numpy as np
 import polars as pl
 
 from davy.incentive.fixed_point import Int64
 from davy.protocol.errors import Misconfigured
 from davy.sims.catalogue import read_scenario
-from davy.sims.play import ARMS, COLUMNS, play
+from davy.sims.experiment import Scenario
+from davy.sims.play import play_apart
 from davy.sims.result import Result, chunk_numbers, chunk_table, parameters_json, write
-from davy.sims.scenario import Scenario
 
 _CHUNK_ELEMENTS: Final = 1 << 18
 _CHUNK: Final = re.compile(r"chunk-(\d{7})-(\d{7})\.parquet")
@@ -147,8 +148,6 @@ class _Kept:
         numbers = np.concatenate([self.parts[runs] for runs in order], axis=1)
         runs = np.array([run for runs in order for run in runs], dtype=np.int64)
         wanted = runs < self.scenario.runs
-        assert numbers.shape[0] == len(ARMS)
-        assert numbers.shape[3] == len(COLUMNS)
         return Result(self.scenario, runs[wanted], numbers[:, wanted])
 
 
@@ -160,30 +159,37 @@ def _at_once(s: Scenario) -> int:
     return max(1, _CHUNK_ELEMENTS // (2 * s.market.validators * s.market.miners))
 
 
-def _one(at: int, s: Scenario, runs: range) -> tuple[int, range, Int64]:
-    return at, runs, play(s, runs)
-
-
 def _played(work: list[tuple[int, Scenario, range]], jobs: int) -> Iterator[tuple[int, range, Int64]]:
     """Chunks as they are finished, in any order."""
     if jobs == 1:
-        yield from itertools.starmap(_one, work)
+        yield from itertools.starmap(play_apart, work)
         return
     library: Any = joblib
     pool = library.Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)
-    yield from pool(library.delayed(_one)(*each) for each in work)
+    yield from pool(library.delayed(play_apart)(*each) for each in work)
 
 
 @contextmanager
-def _bar(total: int, *, shown: bool) -> Iterator[Any]:
+def _bar(total: int, *, shown: bool) -> Generator[Callable[[int], None]]:
     """Yield a function that is told how many epochs were played."""
     if not shown:
-        yield lambda done: None
+        yield _unseen
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     columns = (TextColumn("epochs"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("epochs", total=total)
-        yield lambda done: bar.advance(task, done)
+        yield partial(bar.advance, task)
+
+
+def _unseen(done: int) -> None:
+    """Nobody watches."""

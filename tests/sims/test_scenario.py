@@ -12,7 +12,13 @@ from davy.sims.result import parameters_json
 
 def test_words_are_read_as_what_the_field_is() -> None:
     s = scenario("weight-copying").having(
-        {"attack.lag": "3", "attack.source": "average", "market.noise": "0.5", "params.liquid_alpha": "true", "seed": "7"}
+        {
+            "attack.lag": "3",
+            "attack.source": "average",
+            "market.noise": "0.5",
+            "params.liquid_alpha": "true",
+            "seed": "7",
+        }
     )
     told = s.parameters()
     assert (told["attack.lag"], told["attack.source"], told["market.noise"]) == (3, "average", 0.5)
@@ -62,7 +68,9 @@ def test_parameters_are_the_whole_scenario(name: str) -> None:
 def test_the_digest_is_that_of_the_experiment() -> None:
     s = Scenario(attack=Attack())
     assert s.having({"runs": 99}).digest() == s.digest()
-    assert len({x.digest() for x in (s, s.having({"seed": 2}), Scenario(attack=Attack(), market=Market(noise=0.1)))}) == 3
+    assert (
+        len({x.digest() for x in (s, s.having({"seed": 2}), Scenario(attack=Attack(), market=Market(noise=0.1)))}) == 3
+    )
 
 
 @pytest.mark.parametrize("name", list(scenarios()))

@@ -5,7 +5,7 @@
 `copying`      validators that copy: fresh, stale, consensus or average
 `lazy`         constant, random, and a noise that a cartel shares
 `griefing`     under-weighing the best; commits that are opened only when it suits
-`answers`      miners: sybils of one model, relayed answers, two-faced service
-`seats`        miners: sniped registrations, immunity without service
+`answers`      miners: sybils of one model, relayed answers
+`two_faced`    miners: good to validators, cheap to users
 =============  ==================================================================
 """

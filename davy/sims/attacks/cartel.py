@@ -34,7 +34,7 @@ class Cartel(Attack):
     kind: str = field(default="cartel", init=False, repr=False)
 
     def __post_init__(self) -> None:
-        super(Cartel, self).__post_init__()
+        super().__post_init__()
         within("attack.favour", self.favour, 0, 1)
         within("attack.miners", self.miners, 1, 4096)
 
@@ -66,7 +66,7 @@ class SelfDealing(Attack):
     kind: str = field(default="self-dealing", init=False, repr=False)
 
     def __post_init__(self) -> None:
-        super(SelfDealing, self).__post_init__()
+        super().__post_init__()
         within("attack.favour", self.favour, 0, 1)
         within("attack.miners (one a validator)", self.miners, self.validators, self.validators)
 

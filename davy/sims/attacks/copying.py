@@ -37,7 +37,7 @@ class WeightCopying(Attack):
     kind: str = field(default="weight-copying", init=False, repr=False)
 
     def __post_init__(self) -> None:
-        super(WeightCopying, self).__post_init__()
+        super().__post_init__()
         within("attack.lag", self.lag, 0, 100)
 
     def rows(self, v: View) -> Int64:
@@ -45,4 +45,4 @@ class WeightCopying(Attack):
 
     def spends(self, m: Market, *, attacking: bool) -> int:
         serving = self.miners * (base_units(m.serving) * in_units(self.quality) >> UNIT_BITS)
-        return serving if attacking else super(WeightCopying, self).spends(m, attacking=False)
+        return serving if attacking else super().spends(m, attacking=False)

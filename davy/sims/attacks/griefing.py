@@ -39,7 +39,7 @@ class UnderWeighing(Attack):
     kind: str = field(default="under-weighing", init=False, repr=False)
 
     def __post_init__(self) -> None:
-        super(UnderWeighing, self).__post_init__()
+        super().__post_init__()
         within("attack.victims", self.victims, 1, 4096)
         within("attack.given", self.given, 0, 1)
 
@@ -69,7 +69,7 @@ class CommitWithoutReveal(Lazy):
     kind: str = field(default="commit-without-reveal", init=False, repr=False)
 
     def __post_init__(self) -> None:
-        super(CommitWithoutReveal, self).__post_init__()
+        super().__post_init__()
         within("attack.apart", self.apart, 0, 1)
 
     def rows(self, v: View) -> Int64:

@@ -25,7 +25,7 @@ class Lazy(Attack):
 
     def spends(self, m: Market, *, attacking: bool) -> int:
         saved = self.validators * base_units(m.validating) if attacking else 0
-        return super(Lazy, self).spends(m, attacking=attacking) - saved
+        return super().spends(m, attacking=attacking) - saved
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,4 +95,4 @@ class SharedNoise(Attack):
     def spends(self, m: Market, *, attacking: bool) -> int:
         idle = self.validators - int(self.informed)
         saved = idle * base_units(m.validating) if attacking else 0
-        return super(SharedNoise, self).spends(m, attacking=attacking) - saved
+        return super().spends(m, attacking=attacking) - saved
