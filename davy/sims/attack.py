@@ -27,7 +27,7 @@ class View:
     Attributes
     ----------
     epoch
-        Epochs since the attack began.
+        Epochs since the attackers began.
     own : [runs, a, M]
         What their validators measure, if they do.
     stake : [runs, V]

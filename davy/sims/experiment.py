@@ -32,9 +32,10 @@ class Scenario:
     attack, market, params
         Who attacks and how; whom; under which hyperparameters of the mechanism.
     start
-        Epochs in which all are honest, before the attack; they are not counted. Bonds take about 10 to build.
+        Epochs before the first one in which the attack is in force; they are not counted. Bonds take about 10 to build.
+        What attackers do begins `market.concealment` epochs earlier, so that no counted epoch waits for it.
     epochs
-        Epochs of the attack.
+        Epochs of the attack that count.
     watch
         Whether rows are tested as `davy.sims.watch` does. The work grows with the square of the validators; beyond 32
         it is most of the time. Without it nobody is noticed.
@@ -60,7 +61,7 @@ class Scenario:
     def __post_init__(self) -> None:
         within("runs", self.runs, 1, 1_000_000)
         within("epochs", self.epochs, 1, 100_000)
-        within("start", self.start, self.market.concealment + 1, 100_000)
+        within("start, more than twice market.concealment,", self.start, 2 * self.market.concealment + 1, 100_000)
         within("seed", self.seed, 0, (1 << 63) - 1)
         within("attack.validators", self.attack.validators, 0, self.market.validators - 1)
         within("attack.miners", self.attack.miners, 0, self.market.miners - 1)
@@ -68,6 +69,11 @@ class Scenario:
             mechanism(self.mechanism)
         except BadInput as e:
             raise Misconfigured(str(e)) from None
+
+    @property
+    def begins(self) -> int:
+        """The epoch in which attackers first commit, or miners first answer, as they will."""
+        return self.start - self.market.concealment
 
     @property
     def seats(self) -> Seats:

@@ -71,8 +71,8 @@ class Play:
         """Play epoch t, from 0; `COLUMNS` [2, runs, columns] of it."""
         s, seats, tempo = self.s, self.s.seats, self.s.market.tempo
         self.world.advance()
-        shown = [s.attack.shown(self.world.quality, seats, attacking=attacking) for attacking in (False, t >= s.start)]
-        rows = self.measured(np.stack([q.measured for q in shown]), attacking=t >= s.start)
+        shown = [s.attack.shown(self.world.quality, seats, attacking=attacking) for attacking in (False, t >= s.begins)]
+        rows = self.measured(np.stack([q.measured for q in shown]), attacking=t >= s.begins)
         due = self.commit_honest(rows, t)
         missed = self.reveal(due, rows, t)
         now = (t + 2) * tempo
@@ -117,11 +117,10 @@ class Play:
             return missed
         theirs, honest = seats.their_rows, seats.honest_rows
         self.public.appendleft(due.rows[1, :, honest])
-        attacking, sealed = t >= s.start and seats.attack_rows > 0, s.market.concealment > 0
         v = self.view(rows, t)
-        if attacking:
+        if t >= s.begins and seats.attack_rows:
             rows[1, :, theirs] = as_weights(s.attack.rows(v))
-            if sealed and t >= s.start + s.market.concealment:
+            if s.market.concealment and t >= s.start:
                 missed[1, :, theirs] = ~s.attack.reveals(due.rows[1, :, theirs], v)
         self.before = rows[1, :, theirs]
         bound = np.where(self.registered[:, :, None, :] > due.at, 0, due.rows)
@@ -132,7 +131,7 @@ class Play:
     def view(self, rows: Int64, t: int) -> View:
         s = self.s
         return View(
-            epoch=t - s.start,
+            epoch=t - s.begins,
             seats=s.seats,
             market=s.market,
             params=s.params,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
 from davy.incentive.fixed_point import ONE, Int64, row_normalise
-from davy.sims import Scenario, run
+from davy.sims import Result, Scenario, run
 from davy.sims.play import Play
 
 
@@ -44,5 +45,10 @@ def shares(rows: Int64) -> np.ndarray:
     return row_normalise(rows) / ONE
 
 
+@lru_cache(maxsize=64)
+def played(s: Scenario) -> Result:
+    return run(s)
+
+
 def median(s: Scenario, metric: str) -> float:
-    return float(np.median(run(s).metrics[metric]))
+    return float(np.median(played(s).metrics[metric]))

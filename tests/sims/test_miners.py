@@ -3,14 +3,16 @@
 import numpy as np
 import pytest
 
-from davy.sims import Scenario, run, scenario
+from davy.sims import Scenario, scenario
 from davy.sims.attacks.answers import cluster_shares, relay_shares
 from davy.sims.noise import UNIT
-from tests.sims.stage import median, watched
+from tests.sims.stage import median, played, watched
 
 
 def settled(name: str, **more: object) -> Scenario:
-    return scenario(name).having({"runs": 6, "epochs": 30} | {k.replace("__", "."): v for k, v in more.items()})
+    return scenario(name).having(
+        {"runs": 3, "epochs": 20, "watch": False} | {k.replace("__", "."): v for k, v in more.items()}
+    )
 
 
 # sybils
@@ -29,16 +31,16 @@ def test_sybils_multiply_their_pay_where_nobody_looks_and_not_where_somebody_doe
     assert median(unseen, "relative_pay") > 6
     assert median(seen, "relative_pay") == pytest.approx(1, abs=0.05)
     assert median(seen, "cost") == pytest.approx(7, abs=0.3)  # seven registrations for nothing
-    assert run(seen).metrics["noticed"].tolist() == [1.0] * 6
-    assert np.isnan(run(unseen).metrics["noticed"]).all()
+    assert played(seen).metrics["noticed"].tolist() == [1.0] * 3
+    assert np.isnan(played(unseen).metrics["noticed"]).all()
 
 
 def test_noise_takes_sybils_out_of_their_cluster_at_half_its_square() -> None:
     s = settled("sybils", attack__jitter=0.2)
     assert median(s, "relative_pay") > 5
     paid = (
-        run(s).arrays["attack.attack_miners"].sum()
-        / run(s.having({"attack.jitter": 0})).arrays["attack.attack_miners"].sum()
+        played(s).arrays["attack.attack_miners"].sum()
+        / played(s.having({"attack.jitter": 0})).arrays["attack.attack_miners"].sum()
     )
     assert 5 < paid < 8  # eight times, but for .02 of .55 nats and what eight take from each other
     loud = settled("sybils", attack__jitter=0.9)
@@ -63,7 +65,7 @@ def test_a_relay_earns_like_a_good_miner_and_where_it_is_found_its_victim_pays_h
     assert 3 < median(seen, "relative_pay") < 0.6 * median(unseen, "relative_pay")
     # Unseen it takes a little of everybody; seen it takes half of one miner, which loses more than the relay earns.
     assert median(seen, "honest_loss") < median(unseen, "honest_loss")
-    result = run(seen)
+    result = played(seen)
     assert (result.arrays["attack.hurt"].sum(axis=1) > result.arrays["attack.attack_miners"].sum(axis=1)).all()
     assert median(settled("relaying", attack__reach=0), "relative_pay") == 1
 
@@ -83,7 +85,7 @@ def test_a_two_faced_miner_is_paid_for_what_users_do_not_get() -> None:
     assert median(s, "roi") != median(s, "roi")  # no capital, no return on it
     profit = [spent(s, arm) for arm in (True, False)]
     assert profit[0] < 0.5 * profit[1]
-    result = run(s)
+    result = played(s)
     assert (result.metrics["quality_loss"] > 0.02).all()
 
 
@@ -106,4 +108,4 @@ def test_users_answers_run_again_end_it() -> None:
     assert 1 <= median(s, "noticed") <= 4
     late = settled("selective-quality", attack__looked_at=2, attack__power=0.1)
     assert median(late, "noticed") > median(s, "noticed")
-    assert np.isnan(run(settled("selective-quality", attack__looked_at=2, attack__power=0)).metrics["noticed"]).all()
+    assert np.isnan(played(settled("selective-quality", attack__looked_at=2, attack__power=0)).metrics["noticed"]).all()

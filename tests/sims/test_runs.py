@@ -46,7 +46,7 @@ def test_the_bits_are_those_of_this_revision() -> None:
     assert digest(run(small("cartel", **{"attack.miners": 2})).numbers) == GOLDEN
 
 
-GOLDEN = "52a5de937250dcd2be34e292880bcb263b5332f68cf122478b49e2aef01e443d"
+GOLDEN = "280f54501834d271a445d742861d9646b153c8ad794ee2e0416a03fac6632a33"
 
 
 def test_arms_are_alike_until_the_attack_and_without_one() -> None:

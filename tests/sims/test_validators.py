@@ -19,7 +19,7 @@ def few(name: str, **more: object) -> Scenario:
 
 
 def settled(name: str, **more: object) -> Scenario:
-    return few(name, epochs=40, runs=6, **more)
+    return few(name, epochs=30, runs=3, start=25, watch=False, **more)
 
 
 # cartel
@@ -97,13 +97,14 @@ def test_a_copier_s_dividend_falls_with_the_concealment_interval() -> None:
     assert pay == sorted(pay, reverse=True)
     assert pay[0] > 1.05
     assert pay[0] - pay[3] > 0.05
+    assert pay[3] < 1
 
 
 def test_nothing_changes_for_a_copier_where_no_miner_does() -> None:
     """Without churn an old consensus is as good as a new one: concealment is no defence."""
     pay = [median(settled("weight-copying", market__churn=0, market__concealment=c), "relative_pay") for c in (1, 12)]
     assert pay[0] == pytest.approx(pay[1], abs=0.01)
-    assert pay[1] > 1.05
+    assert pay[1] > 1.02
 
 
 # laziness
@@ -146,7 +147,9 @@ def test_a_shared_row_is_the_same_for_all_and_new_each_epoch(informed: bool) -> 
 def test_agreeing_on_noise_pays_a_majority_and_not_a_minority() -> None:
     few_of_them, most = (settled("shared-noise", attack__stake=stake) for stake in (0.25, 0.6))
     assert median(few_of_them, "relative_pay") < 0.95
-    assert median(most, "relative_pay") > 1.3
+    # Bonds average fresh noise away, so that a majority gains little; what is bought by then is noise.
+    assert median(most, "relative_pay") > 1.05
+    assert median(most, "quality_loss") > 0.05
 
 
 def test_one_measurement_for_all_saves_the_others() -> None:
@@ -179,7 +182,7 @@ def test_a_griefer_hurts_its_victims_and_pays_for_it() -> None:
     s = settled("under-weighing")
     factor, harm = median(s, "griefing"), median(s, "harm")
     assert 1 < factor < np.inf
-    assert harm > 100
+    assert harm > median(s, "cost")
     assert median(s, "relative_pay") < 0.97
     # What one miner loses the others get: without counting that as comfort there is no loss at all.
     assert median(s, "honest_loss") < 0.01
@@ -200,7 +203,7 @@ def test_what_is_not_opened_costs_what_the_ledger_takes() -> None:
     half = 32_768
     free, fined = (watched(s.having({"market.unrevealed_penalty": p})) for p in (0, half))
     neuron = NeuronRecord(b"h", b"c", 1, (), b"s", 1, 0)
-    first = 1  # the first commit of the attack is due one epoch after its start
+    first = 0  # the first commit of the attack is due as it starts to count
     for run in range(s.runs):
         dividends = int(free.numbers[first, 1, run, 0])
         lost = dividends - int(fined.numbers[first, 1, run, 0])
