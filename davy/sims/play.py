@@ -59,7 +59,6 @@ class Play:
         self.force = np.zeros(shape, dtype=np.int64)
         self.updated = np.zeros(shape[:-1], dtype=np.int64)
         self.permits = np.ones(shape[:-1], dtype=np.bool_)
-        self.registered = np.zeros((2, self.runs, seats.columns), dtype=np.int64)
         self.open: deque[Commit] = deque()
         self.public: deque[Int64] = deque(maxlen=_PUBLIC)
         self.before = np.zeros((self.runs, seats.attack_rows, seats.columns), dtype=np.int64)
@@ -81,7 +80,7 @@ class Play:
             stake=self.stake,
             permits=self.permits,
             last_update=self.updated,
-            registered_at=self.registered,
+            registered_at=np.zeros(seats.columns, dtype=np.int64),
             earliest_commit=np.full(seats.rows, self.open[0].at if self.open else NO_COMMIT, dtype=np.int64),
             self_column=np.full(seats.rows, -1, dtype=np.int64),
             halted=np.zeros(seats.columns, dtype=np.bool_),
@@ -97,7 +96,8 @@ class Play:
 
     def measured(self, quality: Int64, *, attacking: bool) -> Int64:
         """Weights [2, runs, V, M] of validators that work, from the quality they see."""
-        scores = (quality[:, :, None, :] * self.world.factors()) >> UNIT_BITS
+        scores = quality[:, :, None, :] * self.world.factors()
+        scores >>= UNIT_BITS
         if attacking:
             attack, seats = self.s.attack, self.s.seats
             self.alarms = self.alarms + attack.alarms(self.draws, seats)
@@ -123,8 +123,7 @@ class Play:
             if s.market.concealment and t >= s.start:
                 missed[1, :, theirs] = ~s.attack.reveals(due.rows[1, :, theirs], v)
         self.before = rows[1, :, theirs]
-        bound = np.where(self.registered[:, :, None, :] > due.at, 0, due.rows)
-        self.force = np.where(missed[..., None], self.force, bound)
+        self.force = np.where(missed[..., None], self.force, due.rows) if missed.any() else due.rows
         self.updated = np.where(missed, self.updated, (t + 1) * s.market.tempo + 2)
         return missed
 
