@@ -40,7 +40,7 @@ def run(
     Parameters
     ----------
     jobs
-        Processes, by joblib; −1: all cores. Within `joblib.parallel_config` another backend of it is used.
+        Processes, by joblib; −1: all cores.
     chunk
         Runs played together; as many as a cache holds by default. Neither changes a bit of the result.
     folder
