@@ -144,12 +144,13 @@ class _Kept:
             write(chunk_table(runs, numbers), self.folder / f"chunk-{runs.start:07}-{runs.stop:07}.parquet")
 
     def result(self) -> Result:
-        """All finished runs below `scenario.runs`, in order."""
+        """All finished runs below `scenario.runs`, in order; one that two processes played, which are equal, once."""
         order = sorted(self.parts, key=lambda runs: runs.start)
         numbers = np.concatenate([self.parts[runs] for runs in order], axis=1)
         runs = np.array([run for runs in order for run in runs], dtype=np.int64)
-        wanted = runs < self.scenario.runs
-        return Result(self.scenario, runs[wanted], numbers[:, wanted])
+        each, at = np.unique(runs, return_index=True)
+        wanted = each < self.scenario.runs
+        return Result(self.scenario, each[wanted], numbers[:, at[wanted]])
 
 
 def _of(todo: Iterable[tuple[_Kept, range]], kept: _Kept) -> list[range]:
