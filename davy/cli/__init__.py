@@ -40,6 +40,7 @@ COMMANDS: Final = {
     "lift": "Let run again what was halted.",
     "brake": "Show what is halted and who knows it; convict who served after a halt.",
     "why": "Show why a miner's standing is what it is: scores, evidence, pay.",
+    "sim": "Play attacks on the incentive, and report what they earn, cost and hurt.",
     "demo": "Run a whole market, halt one of its models, and check the claims.",
 }
 """Each stands in a module of its own name, as a click command of that name with the suffix `_command`."""

@@ -1,10 +1,65 @@
 """Attack simulations, on the very code of incentive, killswitch and ledger.rules: no chain, no network, no hour.
 
-May import: every room but cli and host; runs stand on axis 0 of the arrays.
+A `Scenario` says everything: an attack, a market, a mechanism with its hyperparameters, runs, epochs and a seed. `run`
+plays it twice with the same draws, once with the attackers honest, and returns a `Result`: integer arrays with runs on
+axis 0, and a tidy table of what the attack earned, cost and hurt. docs/simulate.md is the page for researchers.
 
-Flows through: a Scenario (population, strategies, mechanism, parameters, runs, epochs, seed) in; arrays and a tidy
-table out: attacker's return, cost to attack, emission share, honest loss and griefing factor, with the seed.
+    from davy.sims import run, scenario
+    result = run(scenario("cartel").having({"attack.stake": 0.4}))
+    print(result.summary())
+
+May import: every room but cli and host. Nothing here reads a clock or draws entropy: all chance comes from a scenario's
+seed and the number of the run, so that the same scenario gives the same bits on any number of workers, in chunks of any
+size. Weights, stakes and pay are integers and go through `davy.incentive` as a ledger's would.
+
+Flows through: a `Scenario` in; per run and epoch base units by side, in `Result.arrays`; from these the `metrics`.
+
+==================  ====================================================================================
+`experiment`        what is simulated: parameters, seed, version; `having` changes any of them by name
+`market`            who is there: stakes, miners' qualities, noise, prices; how it moves in an epoch
+`noise`             seeded draws, run by run, and normal numbers as integers
+`attack`            the seam: what an attack may see and do; by default what the honest do
+`attacks`           one story a file; `catalogue` has a scenario of each by name
+`play`              a chunk of runs through all epochs, both arms side by side
+`entry`             registration, pruning and immunity
+`watch`             who would be noticed, from what is public
+`metrics`           ROI, cost to attack, emission share, honest loss, griefing factor, time to detection
+`result`            arrays, tables, Parquet and CSV
+`running`           chunks over cores, a folder that can be taken up again, sweeps
+`retention`         the security figures of subtensor's docs/consensus.md, made anew
+`adversaries`       not a simulation: cheats that run as real nodes
+==================  ====================================================================================
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 if not __name__.startswith("davy."):
     raise ImportError("import davy.sims, not sims: the folder at the root is a link, for reading only")
+
+if TYPE_CHECKING:
+    from davy.sims.catalogue import scenario, scenarios
+    from davy.sims.experiment import Scenario
+    from davy.sims.result import Result
+    from davy.sims.running import run, sweep
+
+_AT = {
+    "Result": "result",
+    "Scenario": "experiment",
+    "run": "running",
+    "scenario": "catalogue",
+    "scenarios": "catalogue",
+    "sweep": "running",
+}
+
+__all__ = ["Result", "Scenario", "run", "scenario", "scenarios", "sweep"]
+
+
+def __getattr__(name: str) -> object:
+    """Imported when asked for: `adversaries` run on nodes that have no table library."""
+    if name in _AT:
+        from importlib import import_module
+
+        return getattr(import_module(f"davy.sims.{_AT[name]}"), name)
+    raise AttributeError(f"davy.sims has no {name}")

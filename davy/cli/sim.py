@@ -1,0 +1,128 @@
+"""`davy sim`: attacks on the incentive, played on the very code that pays on a ledger."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from davy.cli.options import Place, json_option
+from davy.cli.output import show_table
+from davy.protocol.errors import Misconfigured
+
+if TYPE_CHECKING:
+    from davy.sims.result import Result
+
+
+@click.group("sim")
+def sim_command() -> None:
+    """Play attacks on the incentive, and report what they earn, cost and hurt."""
+
+
+@sim_command.command("list")
+@json_option
+def list_command(as_json: bool) -> None:
+    """List the scenarios by name, each with its story."""
+    _needed()
+    from davy.sims.catalogue import scenarios
+
+    rows = [{"name": name, "story": s.attack.story, "parameters": s.parameters()} for name, s in scenarios().items()]
+    if as_json:
+        show_table((), rows, as_json=True)
+        return
+    for row in rows:
+        click.echo(f"{row['name']}\n    {str(row['story']).split('. ')[0].rstrip('.')}.")
+
+
+@sim_command.command("run")
+@click.argument("name")
+@click.option("--set", "changes", multiple=True, metavar="K=V", help="Another value of a parameter; may be repeated.")
+@click.option("--sweep", "swept", multiple=True, metavar="K=V,V", help="Every one of these values, and combination.")
+@click.option("--jobs", default=1, show_default=True, help="Processes; -1 for all cores.")
+@click.option("--folder", type=Place(), help="Keep finished chunks here, and go on from those there are.")
+@click.option("--table", "place", type=Place(), help="Write a row a run here, .parquet or .csv.")
+@json_option
+def run_command(
+    name: str, changes: tuple[str, ...], swept: tuple[str, ...], jobs: int, folder: Path | None, place: Path | None,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Play a scenario, and show what the attack earned, cost and hurt.
+
+    Same parameters, same seed, same numbers, on any number of processes. `davy sim list --json` has all parameters.
+    """
+    _needed()
+    from davy.sims.catalogue import scenario
+    from davy.sims.result import check_ending, joined, write
+    from davy.sims.running import sweep
+
+    if place is not None:
+        check_ending(place)
+    s = scenario(name).having(dict(_pair(c) for c in changes))
+    over = {k: v.split(",") for k, v in map(_pair, swept)}
+    results = sweep(s, over, jobs=jobs, folder=folder, progress=not as_json)
+    if place is not None:
+        write(joined(results), place)
+    _report(results, list(over), as_json=as_json)
+
+
+@sim_command.command("report")
+@click.argument("folder", type=Place())
+@click.option("--table", "place", type=Place(), help="Write a row a run here, .parquet or .csv.")
+@json_option
+def report_command(folder: Path, place: Path | None, as_json: bool) -> None:
+    """Show what a folder of `davy sim run --folder` holds, finished or not."""
+    _needed()
+    from davy.sims.result import joined, write
+    from davy.sims.running import read
+
+    results = read(folder)
+    if place is not None:
+        write(joined(results), place)
+    _report(results, _differing(results), as_json=as_json)
+
+
+def _needed() -> None:
+    """Say what to install, before the first import of it fails."""
+    from importlib.util import find_spec
+
+    missing = [name for name in ("joblib", "polars") if find_spec(name) is None]
+    if missing:
+        raise Misconfigured(f"simulations need {' and '.join(missing)}: pip install 'davy[sims]'")
+
+
+def _pair(words: str) -> tuple[str, str]:
+    key, equals, value = words.partition("=")
+    if not equals or not key:
+        raise Misconfigured(f"'{words[:64]}' is no K=V; write for instance attack.stake=0.4")
+    return key, value
+
+
+def _differing(results: list[Result]) -> list[str]:
+    """Parameters that are not the same in all scenarios."""
+    told = [r.scenario.parameters() for r in results]
+    return [name for name in told[0] if name != "runs" and len({t.get(name) for t in told}) > 1]
+
+
+def _report(results: list[Result], varied: list[str], *, as_json: bool) -> None:
+    rows: list[dict[str, Any]] = []
+    for r in results:
+        told = r.scenario.parameters()
+        for row in r.summary().to_dicts():
+            at = {k: told.get(k, "") for k in varied}
+            rows.append({**at, **row} if not as_json else {**row, "parameters": told})
+    if as_json:
+        show_table((), [{k: _finite(v) for k, v in row.items()} for row in rows], as_json=True)
+        return
+    told = results[0].scenario.parameters()
+    title = f"{told['attack.kind']}: seed {told['seed']}, {told['epochs']} epochs, davy {told['davy']}"
+    words = [{k: _word(v) for k, v in row.items()} for row in rows]
+    show_table((*varied, "metric", "median", "low", "high", "runs", "unit"), words, as_json=False, title=title)
+
+
+def _finite(value: Any) -> Any:
+    return str(value) if isinstance(value, float) and value in (float("inf"), float("-inf")) else value
+
+
+def _word(value: Any) -> Any:
+    return "–" if value is None else f"{value:.4g}" if isinstance(value, float) else value

@@ -1,0 +1,178 @@
+"""The seam of an attack: what it sees and what it may do. By default it does what the honest do.
+
+An attack is a frozen dataclass with a story, and overrides as few of these methods as its story needs. All arrays have
+the runs in front, and the attackers' rows and columns come last. Under `attacking` False the same seats are played
+honestly: that is the arm an attack is measured against.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from davy.incentive.consensus import minority, weighted_median
+from davy.incentive.fixed_point import U16, Bool, Int64, row_normalise
+from davy.incentive.mechanism import Params
+from davy.incentive.weights import upscale_to_u16
+from davy.sims.market import Market, Seats, base_units, within
+from davy.sims.noise import UNIT, UNIT_BITS, Draws, in_units
+
+
+@dataclass
+class View:
+    """What attackers know when they set the weights of an epoch.
+
+    Attributes
+    ----------
+    epoch
+        Epochs since the attackers began.
+    own : [runs, a, M]
+        What their validators measure, if they do.
+    stake : [runs, V]
+        Base units.
+    public : [runs, h, M] each, the newest first
+        Rows of the honest in force: those of this epoch's end, then of the epochs before. Under commit–reveal they were
+        committed `concealment` epochs ago; with open weights they are what the honest have just set.
+    before : [runs, a, M]
+        What the attackers put forward in the epoch before.
+    draws
+        The attack's own chance.
+    """
+
+    epoch: int
+    seats: Seats
+    market: Market
+    params: Params
+    own: Int64
+    stake: Int64
+    public: list[Int64]
+    before: Int64
+    draws: Draws
+
+    def consensus(self, lag: int = 0) -> Int64:
+        """Stake-weighted median of the public rows `lag` epochs ago, [runs, M] in weights of 14 bits."""
+        rows, stake = self.public[self.at(lag)], self.stake[:, self.seats.honest_rows]
+        median = weighted_median(row_normalise(rows), stake, minority(stake.sum(axis=1), self.params.kappa))
+        return scaled(median)
+
+    def average(self, lag: int = 0) -> Int64:
+        """Stake-weighted mean of the public rows `lag` epochs ago, [runs, M] in weights of 14 bits."""
+        rows, stake = self.public[self.at(lag)], self.stake[:, self.seats.honest_rows]
+        share = stake // np.maximum(stake.sum(axis=1, keepdims=True) >> 20, 1)
+        return scaled((share[:, None, :] @ row_normalise(rows))[:, 0, :] >> 20)
+
+    def at(self, lag: int) -> int:
+        """The oldest rows where there are none so old."""
+        return min(lag, len(self.public) - 1)
+
+    def each(self, row: Int64) -> Int64:
+        """One row [runs, M] for every attacker: [runs, a, M]."""
+        return np.repeat(row[:, None, :], self.seats.attack_rows, axis=1)
+
+
+class Shown(NamedTuple):
+    """Quality [runs, M], 1 is `UNIT`: as validators measure it, and as users get it."""
+
+    measured: Int64
+    used: Int64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attack:
+    """Nobody attacks.
+
+    Attributes
+    ----------
+    validators, miners
+        UIDs of the attackers.
+    stake
+        Their share of all stake.
+    quality
+        Of their miners, what users get of them and what it costs, unless the story says otherwise.
+    """
+
+    validators: int = 4
+    stake: float = 0.25
+    miners: int = 0
+    quality: float = 0.6
+
+    kind: str = field(default="honest", init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        within("attack.validators", self.validators, 0, 4096)
+        within("attack.miners", self.miners, 0, 4096)
+        within("attack.stake", self.stake, 0, 0.99)
+        within("attack.quality", self.quality, 0, 1)
+
+    def rows(self, v: View) -> Int64:
+        """Weights [runs, a, M] of the attackers' validators, each 0 to 65535."""
+        return v.own
+
+    def reveals(self, due: Int64, v: View) -> Bool:
+        """Which attackers reveal the row that is due, [runs, a], of `due` [runs, a, M]; asked under commits only.
+
+        The others have revealed theirs: `v.public[0]`.
+        """
+        return np.ones(due.shape[:2], dtype=np.bool_)
+
+    def shown(self, quality: Int64, seats: Seats, *, attacking: bool) -> Shown:
+        """What all miners, [runs, M], show and give; `quality` is the world's, drawn for the attackers' columns too."""
+        mine = quality.copy()
+        mine[:, seats.their_columns] = in_units(self.quality)
+        return Shown(mine, mine)
+
+    def judged(self, scores: Int64, quality: Int64, seats: Seats) -> Int64:
+        """What validators make of their scores, [runs, V, M], where they look for what this attack does.
+
+        `quality` [runs, M] is what they measured with errors.
+        """
+        return scores
+
+    def alarms(self, draws: Draws, seats: Seats) -> Int64:
+        """Evidence against each of the attackers' miners, [runs, V, a], that validators found in an epoch."""
+        return np.zeros((1, 1, 1), dtype=np.int64)
+
+    def convicted(self, scores: Int64, alarms: Int64, seats: Seats) -> Int64:
+        """Scores [runs, V, M] after what was found so far, `alarms` [runs, V, a]."""
+        return scores
+
+    def caught(self, alarms: Int64) -> Int64:
+        """How many of the attackers' miners most validators know by now, [runs], or one number for all."""
+        return np.zeros(1, dtype=np.int64)
+
+    def spends(self, m: Market, *, attacking: bool) -> int:
+        """Base units that the attackers spend in an epoch."""
+        working = self.validators * base_units(m.validating)
+        return working + self.miners * (base_units(m.serving) * in_units(self.quality) >> UNIT_BITS)
+
+    def invests(self, m: Market) -> int:
+        """Base units that the attack burns for registrations as it begins, beyond those of the honest arm."""
+        return 0
+
+    @property
+    def story(self) -> str:
+        """The attack in a paragraph, with its literature."""
+        return " ".join((self.__doc__ or "").split("\n\n    Attributes")[0].split())
+
+
+def scaled(shares: Int64) -> Int64:
+    """Rows of shares in Q30 as weights whose largest is `UNIT`; a row of zeros stays one."""
+    largest = np.maximum(shares.max(axis=-1, keepdims=True), 1)
+    return shares * UNIT // largest
+
+
+def as_weights(scores: Int64) -> Int64:
+    """Scores, 1 is `UNIT`, as a ledger takes them: a u16."""
+    return np.minimum(scores, U16)
+
+
+def split(own: Int64, columns: slice, part: float, inside: Int64) -> Int64:
+    """Rows [runs, a, M] that give `part` of their sum to `columns`, as `inside` [..., columns]; the rest as `own`."""
+    theirs = np.zeros_like(own)
+    theirs[..., columns] = inside
+    rest = own.copy()
+    rest[..., columns] = 0
+    share = in_units(part)
+    return upscale_to_u16(row_normalise(theirs) * share + row_normalise(rest) * (UNIT - share))

@@ -1,0 +1,74 @@
+"""A scenario of each attack, by name, with parameters that make its story visible."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+import msgspec
+
+import davy
+from davy.protocol.errors import Misconfigured
+from davy.sims.attack import Attack
+from davy.sims.attacks.answers import Relaying, Sybils
+from davy.sims.attacks.cartel import Cartel, SelfDealing
+from davy.sims.attacks.copying import WeightCopying
+from davy.sims.attacks.griefing import CommitWithoutReveal, UnderWeighing
+from davy.sims.attacks.lazy import LazyConstant, LazyRandom, SharedNoise
+from davy.sims.attacks.two_faced import SelectiveQuality
+from davy.sims.experiment import REVISION, Scenario
+from davy.sims.market import Market
+
+_ATTACKS: Final[tuple[Attack, ...]] = (
+    Attack(),
+    Cartel(),
+    SelfDealing(),
+    WeightCopying(),
+    LazyConstant(),
+    LazyRandom(),
+    SharedNoise(),
+    UnderWeighing(),
+    CommitWithoutReveal(),
+    Sybils(),
+    Relaying(),
+    SelectiveQuality(),
+)
+_MARKETS: Final[Mapping[str, Market]] = MappingProxyType({"weight-copying": Market(concealment=0)})
+
+
+def scenarios() -> dict[str, Scenario]:
+    """All of them, by name."""
+    return {a.kind: Scenario(attack=a, market=_MARKETS.get(a.kind, Market())) for a in _ATTACKS}
+
+
+def scenario(name: str) -> Scenario:
+    """The scenario of that name.
+
+    Raises
+    ------
+    Misconfigured
+        There is none; the message lists those there are.
+    """
+    known = scenarios()
+    if name not in known:
+        raise Misconfigured(f"there is no scenario '{name[:64]}'; there is {', '.join(known)}")
+    return known[name]
+
+
+def read_scenario(written: bytes) -> Scenario:
+    """A scenario from its parameters as JSON.
+
+    Raises
+    ------
+    Misconfigured
+        They are not those of a scenario, or another davy wrote them: its runs might not be continued bit for bit.
+    """
+    try:
+        told = msgspec.json.decode(written, type=dict[str, Any])
+        version, revision, kind = told.pop("davy"), told.pop("revision"), told.pop("attack.kind")
+    except (msgspec.DecodeError, KeyError) as e:
+        raise Misconfigured(f"these are no parameters of a scenario ({str(e)[:80]}); remove the folder") from None
+    if (version, revision) != (davy.__version__, REVISION):
+        raise Misconfigured(f"davy {version}, revision {revision} made this; read it with that version, or run it anew")
+    return scenario(str(kind)).having(told)

@@ -1,0 +1,130 @@
+"""A scenario: everything that a result depends on, and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, Final, Self, get_type_hints
+
+import msgspec
+
+import davy
+from davy.incentive.door import BadInput
+from davy.incentive.mechanism import Params
+from davy.incentive.registry import mechanism
+from davy.protocol.errors import Misconfigured
+from davy.sims.attack import Attack
+from davy.sims.market import Market, Seats, within
+
+REVISION: Final = 1
+"""Rises with a change after which the same scenario gives other bits."""
+
+_PARTS: Final = ("attack", "market", "params")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """An attack on a market, played `runs` times.
+
+    Attributes
+    ----------
+    attack, market, params
+        Who attacks and how; whom; under which hyperparameters of the mechanism.
+    start
+        Epochs before the first one in which the attack is in force; they are not counted. Bonds take about 10 to build.
+        What attackers do begins `market.concealment` epochs earlier, so that no counted epoch waits for it.
+    epochs
+        Epochs of the attack that count.
+    watch
+        Whether rows are tested as `davy.sims.watch` does. The work grows with the square of the validators; beyond 32
+        it is most of the time. Without it nobody is noticed.
+    seed
+        Of 0 to 2^63 − 1. Run r of a seed is the same whatever `runs` is.
+
+    Raises
+    ------
+    Misconfigured
+        A value out of its range, or parts that do not fit together; the message says which.
+    """
+
+    attack: Attack
+    market: Market = field(default_factory=Market)
+    params: Params = field(default_factory=Params)
+    mechanism: str = "yuma3"
+    start: int = 20
+    epochs: int = 60
+    runs: int = 32
+    watch: bool = True
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        within("runs", self.runs, 1, 1_000_000)
+        within("epochs", self.epochs, 1, 100_000)
+        within("start, more than twice market.concealment,", self.start, 2 * self.market.concealment + 1, 100_000)
+        within("seed", self.seed, 0, (1 << 63) - 1)
+        within("attack.validators", self.attack.validators, 0, self.market.validators - 1)
+        within("attack.miners", self.attack.miners, 0, self.market.miners - 1)
+        try:
+            mechanism(self.mechanism)
+        except BadInput as e:
+            raise Misconfigured(str(e)) from None
+
+    @property
+    def begins(self) -> int:
+        """The epoch in which attackers first commit, or miners first answer, as they will."""
+        return self.start - self.market.concealment
+
+    @property
+    def seats(self) -> Seats:
+        return Seats(self.market.validators, self.market.miners, self.attack.validators, self.attack.miners)
+
+    def having(self, changes: Mapping[str, Any]) -> Self:
+        """The scenario with other values: by field, or by part and field, such as `attack.stake`.
+
+        Words are read as a value of the field's type, as a command line has them.
+
+        Raises
+        ------
+        Misconfigured
+            There is no such field, or it cannot have that value.
+        """
+        own: dict[str, Any] = {}
+        parts: dict[str, dict[str, Any]] = {}
+        for name, value in changes.items():
+            part, dot, inner = name.partition(".")
+            if dot and part in _PARTS:
+                parts.setdefault(part, {})[inner] = _as(getattr(self, part), inner, value, name)
+            else:
+                own[name] = _as(self, name, value, name)
+        try:
+            for part, values in parts.items():
+                own[part] = replace(getattr(self, part), **values)
+            return replace(self, **own)
+        except BadInput as e:
+            raise Misconfigured(str(e)) from None
+
+    def parameters(self) -> dict[str, bool | int | float | str]:
+        """Every parameter by its name, as `having` takes it; with the version and the revision of the simulation."""
+        told: dict[str, bool | int | float | str] = {"davy": davy.__version__, "revision": REVISION}
+        for name, value in asdict(self).items():
+            for inner, each in value.items() if name in _PARTS else [("", value)]:
+                told[f"{name}.{inner}".rstrip(".")] = int(each) if type(each) not in (bool, int, float, str) else each
+        return told
+
+    def digest(self) -> str:
+        """SHA-256 over `parameters` but `runs`, in hexadecimal: results of one digest are runs of one experiment."""
+        told = {name: value for name, value in self.parameters().items() if name != "runs"}
+        return hashlib.sha256(msgspec.json.encode(told, order="deterministic")).hexdigest()
+
+
+def _as(owner: object, name: str, value: Any, said: str) -> Any:
+    known = {f.name: f for f in fields(owner) if f.init and f.name not in _PARTS}  # type: ignore[arg-type]
+    if name not in known:
+        prefix = said[: -len(name)]
+        raise Misconfigured(f"there is no parameter '{said[:64]}'; there is {', '.join(prefix + k for k in known)}")
+    try:
+        return msgspec.convert(value, get_type_hints(type(owner))[name], strict=not isinstance(value, str))
+    except msgspec.ValidationError as e:
+        had = getattr(owner, name)
+        raise Misconfigured(f"{said} is '{str(value)[:64]}': {str(e)[:80]}; it is {had!r} by default") from None

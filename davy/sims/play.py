@@ -1,0 +1,190 @@
+"""A chunk of runs through all epochs: the honest arm and the attacked one side by side, under the same draws.
+
+An epoch: the world moves; validators measure and commit; commits that are due are revealed, or not; the mechanism of
+`davy.incentive` turns stake and rows in force into shares, and `emit` these into base units.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from davy.incentive.emission import Emission, cut, emit
+from davy.incentive.fixed_point import Bool, Int64
+from davy.incentive.masks import NO_COMMIT
+from davy.incentive.mechanism import EpochInputs, EpochResult
+from davy.incentive.registry import mechanism
+from davy.sims.attack import View, as_weights
+from davy.sims.experiment import Scenario
+from davy.sims.market import World, base_units
+from davy.sims.noise import UNIT_BITS, Draws, Purpose
+from davy.sims.watch import Watch
+
+ARMS: Final = ("honest", "attack")
+COLUMNS: Final = (
+    "attack_validators", "attack_miners", "honest_validators", "honest_miners", "owner", "lost", "spent", "invested",
+    "bought", "hurt", "noticed",
+)  # fmt: skip
+"""A run's numbers in an epoch, an arm each.
+
+Base units: paid to four sides and to the owner; not paid to anybody (burned or not minted); spent and invested by the
+attackers; `hurt`, what those of the others lost who got less than in the honest arm. `bought`: the mean quality that
+incentive went to, 1 is 16384. `noticed`: rows so far, in the attacked arm the attackers' (and their miners that most
+validators know), in the honest one anybody's.
+"""
+_PUBLIC: Final = 128
+"""Epochs of public rows that attackers can look back on."""
+
+
+class Commit(NamedTuple):
+    """Rows [2, runs, V, M] put forward at a block."""
+
+    rows: Int64
+    at: int
+
+
+class Play:
+    """The state of a chunk between epochs."""
+
+    def __init__(self, s: Scenario, runs: range) -> None:
+        m, seats, self.s, self.runs = s.market, s.seats, s, len(runs)
+        self.world = World(m, seats, s.attack.stake, s.seed, runs)
+        self.draws = Draws(s.seed, runs, Purpose.ATTACK)
+        self.stake = np.stack([self.world.stake] * 2)
+        shape = (2, self.runs, seats.rows, seats.columns)
+        self.mechanism = mechanism(s.mechanism)
+        self.state = self.mechanism.initial(shape)
+        self.force = np.zeros(shape, dtype=np.int64)
+        self.updated = np.zeros(shape[:-1], dtype=np.int64)
+        self.permits = np.ones(shape[:-1], dtype=np.bool_)
+        self.open: deque[Commit] = deque()
+        self.public: deque[Int64] = deque(maxlen=_PUBLIC)
+        self.before = np.zeros((self.runs, seats.attack_rows, seats.columns), dtype=np.int64)
+        self.alarms = np.zeros((1, 1, 1), dtype=np.int64)
+        self.watch = Watch()
+        self.spends = [s.attack.spends(m, attacking=attacking) for attacking in (False, True)]
+
+    def epoch(self, t: int) -> Int64:
+        """Play epoch t, from 0; `COLUMNS` [2, runs, columns] of it."""
+        s, seats, tempo = self.s, self.s.seats, self.s.market.tempo
+        self.world.advance()
+        shown = [s.attack.shown(self.world.quality, seats, attacking=attacking) for attacking in (False, t >= s.begins)]
+        rows = self.measured(np.stack([q.measured for q in shown]), attacking=t >= s.begins)
+        due = self.commit_honest(rows, t)
+        missed = self.reveal(due, rows, t)
+        now = (t + 2) * tempo
+        x = EpochInputs(
+            weights=self.force,
+            stake=self.stake,
+            permits=self.permits,
+            last_update=self.updated,
+            registered_at=np.zeros(seats.columns, dtype=np.int64),
+            earliest_commit=np.full(seats.rows, self.open[0].at if self.open else NO_COMMIT, dtype=np.int64),
+            self_column=np.full(seats.rows, -1, dtype=np.int64),
+            halted=np.zeros(seats.columns, dtype=np.bool_),
+            now=np.asarray(now, dtype=np.int64),
+            previous_epoch=np.asarray(now - tempo, dtype=np.int64),
+            owner_row=np.asarray(-1, dtype=np.int64),
+        )
+        self.state, result = self.mechanism.epoch(self.state, x, s.params)
+        self.permits = result.permits
+        noticed = self.watch.see(self.force, counts=t >= s.start) if s.watch else np.zeros_like(self.permits)
+        emission = emit(base_units(s.market.emission), result, s.market.owner_cut)
+        return self.told(emission, result, np.stack([q.used for q in shown]), missed, noticed, t - s.start)
+
+    def measured(self, quality: Int64, *, attacking: bool) -> Int64:
+        """Weights [2, runs, V, M] of validators that work, from the quality they see."""
+        scores = quality[:, :, None, :] * self.world.factors()
+        scores >>= UNIT_BITS
+        if attacking:
+            attack, seats = self.s.attack, self.s.seats
+            self.alarms = self.alarms + attack.alarms(self.draws, seats)
+            scores[1] = attack.convicted(attack.judged(scores[1], quality[1], seats), self.alarms, seats)
+        return as_weights(scores)
+
+    def commit_honest(self, rows: Int64, t: int) -> Commit | None:
+        """Commit this epoch's rows, and what is due now; what attackers commit is written into them by `reveal`."""
+        self.open.append(Commit(rows, (t + 1) * self.s.market.tempo + 1))
+        return self.open.popleft() if len(self.open) > self.s.market.concealment else None
+
+    def reveal(self, due: Commit | None, rows: Int64, t: int) -> Bool:
+        """Rows that are due come into force; returns whose did not, [2, runs, V]."""
+        s, seats = self.s, self.s.seats
+        missed = np.zeros(self.updated.shape, dtype=np.bool_)
+        if due is None:
+            return missed
+        theirs, honest = seats.their_rows, seats.honest_rows
+        self.public.appendleft(due.rows[1, :, honest])
+        v = self.view(rows, t)
+        if t >= s.begins and seats.attack_rows:
+            rows[1, :, theirs] = as_weights(s.attack.rows(v))
+            if s.market.concealment and t >= s.start:
+                missed[1, :, theirs] = ~s.attack.reveals(due.rows[1, :, theirs], v)
+        self.before = rows[1, :, theirs]
+        self.force = np.where(missed[..., None], self.force, due.rows) if missed.any() else due.rows
+        self.updated = np.where(missed, self.updated, (t + 1) * s.market.tempo + 2)
+        return missed
+
+    def view(self, rows: Int64, t: int) -> View:
+        s = self.s
+        return View(
+            epoch=t - s.begins,
+            seats=s.seats,
+            market=s.market,
+            params=s.params,
+            own=rows[1, :, s.seats.their_rows].copy(),
+            stake=self.world.stake,
+            public=list(self.public),
+            before=self.before,
+            draws=self.draws,
+        )
+
+    def told(self, e: Emission, result: EpochResult, used: Int64, missed: Bool, noticed: Bool, since: int) -> Int64:
+        """`COLUMNS` of the epoch `since` the attack's start. Who did not reveal loses part of its dividends."""
+        s, seats = self.s, self.s.seats
+        fined = np.where(missed, cut(e.dividends, s.market.unrevealed_penalty), 0)
+        dividends = e.dividends - fined
+        bought = (result.incentive * used).sum(axis=-1) // np.maximum(result.incentive.sum(axis=-1), 1)
+        flat = np.zeros(bought.shape, dtype=np.int64)
+        spent = flat + np.array([self.spends[0], self.spends[since >= 0]])[:, None]
+        invested = flat + np.array([0, s.attack.invests(s.market) if since == 0 else 0])[:, None]
+        counted = noticed.sum(axis=-1)
+        counted[1] = noticed[1, :, seats.their_rows].sum(axis=-1)
+        if since >= 0:
+            counted[1] += s.attack.caught(self.alarms)
+        hurt = np.stack(
+            [flat[0], lost(dividends[..., seats.honest_rows]) + lost(e.incentive[..., seats.honest_columns])]
+        )
+        told = (
+            dividends[..., seats.their_rows].sum(axis=-1),
+            e.incentive[..., seats.their_columns].sum(axis=-1),
+            dividends[..., seats.honest_rows].sum(axis=-1),
+            e.incentive[..., seats.honest_columns].sum(axis=-1),
+            flat + e.owner,
+            e.unminted + fined.sum(axis=-1),
+            spent,
+            invested,
+            bought,
+            hurt,
+            counted,
+        )
+        return np.stack(told, axis=-1)
+
+
+def lost(pay: Int64) -> Int64:
+    """Σ max(0, honest arm's − attacked arm's) of pay [2, runs, n]: nobody's gain makes up for another one's loss."""
+    return np.maximum(pay[0] - pay[1], 0).sum(axis=-1)
+
+
+def play(s: Scenario, runs: range) -> Int64:
+    """Runs of a scenario, [2, runs, epochs, columns]: arms as `ARMS`, numbers as `COLUMNS`, from the attack's start."""
+    p = Play(s, runs)
+    told = [p.epoch(t) for t in range(s.start + s.epochs)]
+    return np.stack(told[s.start :], axis=2)
+
+
+def play_apart(at: int, s: Scenario, runs: range) -> tuple[int, range, Int64]:
+    """`play`, with what tells whose runs they are; it stands here so that a worker loads no table library."""
+    return at, runs, play(s, runs)

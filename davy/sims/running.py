@@ -1,0 +1,197 @@
+"""Runs in chunks: over cores, with an estimate of the time left, and in a folder that can be taken up again.
+
+A chunk is a few runs, played together and forgotten once their numbers are kept, so memory does not grow with the runs
+but by 176 bytes a run and epoch. In a folder each finished chunk is a Parquet file, written whole or not at all;
+whoever calls again with the same scenario plays only what is missing.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import joblib  # pyright: ignore[reportMissingTypeStubs]
+import numpy as np
+import polars as pl
+
+from davy.incentive.fixed_point import Int64
+from davy.protocol.errors import Misconfigured
+from davy.sims.catalogue import read_scenario
+from davy.sims.experiment import Scenario
+from davy.sims.play import play_apart
+from davy.sims.result import Result, chunk_numbers, chunk_table, parameters_json, write
+
+_CHUNK_ELEMENTS: Final = 1 << 18
+"""Of an array of both arms, 2 MB: smaller chunks were slower, by what the interpreter does a step."""
+_CHUNK: Final = re.compile(r"chunk-(\d{7})-(\d{7})\.parquet")
+_PARAMETERS: Final = "scenario.json"
+
+
+def run(
+    s: Scenario, *, jobs: int = 1, chunk: int | None = None, folder: Path | None = None, progress: bool = False
+) -> Result:
+    """Play a scenario.
+
+    Parameters
+    ----------
+    jobs
+        Processes, by joblib; −1: all cores.
+    chunk
+        Runs played together; as many as a cache holds by default. Neither changes a bit of the result.
+    folder
+        Where finished chunks are kept and looked for.
+    progress
+        Whether to show a bar, with the time left, on standard error.
+
+    Raises
+    ------
+    Misconfigured
+        A chunk in the folder cannot be read.
+    """
+    return sweep(s, {}, jobs=jobs, chunk=chunk, folder=folder, progress=progress)[0]
+
+
+def sweep(
+    s: Scenario,
+    over: Mapping[str, Sequence[Any]],
+    *,
+    jobs: int = 1,
+    chunk: int | None = None,
+    folder: Path | None = None,
+    progress: bool = False,
+) -> list[Result]:
+    """Play a scenario for every combination of values of any of its parameters; the last one varies fastest.
+
+    `result.joined` makes one table of the results; the other parameters are those of `run`.
+
+    Raises
+    ------
+    Misconfigured
+        What `Scenario.having` refuses, and what `run` does.
+    """
+    scenarios = [s.having(dict(zip(over, values, strict=True))) for values in itertools.product(*over.values())]
+    kept = [_Kept(each, None if folder is None else folder / each.digest()[:16]) for each in scenarios]
+    todo = [(k, runs) for k in kept for runs in k.missing(chunk or _at_once(k.scenario))]
+    with _bar(sum(len(runs) * k.scenario.epochs for k, runs in todo), shown=progress) as advance:
+        for at, runs, numbers in _played([(i, k.scenario, r) for i, k in enumerate(kept) for r in _of(todo, k)], jobs):
+            kept[at].add(runs, numbers)
+            advance(len(runs) * kept[at].scenario.epochs)
+    return [k.result() for k in kept]
+
+
+def read(folder: Path) -> list[Result]:
+    """What a folder of `run` or `sweep` holds: of each scenario the runs that are finished.
+
+    Raises
+    ------
+    Misconfigured
+        It holds none, or one that this version of davy plays differently.
+    """
+    places = sorted(p.parent for p in folder.glob(f"*/{_PARAMETERS}"))
+    results: list[Result] = []
+    for place in places:
+        scenario = read_scenario((place / _PARAMETERS).read_bytes())
+        kept = _Kept(scenario, place)
+        if kept.parts:
+            results.append(kept.result())
+    if not results:
+        raise Misconfigured(f"{folder} holds no finished runs; `davy sim run NAME --folder {folder}` makes some")
+    return results
+
+
+class _Kept:
+    """The finished chunks of a scenario, in memory and, where there is one, in a folder."""
+
+    def __init__(self, s: Scenario, folder: Path | None) -> None:
+        self.scenario, self.folder = s, folder
+        self.parts: dict[range, Int64] = {}
+        if folder is None:
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        told = folder / _PARAMETERS
+        if not told.exists() or told.read_bytes() != parameters_json(s):  # `runs` may differ, and nothing else
+            beside = folder / f".{_PARAMETERS}"
+            beside.write_bytes(parameters_json(s))
+            beside.replace(told)
+        for place in sorted(folder.iterdir()):
+            if named := _CHUNK.fullmatch(place.name):
+                runs = range(int(named[1]), int(named[2]))
+                try:
+                    self.parts[runs] = chunk_numbers(pl.read_parquet(place), runs, s.epochs)
+                except (pl.exceptions.PolarsError, Misconfigured) as e:
+                    raise Misconfigured(f"{place} cannot be read ({str(e)[:80]}); remove it, and run again") from None
+
+    def missing(self, chunk: int) -> list[range]:
+        """Runs that are not there yet, in ranges of at most `chunk`."""
+        there = {run for runs in self.parts for run in runs}
+        absent = [run for run in range(self.scenario.runs) if run not in there]
+        found: list[range] = []
+        for run in absent:
+            if found and found[-1].stop == run and len(found[-1]) < chunk:
+                found[-1] = range(found[-1].start, run + 1)
+            else:
+                found.append(range(run, run + 1))
+        return found
+
+    def add(self, runs: range, numbers: Int64) -> None:
+        self.parts[runs] = numbers
+        if self.folder is not None:
+            write(chunk_table(runs, numbers), self.folder / f"chunk-{runs.start:07}-{runs.stop:07}.parquet")
+
+    def result(self) -> Result:
+        """All finished runs below `scenario.runs`, in order; one that two processes played, which are equal, once."""
+        order = sorted(self.parts, key=lambda runs: runs.start)
+        numbers = np.concatenate([self.parts[runs] for runs in order], axis=1)
+        runs = np.array([run for runs in order for run in runs], dtype=np.int64)
+        each, at = np.unique(runs, return_index=True)
+        wanted = each < self.scenario.runs
+        return Result(self.scenario, each[wanted], numbers[:, at[wanted]])
+
+
+def _of(todo: Iterable[tuple[_Kept, range]], kept: _Kept) -> list[range]:
+    return [runs for k, runs in todo if k is kept]
+
+
+def _at_once(s: Scenario) -> int:
+    return max(1, _CHUNK_ELEMENTS // (2 * s.market.validators * s.market.miners))
+
+
+def _played(work: list[tuple[int, Scenario, range]], jobs: int) -> Iterator[tuple[int, range, Int64]]:
+    """Chunks as they are finished, in any order."""
+    if jobs == 1:
+        yield from itertools.starmap(play_apart, work)
+        return
+    library: Any = joblib
+    pool = library.Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)
+    yield from pool(library.delayed(play_apart)(*each) for each in work)
+
+
+@contextmanager
+def _bar(total: int, *, shown: bool) -> Generator[Callable[[int], None]]:
+    """Yield a function that is told how many epochs were played."""
+    if not shown:
+        yield _unseen
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (TextColumn("epochs"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("epochs", total=total)
+        yield partial(bar.advance, task)
+
+
+def _unseen(done: int) -> None:
+    """Nobody watches."""

@@ -1,0 +1,62 @@
+"""`davy sim`: list, run, report; mistakes end with a sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tests.cli.conftest import Say
+
+QUICK = ("--set", "runs=2", "--set", "epochs=3", "--set", "market.miners=12", "--set", "market.validators=6")
+
+
+def test_the_list_has_every_parameter(say: Say) -> None:
+    names = {row["name"]: row for row in say("sim", "list", "--json").json}
+    assert names["cartel"]["parameters"]["attack.favour"] == 0.9
+    assert "boosts its own miners" in say("sim", "list").out
+
+
+def test_a_run_is_shown_kept_and_reported(say: Say, tmp_path: Path) -> None:
+    kept, table = str(tmp_path / "kept"), tmp_path / "t.parquet"
+    command = ("sim", "run", "lazy-random", *QUICK, "--sweep", "attack.stake=0.1,0.3", "--folder", kept)
+    said = say(*command, "--table", str(table))
+    assert said.code == 0
+    assert [line.split()[0] for line in said.out.splitlines() if " relative_pay " in line] == ["0.1", "0.3"]
+    assert sorted(pl.read_parquet(table)["attack.stake"].to_list()) == [0.1, 0.1, 0.3, 0.3]
+    again, report = say(*command, "--json").json, say("sim", "report", kept, "--json").json
+    key = lambda row: (row["metric"], row["parameters"]["attack.stake"])  # noqa: E731
+    assert sorted(again, key=key) == sorted(report, key=key)
+    assert {row["parameters"]["seed"] for row in report} == {1}
+    assert " relative_pay " in say("sim", "report", kept).out
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("sim", "run", "nothing"), "there is no scenario 'nothing'"),
+        (("sim", "run", "cartel", "--set", "attack.stake"), "is no K=V"),
+        (("sim", "run", "cartel", "--set", "attack.steak=1"), "there is no parameter 'attack.steak'"),
+        (("sim", "run", "cartel", "--set", "attack.stake=all"), "attack.stake is 'all'"),
+        (("sim", "run", "cartel", "--sweep", "mechanism=yuma3,yuma9"), "there is no mechanism 'yuma9'"),
+        (("sim", "run", "honest", *QUICK, "--set", "attack.validators=1", "--table", "t.xlsx"), "neither .parquet nor"),
+        (("sim", "report", "nowhere"), "holds no finished runs"),
+    ],
+)
+def test_a_mistake_is_one_sentence(
+    say: Say, words: tuple[str, ...], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = say(*words)
+    assert said.code == 2
+    assert sentence in said.err.splitlines()[-1]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_who_lacks_the_packages_is_told_what_to_install(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
+    import importlib.util
+
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "polars" else found(name))
+    assert "pip install 'davy[sims]'" in say("sim", "list").err

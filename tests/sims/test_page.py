@@ -1,0 +1,75 @@
+"""docs/simulate.md: every command and every block of it runs as it stands, and its figures are those of the code."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from davy.cli import main
+from davy.sims import run, scenario, scenarios
+from davy.sims.metrics import METRICS
+from tests.sims.stage import median
+
+PAGE = (Path(__file__).parents[2] / "docs" / "simulate.md").read_text(encoding="utf-8")
+FENCED = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+BLOCKS = [text for language, text in FENCED if language == "python"]
+COMMANDS = [line for language, text in FENCED if not language for line in text.splitlines()]
+SHOWN = ("relative_pay", "emission_share", "honest_loss", "griefing", "cost", "noticed")
+
+
+def test_the_page_has_commands_and_blocks() -> None:
+    assert len(BLOCKS) == 4
+    assert len(COMMANDS) == 4
+    assert all(c.startswith("davy sim ") for c in COMMANDS)
+
+
+def test_the_commands_run_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for command in COMMANDS:
+        monkeypatch.setattr(sys, "argv", command.split())
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert not ended.value.code, command
+        assert capfd.readouterr().out.count("\n") > 10, command
+    assert {p.name for p in tmp_path.iterdir()} == {"copying", "copying.csv", "copying.parquet"}
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
+def test_a_block_runs(block: str) -> None:
+    with contextlib.redirect_stdout(io.StringIO()):
+        exec(compile(block, "simulate.md", "exec", dont_inherit=True), {"__name__": "page"})
+
+
+def cells(first: str) -> list[str]:
+    (line,) = [line for line in PAGE.splitlines() if line.startswith(f"| {first} |")]
+    return [c.strip() for c in line.strip("|").split("|")]
+
+
+@pytest.mark.parametrize("name", list(METRICS))
+def test_a_metric_is_defined_as_the_code_says(name: str) -> None:
+    assert cells(f"`{name}`")[1:] == list(METRICS[name])
+
+
+def word(value: float) -> str:
+    return "∞" if math.isinf(value) else "–" if math.isnan(value) else f"{value:.3g}"
+
+
+@pytest.mark.parametrize("name", [n for n in scenarios() if n != "honest"])
+def test_the_table_is_what_the_scenarios_come_to(name: str) -> None:
+    result = run(scenario(name).having({"runs": 8}))
+    assert cells(f"`{name}`")[1:] == [word(float(np.median(result.metrics[m]))) for m in SHOWN]
+
+
+def test_the_copier_s_figures_are_those_computed() -> None:
+    for concealment in (0, 12):
+        s = scenario("weight-copying").having({"runs": 8, "start": 25, "market.concealment": concealment})
+        assert f"{median(s, 'relative_pay'):.3f}" in PAGE
