@@ -195,7 +195,7 @@ class Founder:
     def _session(self, c: _Ceremony, key: GroupKey, hellos: dict[PublicKey, Hello]) -> Session:
         t = c.invite.halt_threshold if key is GroupKey.HALT else c.invite.lift_threshold
         members = tuple(self._member(hellos[k], key) for k in self._circle.keys)
-        return Session(1, f"{key.value.upper()} key of group epoch {c.invite.epoch}", t, members, b"")
+        return Session(1, f"{key.value.upper()} key of group epoch {c.invite.epoch}", t, members)
 
     def _packages(self, c: _Ceremony, ask: Packages) -> Echoed:
         begun = _in_turn(c.begun)

@@ -41,8 +41,13 @@ class Session(Wire):
     """What the key is for, as the members' screens show it."""
     threshold: Threshold
     members: Annotated[tuple[Member, ...], Meta(min_length=2, max_length=MAX_KEYHOLDERS)]
-    work: Annotated[bytes, Meta(max_length=32)]
-    """Digest of the shares that are refreshed (`refresh.work`) or repaired (`repair.work`); empty for a new key."""
+
+
+class MendingSession(Session):
+    """One run of a refresh or a repair."""
+
+    work: Digest
+    """Of the shares that are refreshed (`davy.killswitch.refresh.work`) or repaired (`davy.killswitch.repair.work`)."""
 
 
 class Round1Statement(Wire):
@@ -106,7 +111,7 @@ def context(session: Session) -> Digest:
     return digest(Domain.DKG_SESSION, encode(session))
 
 
-def terms(session: Session, own: Member, work: bytes = b"") -> Terms:
+def terms(session: Session, own: Member, work: Digest | None = None) -> Terms:
     """The terms of a session that a coordinator proposed for this work, as one of its members takes them.
 
     Raises
@@ -121,7 +126,7 @@ def terms(session: Session, own: Member, work: bytes = b"") -> Terms:
     check_terms(agreed)
     if len({m.key for m in session.members}) != len(session.members):
         raise Malformed("two members of the session have the same key; each must hold its own")
-    if session.work != work:
+    if (session.work if isinstance(session, MendingSession) else None) != work:
         raise Misdirected("the session is for another key, or for other work; have it proposed anew")
     if own not in session.members:
         raise Misdirected("the session does not hold the key and the salt of this member; have it proposed anew")

@@ -57,7 +57,7 @@ class Circle:
             Member(identifier(n), public, entropy.bytes(32)) for n, (public, _) in enumerate(pairs, start=1)
         )
         self.signing_keys = {m.identifier: secret for m, (_, secret) in zip(self.members, pairs, strict=True)}
-        self.session = Session(1, "halt", threshold, self.members, b"")
+        self.session = Session(1, "halt", threshold, self.members)
         self.terms = echo.terms(self.session, self.members[0])
         self.begun = first(self.terms, seed)
 

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from nacl import bindings
 
 from davy.killswitch import dkg, echo, refresh, repair
 from davy.killswitch.dkg import Confirmed, Package, Round1Package, Round1Secret, Round2Secret, Round2Share, Terms
-from davy.killswitch.echo import Echo, Member, Received, Session, SignedEcho, SignedRound1
+from davy.killswitch.echo import Echo, Member, MendingSession, Received, SignedEcho, SignedRound1
 from davy.killswitch.group import Identifier
 from davy.killswitch.keys import KeyPackage, PublicKeyPackage
-from davy.killswitch.repair import Delta, RepairConfirmed, RepairPackage, RepairSecret, RepairTerms, Sigma
+from davy.killswitch.repair import Delta, RepairConfirmed, RepairSecret, RepairTerms, Sigma
 from davy.protocol.encoding import encode
 from davy.protocol.ports import Entropy
 from davy.protocol.signing import Domain, sign
 from tests.twins import SeededEntropy
 from tests.twins.dealer import Group
+
+P = TypeVar("P", bound=Package)
 
 
 class Refreshing(NamedTuple):
@@ -101,7 +103,7 @@ class Table:
         rows = zip(members, pairs, strict=True)
         self.members = tuple(Member(i, public, entropy.bytes(32)) for i, (public, _) in rows)
         self.signing_keys = {i: secret for i, (_, secret) in zip(members, pairs, strict=True)}
-        self.session = Session(1, purpose, group.public.threshold, self.members, work)
+        self.session = MendingSession(1, purpose, group.public.threshold, self.members, work)
 
     def member(self, i: Identifier) -> Member:
         return next(m for m in self.members if m.identifier == i)
@@ -113,9 +115,7 @@ class Table:
     def sign_echo(self, said: Echo) -> bytes:
         return encode(SignedEcho(1, encode(said), sign(self.signing_keys[said.member], Domain.DKG_ECHO, encode(said))))
 
-    def echoes(
-        self, received: Sequence[Received[Round1Package]] | Sequence[Received[RepairPackage]], but: Identifier
-    ) -> list[bytes]:
+    def echoes(self, received: Sequence[Received[P]], but: Identifier) -> list[bytes]:
         """Everybody's echo of the same, without that of one."""
         others = [m.identifier for m in self.members if m.identifier != but]
         return [self.sign_echo(echo.echo(self.session, i, received)) for i in others]

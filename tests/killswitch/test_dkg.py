@@ -68,7 +68,7 @@ def test_a_session_s_context_is_of_every_field() -> None:
     others = [
         replace(session, purpose="lift"),
         replace(session, threshold=3),
-        replace(session, work=bytes(32)),
+        echo.MendingSession(1, session.purpose, session.threshold, session.members, bytes(32)),
         replace(session, members=circle.members[:2]),
         *(
             replace(session, members=(circle.members[0], replace(m, **{field: bytes(32)}), circle.members[2]))
@@ -110,7 +110,7 @@ def test_the_largest_of_each_fits_into_the_bounds() -> None:
     members = tuple(echo.Member(identifier(n), bytes(32), bytes(32)) for n in range(1, MAX_KEYHOLDERS + 1))
     package = Round1Package(1, bytes(32), identifier(1), (bytes(32),) * MAX_KEYHOLDERS, bytes(64))
     said = Echo(1, bytes(32), identifier(1), heard)
-    session = Session(1, "x" * 64, MAX_KEYHOLDERS, members, bytes(32))
+    session = Session(1, "x" * 64, MAX_KEYHOLDERS, members)
     for value in (
         session,
         package,
