@@ -122,15 +122,15 @@ def terms(session: Session, own: Member, public: PublicKeyPackage, lost: Identif
     Raises
     ------
     Misdirected, Malformed, Unauthorised
-        See `davy.killswitch.echo.terms` and `check_helpers`.
+        See `davy.killswitch.echo.terms` and `check_repair`.
     """
     agreed = echo.terms(session, own, work(public, lost))
     repair = RepairTerms(public, lost, agreed.members, agreed.context)
-    check_helpers(repair)
+    check_repair(repair)
     return repair
 
 
-def check_helpers(terms: RepairTerms) -> None:
+def check_repair(terms: RepairTerms) -> None:
     """Check that t or more other keyholders help one of the key's own.
 
     Raises
@@ -155,7 +155,7 @@ def part1(terms: RepairTerms, key: KeyPackage, entropy: Entropy) -> tuple[Repair
     Misconfigured
         The source of randomness repeats itself or gives too little.
     """
-    check_helpers(terms)
+    check_repair(terms)
     belongs(key, terms.public)
     if key.identifier not in terms.helpers:
         raise Unauthorised(f"{named([key.identifier])} is no helper of this repair; have it named in the terms")
@@ -181,7 +181,7 @@ def check_packages(terms: RepairTerms, packages: Sequence[RepairPackage]) -> tup
     Malformed, Unauthorised
         A package is missing or doubled, or of a stranger; or the terms cannot be kept.
     """
-    check_helpers(terms)
+    check_repair(terms)
     return right_ones(terms.helpers, packages, lambda p: _fault(terms, p))
 
 
