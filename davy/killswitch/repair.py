@@ -34,11 +34,11 @@ from davy.killswitch.group import (
     add_scalars,
     draw,
     is_point,
-    is_scalar,
     multiply,
     multiply_base,
     multiply_scalars,
     named,
+    nonzero,
     reduce,
     subtract_scalars,
 )
@@ -301,7 +301,10 @@ def _fault(terms: RepairTerms, package: RepairPackage) -> str | None:
 
 def _gives(scalar: Scalar, promised: Point) -> bool:
     """Whether the scalar is the one committed to; zero is none, as the identity is no point."""
-    return is_scalar(scalar) and any(scalar) and multiply_base(scalar) == promised
+    try:
+        return multiply_base(nonzero(scalar, "a part")) == promised
+    except Malformed:
+        return False
 
 
 def _same(secret: RepairSecret, confirmed: RepairConfirmed) -> None:

@@ -1,4 +1,4 @@
-"""docs/failures.md: each failure and each attack has a row, and each row a test; tests/repository sees that it exists."""
+"""docs/failures.md: each failure and attack has a row, and each row a test; tests/repository sees that it exists."""
 
 import re
 from pathlib import Path
