@@ -1,5 +1,7 @@
 """Refresh: the key stays, all shares change, who is left out is out, and nobody's refresh undoes another's."""
 
+import hashlib
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,6 +13,7 @@ from davy.killswitch.group import (
     ZERO,
     L,
     Scalar,
+    add_points,
     add_scalars,
     identifier,
     multiply,
@@ -123,6 +126,21 @@ def test_a_session_of_four_refreshes() -> None:
     signs(new, [new.keys[i] for i in (TWO, FOUR, FIVE)])
 
 
+def test_who_sends_two_packages_in_a_refresh_is_named() -> None:
+    table = Table(GROUP, [ONE, TWO, FOUR, FIVE], refresh.work(GROUP.public), "refresh")
+    terms = refresh.terms(table.session, table.members[0], GROUP.public)
+    told, second = first(GROUP, terms), first(GROUP, terms, SeededEntropy(8))
+    received = [echo.open_round1(table.session, table.signed(package)) for _, package in told.values()]
+    other = echo.open_round1(table.session, table.signed(second[FOUR][1]))
+    elsewhere = [*received[:2], other, received[3]]
+    for mine, echoed in ((received, elsewhere), (elsewhere, received)):
+        with pytest.raises(Misbehaved, match="keyholder 4 sent two packages") as named:
+            refresh.confirm(table.session, table.members[0], GROUP.public, mine, table.echoes(echoed, ONE))
+        assert named.value.culprits == (FOUR,)
+    with pytest.raises(Malformed, match="one echo of every other member"):
+        refresh.confirm(table.session, table.members[0], GROUP.public, received, table.echoes(received, ONE)[:2])
+
+
 def test_a_polynomial_with_a_constant_is_refused() -> None:
     """A refresh that moved the key would be a theft of it: commitments have no place for a constant."""
     terms = Terms(3, tuple(GROUP.keys))
@@ -175,7 +193,7 @@ def test_nobody_undoes_another_s_refresh() -> None:
 
 
 def _inverse(i: Scalar) -> Scalar:
-    return pow(int.from_bytes(i, "little"), -1, L).to_bytes(32, "little")
+    return pow(le(i), -1, L).to_bytes(32, "little")
 
 
 def test_a_proof_is_of_every_coefficient_and_of_its_session() -> None:
@@ -195,6 +213,61 @@ def test_a_proof_is_of_every_coefficient_and_of_its_session() -> None:
     with pytest.raises(Misbehaved, match="wrong proof") as all_named:
         refresh.check_round1(other, GROUP.public, relabelled)
     assert all_named.value.culprits == session.members
+
+
+def point_times(scalar: int, point: bytes) -> bytes:
+    return multiply((scalar % L).to_bytes(32, "little"), point)
+
+
+def le(scalar: Scalar) -> int:
+    return int.from_bytes(scalar, "little")
+
+
+def challenge(i: bytes, *parts: bytes) -> int:
+    """Return c, written out: what is hashed, and in which order."""
+    return le(hashlib.sha512(b"FROST-ED25519-SHA512-v1refresh" + i + b"".join(parts)).digest()) % L
+
+
+def test_the_equation_of_the_proof_is_the_documented_one() -> None:
+    """z·B = R + c φ_1 + c² φ_2 + c³ φ_3, for t = 4."""
+    group, session = deal(4, 5), bytes(31) + b"s"
+    terms = Terms(4, tuple(group.keys), session)
+    for _, package in first(group, terms).values():
+        r, z = package.proof[:32], package.proof[32:]
+        c = challenge(package.identifier, *package.commitment, r, session)
+        total = r
+        for k, phi in enumerate(package.commitment, start=1):
+            total = add_points(total, point_times(pow(c, k, L), phi))
+        assert multiply_base(z) == total
+
+
+def test_who_knows_one_coefficient_and_not_the_other_is_refused() -> None:
+    """Both ways to forge: to prove the first alone, and to choose the second after a challenge that leaves it out."""
+    session = Terms(3, tuple(GROUP.keys), bytes(31) + b"s")
+    packages = {p.identifier: p for _, p in first(GROUP, session).values()}
+    unknown = packages[ONE].commitment[1]
+    a, k, z = identifier(1234), identifier(5678), 91011
+    phi, r = multiply_base(a), multiply_base(k)
+    c = challenge(TWO, phi, unknown, r, session.context)
+    alone = ((le(k) + c * le(a)) % L).to_bytes(32, "little")
+    early = challenge(TWO, phi, r, session.context)
+    inverse = pow(early * early, -1, L)
+    rest = (z - le(k) - early * le(a)) * inverse % L
+    chosen = multiply_base(rest.to_bytes(32, "little"))
+    for second, proof in ((unknown, r + alone), (chosen, r + identifier(z))):
+        forged = Round1Package(1, session.context, TWO, (phi, second), proof)
+        with pytest.raises(Misbehaved, match="keyholder 2 sent a wrong proof of knowledge"):
+            refresh.check_round1(session, GROUP.public, list((packages | {TWO: forged}).values()))
+
+
+def test_the_plain_proof_is_the_crate_s_and_is_checked() -> None:
+    terms = Terms(3, tuple(GROUP.keys))
+    packages = {p.identifier: p for _, p in first(GROUP, terms).values()}
+    proof = packages[TWO].proof
+    assert multiply_base(proof[32:]) == proof[:32]
+    wrong = replace(packages[TWO], proof=proof[:32] + add_scalars(proof[32:], ONE))
+    with pytest.raises(Misbehaved, match="keyholder 2 sent a wrong proof of knowledge"):
+        refresh.check_round1(terms, GROUP.public, list((packages | {TWO: wrong}).values()))
 
 
 def test_the_same_source_of_randomness_twice_is_noticed() -> None:
