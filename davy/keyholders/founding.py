@@ -38,7 +38,7 @@ from davy.keyholders.messages import (
     Waiting,
 )
 from davy.killswitch import dkg, echo
-from davy.killswitch.dkg import Confirmed, Round1Secret, Round2Secret, Round2Share
+from davy.killswitch.dkg import Confirmed, Round1Package, Round1Secret, Round2Secret, Round2Share
 from davy.killswitch.echo import Member, Received, Session, SignedEcho, SignedRound1
 from davy.killswitch.keys import KeyPackage, PublicKeyPackage
 from davy.protocol.encoding import Wire, decode, encode
@@ -81,7 +81,7 @@ class _Ceremony:
     def __init__(self, invite: Invite, hello: Hello, signed: bytes, box: PrivateKey, expires: UnixMillis) -> None:
         self.invite, self.hello, self.signed, self.box, self.expires = invite, hello, signed, box, expires
         self.begun: _Sessions | None = None
-        self.received: dict[GroupKey, list[Received]] = {}
+        self.received: dict[GroupKey, list[Received[Round1Package]]] = {}
         self.confirmed: dict[GroupKey, Confirmed] = {}
         self.dealt: dict[GroupKey, Round2Secret] = {}
         self.last: tuple[Ask, Answer] | None = None

@@ -15,8 +15,8 @@ begun again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Annotated, NamedTuple, final
+from collections.abc import Callable, Iterable, Sequence
+from typing import Annotated, NamedTuple, TypeVar, final
 
 from msgspec import Meta
 
@@ -62,14 +62,22 @@ class Terms(NamedTuple):
     context: SessionContext = b""
 
 
-class Round1Package(Wire):
-    """A member's commitment to its polynomial, and the proof R ‖ z that it knows the constant."""
+class Package(Wire):
+    """What every package has that a member of a ceremony sends to all others."""
 
     version: Version
     context: SessionContext
     identifier: Identifier
+
+
+class Round1Package(Package):
+    """A member's commitment to its polynomial, and the proof R ‖ z that it knows the constant."""
+
     commitment: Annotated[tuple[Point, ...], Meta(min_length=1, max_length=MAX_KEYHOLDERS)]
     proof: Signature
+
+
+P = TypeVar("P", bound=Package)
 
 
 class Round2Share(Secret, Wire):
@@ -150,13 +158,7 @@ def check_round1(terms: Terms, packages: Sequence[Round1Package]) -> Checked:
         A package is missing or doubled, or of a stranger; or the terms cannot be kept.
     """
     check_terms(terms)
-    by_member = {each.identifier: each for each in packages}
-    _one_of_each([each.identifier for each in packages], terms.members, "package")
-    ordered = tuple(by_member[i] for i in terms.members)
-    if faults := {p.identifier: why for p in ordered if (why := _fault(terms, p))}:
-        told = "; ".join(f"{named([i])} sent {why}" for i, why in faults.items())
-        raise Misbehaved(f"{told}: begin again without them", list(faults))
-    return Checked(terms, ordered)
+    return Checked(terms, right_ones(terms.members, packages, lambda p: _fault(terms, p)))
 
 
 def part2(secret: Round1Secret, confirmed: Confirmed) -> tuple[Round2Secret, tuple[Round2Share, ...]]:
@@ -191,22 +193,56 @@ def part3(secret: Round2Secret, shares: Sequence[Round2Share]) -> tuple[KeyPacka
         A share is missing or doubled, or of a stranger.
     """
     terms, packages = secret.confirmed.checked
-    if any((each.context, each.recipient) != (terms.context, secret.identifier) for each in shares):
-        raise Misdirected("a share is of another session or for another member; drop it")
-    _one_of_each([each.sender for each in shares], [i for i in terms.members if i != secret.identifier], "share")
-    commitments = {each.identifier: each.commitment for each in packages}
-    culprits = [s.sender for s in shares if not is_share(s.share, commitments[s.sender], secret.identifier)]
-    if culprits:
-        raise Misbehaved(f"the shares of {named(culprits)} are wrong; begin again without them", _in_order(culprits))
-    total = secret.share
-    for each in shares:
-        total = add_scalars(total, each.share)
+    total = sum_of_shares(secret, shares, is_share)
     group = sum_of_commitments([each.commitment for each in packages])
     group_key = point(group[0], "the group key")
     public = PublicKeyPackage(
         1, terms.threshold, group_key, tuple(VerifyingShare(i, committed(group, i)) for i in terms.members)
     )
     return KeyPackage(1, secret.identifier, terms.threshold, total, multiply_base(total), group_key), public
+
+
+def sum_of_shares(
+    secret: Round2Secret, shares: Sequence[Round2Share], holds: Callable[[Scalar, Sequence[Point], Identifier], bool]
+) -> Scalar:
+    """Add up what was dealt to one member, itself included, once every share `holds` for its sender's commitment.
+
+    Raises
+    ------
+    Misbehaved, Misdirected, Malformed, Unauthorised
+        See `part3`.
+    """
+    terms, packages = secret.confirmed.checked
+    if any((each.context, each.recipient) != (terms.context, secret.identifier) for each in shares):
+        raise Misdirected("a share is of another session or for another member; drop it")
+    one_of_each([each.sender for each in shares], [i for i in terms.members if i != secret.identifier], "share")
+    commitments = {each.identifier: each.commitment for each in packages}
+    culprits = [s.sender for s in shares if not holds(s.share, commitments[s.sender], secret.identifier)]
+    if culprits:
+        raise Misbehaved(f"the shares of {named(culprits)} are wrong; begin again without them", in_order(culprits))
+    total = secret.share
+    for each in shares:
+        total = add_scalars(total, each.share)
+    return total
+
+
+def right_ones(members: Sequence[Identifier], packages: Sequence[P], fault: Callable[[P], str | None]) -> tuple[P, ...]:
+    """Return one package of every member, in the order of the members, if `fault` finds nothing in any.
+
+    Raises
+    ------
+    Misbehaved
+        `culprits` sent what has a fault.
+    Malformed, Unauthorised
+        A package is missing or doubled, or of a stranger.
+    """
+    one_of_each([each.identifier for each in packages], members, "package")
+    by_member = {each.identifier: each for each in packages}
+    ordered = tuple(by_member[i] for i in members)
+    if faults := {p.identifier: why for p in ordered if (why := fault(p))}:
+        told = "; ".join(f"{named([i])} sent {why}" for i, why in faults.items())
+        raise Misbehaved(f"{told}: begin again without them", list(faults))
+    return ordered
 
 
 def check_terms(terms: Terms) -> None:
@@ -245,14 +281,21 @@ def _fault(terms: Terms, package: Round1Package) -> str | None:
     return None if any(z) and multiply_base(z) == expected else "a wrong proof of knowledge"
 
 
-def _one_of_each(senders: Sequence[Identifier], members: Iterable[Identifier], what: str) -> None:
+def one_of_each(senders: Sequence[Identifier], members: Iterable[Identifier], what: str) -> None:
+    """Check that exactly one of what every member sends is there.
+
+    Raises
+    ------
+    Malformed, Unauthorised
+        One is missing or doubled, or of a stranger.
+    """
     if strangers := set(senders).difference(members):
-        raise Unauthorised(f"a {what} is of {named(_in_order(strangers))}, no member of the ceremony; drop it")
+        raise Unauthorised(f"a {what} is of {named(in_order(strangers))}, no member of the ceremony; drop it")
     if missing := set(members).difference(senders):
-        raise Malformed(f"the {what} of {named(_in_order(missing))} is missing; wait for it")
+        raise Malformed(f"the {what} of {named(in_order(missing))} is missing; wait for it")
     if len(set(senders)) != len(senders):
         raise Malformed(f"a member's {what} is there twice; hand in one of each")
 
 
-def _in_order(identifiers: Iterable[Identifier]) -> list[Identifier]:
+def in_order(identifiers: Iterable[Identifier]) -> list[Identifier]:
     return sorted(identifiers, key=number)

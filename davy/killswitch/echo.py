@@ -9,11 +9,11 @@ sender did not sign names the one who echoed it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, NamedTuple
+from typing import Annotated, Generic, NamedTuple, TypeVar
 
 from msgspec import Meta
 
-from davy.killswitch.dkg import Checked, Confirmed, Round1Package, Terms, check_round1, check_terms
+from davy.killswitch.dkg import Checked, Confirmed, Package, Round1Package, Terms, check_round1, check_terms
 from davy.killswitch.group import Identifier, named, number
 from davy.killswitch.keys import Threshold, Version
 from davy.protocol.encoding import Wire, decode, encode
@@ -21,6 +21,8 @@ from davy.protocol.errors import BadSignature, Malformed, Misbehaved, Misdirecte
 from davy.protocol.limits import MAX_CEREMONY_BYTES, MAX_KEYHOLDERS, MAX_NAME_CHARS
 from davy.protocol.signing import Domain, digest, verify
 from davy.protocol.words import Digest, PublicKey, Signature
+
+P = TypeVar("P", bound=Package)
 
 
 class Member(Wire):
@@ -39,6 +41,13 @@ class Session(Wire):
     """What the key is for, as the members' screens show it."""
     threshold: Threshold
     members: Annotated[tuple[Member, ...], Meta(min_length=2, max_length=MAX_KEYHOLDERS)]
+
+
+class MendingSession(Session):
+    """One run of a refresh or a repair."""
+
+    work: Digest
+    """Of the shares that are refreshed (`davy.killswitch.refresh.work`) or repaired (`davy.killswitch.repair.work`)."""
 
 
 class Round1Statement(Wire):
@@ -91,10 +100,10 @@ class Transcript(Wire):
     packages: Annotated[tuple[Digest, ...], Meta(min_length=2, max_length=MAX_KEYHOLDERS)]
 
 
-class Received(NamedTuple):
+class Received(NamedTuple, Generic[P]):
     """A package whose sender is known, and the entry for it in an echo."""
 
-    package: Round1Package
+    package: P
     heard: Heard
 
 
@@ -102,13 +111,14 @@ def context(session: Session) -> Digest:
     return digest(Domain.DKG_SESSION, encode(session))
 
 
-def terms(session: Session, own: Member) -> Terms:
-    """The terms of a session that a coordinator proposed, as one of its members takes them.
+def terms(session: Session, own: Member, work: Digest | None = None) -> Terms:
+    """The terms of a session that a coordinator proposed for this work, as one of its members takes them.
 
     Raises
     ------
     Misdirected
-        The session does not hold this member's identifier, key and salt: it is an old one, or another's.
+        The session does not hold this member's identifier, key and salt: it is an old one, or another's. Or it is for
+        other work.
     Malformed
         A threshold that cannot be kept; members zero, doubled or out of order, or two with one key.
     """
@@ -116,17 +126,24 @@ def terms(session: Session, own: Member) -> Terms:
     check_terms(agreed)
     if len({m.key for m in session.members}) != len(session.members):
         raise Malformed("two members of the session have the same key; each must hold its own")
+    if (session.work if isinstance(session, MendingSession) else None) != work:
+        raise Misdirected("the session is for another key, or for other work; have it proposed anew")
     if own not in session.members:
         raise Misdirected("the session does not hold the key and the salt of this member; have it proposed anew")
     return agreed
 
 
-def statement(package: Round1Package) -> bytes:
+def statement(package: Package) -> bytes:
     """What the sender of a package signs in the domain DKG_ROUND1."""
     return encode(Round1Statement(1, package.context, package.identifier, _digest(encode(package))))
 
 
-def open_round1(session: Session, raw: bytes) -> Received:
+def open_round1(session: Session, raw: bytes) -> Received[Round1Package]:
+    """Decode a member's signed package of a dkg or a refresh; see `open_package`."""
+    return open_package(session, raw, Round1Package)
+
+
+def open_package(session: Session, raw: bytes, kind: type[P]) -> Received[P]:
     """Decode a signed package and check who sent it. Whether it is right is checked by `confirm`.
 
     Raises
@@ -138,7 +155,7 @@ def open_round1(session: Session, raw: bytes) -> Received:
         It is of no member.
     """
     signed = decode(raw, SignedRound1, limit=MAX_CEREMONY_BYTES)
-    package = decode(signed.package, Round1Package, limit=MAX_CEREMONY_BYTES)
+    package = decode(signed.package, kind, limit=MAX_CEREMONY_BYTES)
     if package.context != context(session):
         raise Misdirected("the package is of another session; drop it")
     key = _key(session, package.identifier)
@@ -146,13 +163,15 @@ def open_round1(session: Session, raw: bytes) -> Received:
     return Received(package, Heard(package.identifier, _digest(signed.package), signed.signature))
 
 
-def echo(session: Session, member: Identifier, received: Sequence[Received]) -> Echo:
+def echo(session: Session, member: Identifier, received: Sequence[Received[P]]) -> Echo:
     """What a member signs in the domain DKG_ECHO and sends to all, when it has a package of everybody."""
     heard = sorted((each.heard for each in received), key=lambda h: number(h.sender))
     return Echo(1, context(session), member, tuple(heard))
 
 
-def confirm(session: Session, own: Member, received: Sequence[Received], echoes: Sequence[bytes]) -> Confirmed:
+def confirm(
+    session: Session, own: Member, received: Sequence[Received[Round1Package]], echoes: Sequence[bytes]
+) -> Confirmed:
     """Check the packages, and that every other member echoes the same ones.
 
     Parameters
@@ -171,19 +190,33 @@ def confirm(session: Session, own: Member, received: Sequence[Received], echoes:
     """
     agreed = terms(session, own)
     checked = check_round1(agreed, [each.package for each in received])
+    compare(session, received, echoes, own.identifier)
+    return Confirmed(checked)
+
+
+def compare(session: Session, received: Sequence[Received[P]], echoes: Sequence[bytes], own: Identifier | None) -> None:
+    """Check that all members but `own` echo what was received here, one package of each member.
+
+    Raises
+    ------
+    Misbehaved
+        `culprits` sent two packages, or an echo of what nobody signed or without somebody.
+    TooLarge, Malformed, BadSignature, Misdirected, Unauthorised
+        An echo is missing, doubled, of a stranger or of another session.
+    """
+    members = [m.identifier for m in session.members]
     opened = [_open_echo(session, raw) for raw in echoes]
     echoing = [each.member for each in opened]
-    if sorted(echoing) != sorted(i for i in agreed.members if i != own.identifier):
+    if sorted(echoing) != sorted(i for i in members if i != own):
         raise Malformed("one echo of every other member is needed; wait for those missing, drop the others")
     heard = {each.heard.sender: each.heard.package for each in received}
-    mine = {i: heard[i] for i in agreed.members}
+    mine = {i: heard[i] for i in members}
     faults: dict[Identifier, str] = {}
     for each in opened:
         faults |= _faults(session, mine, each)
     if faults:
-        told = "; ".join(f"{named([i])} sent {faults[i]}" for i in agreed.members if i in faults)
-        raise Misbehaved(f"{told}: begin again without them", [i for i in agreed.members if i in faults])
-    return Confirmed(checked)
+        told = "; ".join(f"{named([i])} sent {faults[i]}" for i in members if i in faults)
+        raise Misbehaved(f"{told}: begin again without them", [i for i in members if i in faults])
 
 
 def transcript(checked: Checked) -> Digest:

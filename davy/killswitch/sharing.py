@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from davy.killswitch.group import (
+    ZERO,
     Identifier,
     L,
     Point,
@@ -67,10 +68,27 @@ def committed(commitment: Sequence[Point], x: Identifier) -> Point:
     return value
 
 
+class Vanishing(Polynomial):
+    """A secret polynomial that is zero at 0, by its other coefficients: f(x) = x g(x). Its commitment is that to g."""
+
+    __slots__ = ()
+
+    def at(self, x: Identifier) -> Scalar:
+        return multiply_scalars(x, super().at(x))
+
+
 def is_share(share: Scalar, commitment: Sequence[Point], x: Identifier) -> bool:
     """f(x)·B = Σ x^k φ_k, for a share that is a scalar and not zero."""
     try:
         return multiply_base(nonzero(share, "a share")) == committed(commitment, x)
+    except Malformed:
+        return False
+
+
+def is_vanishing_share(share: Scalar, commitment: Sequence[Point], x: Identifier) -> bool:
+    """f(x)·B = x Σ x^k φ_k, for a share of a `Vanishing` polynomial that is a scalar and not zero."""
+    try:
+        return multiply_base(nonzero(share, "a share")) == multiply(x, committed(commitment, x))
     except Malformed:
         return False
 
@@ -83,20 +101,20 @@ def sum_of_commitments(commitments: Sequence[Sequence[Point]]) -> tuple[Point, .
     return total
 
 
-def lagrange(of: Identifier, identifiers: Sequence[Identifier]) -> Scalar:
-    """λ_i = Π x_j / (x_j − x_i) over the others: what a share counts at 0 (RFC 9591 §4.2). All of it is public.
+def lagrange(of: Identifier, identifiers: Sequence[Identifier], at: Scalar = ZERO) -> Scalar:
+    """λ_i = Π (x_j − x) / (x_j − x_i) over the others: what a share counts at x, or at 0 (RFC 9591 §4.2). It is public.
 
     Raises
     ------
     Malformed
         `of` is not among the identifiers, or an identifier stands there twice.
     """
-    x, numerator, denominator, seen = number(of), 1, 1, 0
+    x, place, numerator, denominator, seen = number(of), number(at), 1, 1, 0
     for each in identifiers:
         if each == of:
             seen += 1
             continue
-        numerator = numerator * number(each) % L
+        numerator = numerator * (number(each) - place) % L
         denominator = denominator * (number(each) - x) % L
     if seen != 1 or denominator == 0 or len(set(identifiers)) != len(identifiers):
         raise Malformed("Lagrange's coefficient is of one identifier among distinct ones; name each once")

@@ -45,6 +45,8 @@ class Domain(StrEnum):
     DKG_ROUND1 = "dkg-round1"
     DKG_ECHO = "dkg-echo"
     DKG_HELLO = "dkg-hello"
+    REFRESH = "share-refresh"
+    REPAIR = "share-repair"
     CIRCLE = "keyholder-circle"
 
     prefix: bytes

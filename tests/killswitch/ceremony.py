@@ -68,14 +68,14 @@ class Circle:
         secret = self.signing_keys[by or package.identifier]
         return encode(SignedRound1(1, encode(package), sign(secret, Domain.DKG_ROUND1, echo.statement(package))))
 
-    def round1(self) -> list[Received]:
+    def round1(self) -> list[Received[Round1Package]]:
         return [echo.open_round1(self.session, self.signed(package)) for _, package in self.begun.values()]
 
     def sign_echo(self, said: Echo, by: Identifier | None = None) -> bytes:
         secret = self.signing_keys[by or said.member]
         return encode(SignedEcho(1, encode(said), sign(secret, Domain.DKG_ECHO, encode(said))))
 
-    def echoes(self, without: Identifier, heard: Sequence[Received] | None = None) -> list[bytes]:
+    def echoes(self, without: Identifier, heard: Sequence[Received[Round1Package]] | None = None) -> list[bytes]:
         received = heard or self.round1()
         return [
             self.sign_echo(echo.echo(self.session, m.identifier, received))
@@ -83,5 +83,5 @@ class Circle:
             if m.identifier != without
         ]
 
-    def confirm(self, i: Identifier, received: Sequence[Received], echoes: Sequence[bytes]) -> Confirmed:
+    def confirm(self, i: Identifier, received: Sequence[Received[Round1Package]], echoes: Sequence[bytes]) -> Confirmed:
         return echo.confirm(self.session, self.member(i), received, echoes)

@@ -9,10 +9,11 @@ from davy.killswitch.brake import first_state, forget, head, join, merge, record
 from davy.killswitch.clocks import Clocks
 from davy.killswitch.verdict import Halted, Lapsed, Permitted, Stale, verdict
 from davy.protocol.encoding import encode
-from davy.protocol.errors import BadSignature, Malformed, Misdirected, UnknownRoster
+from davy.protocol.errors import BadSignature, Malformed, Misdirected, ModelHalted, UnknownRoster
 from davy.protocol.limits import DAY_MS
 from davy.protocol.order import Drill, Extend, Global, GroupKey, Halt, Lift, SignedOrder, Subnet, open_order
 from davy.protocol.signing import Domain, sign
+from tests.killswitch.guarded import Node
 from tests.killswitch.story import Story, genesis, models, ms, name, subject, systemic
 from tests.twins.keyholders import Keyholders
 
@@ -24,6 +25,26 @@ def test_a_dead_chain_does_not_report_that_nothing_is_halted(story: Story) -> No
     assert story.at(5, block=0.5, x=systemic()) == Stale(ms(0.5))
     assert isinstance(story.at(500, block=0.5, x=subject("other")), Halted)
     assert isinstance(story.at(500, block=None, x=subject("other")), Halted)
+
+
+@pytest.mark.anyio
+async def test_a_process_that_stays_up_after_a_halt_serves_nothing(node: Node, story: Story) -> None:
+    """[gno #5495] Process, P2P and RPC went on. Here they do too, for orders must travel; what is asked for stops."""
+    guard = await node.open()
+    assert node.runs()
+    halt = story.halt(0, 3)
+    assert await node.hear(halt) == []
+    assert not node.runs()
+    with pytest.raises(ModelHalted):
+        async with guard.running(subject()):
+            pytest.fail("work began under a halt")
+    await node.pull(2, halt)
+    assert not node.runs(), "the ledger's blocks go on, and nothing begins again with them"
+    # what stays up: it still takes orders in, and answers for itself
+    lift = story.lift(0, halt)
+    assert await node.hear(lift) == []
+    await node.pull(3, halt, lift)
+    assert node.runs()
 
 
 def test_a_rolled_back_state_does_not_erase_the_brake(story: Story) -> None:

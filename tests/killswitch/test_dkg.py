@@ -68,13 +68,14 @@ def test_a_session_s_context_is_of_every_field() -> None:
     others = [
         replace(session, purpose="lift"),
         replace(session, threshold=3),
+        echo.MendingSession(1, session.purpose, session.threshold, session.members, bytes(32)),
         replace(session, members=circle.members[:2]),
         *(
             replace(session, members=(circle.members[0], replace(m, **{field: bytes(32)}), circle.members[2]))
             for field in ("identifier", "key", "salt")
         ),
     ]
-    assert len({echo.context(s) for s in (session, *others)}) == 7
+    assert len({echo.context(s) for s in (session, *others)}) == 8
 
 
 def test_the_transcript_is_of_every_package_and_not_of_its_signature() -> None:

@@ -325,7 +325,7 @@ ENTRIES = tuple(r.heard for r in RECEIVED)
 RIGHT = CIRCLE.echoes(ONE)
 
 
-def confirmed(echoes: list[bytes], received: list[Received] = RECEIVED) -> Callable[[], object]:
+def confirmed(echoes: list[bytes], received: list[Received[Round1Package]] = RECEIVED) -> Callable[[], object]:
     """Member 1 confirms by these echoes."""
     return lambda: CIRCLE.confirm(ONE, received, echoes)
 

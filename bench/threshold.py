@@ -1,0 +1,98 @@
+"""What threshold signing costs beside the Rust crate frost-ed25519, in one run: `python -m bench.threshold`.
+
+CPU time of each operation, median of some rounds, both libraries taking turns, so that a busy machine slows both. The
+ratio is what can be compared between machines. `dkg` is all of one member's work in the making of a key.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+from collections.abc import Callable
+from time import process_time_ns
+from typing import Final, ParamSpec, TypeVar
+
+from davy.host.entropy import OsEntropy
+from davy.killswitch import dkg, frost
+from davy.killswitch.dkg import Confirmed, Round2Share, Terms
+from davy.killswitch.group import identifier
+from davy.protocol.signing import verify_raw
+from tests.partner.crate import Crate, NoPartnerError
+from tests.twins.dealer import Group, deal
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+GROUPS: Final = ((3, 5), (7, 10), (67, 100))
+OPERATIONS: Final = ("commit", "sign", "aggregate", "verify", "dkg")
+TURNS: Final = 5
+MESSAGE: Final = b"stop the model"
+
+
+class Times:
+    """Microseconds of CPU, by operation."""
+
+    def __init__(self) -> None:
+        self.taken: dict[str, list[float]] = {}
+
+    def of(self, what: str, work: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
+        began = process_time_ns()
+        done = work(*args, **named)
+        self.taken.setdefault(what, []).append((process_time_ns() - began) / 1000)
+        return done
+
+
+def sign(group: Group, times: Times) -> None:
+    """One signature by t; all commit, one's share is measured."""
+    keys, public, entropy = group.some(group.public.threshold), group.public, OsEntropy()
+    made = [times.of("commit", frost.commit, key, entropy) for key in keys]
+    package = frost.signing_package(public, MESSAGE, [commitments for _, commitments in made])
+    nonces = [mine for mine, _ in made]
+    shares = [times.of("sign", frost.sign, keys[0], public, nonces[0], package, MESSAGE)]
+    shares += [frost.sign(key, public, n, package, MESSAGE) for key, n in zip(keys[1:], nonces[1:], strict=True)]
+    signature = times.of("aggregate", frost.aggregate, public, package, shares)
+    times.of("verify", verify_raw, public.group_key, MESSAGE, signature)
+
+
+def make(t: int, n: int, times: Times) -> None:
+    """One member's three parts; the others' are made beside and not measured."""
+    terms, entropy = Terms(t, tuple(map(identifier, range(1, n + 1)))), OsEntropy()
+    own, *rest = terms.members
+    others = {i: dkg.part1(terms, i, entropy) for i in rest}
+    received = [Round2Share(1, b"", i, own, secret.polynomial.at(own)) for i, (secret, _) in others.items()]
+
+    def member() -> None:
+        secret, package = dkg.part1(terms, own, entropy)
+        packages = [package, *(theirs for _, theirs in others.values())]
+        kept, _ = dkg.part2(secret, Confirmed(dkg.check_round1(terms, packages)))
+        dkg.part3(kept, received)
+
+    times.of("dkg", member)
+
+
+def main() -> int:
+    try:
+        crate = Crate()
+    except NoPartnerError as e:
+        sys.stderr.write(f"there is nothing to compare with: {e}\n")
+        return 2
+    with crate:
+        print("of     operation      davy us     crate us   ratio")
+        for t, n in GROUPS:
+            times, theirs = Times(), dict[str, list[float]]()
+            group, rounds = deal(t, n), 2 if n > 20 else 20
+            for _ in range(TURNS if n < 20 else 3):
+                for _ in range(rounds):
+                    sign(group, times)
+                make(t, n, times)
+                for word in crate.ask("speed", str(t), str(n), str(rounds)):
+                    what, _, taken = word.partition("=")
+                    theirs.setdefault(what, []).append(float(taken))
+            for what in OPERATIONS:
+                ours, other = statistics.median(times.taken[what]), statistics.median(theirs[what])
+                print(f"{t}/{n:<4} {what:12} {ours:10.0f} {other:12.0f} {ours / other:7.1f}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,135 @@
+"""A run of the crate from the making of a key to a signature, as its members saw it."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from davy.killswitch import dkg, frost
+from davy.killswitch.conformance import postcard
+from davy.killswitch.conformance.reading import count, from_hex, member, member_of, octets, rows
+from davy.killswitch.conformance.report import Report
+from davy.killswitch.dkg import Confirmed, Round1Package, Round2Secret, Round2Share, Terms
+from davy.killswitch.frost import Nonces, SignatureShare, SigningCommitments
+from davy.killswitch.group import CONTEXT, Identifier, named, number, subtract_scalars
+from davy.killswitch.keys import KeyPackage, PublicKeyPackage, VerifyingShare, check_key, check_public
+from davy.killswitch.sharing import is_share
+from davy.protocol.signing import verify_raw
+
+_READ = {"ciphersuite", "crate", "n", "t", "dkg", "key_packages", "public", "signing"}
+
+
+def check(content: dict[str, Any], report: Report) -> None:
+    """Compare proofs, shares, keys, and each signature, and every form on the wire that stands beside them."""
+    report.unread += [name for name in content if name not in _READ]
+    report.equal("ciphersuite", content.get("ciphersuite", CONTEXT.decode()), CONTEXT.decode())
+    public, keys = _public(content), _keys(content)
+    report.accepts("public key package", lambda: check_public(public))
+    _forms(member(content, "public"), "public key package", report, *_public_forms(public))
+    for row in rows(content, "key_packages"):
+        key = keys[member_of(member(row, "identifier"))]
+        report.accepts(f"key package of {named([key.identifier])}", lambda key=key: check_key(key, public))
+        _forms(row, f"key package of {named([key.identifier])}", report, postcard.from_key(key))
+    if "dkg" in content:
+        _make(content, public, keys, report)
+    signings = member(content, "signing")
+    for signing in cast("list[Any]", signings) if isinstance(signings, list) else [signings]:
+        _sign(signing, public, keys, report)
+
+
+def _public(content: Any) -> PublicKeyPackage:
+    row = member(content, "public")
+    shares = {member_of(i): from_hex(y, "a verifying share") for i, y in member(row, "verifying_shares").items()}
+    ordered = tuple(VerifyingShare(i, shares[i]) for i in sorted(shares, key=number))
+    return PublicKeyPackage(1, count(content, "t"), octets(row, "verifying_key"), ordered)
+
+
+def _keys(content: Any) -> dict[Identifier, KeyPackage]:
+    t, group_key = count(content, "t"), octets(member(content, "public"), "verifying_key")
+    keys: dict[Identifier, KeyPackage] = {}
+    for row in rows(content, "key_packages"):
+        i = member_of(member(row, "identifier"))
+        keys[i] = KeyPackage(1, i, t, octets(row, "signing_share"), octets(row, "verifying_share"), group_key)
+    return keys
+
+
+def _make(content: Any, public: PublicKeyPackage, keys: dict[Identifier, KeyPackage], report: Report) -> None:
+    made = member(content, "dkg")
+    packages: list[Round1Package] = []
+    for row in rows(made, "round1"):
+        i = member_of(member(row, "identifier"))
+        commitment = tuple(from_hex(each, "a commitment") for each in rows(row, "vss_commitment", "vss_commitments"))
+        packages.append(Round1Package(1, b"", i, commitment, octets(row, "proof_of_knowledge")))
+        _forms(row, f"round one of {named([i])}", report, postcard.from_round1(packages[-1]))
+    terms = Terms(count(content, "t"), tuple(sorted((p.identifier for p in packages), key=number)))
+    report.equal("members", (len(terms.members), set(keys)), (count(content, "n"), set(terms.members)))
+    report.accepts("proofs of knowledge", lambda: dkg.check_round1(terms, packages))
+    if report.failures():
+        return
+    confirmed = Confirmed(dkg.check_round1(terms, packages))
+    shares: list[Round2Share] = []
+    for row in rows(made, "round2"):
+        sender, recipient = member_of(member(row, "from")), member_of(member(row, "to"))
+        shares.append(Round2Share(1, b"", sender, recipient, octets(row, "signing_share")))
+        where = f"share of {named([sender])} for {named([recipient])}"
+        _forms(row, where, report, postcard.from_round2(shares[-1]))
+    for i, key in keys.items():
+        received = [each for each in shares if each.recipient == i]
+        _finish(confirmed, received, key, public, report)
+
+
+def _finish(
+    confirmed: Confirmed, received: list[Round2Share], key: KeyPackage, public: PublicKeyPackage, report: Report
+) -> None:
+    """What a member dealt itself is not in a transcript: it is what is missing to its share."""
+    kept = key.signing_share
+    for each in received:
+        kept = subtract_scalars(kept, each.share)
+    own = next(p for p in confirmed.checked.packages if p.identifier == key.identifier)
+    report.holds(f"own share of {named([key.identifier])}", lambda: is_share(kept, own.commitment, key.identifier))
+    secret = Round2Secret(confirmed, key.identifier, kept)
+    report.holds(f"keys of {named([key.identifier])}", lambda: dkg.part3(secret, received) == (key, public))
+
+
+def _sign(signing: Any, public: PublicKeyPackage, keys: dict[Identifier, KeyPackage], report: Report) -> None:
+    message = octets(signing, "message")
+    nonces, commitments = dict[Identifier, Nonces](), list[SigningCommitments]()
+    for row in rows(signing, "round1"):
+        i = member_of(member(row, "identifier"))
+        nonces[i] = Nonces(octets(row, "hiding_nonce"), octets(row, "binding_nonce"))
+        commitments.append(
+            SigningCommitments(1, i, octets(row, "hiding_commitment"), octets(row, "binding_commitment"))
+        )
+        listed = commitments[-1].hiding, commitments[-1].binding
+        report.equal(f"commitments of {named([i])}", (nonces[i].hiding, nonces[i].binding), listed)
+        _forms(row, f"commitments of {named([i])}", report, postcard.from_commitments(commitments[-1]))
+    package = frost.signing_package(public, message, commitments)
+    report.equal("signers", package.identifiers(), tuple(sorted(map(member_of, rows(signing, "signers")), key=number)))
+    shares: list[SignatureShare] = []
+    for row in rows(signing, "round2"):
+        i = member_of(member(row, "identifier"))
+        shares.append(SignatureShare(1, i, octets(row, "sig_share", "signature_share")))
+        if i in nonces and i in keys:
+            name = f"signature share of {named([i])}"
+            report.holds(
+                name, lambda i=i, share=shares[-1]: frost.sign(keys[i], public, nonces[i], package, message) == share
+            )
+            bare = shares[-1].share
+            _forms(row, name, report, bare, postcard.HEADER + bare)
+    signature = octets(signing, "signature")
+    whole = postcard.from_signing_package(package), signature, postcard.varint(64) + signature
+    _forms(signing, "signing package or signature", report, *whole)
+    report.holds("signature", lambda: frost.aggregate(public, package, shares) == signature)
+    report.accepts("signature as plain Ed25519", lambda: verify_raw(public.group_key, message, signature))
+
+
+def _public_forms(public: PublicKeyPackage) -> tuple[bytes, bytes]:
+    """With the threshold, and as the crate wrote it before 3.0.0."""
+    whole = postcard.from_public(public)
+    return whole, whole[: -1 - len(postcard.varint(public.threshold))]
+
+
+def _forms(row: Any, what: str, report: Report, *forms: bytes) -> None:
+    """Compare what stands beside as the crate's own form on the wire with those that it may have."""
+    for name in row:
+        if name == "postcard" or name.endswith("_postcard"):
+            report.equal(f"{what}, {name}", octets(row, name) in forms, True)
