@@ -122,14 +122,26 @@ def terms(session: Session, own: Member, work: Digest | None = None) -> Terms:
     Malformed
         A threshold that cannot be kept; members zero, doubled or out of order, or two with one key.
     """
+    agreed = agree(session, work)
+    if own not in session.members:
+        raise Misdirected("the session does not hold the key and the salt of this member; have it proposed anew")
+    return agreed
+
+
+def agree(session: Session, work: Digest | None) -> Terms:
+    """The same, as one takes them who only looks on: it has no salt in it, and cannot tell an old session by that.
+
+    Raises
+    ------
+    Misdirected, Malformed
+        See `terms`.
+    """
     agreed = Terms(session.threshold, tuple(m.identifier for m in session.members), context(session))
     check_terms(agreed)
     if len({m.key for m in session.members}) != len(session.members):
         raise Malformed("two members of the session have the same key; each must hold its own")
     if (session.work if isinstance(session, MendingSession) else None) != work:
         raise Misdirected("the session is for another key, or for other work; have it proposed anew")
-    if own not in session.members:
-        raise Misdirected("the session does not hold the key and the salt of this member; have it proposed anew")
     return agreed
 
 

@@ -116,15 +116,21 @@ def work(public: PublicKeyPackage, lost: Identifier) -> Digest:
     return digest(Domain.REPAIR, encode(Work(1, lost, public)))
 
 
-def terms(session: Session, own: Member, public: PublicKeyPackage, lost: Identifier) -> RepairTerms:
-    """The terms of a session that a coordinator proposed, as one of its helpers takes them.
+def terms(session: Session, own: Member | None, public: PublicKeyPackage, lost: Identifier) -> RepairTerms:
+    """The terms of a session that a coordinator proposed, as its helpers and the one who lost its share take them.
+
+    Parameters
+    ----------
+    own
+        None for the one who lost its share: it is no member, and what an old session gives it is the same share.
 
     Raises
     ------
     Misdirected, Malformed, Unauthorised
         See `davy.killswitch.echo.terms` and `check_repair`.
     """
-    agreed = echo.terms(session, own, work(public, lost))
+    about = work(public, lost)
+    agreed = echo.agree(session, about) if own is None else echo.terms(session, own, about)
     repair = RepairTerms(public, lost, agreed.members, agreed.context)
     check_repair(repair)
     return repair

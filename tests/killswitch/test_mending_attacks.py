@@ -351,6 +351,21 @@ def wrong_sessions() -> Iterator[Attack]:
         Misdirected,
     )
     yield Attack(
+        "a session for another's share, shown to who lost its own",
+        lambda: repair.terms(mending.session, None, GROUP.public, FOUR),
+        Misdirected,
+    )
+    yield Attack(
+        "a session of a refresh, shown to who lost its share",
+        lambda: repair.terms(session, None, GROUP.public, FIVE),
+        Misdirected,
+    )
+    one_key = replace(mending.members[1], key=mending.members[0].key)
+    doubled = replace(mending.session, members=(mending.members[0], one_key, *mending.members[2:]))
+    yield Attack(
+        "one key for two helpers", lambda: repair.terms(doubled, None, GROUP.public, FIVE), Malformed, says="same key"
+    )
+    yield Attack(
         "a refresh without this run's salt",
         lambda: refresh.terms(session, replace(me, salt=bytes(32)), GROUP.public),
         Misdirected,

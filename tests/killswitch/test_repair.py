@@ -51,8 +51,9 @@ def test_a_session_of_three_repairs_a_fourth() -> None:
     entropy = SeededEntropy(4)
     made = {i: repair.part1(t, GROUP.keys[i], entropy) for i, t in terms.items()}
     received = [echo.open_package(table.session, table.signed(package), RepairPackage) for _, package in made.values()]
+    terms[FOUR] = repair.terms(table.session, None, GROUP.public, FOUR)
     confirmed = {
-        i: repair.confirm(table.session, i, terms[ONE], received, table.echoes(received, i)) for i in (*terms, FOUR)
+        i: repair.confirm(table.session, i, agreed, received, table.echoes(received, i)) for i, agreed in terms.items()
     }
     deltas = [d for i, (secret, _) in made.items() for d in repair.part2(secret, confirmed[i])]
     sigmas = [
