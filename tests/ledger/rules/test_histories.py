@@ -159,10 +159,12 @@ class History(RuleBasedStateMachine):
         held = dict(self.world.account(sender).stakes).get(pub(hotkey), 0)
         self.queue(sender, RemoveStake(pub(hotkey), held if all_of_it else amount))
 
-    @rule(sender=coldkeys, origin=hotkeys, destination=hotkeys, amount=amounts, all_of_it=st.booleans())
-    def move_stake(self, sender: str, origin: str, destination: str, amount: int, all_of_it: bool) -> None:
-        held = dict(self.world.account(sender).stakes).get(pub(origin), 0)
-        self.queue(sender, MoveStake(pub(origin), pub(destination), held if all_of_it else amount))
+    @rule(sender=coldkeys, place=st.integers(0, 3), origin=hotkeys, destination=hotkeys, amount=amounts)
+    def move_stake(self, sender: str, place: int, origin: str, destination: str, amount: int) -> None:
+        """From a hotkey on which the sender has stake, mostly, and then all of it."""
+        held = self.world.account(sender).stakes
+        moved = held[place % len(held)] if held and place else (pub(origin), amount)
+        self.queue(sender, MoveStake(moved[0], pub(destination), moved[1]))
 
     @rule(sender=coldkeys, hotkey=hotkeys, change=st.sampled_from([-655, -1, 0, 1, 655, 656]))
     def set_take(self, sender: str, hotkey: str, change: int) -> None:
