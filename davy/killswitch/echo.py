@@ -206,8 +206,8 @@ def confirm(
     return Confirmed(checked)
 
 
-def compare(session: Session, received: Sequence[Received[P]], echoes: Sequence[bytes], own: Identifier | None) -> None:
-    """Check that all members but `own` echo what was received here, one package of each member.
+def compare(session: Session, received: Sequence[Received[P]], echoes: Sequence[bytes], own: Identifier) -> None:
+    """Check that all members but `own`, who need be none, echo what was received here, one package of each member.
 
     Raises
     ------

@@ -214,7 +214,7 @@ def confirm(
     if (helpers, echo.context(session)) != (agreed.helpers, agreed.context):
         raise Misdirected("the session is not the one that was agreed to; have it proposed anew")
     packages = check_packages(agreed, [each.package for each in received])
-    echo.compare(session, received, echoes, None if own == agreed.lost else own)
+    echo.compare(session, received, echoes, own)
     return RepairConfirmed(agreed, packages)
 
 

@@ -268,6 +268,8 @@ def wrong_parts() -> Iterator[Attack]:
         "repair, own package swapped before σ", lambda: repair.part3(RUN.secrets[ONE], swapped, []), Misdirected
     )
     other = mended(GROUP, FIVE, HELPERS[:3], SESSION).confirmed
+    relabelled = RepairConfirmed(RUN.terms._replace(public=OTHER.public), rows)
+    yield Attack("repair, confirmed for another key", lambda: repair.part2(RUN.secrets[ONE], relabelled), Misdirected)
     yield Attack("repair, confirmed for other helpers", lambda: repair.part2(RUN.secrets[ONE], other), Misdirected)
 
 
@@ -320,6 +322,10 @@ def wrong_sigmas() -> Iterator[Attack]:
     yield Attack("repair, σ twice", restored([*right, right[0]]), Malformed)
     yield Attack("repair, σ of the one repaired", restored(changed(0, sender=FIVE)), Unauthorised)
     yield Attack("repair, σ of another session", restored(changed(0, context=b"")), Misdirected)
+    moved = replace(GROUP.public.verifying_shares[4], point=wrong.BASE)
+    spoilt = replace(GROUP.public, verifying_shares=(*GROUP.public.verifying_shares[:4], moved))
+    off = RepairConfirmed(RUN.terms._replace(public=spoilt), RUN.confirmed.packages)
+    yield Attack("repair, a share that its public package does not have", lambda: repair.part4(off, right), Malformed)
     again = mended(GROUP, FIVE, HELPERS, SESSION, seed=3).sigmas()
     yield Attack("repair, σ of another run", restored(again), Misbehaved, HELPERS)
 
