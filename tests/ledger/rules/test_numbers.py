@@ -13,6 +13,7 @@ FROZEN = {
     "block.EPOCH_WORK": 4_096,
     "block.MAX_EPOCH_WORK": 4_096 + 2 * 1_048_576,
     "epoch.KEPT_EPOCHS": 64,
+    "hyperparameters.RENEWAL": 3,
     "machine.MAX_RECORD_BYTES": 67_108_864,
     "neurons.MAX_SEATED_BY_STAKE": 64,
     "neurons.MAX_SUBNETS_A_HOTKEY": 64,
