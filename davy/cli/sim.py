@@ -40,18 +40,21 @@ def list_command(as_json: bool) -> None:
 @click.option("--set", "changes", multiple=True, metavar="K=V", help="Another value of a parameter; may be repeated.")
 @click.option("--sweep", "swept", multiple=True, metavar="K=V,V", help="Every one of these values, and combination.")
 @click.option("--jobs", default=1, show_default=True, help="Processes; -1 for all cores.")
+@click.option("--compiled", is_flag=True, help="Compile the incentive first (numba): same numbers, sooner in sweeps.")
 @click.option("--folder", type=Place(), help="Keep finished chunks here, and go on from those there are.")
 @click.option("--table", "place", type=Place(), help="Write a row a run here, .parquet or .csv.")
 @json_option
 def run_command(
-    name: str, changes: tuple[str, ...], swept: tuple[str, ...], jobs: int, folder: Path | None, place: Path | None,
-    as_json: bool,
+    name: str, changes: tuple[str, ...], swept: tuple[str, ...], jobs: int, compiled: bool, folder: Path | None,
+    place: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Play a scenario, and show what the attack earned, cost and hurt.
 
     Same parameters, same seed, same numbers, on any number of processes. `davy sim list --json` has all parameters.
     """
     _needed()
+    if compiled:
+        _needed("numba", extra="fast")
     from davy.sims.catalogue import scenario
     from davy.sims.result import check_ending, joined, write
     from davy.sims.running import sweep
@@ -60,7 +63,7 @@ def run_command(
         check_ending(place)
     s = scenario(name).having(dict(_pair(c) for c in changes))
     over = {k: v.split(",") for k, v in map(_pair, swept)}
-    results = sweep(s, over, jobs=jobs, folder=folder, progress=not as_json)
+    results = sweep(s, over, jobs=jobs, folder=folder, progress=not as_json, compiled=compiled)
     if place is not None:
         write(joined(results), place)
     _report(results, list(over), as_json=as_json)
@@ -82,13 +85,13 @@ def report_command(folder: Path, place: Path | None, as_json: bool) -> None:
     _report(results, _differing(results), as_json=as_json)
 
 
-def _needed() -> None:
+def _needed(*names: str, extra: str = "sims") -> None:
     """Say what to install, before the first import of it fails."""
     from importlib.util import find_spec
 
-    missing = [name for name in ("joblib", "polars") if find_spec(name) is None]
+    missing = [name for name in names or ("joblib", "polars") if find_spec(name) is None]
     if missing:
-        raise Misconfigured(f"simulations need {' and '.join(missing)}: pip install 'davy[sims]'")
+        raise Misconfigured(f"this needs {' and '.join(missing)}: pip install 'davy[{extra}]'")
 
 
 def _pair(words: str) -> tuple[str, str]:

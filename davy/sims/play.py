@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from davy.incentive.accelerated import accelerated
 from davy.incentive.emission import Emission, cut, emit
 from davy.incentive.fixed_point import Bool, Int64
 from davy.incentive.masks import NO_COMMIT
@@ -48,13 +49,13 @@ class Commit(NamedTuple):
 class Play:
     """The state of a chunk between epochs."""
 
-    def __init__(self, s: Scenario, runs: range) -> None:
+    def __init__(self, s: Scenario, runs: range, *, compiled: bool = False) -> None:
         m, seats, self.s, self.runs = s.market, s.seats, s, len(runs)
         self.world = World(m, seats, s.attack.stake, s.seed, runs)
         self.draws = Draws(s.seed, runs, Purpose.ATTACK)
         self.stake = np.stack([self.world.stake] * 2)
         shape = (2, self.runs, seats.rows, seats.columns)
-        self.mechanism = mechanism(s.mechanism)
+        self.mechanism = accelerated(s.mechanism) if compiled else mechanism(s.mechanism)
         self.state = self.mechanism.initial(shape)
         self.force = np.zeros(shape, dtype=np.int64)
         self.updated = np.zeros(shape[:-1], dtype=np.int64)
@@ -178,13 +179,13 @@ def lost(pay: Int64) -> Int64:
     return np.maximum(pay[0] - pay[1], 0).sum(axis=-1)
 
 
-def play(s: Scenario, runs: range) -> Int64:
+def play(s: Scenario, runs: range, *, compiled: bool = False) -> Int64:
     """Runs of a scenario, [2, runs, epochs, columns]: arms as `ARMS`, numbers as `COLUMNS`, from the attack's start."""
-    p = Play(s, runs)
+    p = Play(s, runs, compiled=compiled)
     told = [p.epoch(t) for t in range(s.start + s.epochs)]
     return np.stack(told[s.start :], axis=2)
 
 
-def play_apart(at: int, s: Scenario, runs: range) -> tuple[int, range, Int64]:
+def play_apart(at: int, s: Scenario, runs: range, compiled: bool) -> tuple[int, range, Int64]:
     """`play`, with what tells whose runs they are; it stands here so that a worker loads no table library."""
-    return at, runs, play(s, runs)
+    return at, runs, play(s, runs, compiled=compiled)

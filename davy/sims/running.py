@@ -33,7 +33,13 @@ _PARAMETERS: Final = "scenario.json"
 
 
 def run(
-    s: Scenario, *, jobs: int = 1, chunk: int | None = None, folder: Path | None = None, progress: bool = False
+    s: Scenario,
+    *,
+    jobs: int = 1,
+    chunk: int | None = None,
+    folder: Path | None = None,
+    progress: bool = False,
+    compiled: bool = False,
 ) -> Result:
     """Play a scenario.
 
@@ -47,13 +53,18 @@ def run(
         Where finished chunks are kept and looked for.
     progress
         Whether to show a bar, with the time left, on standard error.
+    compiled
+        Whether the mechanism is the one that numba compiles, for the same bits: worth it for sweeps, since each process
+        compiles for some seconds first.
 
     Raises
     ------
     Misconfigured
         A chunk in the folder cannot be read.
+    davy.incentive.accelerated.NotInstalled
+        `compiled`, and numba is missing.
     """
-    return sweep(s, {}, jobs=jobs, chunk=chunk, folder=folder, progress=progress)[0]
+    return sweep(s, {}, jobs=jobs, chunk=chunk, folder=folder, progress=progress, compiled=compiled)[0]
 
 
 def sweep(
@@ -64,6 +75,7 @@ def sweep(
     chunk: int | None = None,
     folder: Path | None = None,
     progress: bool = False,
+    compiled: bool = False,
 ) -> list[Result]:
     """Play a scenario for every combination of values of any of its parameters; the last one varies fastest.
 
@@ -78,7 +90,8 @@ def sweep(
     kept = [_Kept(each, None if folder is None else folder / each.digest()[:16]) for each in scenarios]
     todo = [(k, runs) for k in kept for runs in k.missing(chunk or _at_once(k.scenario))]
     with _bar(sum(len(runs) * k.scenario.epochs for k, runs in todo), shown=progress) as advance:
-        for at, runs, numbers in _played([(i, k.scenario, r) for i, k in enumerate(kept) for r in _of(todo, k)], jobs):
+        work = [(i, k.scenario, r, compiled) for i, k in enumerate(kept) for r in _of(todo, k)]
+        for at, runs, numbers in _played(work, jobs):
             kept[at].add(runs, numbers)
             advance(len(runs) * kept[at].scenario.epochs)
     return [k.result() for k in kept]
@@ -161,7 +174,7 @@ def _at_once(s: Scenario) -> int:
     return max(1, _CHUNK_ELEMENTS // (2 * s.market.validators * s.market.miners))
 
 
-def _played(work: list[tuple[int, Scenario, range]], jobs: int) -> Iterator[tuple[int, range, Int64]]:
+def _played(work: list[tuple[int, Scenario, range, bool]], jobs: int) -> Iterator[tuple[int, range, Int64]]:
     """Chunks as they are finished, in any order."""
     if jobs == 1:
         yield from itertools.starmap(play_apart, work)

@@ -60,3 +60,5 @@ def test_who_lacks_the_packages_is_told_what_to_install(say: Say, monkeypatch: p
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "polars" else found(name))
     assert "pip install 'davy[sims]'" in say("sim", "list").err
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "numba" else found(name))
+    assert "pip install 'davy[fast]'" in say("sim", "run", "cartel", "--compiled").err

@@ -31,6 +31,12 @@ def test_neither_chunks_nor_workers_change_a_bit() -> None:
         assert np.array_equal(run(small(), chunk=chunk, jobs=jobs).numbers, whole)
 
 
+def test_the_compiled_incentive_changes_no_bit() -> None:
+    for liquid in (False, True):
+        s = small("lazy-random", **{"params.liquid_alpha": liquid})
+        assert np.array_equal(run(s, chunk=4, compiled=True).numbers, run(s).numbers)
+
+
 def test_a_run_does_not_depend_on_how_many_there_are() -> None:
     assert np.array_equal(run(small(runs=2)).numbers, run(small()).numbers[:, :2])
 
@@ -70,11 +76,11 @@ def test_every_token_of_an_epoch_is_accounted_for(name: str) -> None:
 def test_what_was_stopped_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     played: list[range] = []
 
-    def noted(at: int, s: Scenario, runs: range) -> tuple[int, range, np.ndarray]:
+    def noted(at: int, s: Scenario, runs: range, compiled: bool) -> tuple[int, range, np.ndarray]:
         if len(played) == 2 and not done:
             raise KeyboardInterrupt
         played.append(runs)
-        return play_apart(at, s, runs)
+        return play_apart(at, s, runs, compiled)
 
     done = False
     monkeypatch.setattr(at_work, "play_apart", noted)
