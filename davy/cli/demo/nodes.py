@@ -32,8 +32,8 @@ class Work(NamedTuple):
 
     tempo: int = 12
     """Blocks: a node acts on a block when the next one has come, and what it sends stands in one after that."""
-    challenges: int = 16
-    round_s: float = 2.0
+    challenges: int = 8
+    round_s: float = 1.0
     deadline_s: float = 5.0
     parallel: int = 16
     """Few, so that the demo is only slower on a slow machine."""
