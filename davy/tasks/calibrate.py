@@ -2,10 +2,10 @@
 
     python -m davy.tasks.calibrate davy/models/stdlib-a --other davy/models/stdlib-b --early build/early
 
-A run answers prompts of the task greedily, as a miner does; its reports are held against one reference run of the
-files (torch, float32, whole prompts in batches of 16). Honest runs differ in engine, batch size and threads. Dishonest ones have int8
-weights, or are an earlier checkpoint or another good model. bfloat16 counts as honest only if its gaps stay below those
-of int8 weights; otherwise float32 is what is honest.
+A run answers prompts of the task greedily, as a miner does; its reports are held against one reference run of the files
+(torch, float32, whole prompts in batches of 16). Honest runs differ in engine, batch size and threads. Dishonest ones
+have int8 weights, or are an earlier checkpoint or another good model. bfloat16 counts as honest only if its gaps stay
+below those of int8 weights; otherwise float32 is what is honest.
 """
 
 from __future__ import annotations
