@@ -90,10 +90,15 @@ class Nodes:
     async def join(self) -> None:
         """Register and start everybody of the cast."""
         # Validators first: their stake must have been held for two epochs before they may vote. Then who loads a model.
-        await do_all([lambda v=v: self._join_validator(v) for v in self.cast.validators], at_once=3)
         # Who registered a model is halted with it: those two serve nothing, so that a halt of one leaves rivals.
         registrants = zip((GATEWAY, OUTSIDER), models.GOOD, strict=True)
-        await do_all([lambda n=n, m=m: self._register_model(n, m) for n, m in registrants], at_once=2)
+        await do_all(
+            [
+                *(lambda v=v: self._join_validator(v) for v in self.cast.validators),
+                *(lambda n=n, m=m: self._register_model(n, m) for n, m in registrants),
+            ],
+            at_once=5,
+        )
         by_load = sorted(self.cast.miners, key=lambda m: m.role not in _WITH_A_MODEL)
         await do_all([lambda m=m: self._join_miner(m) for m in by_load], at_once=4)
 
