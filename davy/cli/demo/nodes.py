@@ -17,7 +17,7 @@ from davy.protocol.words import TOKEN, KeyRole, key_from_text
 
 SEALED: Final = 1
 OPEN: Final = 2
-BLOCK_MS: Final = 250
+BLOCK_MS: Final = 200
 STAKE: Final = 500 * TOKEN
 GATEWAY: Final = "gateway"
 OUTSIDER: Final = "outsider"
