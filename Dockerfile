@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# A node: `docker build -t davy .`, or with torch for a model of its own `docker build --build-arg SET=torch -t davy:torch .`
+# A node: `docker build -t davy .`, or for a model of its own `docker build --build-arg SET=model -t davy:model .` (SET=torch for large ones)
 # It runs as a user without rights on a read-only root; the one place it writes to is the volume DAVY_HOME.
 # Everything above the base image comes by hash; name the base image by digest too where a build must be repeatable to the bit.
 

@@ -36,9 +36,9 @@ $(VENV)/dev.stamp: requirements/dev.txt pyproject.toml | $(UV)
 	$(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# What the demo needs: base and torch, and the backend that installs davy in place.
-$(VENV)/demo.stamp: requirements/torch.txt requirements/build.txt pyproject.toml | $(UV)
-	$(INSTALL) --require-hashes --requirement requirements/torch.txt --requirement requirements/build.txt
+# What the demo needs: base and what runs small models, and the backend that installs davy in place.
+$(VENV)/demo.stamp: requirements/model.txt requirements/build.txt pyproject.toml | $(UV)
+	$(INSTALL) --require-hashes --requirement requirements/model.txt --requirement requirements/build.txt
 	$(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 

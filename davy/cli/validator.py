@@ -218,7 +218,7 @@ async def _examiner(node: Node, graphs: list[Metagraph], work: Work, others: Seq
         identity = IdentityEvidence(registered, at_hand)
         sources = [Exchanges(store) for store in (node.store, *others)]
         read = partial(read_answer, task.vocabulary)
-        organic = OrganicEvidence(identity, sources, read, ledger.chain, node.store)
+        organic = OrganicEvidence(identity, sources, read, ledger.chain, node.store, node.shapes)
         evidence = [identity, OriginalityEvidence(library.kinship()), organic]
     challenger = Challenger(node.keys, ledger.chain, node.transport, clock, entropy, await ledger.head(), node.brake)
     means = Means(task, texts, challenger, evidence, node.brake, ledger, node.store, entropy, clock, to_thread.run_sync)

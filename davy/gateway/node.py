@@ -12,6 +12,7 @@ from davy.gateway.directory import Directory
 from davy.gateway.guarding import Permission
 from davy.gateway.sampling import Sample
 from davy.network.exchange import BATCH, Exchanges
+from davy.network.graphs import Graphs
 from davy.network.node_brake import NodeBrake
 from davy.protocol.chain import Head
 from davy.protocol.errors import DavyError, StoreFailed
@@ -49,7 +50,7 @@ class GatewayNode:
         sample: Sample,
         exchanges: Exchanges,
     ) -> None:
-        self._netuids, self._ledger, self._clock = tuple(netuids), ledger, clock
+        self._graphs, self._ledger, self._clock = Graphs(ledger, netuids), ledger, clock
         self._directory, self._brake, self._guard = directory, brake, guard
         self._sample, self._exchanges = sample, exchanges
 
@@ -71,7 +72,7 @@ class GatewayNode:
     async def _at_block(self, head: Head) -> None:
         await self._brake.look(head)
         self._directory.see(head, self._clock.now())
-        await self._directory.update([await self._ledger.metagraph(n) for n in self._netuids])
+        await self._directory.update(tuple((await self._graphs.look()).values()))
         places = self._directory.places
         await self._guard.learn(places)
         listening = {p.neuron.hotkey: p.neuron.endpoint[0] for p in places}

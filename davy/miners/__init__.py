@@ -1,7 +1,7 @@
 """A miner: an OpenAI-compatible server with a guard, an admission control and receipts around a backend.
 
-A backend is a model in this process (torch, transformers: the extra `torch`, imported by the one file that needs it),
-an upstream that speaks OpenAI's API, or a class of your own.
+A backend is a model in this process (the extra `model`, or `torch`, imported by the one file that needs it), an
+upstream that speaks OpenAI's API, or a class of your own.
 
 May import: tasks and everything below it; never validators, keyholders or gateway.
 

@@ -15,15 +15,13 @@ from typing import Generic
 
 import anyio
 import anyio.to_thread
-import torch
 from anyio import from_thread
 from anyio.lowlevel import EventLoopToken, current_token
-from torch import Tensor
 
 from davy.miners.backend import Piece, Stopped, Tally
 from davy.miners.sampling import pick
 from davy.miners.vocabulary import Unfolding, Vocabulary
-from davy.models.loading import Model, R
+from davy.models.logits import Logits, Model, R, log_softmax
 from davy.network.openai import CompletionRequest
 from davy.protocol.errors import Busy
 
@@ -53,10 +51,10 @@ class Line:
 class Group(Generic[R]):
     """Lines that started together. `logits` are those of the next token, None until they are computed."""
 
-    def __init__(self, lines: list[Line], rows: R, logits: Tensor) -> None:
+    def __init__(self, lines: list[Line], rows: R, logits: Logits) -> None:
         self.lines = lines
         self.rows = rows
-        self.logits: Tensor | None = logits
+        self.logits: Logits | None = logits
 
     def keep(self, wanted: list[bool]) -> None:
         index = [i for i, w in enumerate(wanted) if w]
@@ -192,9 +190,8 @@ class Batcher(Generic[R]):
         self._deliver(loop, made)
         group.keep([not last for _, _, last in made])
 
-    def _tokens(self, lines: list[Line], logits: Tensor) -> list[tuple[Line, list[Item], bool]]:
-        # In float64: the log-probabilities of a whole vocabulary must sum to one, not to a little more.
-        logprobs = torch.log_softmax(logits.double(), -1).cpu().numpy()
+    def _tokens(self, lines: list[Line], logits: Logits) -> list[tuple[Line, list[Item], bool]]:
+        logprobs = log_softmax(logits)
         made: list[tuple[Line, list[Item], bool]] = []
         for line, row in zip(lines, logprobs, strict=True):
             token, logprob, top = pick(row, line.request, line.made)

@@ -1,4 +1,4 @@
-"""A model in this process, from a local folder: safetensors, torch, requests of all callers batched in one thread."""
+"""A model in this process, from a local folder: safetensors, requests of all callers batched in one thread."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanage
 from pathlib import Path
 from typing import Any
 
-import torch
 from anyio.streams.memory import MemoryObjectReceiveStream
 
 from davy.miners.backend import Piece, Stopped, Tally
 from davy.miners.batching import Batcher, Item, Line
 from davy.miners.vocabulary import TokenizerFile
 from davy.models.checkpoint import manifest_of, open_checkpoint
-from davy.models.loading import DTYPES, load_model
+from davy.models.loading import load_model
 from davy.network.openai import CompletionRequest
 from davy.protocol.errors import Malformed, Misconfigured
 from davy.protocol.limits import MAX_PROMPT_TOKENS
@@ -38,11 +37,13 @@ class HuggingFace:
         Requests that may wait for a row.
     wait_ms
         So long an idle model waits for company after a first request.
+    engine
+        See `davy.models.loading`.
 
     Raises
     ------
     Misconfigured
-        The folder is no model, or not one that may be loaded; an unknown dtype or device.
+        The folder is no model, or not one that may be loaded; an unknown dtype, device or engine.
     """
 
     def __init__(
@@ -57,17 +58,17 @@ class HuggingFace:
         wait_ms: float = 2.0,
         device: str = "cpu",
         dtype: str = "float32",
+        engine: str = "auto",
     ) -> None:
-        if dtype not in DTYPES:
-            raise Misconfigured(f"there is no dtype '{dtype}': choose {', '.join(DTYPES)}")
         if min(threads, batch, queue) < 1:
             raise Misconfigured("threads, batch and queue are at least 1")
         checkpoint = open_checkpoint(folder)
         self._manifest = manifest_of(checkpoint, name=name, licence=licence)
         self._vocabulary = TokenizerFile(checkpoint.tokenizer)
         self._context = checkpoint.context
-        torch.set_num_threads(threads)
-        model = load_model(checkpoint, self._vocabulary.size, DTYPES[dtype], device)
+        model = load_model(
+            checkpoint, self._vocabulary.size, dtype=dtype, device=device, threads=threads, engine=engine
+        )
         self._batcher = Batcher[Any](
             model,
             self._vocabulary,

@@ -18,6 +18,7 @@ import msgspec
 
 from davy.miners.backend import Backend, Probed
 from davy.models.checkpoint import manifest_of, open_checkpoint
+from davy.models.loading import EXTRAS
 from davy.protocol.encoding import decode, encode
 from davy.protocol.errors import DavyError, Misconfigured, said_by
 from davy.protocol.limits import MAX_MANIFEST_BYTES
@@ -27,8 +28,6 @@ BUILT_IN = {
     "huggingface": "davy.miners.huggingface:HuggingFace",
     "upstream": "davy.miners.upstream:Upstream",
 }
-
-TORCH_EXTRA = frozenset({"torch", "safetensors", "tokenizers", "transformers"})
 
 
 def load_backend(spec: str, options: Mapping[str, str]) -> Backend:
@@ -161,9 +160,9 @@ def _from_name(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as e:
-        if e.name is None or not (name == e.name or name.startswith(f"{e.name}.")):
-            package = "davy[torch]" if e.name in TORCH_EXTRA else e.name
-            raise Misconfigured(f"{name} needs the module {e.name}: install {package}") from e
+        missing = e.name or ""
+        if not (missing and (name == missing or name.startswith(f"{missing}."))):
+            raise Misconfigured(f"{name} needs the module {missing}: install {EXTRAS.get(missing, missing)}") from e
         raise Misconfigured(f"there is no module {name}: install its package, or name a file.py:Class") from e
     except (Exception, SystemExit) as e:
         raise Misconfigured(f"{name} cannot be imported: {said_by(e)}") from e

@@ -11,7 +11,7 @@ When the ledger cannot be reached the miner goes on answering with what it knows
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import anyio
@@ -23,12 +23,13 @@ from davy.miners.backend import Backend
 from davy.miners.chain_view import ChainView
 from davy.miners.server import MinerHandler
 from davy.miners.serving import Serving
+from davy.network.graphs import Graphs
 from davy.network.node_brake import NodeBrake
-from davy.protocol.chain import Head, Neuron
+from davy.protocol.chain import Head, Metagraph, Neuron
 from davy.protocol.errors import DavyError, TxCode, TxFailed
 from davy.protocol.ports import Clock, KeyStore, LedgerClient
 from davy.protocol.transaction import Endpoint, Serve, Served
-from davy.protocol.words import Height, KeyRole, Netuid
+from davy.protocol.words import Digest, Height, KeyRole, Netuid
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +66,7 @@ class MinerNode:
         self._ledger = ledger
         self._clock = clock
         self._netuids = tuple(netuids)
+        self._graphs = Graphs(ledger, netuids)
         self._endpoint = endpoint
         self._handler = handler
         self._view = view
@@ -78,6 +80,8 @@ class MinerNode:
         self._recorded_at = 0
         self._seen_at: Height = 0
         """Of the metagraphs that were looked at last."""
+        self._learned: tuple[Serving, Digest] | None = None
+        """For which model, and after which orders, facts were read; they are read again when something changed."""
         self._differs = anyio.Event()
         self._writing = anyio.Lock()
 
@@ -142,14 +146,16 @@ class MinerNode:
     async def _see(self, head: Head) -> None:
         """Take a block for seen once the orders up to it are known, and our model's class and kin as of then."""
         await self._brake.look(head)
-        await self._learn()
+        graphs = await self._graphs.look()
+        if self._graphs.anew or self._learned != (self._handler.serving, self._brake.guard.head):
+            await self._learn()
         self._view.see(head, self._clock.now())
-        await self._look()
-        if not self._handler.serving.subjects:
+        registered = self._neurons.keys()
+        await self._look(graphs)
+        if not self._handler.serving.subjects or self._neurons.keys() != registered:
             await self._learn()
 
-    async def _look(self) -> None:
-        graphs = {n: await self._ledger.metagraph(n) for n in self._netuids}
+    async def _look(self, graphs: Mapping[Netuid, Metagraph]) -> None:
         self._admission.update(*graphs.values())
         others = {n.hotkey: n.endpoint[0] for g in graphs.values() for n in g.neurons if n.endpoint}
         others.pop(self._hotkey, None)
@@ -167,8 +173,9 @@ class MinerNode:
             self._differs.set()
 
     async def _learn(self) -> None:
-        serving = self._handler.serving
+        serving, orders = self._handler.serving, self._brake.guard.head
         serving.subjects = await self._subjects(serving)
+        self._learned = serving, orders
         self._brake.guard.serving = self._handler.serving.subjects  # it may have been changed meanwhile
 
     async def _subjects(self, serving: Serving) -> tuple[Subject, ...]:

@@ -46,7 +46,7 @@ class TokenizerFile:
         try:
             from tokenizers import Tokenizer
         except ImportError:
-            raise Misconfigured("reading a tokenizer.json needs the package tokenizers: install davy[torch]") from None
+            raise Misconfigured("reading a tokenizer.json needs the package tokenizers: install davy[model]") from None
         try:
             self._tokenizer = Tokenizer.from_file(str(path))
         except Exception as e:  # the library raises bare Exception for a missing file and for a bad one

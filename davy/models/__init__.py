@@ -5,13 +5,15 @@ one; README.md in this folder is their model card, and training/ makes everythin
 
 What a model's folder is and how it is run lies here too, since a miner serves one and a validator runs it again.
 
-May import: protocol. Only `loading`, `llama` and `automodel` need torch: a process without a model reads text.
+May import: protocol. Only `llama_torch` and `automodel` need torch; a process without a model needs neither extra.
 
-==================  ==================================================================================
+==================  =========================================================================================
 `checkpoint`        a folder, and its manifest
-`loading`           a model in memory; `llama` and `automodel` its forward pass
+`loading`           a model in memory, by the engine that fits it
+`logits`            what every engine hands over
+`llama`             shape and weights of a Llama; `llama_numpy` and `llama_torch` compute it, `automodel` all others
 `int8`              a cheaper copy
-==================  ==================================================================================
+==================  =========================================================================================
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from davy.models.checkpoint import Checkpoint
+from davy.models.logits import Logits
 from davy.protocol.errors import Misconfigured, said_by
 
 
@@ -55,19 +56,19 @@ class AutoModel:
         self._model = model.to(device).eval()
         self._device = torch.device(device)
 
-    def start(self, prompts: Sequence[Sequence[int]], room: int) -> tuple[CachedRows, Tensor]:
+    def start(self, prompts: Sequence[Sequence[int]], room: int) -> tuple[CachedRows, Logits]:
         """Read prompts; return their rows and [B, V] next-token logits. The cache makes its own room."""
         ids, rows = self._padded(prompts)
-        return rows, self._forward(ids, rows)[:, -1]
+        return rows, self._forward(ids, rows)[:, -1].float().cpu().numpy()
 
-    def read(self, sequences: Sequence[Sequence[int]], last: int) -> Tensor:
+    def read(self, sequences: Sequence[Sequence[int]], last: int) -> Logits:
         """Return [B, last, V]: at each of the last positions of every sequence, the logits of the token after it."""
-        return self._forward(*self._padded(sequences), last)
+        return self._forward(*self._padded(sequences), last).float().cpu().numpy()
 
-    def step(self, rows: CachedRows, tokens: Sequence[int]) -> Tensor:
+    def step(self, rows: CachedRows, tokens: Sequence[int]) -> Logits:
         """Append one token to each row; return [B, V] logits."""
         rows.mask = torch.cat((rows.mask, rows.mask.new_ones(len(tokens), 1)), -1)
-        return self._forward(torch.tensor(tokens, device=self._device)[:, None], rows)[:, -1]
+        return self._forward(torch.tensor(tokens, device=self._device)[:, None], rows)[:, -1].float().cpu().numpy()
 
     def _padded(self, sequences: Sequence[Sequence[int]]) -> tuple[Tensor, CachedRows]:
         longest = max(map(len, sequences))

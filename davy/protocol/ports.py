@@ -110,6 +110,14 @@ class LedgerClient(Protocol):
 
     async def metagraph(self, netuid: Netuid, at: Height | None = None) -> Metagraph: ...
 
+    def unchanged(self, netuid: Netuid, since: Height) -> bool:
+        """Whether a metagraph of block `since` still shows what nodes go by, and orders' facts of its models stand.
+
+        That is neurons with their stake, endpoints and models, the last epoch's results, and the next epoch's end. The
+        ledger's word, as the metagraph itself is; False where it said nothing.
+        """
+        ...
+
     async def rows(self, netuid: Netuid) -> RowsInForce: ...
 
     async def epoch(self, netuid: Netuid, epoch: Height) -> EpochRecord | None: ...

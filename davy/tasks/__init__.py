@@ -1,8 +1,8 @@
 """What a subnet asks, and how an answer is scored: one small file a task.
 
 May import: ledger.driver, ledger.client and everything below them. A task is found by its entry point in the group
-`davy.tasks`, so a stranger's package adds one without a change here. Only `reexecution` and `calibrate` need torch, and
-they import it when a model is loaded.
+`davy.tasks`, so a stranger's package adds one without a change here. Only `reexecution` and `calibrate` run models, and
+they import what runs them when one is loaded.
 
 Flows through: a seeded generator and a corpus in, a challenge out; a miner's answer in, a score by a proper rule out.
 

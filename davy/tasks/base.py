@@ -19,6 +19,7 @@ from __future__ import annotations
 import hashlib
 import lzma
 import os
+from bisect import bisect_left
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -156,12 +157,16 @@ class Base:
             if k == 0:
                 low, high = int(self._starts[token]), int(self._starts[token + 1])
             else:
-                column = self._reversed[self._suffixes[low:high] + k]
-                low, high = low + _below(column, int(token)), low + _below(column, int(token) + 1)
+                low = self._first(low, high, k, int(token))
+                high = self._first(low, high, k, int(token) + 1)
             if low == high:
                 break
             found.append((low, high))
         return found
+
+    def _first(self, low: int, high: int, k: int, token: int) -> int:
+        """The first place of a range whose suffix has `token` or a greater one at k. Few are read: ranges are long."""
+        return bisect_left(self._suffixes, token, low, high, key=lambda s: self._reversed[s + k])
 
     def within(self, context: IntArray) -> list[IntArray]:
         """Counts of what followed the last 0, 1, 2 … tokens within the prompt itself."""
@@ -181,10 +186,6 @@ class Base:
     def _count(self, tokens: npt.NDArray[np.integer]) -> IntArray:
         """How often each token occurs; ends of documents are left out."""
         return np.bincount(tokens, minlength=self._size + 1)[: self._size]
-
-
-def _below(column: Tokens, token: int) -> int:
-    return int(np.searchsorted(column, np.uint16(token)))
 
 
 def _lean(counts: IntArray, shorter: FloatArray, order: Order) -> FloatArray:

@@ -2,10 +2,10 @@
 
     python -m davy.tasks.calibrate davy/models/stdlib-a --other davy/models/stdlib-b --early build/early
 
-A run answers prompts of the task greedily, as a miner does; its reports are held against one reference run of the
-files (float32, whole prompts in batches of 16). Honest runs differ in batch size and threads. Dishonest ones have int8
-weights, or are an earlier checkpoint or another good model. bfloat16 counts as honest only if its gaps stay below those
-of int8 weights; otherwise float32 is what is honest.
+A run answers prompts of the task greedily, as a miner does; its reports are held against one reference run of the files
+(torch, float32, whole prompts in batches of 16). Honest runs differ in engine, batch size and threads. Dishonest ones
+have int8 weights, or are an earlier checkpoint or another good model. bfloat16 counts as honest only if its gaps stay
+below those of int8 weights; otherwise float32 is what is honest.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import msgspec
 import numpy as np
 
 from davy.models.checkpoint import manifest_of, open_checkpoint
+from davy.protocol.errors import Misconfigured
 from davy.tasks import reexecution
 from davy.tasks.answer import Answer, Position
 from davy.tasks.corpus import Disguised, private_rng
@@ -90,6 +91,8 @@ def measure(folder: Path, other: Path | None, early: Path | None, prompts: Seque
         hold(f"float32, batch {b}, threads {t}", Role.HONEST, again, batch=b, threads=t)
         for b, t in ((1, 1), (1, 2), (4, 1), (16, 1), (16, 2))
     ]
+    if (engine := _in_numpy(folder)) is not None:
+        found += [hold(f"float32, NumPy, batch {b}", Role.HONEST, engine, batch=b) for b in (1, 16)]
     found.append(hold("bfloat16, batch 16", Role.UNDECIDED, _open(folder, dtype="bfloat16")))
     found.append(hold("int8 a matrix", Role.DISHONEST, rounded(by_row=False)))
     found.append(hold("int8 a row", Role.DISHONEST, rounded(by_row=True)))
@@ -155,8 +158,16 @@ def main() -> None:
     )
 
 
-def _open(folder: Path, *, dtype: str = "float32") -> Reexecution:
-    return Reexecution(folder, manifest_of(open_checkpoint(folder)), dtype=dtype)
+def _open(folder: Path, *, dtype: str = "float32", engine: str = "torch") -> Reexecution:
+    return Reexecution(folder, manifest_of(open_checkpoint(folder)), dtype=dtype, engine=engine)
+
+
+def _in_numpy(folder: Path) -> Reexecution | None:
+    """The model in NumPy, where NumPy computes such models."""
+    try:
+        return _open(folder, engine="numpy")
+    except Misconfigured:
+        return None
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Running a model's own files once more: next-token log-probabilities that a miner's report can be held against.
 
-The only file of this room that needs torch, and it imports it when a model is loaded. Weights come from safetensors
+Needs the extra `model`, and for models that are no small Llama the extra `torch`. Weights come from safetensors
 only, and the loader sees exactly the files of the manifest, each with its digest checked: nothing else that lies in
 the folder.
 """
@@ -16,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 
 from davy.models.checkpoint import open_checkpoint
+from davy.models.logits import log_softmax
 from davy.protocol.errors import Misconfigured
 from davy.protocol.manifest import Manifest
 from davy.tasks.rule import IntArray
@@ -51,21 +52,23 @@ class Reexecution:
     ----------
     dtype
         What it computes in; float32 is what calibrations call honest.
+    engine
+        See `davy.models.loading`.
 
     Raises
     ------
     Misconfigured
-        The files are not the manifest's, are no safetensors model, or the extra `torch` is not installed.
+        The files are not the manifest's, are no safetensors model, or an extra that it needs is not installed.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, *, dtype: str = "float32") -> None:
+    def __init__(self, folder: Path, manifest: Manifest, *, dtype: str = "float32", engine: str = "auto") -> None:
         if manifest.format != FORMAT:
             raise Misconfigured(f"{manifest.name} is {manifest.format}: only {FORMAT} models can be run again")
         check_files(folder, manifest)
         with tempfile.TemporaryDirectory() as bare:
             for file in manifest.files:
                 (Path(bare) / file.name).symlink_to((folder / file.name).resolve())
-            self._model, self._tokenizer = _load(Path(bare), dtype)
+            self._model, self._tokenizer = _load(Path(bare), dtype, engine)
         self.batch = BATCH
 
     def encode(self, prompt: str) -> IntArray:
@@ -92,17 +95,18 @@ class Reexecution:
         return found
 
     def _together(self, rows: Sequence[Sequence[int]], lengths: Sequence[int]) -> list[FloatArray]:
-        logs = self._model.read(rows, max(lengths)).double().log_softmax(-1).numpy()
+        logs = log_softmax(self._model.read(rows, max(lengths)))
         return [log[-n:] for log, n in zip(logs, lengths, strict=True)]
 
 
-def _load(folder: Path, dtype: str) -> tuple[Any, Any]:
+def _load(folder: Path, dtype: str, engine: str) -> tuple[Any, Any]:
     try:
         from tokenizers import Tokenizer
 
-        from davy.models.loading import DTYPES, load_model
+        from davy.models.loading import load_model
+
+        checkpoint = open_checkpoint(folder)
+        tokenizer = Tokenizer.from_file(str(checkpoint.tokenizer))
+        return load_model(checkpoint, tokenizer.get_vocab_size(), dtype=dtype, engine=engine), tokenizer
     except ImportError as e:
-        raise Misconfigured(f"to run a model again, install the extra: pip install 'davy[torch]' ({e.name})") from e
-    checkpoint = open_checkpoint(folder)
-    tokenizer = Tokenizer.from_file(str(checkpoint.tokenizer))
-    return load_model(checkpoint, tokenizer.get_vocab_size(), DTYPES[dtype], "cpu"), tokenizer
+        raise Misconfigured(f"to run a model again, install the extra: pip install 'davy[model]' ({e.name})") from e

@@ -27,7 +27,7 @@ class Vocabulary:
             from tokenizers import Tokenizer
         except ImportError:
             raise Misconfigured(
-                "a pinned tokenizer needs the package `tokenizers`: pip install 'davy[torch]'"
+                "a pinned tokenizer needs the package `tokenizers`: pip install 'davy[model]'"
             ) from None
         try:
             raw = path.read_bytes()

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import anyio
 
 from davy.killswitch.scope import Subject
+from davy.network.graphs import Graphs
 from davy.network.node_brake import NodeBrake
 from davy.protocol.chain import Head, Metagraph
 from davy.protocol.errors import Busy, DavyError, ModelHalted, StoreFailed, TxCode, TxFailed
@@ -59,6 +60,7 @@ class ValidatorNode:
         self._netuids, self._ledger, self._clock, self._source = tuple(netuids), ledger, clock, source
         self._own = keys.public(KeyRole.HOTKEY)
         self._brake = brake
+        self._graphs = Graphs(ledger, netuids)
         self._timing = timing or Timing()
         self._committers = {n: Committer(n, keys, ledger, store, entropy) for n in netuids}
         self._done: dict[int, int] = {}
@@ -95,7 +97,7 @@ class ValidatorNode:
         listening: dict[Hotkey, Endpoint] = {}
         for netuid in self._netuids:
             try:
-                m = await self._ledger.metagraph(netuid)
+                m = await self._graphs.of(netuid)
                 listening |= {n.hotkey: n.endpoint[0] for n in m.neurons if n.endpoint and n.hotkey != self._own}
                 self._brake.guard.permit(Subject(netuid))
                 await self._act(m, head)

@@ -32,7 +32,7 @@ from davy.protocol.receipt import Outcome, Receipt
 from davy.protocol.words import INT63, ChainId, Hotkey, ModelId
 from davy.tasks.answer import Answer, read_tokens
 from davy.tasks.identity import Verdict, gap, verdict
-from davy.tasks.shape import LISTED
+from davy.tasks.shape import LISTED, Shapes
 from davy.tasks.vocabulary import Vocabulary
 from davy.validators.arrived import joined_chunks
 from davy.validators.evidence import Exchange as Round
@@ -98,13 +98,22 @@ class OrganicEvidence:
         Where gateways put their exchanges.
     store
         Keeps the gaps: a restart acquits nobody.
+    shapes
+        Learn what users' requests look like, so that challenges look the same behind whichever gateway they came.
     """
 
     name = "users"
 
     def __init__(
-        self, identity: IdentityEvidence, sources: Sequence[Exchanges], read: Reader, chain: ChainId, store: Store
+        self,
+        identity: IdentityEvidence,
+        sources: Sequence[Exchanges],
+        read: Reader,
+        chain: ChainId,
+        store: Store,
+        shapes: Shapes,
     ) -> None:
+        self._shapes = shapes
         self._identity, self._sources, self._read, self._chain, self._store = identity, sources, read, chain, store
         self._after = [0] * len(sources)
         self._gaps: dict[Face, deque[float]] = {}
@@ -179,6 +188,7 @@ class OrganicEvidence:
         except Refused as error:
             _log.info("an exchange proves nothing: %s", error)
             return
+        self._shapes.observe(asked)
         self._waiting.setdefault(face, deque(maxlen=WAITING)).append(Waiting(asked, response))
 
     def _run_again(self, model_id: ModelId, asked: Sequence[tuple[Face, Waiting, Answer]]) -> None:

@@ -123,7 +123,7 @@ assert not heavy, heavy
     assert done.returncode == 0, done.stderr
 
 
-def test_a_llama_is_loaded_without_transformers(tmp_path: Path) -> None:
+def test_a_small_llama_is_loaded_without_torch(tmp_path: Path) -> None:
     from tests.miners import tiny
 
     folder = tiny.write(tmp_path / "m")
@@ -131,18 +131,24 @@ def test_a_llama_is_loaded_without_transformers(tmp_path: Path) -> None:
 import sys
 from davy.miners.loading import load_backend
 load_backend("huggingface", {{"folder": {str(folder)!r}}})
+assert not {{"torch", "transformers"}} & set(sys.modules)
+load_backend("huggingface", {{"folder": {str(folder)!r}, "threads": "2"}})
 assert "torch" in sys.modules and "transformers" not in sys.modules
 """
     done = run(code, tmp_path)
     assert done.returncode == 0, done.stderr
 
 
-def test_without_the_extra_torch_the_sentence_names_it(tmp_path: Path) -> None:
-    code = """
+@pytest.mark.parametrize(("missing", "extra"), [("torch", "torch"), ("tokenizers", "model"), ("safetensors", "model")])
+def test_without_an_extra_the_sentence_names_it(tmp_path: Path, missing: str, extra: str) -> None:
+    from tests.miners import tiny
+
+    folder = tiny.write(tmp_path / "m")
+    code = f"""
 import sys
-sys.modules["torch"] = None
+sys.modules[{missing!r}] = None
 from davy.miners.loading import load_backend
-load_backend("huggingface", {"folder": "."})
+load_backend("huggingface", {{"folder": {str(folder)!r}, "engine": "torch"}})
 """
     done = run(code, tmp_path)
-    assert "install davy[torch]" in done.stderr.splitlines()[-1]
+    assert f"install davy[{extra}]" in done.stderr.splitlines()[-1]

@@ -114,6 +114,9 @@ class Ledger:
         self._up()
         return self._nonces.get(key, 0)
 
+    def unchanged(self, netuid: int, since: int) -> bool:
+        return False  # it says nothing
+
     async def metagraph(self, netuid: int, at: int | None = None) -> Metagraph:
         self._up()
         assert netuid in self.netuids

@@ -12,6 +12,7 @@ from packaging.utils import canonicalize_name
 # What each file is compiled from, as requirements/lock has it.
 EXTRAS = {
     "base": [],
+    "model": ["model"],
     "torch": ["torch"],
     "sims": ["sims"],
     "notebooks": ["notebooks"],

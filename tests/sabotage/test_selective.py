@@ -15,6 +15,7 @@ from davy.network.exchange import Exchanges
 from davy.protocol.chain import EpochRecord, ModelRecord
 from davy.sims.adversaries import sabotage
 from davy.sims.adversaries.selective import TwoFaced
+from davy.tasks.shape import Shapes
 from davy.validators.examiner import Means
 from davy.validators.identity import IdentityEvidence, Known
 from davy.validators.organic import OrganicEvidence
@@ -84,7 +85,7 @@ def selective_market(change: Change, cheat: Cheat | None, *, under: str = "gatew
             client = cast("SimulatedClient", means.ledger)
             identity = IdentityEvidence(lambda m: registered(client, m), at_hand)
             sources = [Exchanges(asks.store)] if shared or means.store is asks.store else []
-            organic = OrganicEvidence(identity, sources, read, world.ledger.chain, means.store)
+            organic = OrganicEvidence(identity, sources, read, world.ledger.chain, means.store, Shapes())
             return change(means._replace(evidence=[organic]))
 
         world.changed = looked

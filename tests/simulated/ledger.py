@@ -10,6 +10,7 @@ from typing import Any
 import trio
 
 from davy.ledger.client.braking import gather
+from davy.ledger.driver.news import NewsOfBlocks
 from davy.ledger.rules.machine import Machine
 from davy.protocol.chain import (
     Account,
@@ -36,6 +37,9 @@ class SimulatedLedger:
 
     def __init__(self, genesis: Genesis, clock: Clock, block_ms: int) -> None:
         self.machine = Machine.from_genesis(genesis)
+        self._news = NewsOfBlocks(self.machine)
+        self._changed: dict[int, int] = {}
+        self._anywhere = 0
         self.chain = chain_id(genesis)
         self.headers: list[bytes] = []
         self._heads: list[Head] = []
@@ -61,12 +65,20 @@ class SimulatedLedger:
         )
         block = self.machine.apply_block(height, header.time, txs)
         assert not block.faults, block.faults
+        changed = self._news.of(block.changes).changed
+        if changed is None:
+            self._anywhere = height
+        else:
+            self._changed.update(dict.fromkeys(changed, height))
         self._results |= dict(zip(hashes, block.results, strict=True))
         raw = encode(header)
         self.headers.append(raw)
         self._heads.append(Head(height, header.time, header_hash(raw), header.app_hash))
         self._new_block.set()
         self._new_block = trio.Event()
+
+    def unchanged(self, netuid: int, since: int) -> bool:
+        return max(self._anywhere, self._changed.get(netuid, 0)) <= since
 
     def head_at(self, height: int) -> Head:
         return self._heads[height - 1]
@@ -120,6 +132,9 @@ class SimulatedClient:
 
     async def metagraph(self, netuid: int, at: int | None = None) -> Metagraph:
         return _read(await self.query("/metagraph", netuid.to_bytes(2, "big")), Metagraph)
+
+    def unchanged(self, netuid: int, since: int) -> bool:
+        return self._ledger.unchanged(netuid, since)
 
     async def rows(self, netuid: int) -> RowsInForce:
         return _read(await self.query("/weights", netuid.to_bytes(2, "big")), RowsInForce)

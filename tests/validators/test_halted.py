@@ -51,6 +51,9 @@ class Graph(KnowsModels):
     def __init__(self, *neurons: Neuron) -> None:
         self._neurons = neurons
 
+    def unchanged(self, netuid: int, since: int) -> bool:
+        return False  # it says nothing
+
     async def metagraph(self, netuid: int, at: int | None = None) -> Metagraph:
         return metagraph(10, *self._neurons)
 

@@ -21,7 +21,7 @@ from davy.protocol.receipt import EMPTY_BRAKE_HEAD, Anchor, Outcome
 from davy.protocol.words import KeyRole
 from davy.tasks.answer import Answer, read_tokens
 from davy.tasks.identity import Calibration
-from davy.tasks.shape import LISTED
+from davy.tasks.shape import LISTED, Shapes
 from davy.validators.identity import WINDOW, IdentityEvidence, Known
 from davy.validators.organic import LONGEST_PROMPT, WAITING, OrganicEvidence
 from tests.twins import MemoryStore, SeededKeys
@@ -98,7 +98,8 @@ class Bench:
 
         self.store, self.gateway = store or MemoryStore(), MemoryStore()
         identity = IdentityEvidence(registered, library)
-        self.evidence = OrganicEvidence(identity, [Exchanges(self.gateway)], read, CHAIN, self.store)
+        self.shapes = Shapes()
+        self.evidence = OrganicEvidence(identity, [Exchanges(self.gateway)], read, CHAIN, self.store, self.shapes)
 
     def judge(self, miners: Sequence[Neuron], *exchanges: Exchange, rounds: int = 8) -> dict[bytes, float]:
         async def story() -> None:
@@ -126,6 +127,17 @@ def test_who_gives_users_another_model_earns_nothing_and_the_honest_one_is_not_n
     said = {h: f.said for h, f in bench.evidence.findings([honest, cheat], {}).items()}
     assert "2 of the last 6 answers to users run again do not come" in said[cheat.hotkey]
     assert "0 of the last 10 answers to users run again do not come" in said[honest.hotkey]
+
+
+def test_challenges_learn_the_looks_of_requests_that_another_gateway_relayed() -> None:
+    bench = Bench()
+    bench.judge([neuron(HONEST)], exchange(HONEST, asked=replace(ASKED, max_tokens=1, prompt="p" * 77)))
+    shape = bench.shapes.draw(np.random.default_rng(1))
+    assert (len(bench.shapes), shape.prompt_bytes, shape.worn.max_tokens) == (1, 77, 1)
+    assert "p" not in shape.worn.prompt
+    unproved = replace(exchange(HONEST, asked=replace(ASKED, prompt="q")), receipt=exchange(CHEAT).receipt)
+    bench.judge([neuron(HONEST)], unproved, exchange(CHEAT))
+    assert len(bench.shapes) == 1, "nobody's, and not of one who is asked"
 
 
 def test_one_alarm_is_chance() -> None:

@@ -159,6 +159,9 @@ class _Stage:
         served = Served(body, MODEL, Identity.FILES, EMPTY_BRAKE_HEAD, 1, 1, Outcome.DONE, self._clock.now())
         return make_receipt(self._miner, CHAIN, caller, request.body, served)
 
+    def unchanged(self, netuid: int, since: int) -> bool:
+        return False  # it says nothing
+
     async def metagraph(self, netuid: int, at: int | None = None) -> Metagraph:
         """What the examiner asks the ledger."""
         subnet = SubnetInfo(netuid, b"o" * 32, "text", "yuma3", hyperparameters(), 0, 0, 20, 0, 0)

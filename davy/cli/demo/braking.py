@@ -72,13 +72,19 @@ class Braking:
                 self._market.say(f"two of five cannot halt it: {two[-80:]}")
             halt, stopped = await self._halt(model, seen)
             attested = await self._until_all_attest(halt)
-            restarted, restored = await self._back_again(seen)
-            rogue = await self._convict(seen, model)
+            three, held = "", list[tuple[Answers, Answers, Rogue]]()
+
+            async def hold() -> None:
+                restarted, restored = await self._back_again(seen)
+                held.append((restarted, restored, await self._convict(seen, model)))
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(hold)
+                three = await self._council.try_with_too_few(
+                    "lift", halt.id.hex(), reason="three of five would lift", by_hand=BY_HAND[:1]
+                )
+                self._market.say(f"three of five cannot lift it: {three[-80:]}")
             paid = await self._paid(halt)
-            three = await self._council.try_with_too_few(
-                "lift", halt.id.hex(), reason="three of five would lift", by_hand=BY_HAND[:1]
-            )
-            self._market.say(f"three of five cannot lift it: {three[-80:]}")
             lift, resumed = await self._lift(halt, model)
         drill, drilled, answered = await self._drill(model)
         return BrakeFacts(
@@ -88,9 +94,9 @@ class Braking:
             stopped=stopped,
             ends=tuple(self._users.ended),
             attested=attested,
-            restarted=restarted,
-            restored=restored,
-            rogue=rogue,
+            restarted=held[0][0],
+            restored=held[0][1],
+            rogue=held[0][2],
             paid=paid,
             too_few_to_lift=three,
             lift=lift,

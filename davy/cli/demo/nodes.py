@@ -17,7 +17,7 @@ from davy.protocol.words import TOKEN, KeyRole, key_from_text
 
 SEALED: Final = 1
 OPEN: Final = 2
-BLOCK_MS: Final = 250
+BLOCK_MS: Final = 200
 STAKE: Final = 500 * TOKEN
 GATEWAY: Final = "gateway"
 OUTSIDER: Final = "outsider"
@@ -32,8 +32,8 @@ class Work(NamedTuple):
 
     tempo: int = 12
     """Blocks: a node acts on a block when the next one has come, and what it sends stands in one after that."""
-    challenges: int = 16
-    round_s: float = 2.0
+    challenges: int = 8
+    round_s: float = 1.0
     deadline_s: float = 5.0
     parallel: int = 16
     """Few, so that the demo is only slower on a slow machine."""
@@ -90,10 +90,15 @@ class Nodes:
     async def join(self) -> None:
         """Register and start everybody of the cast."""
         # Validators first: their stake must have been held for two epochs before they may vote. Then who loads a model.
-        await do_all([lambda v=v: self._join_validator(v) for v in self.cast.validators], at_once=3)
         # Who registered a model is halted with it: those two serve nothing, so that a halt of one leaves rivals.
         registrants = zip((GATEWAY, OUTSIDER), models.GOOD, strict=True)
-        await do_all([lambda n=n, m=m: self._register_model(n, m) for n, m in registrants], at_once=2)
+        await do_all(
+            [
+                *(lambda v=v: self._join_validator(v) for v in self.cast.validators),
+                *(lambda n=n, m=m: self._register_model(n, m) for n, m in registrants),
+            ],
+            at_once=5,
+        )
         by_load = sorted(self.cast.miners, key=lambda m: m.role not in _WITH_A_MODEL)
         await do_all([lambda m=m: self._join_miner(m) for m in by_load], at_once=4)
 

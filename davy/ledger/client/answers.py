@@ -10,6 +10,9 @@ from typing import Annotated, TypeAlias
 import msgspec
 from msgspec import Meta
 
+from davy.protocol.limits import MAX_NEWS_SUBNETS
+from davy.protocol.words import U16
+
 HeightText: TypeAlias = Annotated[str, Meta(pattern=r"^[0-9]{1,18}\Z")]
 
 
@@ -79,8 +82,20 @@ class QueryAnswer(msgspec.Struct, frozen=True):
     response: QueryResponse
 
 
+class NewsAnswer(msgspec.Struct, frozen=True):
+    """Of one block: where nodes have something to look up (null: anywhere), and the brake after it with its proof."""
+
+    changed: Annotated[list[Annotated[int, Meta(ge=0, le=U16)]], Meta(max_length=MAX_NEWS_SUBNETS)] | None
+    brake: str
+    proof: str
+
+
+class HeaderEvent(HeaderAnswer, frozen=True):
+    news: NewsAnswer | None = None
+
+
 class EventData(msgspec.Struct, frozen=True):
-    value: HeaderAnswer
+    value: HeaderEvent
 
 
 class EventResult(msgspec.Struct, frozen=True):

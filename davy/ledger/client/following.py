@@ -17,6 +17,7 @@ import anyio
 import msgspec
 
 from davy.ledger.client.answers import Event, Headers
+from davy.ledger.client.news import Heard
 from davy.ledger.client.rpc import RpcCaller, to_bytes
 from davy.ledger.headers import Authority, OpenedHeader, check_follows, open_header, origin
 from davy.protocol.chain import Head
@@ -46,6 +47,8 @@ class Heads:
         self._pause = _SHORTEST_PAUSE_S
         self._behind = True
         self._reading = anyio.Lock()
+        self.heard = Heard()
+        """What came with the headers up to `newest`."""
 
     def __aiter__(self) -> Self:
         return self
@@ -108,6 +111,7 @@ class Heads:
         )
         for meta in reversed(page.block_metas):
             self._take(open_header(to_bytes(meta.signed_header), authority))
+            self.heard.lose()
         self._behind = bool(page.block_metas)
 
     async def _hear(self, socket: aiohttp.ClientWebSocketResponse, authority: Authority) -> None:
@@ -123,11 +127,13 @@ class Heads:
                 event = msgspec.json.decode(message.data, type=Event)
             except msgspec.ValidationError:
                 return  # the answer to `subscribe`
-            opened = open_header(to_bytes(event.result.data.value.signed_header), authority)
+            told = event.result.data.value
+            opened = open_header(to_bytes(told.signed_header), authority)
             if self._last is not None and opened.header.height <= self._last.height:
                 self._behind = False
             elif self._last is not None and opened.header.height == self._last.height + 1:
                 self._take(opened)
+                self.heard.note(opened.header.height, told.news)
                 self._behind = False
 
     def _take(self, opened: OpenedHeader) -> None:

@@ -15,6 +15,7 @@ from contextlib import aclosing, asynccontextmanager
 from typing import Final, Self, TypeVar
 
 import anyio
+import msgspec
 
 from davy.ledger.client.answers import (
     Broadcast,
@@ -27,6 +28,7 @@ from davy.ledger.client.answers import (
 )
 from davy.ledger.client.braking import are_all, gather
 from davy.ledger.client.following import Heads
+from davy.ledger.client.news import ToldRecord
 from davy.ledger.client.rpc import RpcCaller, RpcRefused, to_bytes
 from davy.ledger.headers import Authority, OpenedHeader, open_header, origin
 from davy.protocol.chain import (
@@ -216,6 +218,10 @@ class RpcLedger:
             raise NotEnabled(f"the ledger keeps the state after block {m.height} only; ask without a height")
         return m
 
+    def unchanged(self, netuid: Netuid, since: Height) -> bool:
+        """See `davy.protocol.ports.LedgerClient`; known only while blocks are followed, and none was missed."""
+        return bool(self._followed) and self._followed[0].heard.unchanged(netuid, since)
+
     async def rows(self, netuid: Netuid) -> RowsInForce:
         """Return the weights of a subnet that everybody can see now."""
         return await self._view("/weights", netuid.to_bytes(2, "big"), RowsInForce)
@@ -267,11 +273,8 @@ class RpcLedger:
             told = known
         else:
             told = await self.told_brake(known)
-        for _ in range(_TRIES_FOR_A_BRAKE):
-            height, stored = await self._proved(BRAKE_KEY)
-            if stored is None or height < newest:
-                raise Refused(f"the ledger shows no brake of block {newest} or later; ask another one")
-            record = decode(stored, BrakeRecord, limit=MAX_RESULT_BYTES)
+        for number in range(_TRIES_FOR_A_BRAKE):
+            height, record = await self._proved_brake(None if number else self._told_record(), newest)
             if are_all(told, record):
                 return RecordedBrake(height, record, told.orders, told.drills)
             told = await self.told_brake()  # an order came between the two, or one that was known is forgotten
@@ -279,6 +282,9 @@ class RpcLedger:
 
     async def told_brake(self, known: RecordedBrake | None = None) -> RecordedBrake:
         """Return what the ledger says at once, unproved: each order proves itself, others may be missing."""
+        told = self._told_record()
+        if known is not None and told is not None and told.record == known.brake:
+            return msgspec.structs.replace(known, height=max(known.height, told.height))
         rows = [] if known is None else [*known.orders, *known.drills]
         first = 0 if known is None else known.brake.next
         while True:
@@ -363,6 +369,19 @@ class RpcLedger:
         value = to_bytes(said.value)
         verify_presence(app_hash, key, value, proof)
         return int(said.height), value
+
+    async def _proved_brake(self, told: ToldRecord | None, newest: Height) -> tuple[Height, BrakeRecord]:
+        """The brake's record after block `newest` or a later one, as it was told or else as it is asked for."""
+        if told is not None and told.height >= newest:
+            told.check(await self._app_hash(told.height))
+            return told.height, told.record
+        height, stored = await self._proved(BRAKE_KEY)
+        if stored is None or height < newest:
+            raise Refused(f"the ledger shows no brake of block {newest} or later; ask another one")
+        return height, decode(stored, BrakeRecord, limit=MAX_RESULT_BYTES)
+
+    def _told_record(self) -> ToldRecord | None:
+        return self._followed[0].heard.brake() if self._followed else None
 
     @asynccontextmanager
     async def blocks(self, after: Height) -> AsyncGenerator[AsyncIterator[Head]]:

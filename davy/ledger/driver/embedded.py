@@ -17,6 +17,7 @@ from anyio import to_thread
 
 from davy.ledger.driver.blockstore import Block, BlockStore
 from davy.ledger.driver.mempool import Mempool
+from davy.ledger.driver.news import News, NewsOfBlocks
 from davy.ledger.driver.recovery import recover
 from davy.ledger.headers import OpenedHeader
 from davy.ledger.rules.machine import Verdict
@@ -28,11 +29,11 @@ from davy.protocol.limits import MAX_BLOCK_BYTES, MAX_BLOCK_TXS, MAX_RESULT_BYTE
 from davy.protocol.ports import Clock, KeyStore
 from davy.protocol.signing import Domain
 from davy.protocol.transaction import is_brake_order, tx_hash
-from davy.protocol.words import KeyRole
+from davy.protocol.words import Height, KeyRole
 
 _log: Final = logging.getLogger(__name__)
 _HEARD_AT_MOST: Final = 64
-"""Heads that wait for a subscriber before it is dropped."""
+"""Heads that wait for a subscriber before it is dropped; the news of as many is kept."""
 
 
 class Proved(NamedTuple):
@@ -98,6 +99,8 @@ class Producer:
             raise Misconfigured("this home's producer key makes no blocks on this chain; use the one its genesis names")
         self.store = store
         self._machine, self.head = recover(store, genesis)
+        self._news = NewsOfBlocks(self._machine)
+        self._told: dict[Height, News] = {}
         self._keys = keys
         self._clock = clock
         self._block_time = block_time
@@ -180,6 +183,10 @@ class Producer:
             subscriber.tell(self.head.height)
         return self.head
 
+    def news(self, height: Height) -> News | None:
+        """What a block changed; None where that is no longer kept."""
+        return self._told.get(height)
+
     async def query(self, path: str, data: bytes) -> tuple[int, bytes]:
         """Answer from the newest durable state: (height, canonical bytes).
 
@@ -230,6 +237,8 @@ class Producer:
         await to_thread.run_sync(self.store.append, block)
         self._failed = False
         self.head = made.head
+        self._told[height] = self._news.of(done.changes)
+        self._told.pop(height - _HEARD_AT_MOST, None)
 
     def _signed_header(self, txs: list[bytes]) -> OpenedHeader:
         before = self.head

@@ -1,7 +1,8 @@
 """The JSON-RPC methods, in CometBFT's names and shapes: upper-case hex, base64, 64-bit integers as strings.
 
-What CometBFT does not have stands beside its fields: `signed_header` (the exact bytes the producer signed) and, in a
-transaction's `proof`, the hashes of all of its block's transactions, whose digest stands in the header.
+What CometBFT does not have stands beside its fields: `signed_header` (the exact bytes the producer signed), the `news`
+of a block (`davy.ledger.driver.news`) and, in a transaction's `proof`, the hashes of all of its block's transactions,
+whose digest stands in the header.
 """
 
 from __future__ import annotations
@@ -239,9 +240,15 @@ class Methods:
         return {"block_id": {"hash": upper_hex(opened.hash)}, "block": block, "signed_header": to_base64(opened.raw)}
 
     def header(self, height: int) -> Json:
-        """A header as the event NewBlockHeader shows it."""
-        opened = self._opened(height)
-        return {"header": header_json(opened), "signed_header": to_base64(opened.raw)}
+        """A header as the event NewBlockHeader shows it, with the news of its block."""
+        opened, news = self._opened(height), self._producer.news(height)
+        shown: Json = {"header": header_json(opened), "signed_header": to_base64(opened.raw)}
+        if news is None:
+            return shown
+        changed = None if news.changed is None else list(news.changed)
+        return shown | {
+            "news": {"changed": changed, "brake": to_base64(news.brake), "proof": to_base64(news.proof)},
+        }
 
     def _height(self, asked: HeightText) -> int:
         newest = self._producer.head.height

@@ -51,6 +51,7 @@ class RpcServer:
         self._producer = producer
         self._methods = Methods(producer)
         self._conversations: set[anyio.CancelScope] = set()
+        self._events: dict[str, tuple[int, msgspec.Raw]] = {}
         self.app = web.Application(client_max_size=MAX_RPC_BODY_BYTES)
         self.app.on_shutdown.append(self._hang_up)
         self.app.router.add_post("/", self._post)
@@ -155,10 +156,18 @@ class RpcServer:
     async def _tell(self, socket_: web.WebSocketResponse, subscriber: Subscriber, events: dict[str, _Call]) -> None:
         async for height in subscriber.heights:
             for query, call in list(events.items()):
-                show = self._methods.block if _EVENTS[query] == "NewBlock" else self._methods.header
-                data = {"type": f"tendermint/event/{_EVENTS[query]}", "value": show(height)}
-                result = {"query": query, "data": data, "events": {"tm.event": [_EVENTS[query]]}}
-                await socket_.send_str(msgspec.json.encode(_success(call.id, result)).decode())
+                told_of = msgspec.json.encode(_success(call.id, self._event(query, height)))
+                await socket_.send_str(told_of.decode())
+
+    def _event(self, query: str, height: int) -> msgspec.Raw:
+        """What subscribers are told of a block; read and written once for all of them."""
+        kept = self._events.get(query)
+        if kept is None or kept[0] != height:
+            show = self._methods.block if _EVENTS[query] == "NewBlock" else self._methods.header
+            data = {"type": f"tendermint/event/{_EVENTS[query]}", "value": show(height)}
+            result = {"query": query, "data": data, "events": {"tm.event": [_EVENTS[query]]}}
+            kept = self._events[query] = height, msgspec.Raw(msgspec.json.encode(result))
+        return kept[1]
 
 
 @asynccontextmanager
@@ -199,7 +208,7 @@ def _query_of(call: _Call) -> str:
     return value.replace(" ", "") if isinstance(value, str) else ""
 
 
-def _success(call_id: str | int | None, result: Json) -> Json:
+def _success(call_id: str | int | None, result: Json | msgspec.Raw) -> Json:
     return {"jsonrpc": "2.0", "id": call_id, "result": result}
 
 

@@ -1,16 +1,19 @@
 """A small chain with funded keys, a clock that a test sets, and a ledger's file."""
 
+import json
 import sys
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from nacl import bindings
 
+from davy.ledger.client import RpcLedger
 from davy.ledger.driver.blockstore import BlockStore
 from davy.ledger.driver.embedded import Producer
+from davy.ledger.driver.server import RpcServer, listening
 from davy.protocol.encoding import encode
 from davy.protocol.genesis import Allocation, Genesis, chain_id
 from davy.protocol.limits import DAY_MS, chain_parameters
@@ -111,3 +114,46 @@ def store(database: Path) -> Iterator[BlockStore]:
 @pytest.fixture
 def producer(chain: Chain, store: BlockStore, clock: SetClock) -> Producer:
     return Producer(chain.genesis, store, chain.producer, clock, block_time=100)
+
+
+class Ledger:
+    """A ledger that can be stopped and started on one port, and whose answers a test may bend."""
+
+    def __init__(self, chain: Any, database: Path, clock: Any) -> None:
+        self.chain, self.database, self.clock = chain, database, clock
+        self.port = 0
+        self.bend: Callable[[Any, Any], Any] = lambda call, answer: answer
+        self.calls: list[str] = []
+        self._stack = AsyncExitStack()
+
+    async def start(self) -> None:
+        store = self._stack.enter_context(closing(BlockStore(self.database)))
+        self.producer = Producer(self.chain.genesis, store, self.chain.producer, self.clock)
+        server = RpcServer(self.producer)
+        answer = server.answer
+
+        async def bent(body: bytes) -> Any:
+            call = json.loads(body)
+            self.calls.append(call["method"])
+            return self.bend(call, await answer(body))
+
+        server.answer = bent  # pyright: ignore[reportAttributeAccessIssue]
+        self.url = await self._stack.enter_async_context(listening(server.app, "127.0.0.1", self.port))
+        self.port = int(self.url.rsplit(":", 1)[1])
+
+    async def stop(self) -> None:
+        await self._stack.aclose()
+
+
+@pytest.fixture
+async def served(chain: Any, database: Path, clock: Any) -> AsyncIterator[Ledger]:
+    ledger = Ledger(chain, database, clock)
+    await ledger.start()
+    yield ledger
+    await ledger.stop()
+
+
+@pytest.fixture
+async def client(served: Ledger) -> AsyncIterator[RpcLedger]:
+    async with RpcLedger(served.url, served.chain.id) as client:
+        yield client

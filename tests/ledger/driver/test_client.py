@@ -1,9 +1,7 @@
 """A client believes what is proved: every head once and in order through restarts, and no other history."""
 
 import base64
-import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, closing
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +10,9 @@ import pytest
 from aiohttp import web
 
 from davy.ledger.client import RpcLedger
-from davy.ledger.driver.blockstore import BlockStore
-from davy.ledger.driver.embedded import Producer, Subscriber
+from davy.ledger.driver.embedded import Subscriber
 from davy.ledger.driver.methods import Methods
-from davy.ledger.driver.server import RpcServer, listening
+from davy.ledger.driver.server import listening
 from davy.ledger.rules.records import ACCOUNTS
 from davy.protocol.errors import (
     Busy,
@@ -32,51 +29,9 @@ from davy.protocol.errors import (
 )
 from davy.protocol.ports import LedgerClient
 from davy.protocol.transaction import tx_hash
+from tests.ledger.driver.conftest import Ledger
 
 pytestmark = pytest.mark.anyio
-
-
-class Ledger:
-    """A ledger that can be stopped and started on one port, and whose answers a test may bend."""
-
-    def __init__(self, chain: Any, database: Path, clock: Any) -> None:
-        self.chain, self.database, self.clock = chain, database, clock
-        self.port = 0
-        self.bend: Callable[[Any, Any], Any] = lambda call, answer: answer
-        self.calls: list[str] = []
-        self._stack = AsyncExitStack()
-
-    async def start(self) -> None:
-        store = self._stack.enter_context(closing(BlockStore(self.database)))
-        self.producer = Producer(self.chain.genesis, store, self.chain.producer, self.clock)
-        server = RpcServer(self.producer)
-        answer = server.answer
-
-        async def bent(body: bytes) -> Any:
-            call = json.loads(body)
-            self.calls.append(call["method"])
-            return self.bend(call, await answer(body))
-
-        server.answer = bent  # pyright: ignore[reportAttributeAccessIssue]
-        self.url = await self._stack.enter_async_context(listening(server.app, "127.0.0.1", self.port))
-        self.port = int(self.url.rsplit(":", 1)[1])
-
-    async def stop(self) -> None:
-        await self._stack.aclose()
-
-
-@pytest.fixture
-async def served(chain: Any, database: Path, clock: Any) -> AsyncIterator[Ledger]:
-    ledger = Ledger(chain, database, clock)
-    await ledger.start()
-    yield ledger
-    await ledger.stop()
-
-
-@pytest.fixture
-async def client(served: Ledger) -> AsyncIterator[RpcLedger]:
-    async with RpcLedger(served.url, served.chain.id) as client:
-        yield client
 
 
 async def test_it_is_a_ledger_client(client: RpcLedger, served: Ledger) -> None:

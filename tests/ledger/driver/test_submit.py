@@ -97,6 +97,9 @@ class LossyLedger:
     async def metagraph(self, netuid: int, at: int | None = None) -> Any:
         raise NotImplementedError
 
+    def unchanged(self, netuid: int, since: int) -> bool:
+        return False  # it says nothing
+
     async def brake(self, known: Any = None) -> Any:
         raise NotImplementedError
 

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any, TypeVar
 
+from msgspec.structs import replace
 from nacl import bindings
 
 from davy.killswitch.brake import head as brake_head
+from davy.ledger.driver.news import NewsOfBlocks
 from davy.ledger.rules.brake import brake_of, standing_halts
 from davy.ledger.rules.conservation import places
 from davy.ledger.rules.emission import scheduled_issuance
@@ -52,7 +54,7 @@ from davy.protocol.order import (
     order_id,
 )
 from davy.protocol.proof import value_hash, verify_absence, verify_presence
-from davy.protocol.recorded import HaltedRecord, halted_key, recorded_digest
+from davy.protocol.recorded import HaltedRecord, SubjectFacts, halted_key, recorded_digest
 from davy.protocol.signing import Domain, sign
 from davy.protocol.transaction import (
     Action,
@@ -129,6 +131,8 @@ class World:
         self.queue: list[bytes] = []
         self.nonces: dict[bytes, int] = {}
         self.keyholders = Keyholders()
+        self.news = NewsOfBlocks(self.machine)
+        self.looked_up = self.look_up()
 
     def tx(self, name: str, action: Action, *, nonce: int | None = None, chain: bytes | None = None) -> bytes:
         """A transaction signed by a name, with its next nonce unless told otherwise."""
@@ -161,7 +165,22 @@ class World:
             del self.rows[key]
         assert not result.faults
         self.check()
+        changed = self.news.of(result.changes).changed
+        before, self.looked_up = self.looked_up, self.look_up()
+        if changed is not None:
+            assert all(netuid in changed or before.get(netuid) == now for netuid, now in self.looked_up.items())
         return result
+
+    def look_up(self) -> dict[int, tuple[object, ...]]:
+        """What nodes look up of each subnet, as `LedgerClient.unchanged` lists it."""
+        found: dict[int, tuple[object, ...]] = {}
+        for s in self.query("/subnets", b"", SubnetList).subnets:
+            m = self.metagraph(s.netuid)
+            places = [s.netuid.to_bytes(2, "big") + n.hotkey for n in m.neurons]
+            facts = [self.query("/subject", place, SubjectFacts) for place in places]
+            neurons = [replace(n, last_update=0, active=False) for n in m.neurons]
+            found[s.netuid] = (neurons, facts, replace(m.subnet, registration_price=0, pending=0))
+        return found
 
     def ok(self, name: str, *actions: Action) -> None:
         """These transactions, in one block, all succeed."""

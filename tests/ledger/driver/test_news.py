@@ -1,0 +1,182 @@
+"""Followers need not ask after each block: the brake is pushed with its proof, and what changed is named.
+
+That `changed` leaves out no subnet where a node has something to look up is checked after every block of every test of
+the rules (`tests.ledger.rules.world.World.apply`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import pytest
+
+from davy.ledger.client import RpcLedger
+from davy.ledger.client.answers import NewsAnswer
+from davy.ledger.client.news import Heard, ToldRecord
+from davy.ledger.rules.records import ISSUANCE
+from davy.network.graphs import Graphs
+from davy.protocol.encoding import encode
+from davy.protocol.errors import Malformed, Refused
+from davy.protocol.manifest import ModelClass
+from davy.protocol.recorded import BRAKE_KEY
+from davy.protocol.transaction import BrakeOrder, CommitWeights, RegisterModel
+from tests.ledger.driver.conftest import Ledger
+from tests.ledger.rules.world import World, manifest, market
+
+pytestmark = pytest.mark.anyio
+NOTHING = NewsAnswer([], "", "")
+
+
+def changed(w: World) -> tuple[int, ...] | None:
+    """Apply what is queued; what the news say of it."""
+    told: list[tuple[int, ...] | None] = []
+    of = w.news.of
+
+    def noted(changes: Any) -> Any:
+        news = of(changes)
+        told.append(news.changed)
+        return news
+
+    w.news.of = noted  # type: ignore[method-assign]
+    w.block()
+    w.news.of = of  # type: ignore[method-assign]
+    return told[0]
+
+
+def test_what_a_block_changed_is_named() -> None:
+    w = market()
+    while w.subnet().next_epoch_at <= w.machine.height + 2:
+        w.block()
+    assert changed(w) == ()
+    w.send("ann", w.registration("ann", "another"))
+    assert changed(w) == (1,)
+    w.send("eve", RegisterModel(manifest("new"), (), ModelClass.ORDINARY))
+    assert changed(w) is None  # a sibling of all that eve registered
+    w.send("ann-hot", CommitWeights(1, w.subnet().epoch, bytes(32)))
+    assert changed(w) == ()  # what is hidden is nothing that others go by
+
+
+def test_a_run_of_news_tells_what_stands() -> None:
+    heard = Heard()
+    assert not heard.unchanged(1, 10)
+    heard.note(11, NOTHING)
+    assert heard.unchanged(1, 10)
+    assert heard.unchanged(1, 99)  # read from a ledger that is ahead of the headers
+    assert not heard.unchanged(1, 9)  # of block 10 nothing was heard
+    heard.note(12, NewsAnswer([1], "", ""))
+    assert not heard.unchanged(1, 11)
+    assert heard.unchanged(2, 11)
+    heard.note(13, NewsAnswer(None, "", ""))
+    assert not heard.unchanged(2, 12)
+    assert heard.unchanged(1, 13)
+    heard.note(15, NOTHING)  # 14 was missed
+    assert not heard.unchanged(1, 13)
+    assert heard.unchanged(1, 14)
+    heard.note(16, None)
+    assert not heard.unchanged(1, 16)
+    heard.note(17, NOTHING)
+    heard.lose()
+    assert not heard.unchanged(1, 17)
+    with pytest.raises(Malformed):
+        heard.note(18, NewsAnswer([], "@", ""))
+
+
+async def test_followers_of_a_quiet_chain_ask_nothing(client: RpcLedger, served: Ledger) -> None:
+    first = await served.producer.make_block()
+    async with client.blocks(first.height) as heads, anyio.create_task_group() as tasks:
+        tasks.start_soon(blocks_to, served, 9)
+        known, before = None, 0
+        async for head in heads:
+            before = len(served.calls)
+            told = await client.told_brake(known)
+            known = await client.brake(told)
+            assert known.height >= head.height
+            if head.height > 4:  # the first ones were read in a page
+                assert served.calls[before:] == []
+                assert (await client.told_brake(known)).brake == known.brake
+                assert served.calls[before:] == []
+                assert client.unchanged(1, head.height - 1)
+            if head.height == 8:
+                break
+        assert len(served.calls) == before
+        order = served.chain.order()
+        assert served.producer.submit(encode(BrakeOrder(order))).code == 0
+        await served.producer.make_block()
+        await heads.__anext__()
+        await heads.__anext__()
+        assert not client.unchanged(1, 9)
+        assert [r.order for r in (await client.told_brake(known)).orders] == [order]
+
+
+async def blocks_to(ledger: Ledger, height: int) -> None:
+    for _ in range(height - 1):
+        await anyio.sleep(0.01)
+        await ledger.producer.make_block()
+
+
+async def test_a_pushed_brake_is_held_against_the_next_header(served: Ledger) -> None:
+    made = await served.producer.make_block()
+    news = served.producer.news(made.height)
+    assert news is not None
+    app_hash = (await served.producer.make_block()).app_hash
+    told = ToldRecord(made.height, news.brake, news.proof)
+    told.check(app_hash)
+    assert told.record.orders == 0
+    issuance = await served.producer.prove(ISSUANCE.tag)
+    for lie in (
+        told._replace(raw=told.raw[:-1] + bytes([told.raw[-1] ^ 1])),
+        told._replace(proof=told.proof[:-1] + bytes([told.proof[-1] ^ 1])),
+        told._replace(raw=issuance.value or b"", proof=encode(issuance.proof)),
+        told._replace(proof=b""),
+        told._replace(raw=b""),
+    ):
+        with pytest.raises(Refused):
+            lie.check(app_hash)
+    with pytest.raises(Refused):
+        told.check(made.app_hash)
+    assert (await served.producer.prove(BRAKE_KEY)).value == told.raw
+
+
+async def test_a_ledger_that_pushes_a_false_brake_is_refused(
+    client: RpcLedger,
+    served: Ledger,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shown = served.producer.news
+
+    def lying(height: int) -> Any:
+        news = shown(height)
+        return news and news._replace(brake=news.brake[:-1] + bytes([news.brake[-1] ^ 1]))
+
+    monkeypatch.setattr(served.producer, "news", lying)
+    first = await served.producer.make_block()
+    async with client.blocks(first.height) as heads, anyio.create_task_group() as tasks:
+        tasks.start_soon(blocks_to, served, 9)
+        async for head in heads:
+            if head.height == 5:
+                break
+        with pytest.raises(Refused):
+            await client.brake(await client.told_brake())
+
+
+async def test_metagraphs_are_read_again_when_something_changed() -> None:
+    read: list[int] = []
+    stands = True
+
+    class Told:
+        async def metagraph(self, netuid: int, at: int | None = None) -> Any:
+            read.append(netuid)
+            return type("M", (), {"height": 5})
+
+        def unchanged(self, netuid: int, since: int) -> bool:
+            return stands and since == 5
+
+    graphs = Graphs(Told(), [1, 2])  # type: ignore[arg-type]
+    assert list(await graphs.look()) == [1, 2]
+    assert graphs.anew
+    await graphs.look()
+    assert (read, graphs.anew) == ([1, 2], False)
+    stands = False
+    await graphs.look()
+    assert (read, graphs.anew) == ([1, 2, 1, 2], True)
