@@ -59,7 +59,7 @@ test: $(VENV)/dev.stamp ## all tests, on JOBS (2) processes
 	$(BIN)/python -m pytest tests/market -m "not market"
 
 .PHONY: market
-market: $(VENV)/dev.stamp ## the demo under three seeds, and each claim's cause switched off; up to an hour
+market: $(VENV)/dev.stamp ## the demo under three seeds, and each claim's cause switched off; up to half an hour
 	$(BIN)/python -m pytest tests/market
 
 .PHONY: check

@@ -1,6 +1,6 @@
 """The demo as its users run it: real processes, every claim checked; and each claim falls with what it rests on.
 
-Each run needs the machine for itself: `make test` runs one of them, alone; `make market` runs all.
+Each run needs the machine for itself: `make test` runs three seeds, alone; `make market` runs the sabotages too.
 """
 
 from __future__ import annotations
@@ -37,29 +37,15 @@ def demo(folder: Path, *words: str) -> tuple[int, dict[str, Any]]:
     return running.returncode, json.loads(out)
 
 
-def test_the_market_runs_and_cheats_earn_nothing(tmp_path: Path) -> None:
-    """What CI holds. The weight copier's margin varies from run to run; tests/sabotage shows it in virtual time.
-
-    In two of nine runs one node of twelve did not say on the ledger that it heard the drill; why is not known yet.
-    """
-    _, told = demo(tmp_path, "--seed", "1")
-    varying = ("weight copier", "attested: drill")
-    assert [c["sentence"] for c in told["claims"] if not c["holds"] and c["name"] not in varying] == []
-    drill = next(c["margin"] for c in told["claims"] if c["name"] == "attested: drill")
-    assert drill >= -1
-    assert len(told["claims"]) == 26
-    assert told["peak_mib"] < 6 * 1024
-    page = (tmp_path / "demo-1.html").read_text()
-    assert "<svg" in page
-    assert "http" not in page
-
-
-@pytest.mark.market
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_every_claim_holds(seed: int, tmp_path: Path) -> None:
     code, told = demo(tmp_path, "--seed", str(seed))
     assert [c["sentence"] for c in told["claims"] if not c["holds"]] == []
-    assert (code, told["holds"]) == (0, True)
+    assert (code, told["holds"], len(told["claims"])) == (0, True, 26)
+    assert told["peak_mib"] < 2 * 1024, "with torch in its processes it would take more than three"
+    page = (tmp_path / f"demo-{seed}.html").read_text()
+    assert "<svg" in page
+    assert "http" not in page
 
 
 @pytest.mark.market
