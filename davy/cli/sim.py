@@ -108,7 +108,11 @@ def compare_command(
     if place is not None:
         check_ending(place)
     told = dict(_pair(c) for c in changes)
-    found = [c for name in names for c in compare(scenario(name).having(told), mechanisms.split(","))]
+    chosen = mechanisms.split(",")
+    scenarios = [scenario(name).having(told) for name in names]
+    for mechanism in chosen:  # before the first of them is played
+        scenarios[0].having({"mechanism": mechanism})
+    found = [c for s in scenarios for c in compare(s, chosen)]
     if place is not None:
         write(table(found), place)
     rows = [c.row() for c in found]
