@@ -17,6 +17,10 @@ declared in `fixed_point.py`; docs/incentive.md numbers the steps and walks thro
 `bonds`, `dividends`    what agreeing early buys, and what it pays
 `agreement`             the steps both Yumas share
 `yuma3`, `yuma2`        the mechanisms; `registry` finds them by name
+`correlated`            Yuma 3 paid by agreement with others beyond chance (arXiv 1603.03151)
+`audited`               Yuma 3 paid by audited news, with votes for who is seldom wrong; `news` counts it
+`places`, `evidence`    what rows reported, and what audits found
+`holding`               the steps of Yuma 3 after the consensus, which both share
 `settlement`            what halts withhold
 `chunks`                batches, a few runs at a time
 `weights`               weights on their way to the ledger

@@ -23,6 +23,7 @@ Flows through: a `Scenario` in; per run and epoch base units by side, in `Result
 `play`              a chunk of runs through all epochs, both arms side by side
 `entry`             registration, pruning and immunity
 `watch`             who would be noticed, from what is public
+`audits`            evidence for mechanisms that read it; `comparing` plays one attack under several
 `metrics`           ROI, cost to attack, emission share, honest loss, griefing factor, time to detection
 `result`            arrays, tables, Parquet and CSV
 `running`           chunks over cores, a folder that can be taken up again, sweeps

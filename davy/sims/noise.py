@@ -31,6 +31,7 @@ class Purpose(IntEnum):
     SCORES = 2
     ATTACK = 3
     ENTRY = 4
+    AUDITS = 16
 
 
 class Draws:

@@ -32,6 +32,19 @@ def test_a_run_is_shown_kept_and_reported(say: Say, tmp_path: Path) -> None:
     assert " relative_pay " in say("sim", "report", kept).out
 
 
+def test_mechanisms_are_compared(say: Say, tmp_path: Path) -> None:
+    place = tmp_path / "t.csv"
+    command = ("sim", "compare", "lazy-random", "relaying", *QUICK, "--mechanisms", "yuma3,audited")
+    said = say(*command, "--table", str(place))
+    assert said.code == 0
+    assert [line.split()[:2] for line in said.out.splitlines()[2:]] == [
+        [name, mechanism] for name in ("lazy-random", "relaying") for mechanism in ("yuma3", "audited")
+    ]
+    rows = say(*command, "--json").json
+    assert [row["validators"] is None for row in rows] == [False, False, True, True], "a relay has no validators"
+    assert pl.read_csv(place)["tau"].to_list() == pytest.approx([row["tau"] for row in rows])
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -41,6 +54,8 @@ def test_a_run_is_shown_kept_and_reported(say: Say, tmp_path: Path) -> None:
         (("sim", "run", "cartel", "--set", "attack.stake=all"), "attack.stake is 'all'"),
         (("sim", "run", "cartel", "--sweep", "mechanism=yuma3,yuma9"), "there is no mechanism 'yuma9'"),
         (("sim", "run", "honest", *QUICK, "--set", "attack.validators=1", "--table", "t.xlsx"), "neither .parquet nor"),
+        (("sim", "compare", "cartel", "--mechanisms", "yuma3,yuma9"), "there is no mechanism 'yuma9'"),
+        (("sim", "compare", "honest", "nothing"), "there is no scenario 'nothing'"),
         (("sim", "report", "nowhere"), "holds no finished runs"),
     ],
 )
