@@ -136,6 +136,14 @@ MAX_TAKE: Final = 11_796
 """Of U16, 18%: what the owner of a hotkey keeps of its delegators' dividends at most."""
 TAKE_STEP: Final = 655
 """Of U16, a hundredth: how far one raise of a take goes."""
+MAX_CHILDREN: Final = 5
+"""Hotkeys that one lends its stake to on a subnet."""
+MAX_PARENTS: Final = 64
+"""Hotkeys that lend one their stake on a subnet."""
+MAX_TICKETS: Final = 10**9
+"""Of one budget."""
+MAX_TICKET_RATE: Final = 10_000
+MAX_TICKET_BYTES: Final = 512
 TENTH: Final = 6_554
 """Of U16: how far one change moves a proportion."""
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from davy.ledger.rules import upgrades
 from davy.ledger.rules.block import begin_block, end_block
 from davy.ledger.rules.brake import brake_of, brake_order
+from davy.ledger.rules.coldkeys import signs_for
 from davy.ledger.rules.conservation import issuance, places
 from davy.ledger.rules.genesis import genesis_state
 from davy.ledger.rules.queries import Queries
@@ -65,8 +67,10 @@ class Machine:
     time: int
     app_hash: bytes
 
-    def __init__(self, g: Genesis, state: State, height: int, time: int) -> None:
+    def __init__(self, g: Genesis, state: State, height: int, time: int, begins: tuple[int, ...] | None = None) -> None:
         self.genesis = g
+        self._begins = upgrades.begins(chain_id(g)) if begins is None else begins
+        state.edition = upgrades.edition(self._begins, height + 1)
         self.height, self.time = height, time
         self.state = state
         brake_of(state)
@@ -77,8 +81,13 @@ class Machine:
         self.app_hash = self._trie.root()
 
     @classmethod
-    def from_genesis(cls, g: Genesis) -> Machine:
+    def from_genesis(cls, g: Genesis, begins: tuple[int, ...] | None = None) -> Machine:
         """The machine before the first block.
+
+        Parameters
+        ----------
+        begins
+            The heights at which editions of the rules begin; those of `upgrades` if not given.
 
         Raises
         ------
@@ -87,10 +96,17 @@ class Machine:
         """
         s = genesis_state(g)
         s.journal.clear()
-        return cls(g, s, 0, g.time)
+        return cls(g, s, 0, g.time, begins)
 
     @classmethod
-    def restore(cls, g: Genesis, rows: Iterable[tuple[bytes, bytes]], height: int, time: int) -> Machine:
+    def restore(
+        cls,
+        g: Genesis,
+        rows: Iterable[tuple[bytes, bytes]],
+        height: int,
+        time: int,
+        begins: tuple[int, ...] | None = None,
+    ) -> Machine:
         """The machine after block `height`, from all rows that `Changes` ever put and did not delete again.
 
         Raises
@@ -111,7 +127,7 @@ class Machine:
             raise Malformed("the stored state is of another chain; use the home that belongs to this genesis")
         if counted != Issuance(**{**places(s.records.values()), "height": height}):
             raise Malformed(f"the stored state is not whole at height {height}; restore a backup")
-        return cls(g, s, height, time)
+        return cls(g, s, height, time, begins)
 
     def rows(self) -> Iterable[tuple[bytes, bytes]]:
         """The whole state as `restore` takes it, in key order."""
@@ -130,7 +146,7 @@ class Machine:
             opened = open_checked(self.state, raw, self._known)
             self._known.remember(opened.hash)
             sender, nonce = opened.body.sender, opened.body.nonce
-            expected = known_sender(self.state, sender)
+            expected = known_sender(self.state, signs_for(self.state, sender))
             if not expected <= nonce < expected + NONCE_WINDOW:
                 raise TxFailed(TxCode.WRONG_NONCE, f"the sender's next nonce is {expected}, not {nonce}; sign again")
         except TxFailed as e:
@@ -149,6 +165,7 @@ class Machine:
             raise Refused(f"block {height} was handed in after block {self.height}; hand in {self.height + 1}")
         s = self.state
         at = Moment(height, max(time, self.time))
+        s.edition = upgrades.edition(self._begins, height)
         faults: list[str] = []
         begun = begin_block(s, at, faults)
         results = tuple(self._deliver(at, index, raw, faults) for index, raw in enumerate(txs))
@@ -160,6 +177,7 @@ class Machine:
         for key, value in changes.puts.items():
             self._trie.put(key, value_hash(value))
         self.height, self.time, self.app_hash = height, at.time, self._trie.root()
+        s.edition = upgrades.edition(self._begins, height + 1)
         self._queries.follow(changes)
         return BlockResult(results, self.app_hash, (), changes, tuple(faults))
 
