@@ -16,14 +16,8 @@ from davy.protocol.words import TOKEN, U16
 from tests.ledger.rules.world import FAST, World, genesis, keys, market, pub
 
 
-def consent(w: World, child: str, parent: str, epoch: int | None = None) -> bytes:
-    said = child_consent(w.chain, 1, pub(parent), pub(child), w.subnet().epoch if epoch is None else epoch)
-    return sign(keys(child)[1], Domain.CHILD, said)
-
-
 def lending(w: World, parent: str, parts: dict[str, int]) -> SetChildren:
-    children = (Child(pub(c), part, consent(w, c, parent)) for c, part in parts.items())
-    return SetChildren(1, pub(parent), tuple(sorted(children, key=lambda c: c.hotkey)))
+    return w.lending(parent, parts)
 
 
 def family(w: World, hotkey: str) -> Family:
@@ -106,7 +100,8 @@ def test_a_halted_parent_gets_nothing_and_the_child_gains_nothing_by_it() -> Non
 def test_nobody_is_a_child_against_its_will() -> None:
     w = market()
     asked = lending(w, "ann-hot", {"ben-hot": 1})
-    yesterday = SetChildren(1, pub("ann-hot"), (Child(pub("ben-hot"), 1, consent(w, "ben-hot", "ann-hot", 0)),))
+    old = sign(keys("ben-hot")[1], Domain.CHILD, child_consent(w.chain, 1, pub("ann-hot"), pub("ben-hot"), 0))
+    yesterday = SetChildren(1, pub("ann-hot"), (Child(pub("ben-hot"), 1, old),))
     for forged in (yesterday, SetChildren(1, pub("ann-hot"), (Child(pub("ben-hot"), 1, b""),))):
         w.refused(TxCode.BAD_SIGNATURE, "ann", forged)
     assert w.subnet().epoch == 2
@@ -149,7 +144,7 @@ def test_what_is_no_family_is_refused(children: dict[str, int], code: TxCode) ->
 
 def test_children_stand_once_and_in_order() -> None:
     w = market()
-    a, b = sorted((Child(pub(c), 1, consent(w, c, "ann-hot")) for c in ("ben-hot", "cat-hot")), key=lambda c: c.hotkey)
+    a, b = lending(w, "ann-hot", {"ben-hot": 1, "cat-hot": 1}).children
     for wrong in ((b, a), (a, a)):
         w.refused(TxCode.MALFORMED, "ann", SetChildren(1, pub("ann-hot"), wrong))
     w.ok("ann", SetChildren(1, pub("ann-hot"), (a, b)))

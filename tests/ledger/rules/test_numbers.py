@@ -23,6 +23,7 @@ FROZEN = {
     "subnets.MAX_EPOCH_CELLS": 1_048_576,
     "subnets.SURGE": 3,
     "transactions.NONCE_WINDOW": 256,
+    "upgrades.NEWEST": 2,
 }
 
 
