@@ -9,6 +9,7 @@ from msgspec import Meta
 from davy.protocol.encoding import Wire
 from davy.protocol.limits import (
     MAX_CHILDREN,
+    MAX_GENESIS_BYTES,
     MAX_LINEAGE,
     MAX_NAME_CHARS,
     MAX_PARENTS,
@@ -305,6 +306,20 @@ class Issuance(Wire):
     pending: Amount
     burned: Amount
     unminted: Amount
+
+
+class SavedProof(Wire):
+    """What a state held or did not hold at a key, with all that is needed to check it and no ledger to ask.
+
+    `header` is the signed header after the block whose state it is; `value` is empty where there is nothing.
+    """
+
+    version: Annotated[int, Meta(ge=1, le=1)]
+    genesis: Annotated[bytes, Meta(max_length=MAX_GENESIS_BYTES)]
+    header: Annotated[bytes, Meta(max_length=2_048)]
+    key: Annotated[bytes, Meta(max_length=256)]
+    value: Annotated[tuple[bytes, ...], Meta(max_length=1)]
+    proof: Proof
 
 
 class ProofStep(Wire):

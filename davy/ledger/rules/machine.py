@@ -10,12 +10,12 @@ from davy.ledger.rules.block import begin_block, end_block
 from davy.ledger.rules.brake import brake_of, brake_order
 from davy.ledger.rules.coldkeys import signs_for
 from davy.ledger.rules.conservation import issuance, places
+from davy.ledger.rules.door import NONCE_WINDOW, Door
 from davy.ledger.rules.genesis import genesis_state
 from davy.ledger.rules.queries import Queries
 from davy.ledger.rules.records import CHAIN, ISSUANCE, TABLES
 from davy.ledger.rules.state import Changes, State
 from davy.ledger.rules.transactions import (
-    NONCE_WINDOW,
     Signatures,
     apply_order,
     apply_transaction,
@@ -75,6 +75,7 @@ class Machine:
         self.state = state
         brake_of(state)
         self._known = Signatures(2 * MAX_PENDING_TXS)
+        self._door = Door()
         rows = sorted((key, encode(record)) for key, record in state.records.items())
         self._trie = Trie((key, value_hash(value)) for key, value in rows)
         self._queries = Queries(g, state)
@@ -136,8 +137,8 @@ class Machine:
     def check_tx(self, raw: bytes) -> Verdict:
         """Whether a block would take this transaction, by the state after the last block; its rule is not run.
 
-        Its nonce may be up to NONCE_WINDOW ahead, so that a sender can hand in several for one block. An order is
-        taken if it would change the state.
+        Its nonce may be as far ahead as `door.room` says, so that a sender can hand in several for one block. An order
+        is taken if it would change the state.
         """
         if is_brake_order(raw):
             return self._check_order(raw)
@@ -146,9 +147,11 @@ class Machine:
             opened = open_checked(self.state, raw, self._known)
             self._known.remember(opened.hash)
             sender, nonce = opened.body.sender, opened.body.nonce
-            expected = known_sender(self.state, signs_for(self.state, sender))
+            owner = signs_for(self.state, sender)
+            expected = known_sender(self.state, owner)
             if not expected <= nonce < expected + NONCE_WINDOW:
                 raise TxFailed(TxCode.WRONG_NONCE, f"the sender's next nonce is {expected}, not {nonce}; sign again")
+            self._door.admit(self.state, opened.hash, sender, owner, nonce - expected)
         except TxFailed as e:
             return Verdict(e.code, str(e), sender, nonce, tx_hash(raw))
         return Verdict(TxCode.OK, "", sender, nonce, opened.hash)
@@ -179,6 +182,7 @@ class Machine:
         self.height, self.time, self.app_hash = height, at.time, self._trie.root()
         s.edition = upgrades.edition(self._begins, height + 1)
         self._queries.follow(changes)
+        self._door.next_block()
         return BlockResult(results, self.app_hash, (), changes, tuple(faults))
 
     def query(self, path: str, data: bytes) -> bytes:

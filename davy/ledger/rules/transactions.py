@@ -67,9 +67,6 @@ from davy.protocol.transaction import (
 )
 from davy.protocol.words import Moment
 
-NONCE_WINDOW: Final = 256
-"""How far ahead of its sender's nonce a transaction may be when it is handed in; in a block it must be exact."""
-
 Rule = Callable[[State, Moment, bytes, Any], None]
 
 RULES: Final = MappingProxyType[type, Rule](

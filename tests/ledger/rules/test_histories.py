@@ -180,55 +180,6 @@ class History(RuleBasedStateMachine):
         now = 5_000 if known is None else known.take
         self.queue(sender, SetTake(pub(hotkey), max(0, min(now + change, MAX_TAKE))))
 
-    @rule(sender=coldkeys, parent=hotkeys, child=hotkeys, part=st.sampled_from([1, 30_000, 65_535]), netuid=netuids)
-    def set_children(self, sender: str, parent: str, child: str, part: int, netuid: int) -> None:
-        self.queue(sender, self.world.lending(parent, {child: part} if part > 1 else {}, min(netuid, 2)))
-
-    @rule(sender=coldkeys, model=st.sampled_from("xyz"))
-    def retire_model(self, sender: str, model: str) -> None:
-        self.queue(sender, RetireModel(model_id(manifest(model))))
-
-    @rule(sender=coldkeys, place=st.integers(0, 5), successor=hotkeys)
-    def rotate_hotkey(self, sender: str, place: int, successor: str) -> None:
-        """A hotkey of the sender's, if it has one, for a name that may be taken."""
-        held = [k for k in HOTKEY_NAMES if self.owner(k) == pub(sender)]
-        self.queue(sender, self.world.rotation(sender, held[place % len(held)] if held else "hot-0", successor))
-
-    def owner(self, hotkey: str) -> bytes:
-        known = self.world.machine.state.get(HOTKEYS, pub(hotkey))
-        return b"" if known is None else known.owner
-
-    @rule(who=coldkeys, patient=st.sampled_from([True, True, True, False]))
-    def swap_coldkey(self, who: str, patient: bool) -> None:
-        """Announce, wait or not, execute; from then on the new key signs for `who`."""
-        new = f"{who} since {self.world.machine.height}"
-        self.queue(who, self.world.announcement(who, new))
-        self.blocks(4 if patient else 2)
-        self.queue(who, self.world.execution(who, new))
-        self.blocks(1)
-        signer = self.world.machine.state.get(SIGNERS, pub(who))
-        if signer is not None and signer.key == pub(new):
-            self.signers[who] = new
-
-    @rule(sender=coldkeys, deposit=amounts, netuid=netuids)
-    def open_budget(self, sender: str, deposit: int, netuid: int) -> None:
-        self.queue(sender, OpenBudget(pub("hot-0"), netuid, 3, 1, deposit))
-
-    def budgets(self) -> list[bytes]:
-        return sorted(k[1:] for k in self.world.machine.state.records if k[:1] == BUDGETS.tag) or [bytes(32)]
-
-    @rule(sender=coldkeys, place=st.integers(0, 3))
-    def close_budget(self, sender: str, place: int) -> None:
-        known = self.budgets()
-        self.queue(sender, CloseBudget(known[place % len(known)]))
-
-    @rule(sender=anybody, place=st.integers(0, 3), signer=st.sampled_from(["hot-0", "hot-0", "hot-1"]), index=values)
-    def spend_twice(self, sender: str, place: int, signer: str, index: list[int]) -> None:
-        known = self.budgets()
-        i, n = known[place % len(known)], (index or [0])[0] % 4
-        tickets = (self.world.ticket(signer, i, n, miner) for miner in ("hot-1", "hot-2" if index else "hot-1"))
-        self.queue(sender, ConvictDoubleSpend(*tickets))
-
     def row(self, netuid: int, chosen: list[int]) -> tuple[Weight, ...]:
         neurons = self.world.metagraph(netuid).neurons if netuid < 3 else ()
         return tuple(Weight(n.uid, self.world.subject(n), v) for n, v in zip(neurons, chosen, strict=False))
@@ -304,6 +255,59 @@ class History(RuleBasedStateMachine):
     def teardown(self) -> None:
         if hasattr(self, "world"):
             self.blocks(1)
+
+
+class LaterHistory(History):
+    """The same with all that the second edition of the rules brought."""
+
+    @rule(sender=coldkeys, parent=hotkeys, child=hotkeys, part=st.sampled_from([1, 30_000, 65_535]), netuid=netuids)
+    def set_children(self, sender: str, parent: str, child: str, part: int, netuid: int) -> None:
+        self.queue(sender, self.world.lending(parent, {child: part} if part > 1 else {}, min(netuid, 2)))
+
+    @rule(sender=coldkeys, model=st.sampled_from("xyz"))
+    def retire_model(self, sender: str, model: str) -> None:
+        self.queue(sender, RetireModel(model_id(manifest(model))))
+
+    @rule(sender=coldkeys, place=st.integers(0, 5), successor=hotkeys)
+    def rotate_hotkey(self, sender: str, place: int, successor: str) -> None:
+        """A hotkey of the sender's, if it has one, for a name that may be taken."""
+        held = [k for k in HOTKEY_NAMES if self.owner(k) == pub(sender)]
+        self.queue(sender, self.world.rotation(sender, held[place % len(held)] if held else "hot-0", successor))
+
+    def owner(self, hotkey: str) -> bytes:
+        known = self.world.machine.state.get(HOTKEYS, pub(hotkey))
+        return b"" if known is None else known.owner
+
+    @rule(who=coldkeys, patient=st.sampled_from([True, True, True, False]))
+    def swap_coldkey(self, who: str, patient: bool) -> None:
+        """Announce, wait or not, execute; from then on the new key signs for `who`."""
+        new = f"{who} since {self.world.machine.height}"
+        self.queue(who, self.world.announcement(who, new))
+        self.blocks(4 if patient else 2)
+        self.queue(who, self.world.execution(who, new))
+        self.blocks(1)
+        signer = self.world.machine.state.get(SIGNERS, pub(who))
+        if signer is not None and signer.key == pub(new):
+            self.signers[who] = new
+
+    @rule(sender=coldkeys, deposit=amounts, netuid=netuids)
+    def open_budget(self, sender: str, deposit: int, netuid: int) -> None:
+        self.queue(sender, OpenBudget(pub("hot-0"), netuid, 3, 1, deposit))
+
+    def budgets(self) -> list[bytes]:
+        return sorted(k[1:] for k in self.world.machine.state.records if k[:1] == BUDGETS.tag) or [bytes(32)]
+
+    @rule(sender=coldkeys, place=st.integers(0, 3))
+    def close_budget(self, sender: str, place: int) -> None:
+        known = self.budgets()
+        self.queue(sender, CloseBudget(known[place % len(known)]))
+
+    @rule(sender=anybody, place=st.integers(0, 3), signer=st.sampled_from(["hot-0", "hot-0", "hot-1"]), index=values)
+    def spend_twice(self, sender: str, place: int, signer: str, index: list[int]) -> None:
+        known = self.budgets()
+        i, n = known[place % len(known)], (index or [0])[0] % 4
+        tickets = (self.world.ticket(signer, i, n, miner) for miner in ("hot-1", "hot-2" if index else "hot-1"))
+        self.queue(sender, ConvictDoubleSpend(*tickets))
 
 
 class BrakeHistory(History):
@@ -386,8 +390,7 @@ def test_whatever_is_sent_the_books_balance_and_every_node_agrees() -> None:
     succeeded = {
         "Transfer", "CreateSubnet", "Register", "RegisterModel", "Serve", "AddStake", "RemoveStake", "CommitWeights",
         "RevealWeights", "SetWeights", "SetHyperparameters", "MoveStake",
-        "SetTake", "SetChildren", "RetireModel", "RotateHotkey", "AnnounceColdkeySwap", "ExecuteColdkeySwap",
-        "OpenBudget", "CloseBudget", "ConvictDoubleSpend",
+        "SetTake",
     }  # fmt: skip
     refused = {
         TxCode.MALFORMED, TxCode.WRONG_NONCE, TxCode.INSUFFICIENT, TxCode.NOT_FOUND, TxCode.EXISTS,
@@ -395,6 +398,18 @@ def test_whatever_is_sent_the_books_balance_and_every_node_agrees() -> None:
         TxCode.BAD_SIGNATURE, TxCode.NOT_OWNER,
     }  # fmt: skip
     play(History, 60, succeeded, refused)
+
+
+def test_so_they_do_when_keys_are_replaced_lent_to_and_convicted() -> None:
+    succeeded = {
+        "SetChildren", "RetireModel", "RotateHotkey", "AnnounceColdkeySwap", "ExecuteColdkeySwap", "OpenBudget",
+        "CloseBudget", "ConvictDoubleSpend",
+    }  # fmt: skip
+    refused = {
+        TxCode.INSUFFICIENT, TxCode.NOT_FOUND, TxCode.EXISTS, TxCode.OUT_OF_RANGE, TxCode.WRONG_TIME, TxCode.MISMATCH,
+        TxCode.BAD_SIGNATURE, TxCode.NOT_OWNER, TxCode.BARRED,
+    }  # fmt: skip
+    play(LaterHistory, 25, succeeded, refused)
 
 
 def test_so_they_do_under_any_orders_of_keyholders(monkeypatch: pytest.MonkeyPatch) -> None:
