@@ -246,7 +246,7 @@ class OutcomeRecord(Wire):
 
     height: Height
     stake: bytes
-    """The least held over the epoch."""
+    """What voted: the least held over the epoch, with what others lent and without what was lent."""
     permits: bytes
     """One byte a UID, 0 or 1."""
     consensus: bytes

@@ -16,10 +16,25 @@ from msgspec.structs import replace
 
 from davy.ledger.rules.records import BUDGETS, HOTKEYS, MODELS, ORDERS
 from davy.protocol.encoding import Wire, encode
-from davy.protocol.transaction import Action, BrakeOrder, SetHyperparameters
-from tests.ledger.rules.world import PEOPLE, World, pub
+from davy.protocol.manifest import model_id
+from davy.protocol.transaction import (
+    Action,
+    AddStake,
+    BrakeOrder,
+    CloseBudget,
+    ConvictDoubleSpend,
+    MoveStake,
+    RemoveStake,
+    RetireModel,
+    SetHyperparameters,
+    SetTake,
+)
+from davy.protocol.words import TOKEN
+from tests.ledger.rules.world import PEOPLE, World, manifest, pub
 
 NAMES = (*PEOPLE, "ann-hot", "ben-hot", "cat-hot", "dan-hot", "spare", "fresh", "fresher", "nobody")
+SENDERS = (*NAMES[:-4], *NAMES)
+"""Those that the ledger knows twice as often."""
 WORDS = ("yuma2", "yuma3", "text", "127.0.0.1", "é" * 9, "safetensors", "a")
 
 
@@ -72,6 +87,7 @@ def actions(w: World) -> st.SearchStrategy[Wire]:
 
 def good(w: World) -> st.SearchStrategy[tuple[str, Wire]]:
     """What would happen as it stands, were it not for what comes before it."""
+    budget = next(k[1:] for k in sorted(w.machine.state.records) if k[:1] == BUDGETS.tag)
     return st.sampled_from(
         [
             ("ann", w.lending("ann-hot", {"ben-hot": 40_000})),
@@ -82,6 +98,13 @@ def good(w: World) -> st.SearchStrategy[tuple[str, Wire]]:
             ("dan", w.registration("dan", "spare")),
             ("cat-hot", w.serving("one")),
             ("dan-hot", w.serving("two")),
+            ("cat", RetireModel(model_id(manifest("one")))),
+            ("dan", RemoveStake(pub("dan-hot"), 5 * TOKEN)),
+            ("eve", AddStake(pub("cat-hot"), 5 * TOKEN)),
+            ("eve", MoveStake(pub("cat-hot"), pub("fresh"), TOKEN)),
+            ("ben", SetTake(pub("ben-hot"), 5)),
+            ("ann", CloseBudget(budget)),
+            ("eve", ConvictDoubleSpend(*(w.ticket("ann-hot", budget, 1, miner) for miner in ("cat-hot", "fresh")))),
             ("owner", SetHyperparameters(1, replace(w.subnet().hyperparameters, tempo=5))),
         ]
     )

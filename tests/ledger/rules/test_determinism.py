@@ -7,10 +7,18 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from davy.protocol.manifest import ModelClass
-from davy.protocol.transaction import AddStake, MoveStake, RegisterModel, SetHyperparameters, SetTake
+from davy.protocol.manifest import ModelClass, model_id
+from davy.protocol.transaction import (
+    AddStake,
+    MoveStake,
+    OpenBudget,
+    RegisterModel,
+    RetireModel,
+    SetHyperparameters,
+    SetTake,
+)
 from davy.protocol.words import TOKEN
-from tests.ledger.rules.world import genesis, manifest, market, pub
+from tests.ledger.rules.world import World, genesis, manifest, market, pub
 
 ROOT = Path(__file__).parents[3]
 
@@ -33,7 +41,20 @@ def a_story() -> str:
         w.reveal("ann-hot", row, epoch)
     w.end_epoch()
     assert w.neuron("dan-hot").incentive > w.neuron("cat-hot").incentive > 0
+    later(w)
     return w.machine.app_hash.hex()
+
+
+def later(w: World) -> None:
+    """What came with the second edition of the rules, over two epochs more."""
+    w.ok("ann", w.lending("ann-hot", {"ben-hot": 20_000, "cat-hot": 30_000}))
+    w.ok("dan", w.lending("dan-hot", {"ben-hot": 65_535}))
+    w.ok("ben", w.rotation("ben", "ben-hot", "ben-new"))
+    w.ok("cat", RetireModel(model_id(manifest("two"))), OpenBudget(pub("cat-hot"), 1, 9, 3, TOKEN))
+    w.ok("eve", w.announcement("eve", "eve-new"))
+    w.end_epoch()
+    w.ok("eve", w.execution("eve", "eve-new"))
+    w.end_epoch()
 
 
 def test_the_same_blocks_give_the_same_state_under_every_hash_seed() -> None:

@@ -409,7 +409,7 @@ def test_so_they_do_when_keys_are_replaced_lent_to_and_convicted() -> None:
         TxCode.INSUFFICIENT, TxCode.NOT_FOUND, TxCode.EXISTS, TxCode.OUT_OF_RANGE, TxCode.WRONG_TIME, TxCode.MISMATCH,
         TxCode.BAD_SIGNATURE, TxCode.NOT_OWNER, TxCode.BARRED,
     }  # fmt: skip
-    play(LaterHistory, 25, succeeded, refused)
+    play(LaterHistory, 12, succeeded, refused)
 
 
 def test_so_they_do_under_any_orders_of_keyholders(monkeypatch: pytest.MonkeyPatch) -> None:
