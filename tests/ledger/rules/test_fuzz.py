@@ -56,8 +56,6 @@ def restored(w: World) -> Machine:
 KINDS = st.lists(
     st.sampled_from([*["any"] * 8, *["good"] * 4, "noise", "bent", "again", "order"]), min_size=4, max_size=12
 )
-    st.sampled_from([*["any"] * 8, *["good"] * 4, "noise", "bent", "again", "order"]), min_size=4, max_size=12
-)
 
 
 def draw_block(data: st.DataObject, orders: list[bytes], nonces: dict[str, int], sent: list[bytes]) -> list[bytes]:
