@@ -23,7 +23,7 @@ SWAPPING: Final = (AnnounceColdkeySwap, ExecuteColdkeySwap)
 
 
 def owner_by(s: State, key: bytes) -> bytes:
-    """The name under which the ledger knows what a key signs for: mostly the key itself."""
+    """The name under which the ledger knows what a key signs for, or once signed for: mostly the key itself."""
     owned = s.get(SIGNED_FOR, key)
     return key if owned is None else owned.coldkey
 
@@ -36,9 +36,11 @@ def signs_for(s: State, key: bytes) -> bytes:
     TxFailed
         NOT_OWNER: another key took its place.
     """
-    if s.get(SIGNERS, key) is not None:
+    owner = owner_by(s, key)
+    signer = s.get(SIGNERS, owner)
+    if signer is not None and signer.key != key:
         raise TxFailed(TxCode.NOT_OWNER, "another key signs in this coldkey's place; use that one")
-    return owner_by(s, key)
+    return owner
 
 
 def require_unlocked(s: State, owner: bytes, action: object) -> None:
@@ -93,6 +95,8 @@ def announce_coldkey_swap(s: State, at: Moment, sender: bytes, x: AnnounceColdke
 def execute_coldkey_swap(s: State, at: Moment, sender: bytes, x: ExecuteColdkeySwap) -> None:
     """Let the announced key sign for a coldkey from now on; what it was sent itself goes to the coldkey.
 
+    A key that once signed never becomes a coldkey of its own: what it signed could be played again there.
+
     Raises
     ------
     TxFailed
@@ -113,9 +117,6 @@ def execute_coldkey_swap(s: State, at: Moment, sender: bytes, x: ExecuteColdkeyS
     if sent != NOTHING:
         debit(s, x.successor, sent.free)
         credit(s, sender, sent.free)
-    before = s.get(SIGNERS, sender)
-    if before is not None:
-        s.delete(SIGNED_FOR, before.key)
     s.put(SIGNERS, sender, SignerRecord(x.successor))
     s.put(SIGNED_FOR, x.successor, OwnedRecord(sender))
     s.delete(SWAPS, sender)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from davy.ledger.rules.records import SIGNED_FOR, SIGNERS, SWAPS
+from davy.ledger.rules.records import SIGNERS, SWAPS
 from davy.protocol.chain import ColdkeyInfo
 from davy.protocol.errors import TxCode
 from davy.protocol.limits import chain_parameters
@@ -113,17 +113,19 @@ def test_nobodys_key_is_taken_without_its_consent_or_twice() -> None:
     w.refused(TxCode.EXISTS, "eve", w.execution("eve", "new"))
 
 
-def test_a_successor_is_replaced_in_turn_and_is_then_nobody() -> None:
+def test_a_successor_is_replaced_in_turn_and_signs_nothing_any_more() -> None:
     w = market()
     swapped(w, "ann", "new")
     swapped(w, "ann", "newer", by="new")
     assert info(w, "ann").signer == pub("newer")
-    assert info(w, "new").owner == pub("new")
-    s = w.machine.state
-    assert s.get(SIGNED_FOR, pub("new")) is None
-    assert s.need(SIGNERS, pub("ann"), "").key == pub("newer")
-    raw = w.tx("new", Transfer(pub("eve"), 1))
-    assert w.machine.check_tx(raw).code is TxCode.NOT_FOUND
+    assert w.machine.state.need(SIGNERS, pub("ann"), "").key == pub("newer")
+    free = w.account("ann").free
+    w.ok("eve", Transfer(pub("new"), TOKEN))
+    assert w.account("ann").free == free + TOKEN, "what is sent to it is still the coldkey's"
+    for nonce in (0, w.account("ann").nonce):
+        raw = w.tx("new", Transfer(pub("eve"), 1), nonce=nonce)
+        assert w.machine.check_tx(raw).code is TxCode.NOT_OWNER
+        assert w.apply([raw]).results[0].code == TxCode.NOT_OWNER
     w.ok("newer", Transfer(pub("eve"), 1))
 
 

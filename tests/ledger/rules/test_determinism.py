@@ -24,7 +24,11 @@ ROOT = Path(__file__).parents[3]
 
 
 def a_story() -> str:
-    """App hash after some epochs with votes, delegators, models and a second mechanism."""
+    return told().machine.app_hash.hex()
+
+
+def told() -> World:
+    """Some epochs with votes, delegators, models and a second mechanism, and all that came later."""
     w = market(genesis(mechanism="yuma2"))
     w.ok("eve", *(AddStake(pub(hot), TOKEN) for hot in ("ann-hot", "ben-hot", "cat-hot")))
     w.ok("cat", *(RegisterModel(manifest(name), (), ModelClass.ORDINARY) for name in ("one", "two", "three")))
@@ -42,7 +46,7 @@ def a_story() -> str:
     w.end_epoch()
     assert w.neuron("dan-hot").incentive > w.neuron("cat-hot").incentive > 0
     later(w)
-    return w.machine.app_hash.hex()
+    return w
 
 
 def later(w: World) -> None:
@@ -54,6 +58,7 @@ def later(w: World) -> None:
     w.ok("eve", w.announcement("eve", "eve-new"))
     w.end_epoch()
     w.ok("eve", w.execution("eve", "eve-new"))
+    w.ok("dan", w.announcement("dan", "dan-new"))
     w.end_epoch()
 
 
