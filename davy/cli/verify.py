@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from types import MappingProxyType
+from typing import Final, NamedTuple, cast
 
 import click
 import msgspec
@@ -34,8 +35,6 @@ from davy.ledger.rules.records import (
     SUPPLY,
     TABLES,
     UIDS,
-    neuron_key,
-    subnet_key,
 )
 from davy.protocol.encoding import decode, encode
 from davy.protocol.errors import Malformed, Misconfigured
@@ -72,42 +71,72 @@ def _hex(word: str) -> bytes:
         raise Malformed(f"'{word[:20]}' is not written in hex; copy it again") from None
 
 
-def _subnet(word: str) -> bytes:
-    return subnet_key(_number(word))
+def _small(word: str) -> bytes:
+    return _number(word).to_bytes(2, "big")
 
 
-KEYS: Final[dict[str, tuple[str, Callable[..., bytes]]]] = {
-    "account": ("COLDKEY", lambda c: ACCOUNTS.tag + _cold(c)),
-    "stake": ("HOTKEY COLDKEY", lambda h, c: STAKES.tag + _hot(h) + _cold(c)),
-    "hotkey": ("HOTKEY", lambda h: HOTKEYS.tag + _hot(h)),
-    "conviction": ("HOTKEY", lambda h: CONVICTIONS.tag + _hot(h)),
-    "subnet": ("NETUID", lambda n: SUBNETS.tag + _subnet(n)),
-    "running": ("NETUID", lambda n: RUNNING.tag + _subnet(n)),
-    "outcome": ("NETUID", lambda n: OUTCOMES.tag + _subnet(n)),
-    "neuron": ("NETUID UID", lambda n, u: NEURONS.tag + neuron_key(_number(n), _number(u))),
-    "uid": ("NETUID HOTKEY", lambda n, h: UIDS.tag + _subnet(n) + _hot(h)),
-    "children": ("NETUID HOTKEY", lambda n, h: CHILDREN.tag + _subnet(n) + _hot(h)),
-    "model": ("MODEL", lambda m: MODELS.tag + _digest(m)),
-    "retired": ("MODEL", lambda m: RETIRED.tag + _digest(m)),
-    "budget": ("BUDGET", lambda b: BUDGETS.tag + _digest(b)),
-    "halted-everything": ("", lambda: HALTED.tag + GLOBAL_NAME),
-    "halted-subnet": ("NETUID", lambda n: HALTED.tag + subnet_name(_number(n))),
-    "halted-miner": ("HOTKEY", lambda h: HALTED.tag + miner_name(_hot(h))),
-    "halted-model": ("MODEL", lambda m: HALTED.tag + model_name(_digest(m))),
-    "halted-registrant": ("COLDKEY", lambda c: HALTED.tag + registrant_name(_cold(c))),
-    "parameters": ("", lambda: PARAMETERS.tag),
-    "issuance": ("", lambda: ISSUANCE.tag),
-    "supply": ("", lambda: SUPPLY.tag),
-    "key": ("HEX", _hex),
-}
-"""What can be asked for: the words that name it, and the key at which the state holds it."""
+def _subnet_name(word: str) -> bytes:
+    return subnet_name(_number(word))
+
+
+def _miner_name(word: str) -> bytes:
+    return miner_name(_hot(word))
+
+
+def _model_name(word: str) -> bytes:
+    return model_name(_digest(word))
+
+
+def _registrant_name(word: str) -> bytes:
+    return registrant_name(_cold(word))
+
+
+class Part(NamedTuple):
+    """One word of a thing's name, and what stands for it in a key."""
+
+    word: str
+    read: Callable[[str], bytes]
+
+
+_COLD: Final = Part("COLDKEY", _cold)
+_HOT: Final = Part("HOTKEY", _hot)
+_NETUID: Final = Part("NETUID", _small)
+_MODEL: Final = Part("MODEL", _digest)
+
+KINDS: Final[Mapping[str, tuple[bytes, tuple[Part, ...]]]] = MappingProxyType(
+    {
+        "account": (ACCOUNTS.tag, (_COLD,)),
+        "stake": (STAKES.tag, (_HOT, _COLD)),
+        "hotkey": (HOTKEYS.tag, (_HOT,)),
+        "conviction": (CONVICTIONS.tag, (_HOT,)),
+        "subnet": (SUBNETS.tag, (_NETUID,)),
+        "running": (RUNNING.tag, (_NETUID,)),
+        "outcome": (OUTCOMES.tag, (_NETUID,)),
+        "neuron": (NEURONS.tag, (_NETUID, Part("UID", _small))),
+        "uid": (UIDS.tag, (_NETUID, _HOT)),
+        "children": (CHILDREN.tag, (_NETUID, _HOT)),
+        "model": (MODELS.tag, (_MODEL,)),
+        "retired": (RETIRED.tag, (_MODEL,)),
+        "budget": (BUDGETS.tag, (Part("BUDGET", _digest),)),
+        "halted-everything": (HALTED.tag + GLOBAL_NAME, ()),
+        "halted-subnet": (HALTED.tag, (Part("NETUID", _subnet_name),)),
+        "halted-miner": (HALTED.tag, (Part("HOTKEY", _miner_name),)),
+        "halted-model": (HALTED.tag, (Part("MODEL", _model_name),)),
+        "halted-registrant": (HALTED.tag, (Part("COLDKEY", _registrant_name),)),
+        "parameters": (PARAMETERS.tag, ()),
+        "issuance": (ISSUANCE.tag, ()),
+        "supply": (SUPPLY.tag, ()),
+        "key": (b"", (Part("HEX", _hex),)),
+    }
+)
+"""What can be asked for: where the state holds it, and the words that name one."""
 
 
 @click.command("verify")
 @network_option
 @json_option
 @click.option("--save", type=click.Path(path_type=Path), help="Keep the proof in this file.")
-@click.argument("kind", type=click.Choice([*KEYS, "saved"]))
+@click.argument("kind", type=click.Choice([*KINDS, "saved"]))
 @click.argument("names", nargs=-1)
 def verify_command(network: Path, as_json: bool, save: Path | None, kind: str, names: tuple[str, ...]) -> None:
     """Prove what the ledger's state holds, or that it holds nothing, and print it.
@@ -137,10 +166,10 @@ def key_of(kind: str, names: Sequence[str]) -> bytes:
     Misconfigured, Malformed
         Other words than the kind takes.
     """
-    words, key = KEYS[kind]
-    if len(names) != len(words.split()):
-        raise Misconfigured(f"write: davy verify {kind} {words}".rstrip())
-    return key(*names)
+    tag, parts = KINDS[kind]
+    if len(names) != len(parts):
+        raise Misconfigured(" ".join(("write: davy verify", kind, *(part.word for part in parts))))
+    return tag + b"".join(part.read(name) for part, name in zip(parts, names, strict=True))
 
 
 def told(shown: Shown) -> dict[str, object]:
@@ -156,15 +185,14 @@ def told(shown: Shown) -> dict[str, object]:
     return {**answer, "there": True, "record": table.kind.__name__, **fields}
 
 
-def _readable(value: Any) -> Any:
+def _readable(value: object) -> object:
     match value:
         case bytes():
             return value.hex()
         case msgspec.Struct():
             return {f: _readable(getattr(value, f)) for f in value.__struct_fields__}
         case tuple():
-            items: tuple[Any, ...] = value
-            return [_readable(item) for item in items]
+            return [_readable(item) for item in cast("tuple[object, ...]", value)]
         case _:
             return value
 

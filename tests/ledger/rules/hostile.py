@@ -15,7 +15,7 @@ from msgspec import inspect
 from msgspec.structs import replace
 
 from davy.ledger.rules.records import BUDGETS, HOTKEYS, MODELS, ORDERS
-from davy.protocol.encoding import Wire, encode
+from davy.protocol.encoding import encode
 from davy.protocol.manifest import model_id
 from davy.protocol.transaction import (
     Action,
@@ -46,7 +46,7 @@ def pools(w: World) -> tuple[bytes, ...]:
 
 
 @cache
-def action_of(kind: type[Wire], known: tuple[bytes, ...]) -> st.SearchStrategy[Wire]:
+def action_of(kind: type[Action], known: tuple[bytes, ...]) -> st.SearchStrategy[Action]:
     """Any value of one action."""
     return _values(inspect.type_info(kind), known).map(lambda v: msgspec.convert(v, kind))
 
@@ -79,13 +79,13 @@ def _values(t: inspect.Type, known: tuple[bytes, ...]) -> st.SearchStrategy[Any]
             raise TypeError(f"no action has a {t}")
 
 
-def actions(w: World) -> st.SearchStrategy[Wire]:
+def actions(w: World) -> st.SearchStrategy[Action]:
     """Any action, each as likely as every other."""
     known = pools(w)
     return st.one_of([action_of(kind, known) for kind in get_args(Action)])
 
 
-def good(w: World) -> st.SearchStrategy[tuple[str, Wire]]:
+def good(w: World) -> st.SearchStrategy[tuple[str, Action]]:
     """What would happen as it stands, were it not for what comes before it."""
     budget = next(k[1:] for k in sorted(w.machine.state.records) if k[:1] == BUDGETS.tag)
     return st.sampled_from(
