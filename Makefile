@@ -17,6 +17,7 @@ JOBS ?= 2
 SEEDS ?= 20
 SEED ?= 1
 MUTANTS ?= 200
+EXAMPLES ?= 2000
 
 .PHONY: help
 help: ## this list
@@ -73,6 +74,11 @@ check: $(VENV)/dev.stamp ## lint, format, types, import contracts, documentation
 .PHONY: mutants
 mutants: $(VENV)/dev.stamp ## change MUTANTS (200) places of the pure rooms, drawn by SEED (1), one at a time: which does no test notice? (long)
 	$(BIN)/python -m tests.mutation --seed $(SEED) --mutants $(MUTANTS)
+
+.PHONY: fuzz
+fuzz: $(VENV)/dev.stamp ## EXAMPLES (2000) hostile histories of blocks by a new seed; then ten minutes by coverage, where atheris is installed
+	FUZZ_EXAMPLES=$(EXAMPLES) FUZZ_SEED=$$RANDOM $(BIN)/python -m pytest --timeout 3600 tests/ledger/rules/test_fuzz.py
+	$(BIN)/python -m tests.ledger.rules.fuzz_bytes -max_total_time=600
 
 .PHONY: bench
 bench: $(VENV)/dev.stamp ## measured figures beside their goals

@@ -21,15 +21,16 @@ from davy.protocol.errors import DavyError
 E = TypeVar("E", bound=BaseException)
 
 COMMANDS: Final = {
-    "key": "Make, show, recover and export keys.",
+    "key": "Make, show, recover, export and replace keys.",
     "up": "Run a local network that stays: a ledger, a subnet and a faucet.",
     "ledger": "Run a ledger from a genesis.",
     "faucet": "Ask a local network's faucet for tokens.",
     "register": "Register this home's hotkey on a subnet, or see what it would cost.",
     "subnet": "Change a subnet of one's own.",
-    "stake": "Add, remove, move or list stake; see or set a hotkey's take.",
+    "stake": "Add, remove, move, lend or list stake; see or set a hotkey's take.",
     "transfer": "Send tokens to another coldkey.",
-    "model": "Register a model, or look one up.",
+    "model": "Register a model, look one up, or retire it.",
+    "budget": "Open, show or close a budget of tickets; convict who spent one twice.",
     "miner": "Serve a model, or check that it would be served well.",
     "validator": "Challenge, score, commit and reveal.",
     "gateway": "Answer users at one OpenAI-compatible URL.",
@@ -39,6 +40,7 @@ COMMANDS: Final = {
     "halt": "Stop a model, a miner, a subnet or everything, with the other keyholders.",
     "lift": "Let run again what was halted.",
     "brake": "Show what is halted and who knows it; convict who served after a halt.",
+    "verify": "Prove what the ledger's state holds, or does not; keep the proof; check one that was kept.",
     "why": "Show why a miner's standing is what it is: scores, evidence, pay.",
     "sim": "Play attacks on the incentive, and report what they earn, cost and hurt.",
     "demo": "Run a whole market, halt one of its models, and check the claims.",

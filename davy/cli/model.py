@@ -10,17 +10,15 @@ import click
 
 from davy.cli.act import act
 from davy.cli.loop import run
-from davy.cli.network import Network, ledger_of, network_option, read_network
+from davy.cli.network import Network, asked, ledger_of, network_option, read_network
 from davy.cli.options import home_option, json_option, tokens, unlocked
 from davy.cli.output import show
 from davy.host.home import Home
 from davy.miners.loading import load_manifest, option, probed_manifest
-from davy.protocol.chain import ModelRecord
-from davy.protocol.encoding import decode
+from davy.protocol.chain import ModelState
 from davy.protocol.errors import Malformed, TxCode, TxFailed
-from davy.protocol.limits import MAX_RESULT_BYTES
 from davy.protocol.manifest import ModelClass, model_id
-from davy.protocol.transaction import RegisterModel
+from davy.protocol.transaction import RegisterModel, RetireModel
 from davy.protocol.words import KeyRole, ModelId
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -40,7 +38,7 @@ def backend_options(function: F) -> F:
 
 @click.group("model")
 def model_command() -> None:
-    """Register a model, or look one up."""
+    """Register a model, look one up, or retire it."""
 
 
 @model_command.command()
@@ -60,7 +58,7 @@ def register(
     """Register the backend's model, once for all its miners.
 
     It costs this home's coldkey a bond: `model_bond` of the chain's parameters, 1 token where the genesis names no
-    other. The ledger holds it and never gives it back, as no model leaves the register.
+    other. The ledger gives it back when the model has left the register (`davy model retire`).
     """
     given = dict(map(option, options))
     manifest = load_manifest(backend, given) if unasked else run(probed_manifest, backend, given)
@@ -69,13 +67,27 @@ def register(
     show(run(_register, Home.open(home), read_network(network), action), as_json=as_json)
 
 
+@model_command.command()
+@home_option
+@network_option
+@json_option
+@click.argument("model")
+def retire(home: Path, network: Path, as_json: bool, model: str) -> None:
+    """Announce that MODEL leaves the register; once an unbonding time has passed, again: take its bond back.
+
+    From the announcement on nobody begins to serve it, and from when it has left who serves it earns nothing by it.
+    """
+    show(run(_retire, Home.open(home), read_network(network), _id(model)), as_json=as_json)
+
+
 @model_command.command("show")
 @network_option
 @json_option
 @click.argument("model")
 def show_model(network: Path, as_json: bool, model: str) -> None:
     """Print what the ledger knows of MODEL, an id in hex."""
-    record = run(_record, read_network(network), _id(model))
+    state = run(_state, read_network(network), _id(model))
+    record = state.model
     m = record.manifest
     show(
         {
@@ -86,6 +98,8 @@ def show_model(network: Path, as_json: bool, model: str) -> None:
             "files": ", ".join(f.name for f in m.files),
             "registered_at": record.registered_at,
             "permitted_from": record.permitted_from,
+            "bond": tokens(state.bond),
+            "leaves_at": state.leaves or None,
             "class": record.model_class.value,
             "ancestors": ", ".join(i.hex() for i in record.ancestors),
         },
@@ -117,6 +131,16 @@ async def _register(home: Home, network: Network, action: RegisterModel) -> dict
     return {**answer, "registered": result.height, "bond": tokens(bond)}
 
 
-async def _record(network: Network, wanted: bytes) -> ModelRecord:
+async def _retire(home: Home, network: Network, model: ModelId) -> dict[str, object]:
     async with ledger_of(network) as ledger:
-        return decode(await ledger.query("/model", wanted), ModelRecord, limit=MAX_RESULT_BYTES)
+        before = await asked(ledger, "/model_state", model, ModelState)
+        keys = unlocked(home, KeyRole.COLDKEY)
+        result = await act(ledger, keys, KeyRole.COLDKEY, RetireModel(model))
+        after = await asked(ledger, "/model_state", model, ModelState)
+    back = tokens(before.bond - after.bond)
+    return {"model": model.hex(), "leaves_at": after.leaves, "bond_paid_back": back, "height": result.height}
+
+
+async def _state(network: Network, wanted: ModelId) -> ModelState:
+    async with ledger_of(network) as ledger:
+        return await asked(ledger, "/model_state", wanted, ModelState)

@@ -14,10 +14,14 @@ from msgspec import Meta
 from davy.cli.options import Place
 from davy.host.files import make_private_folder, read_bounded, write_over
 from davy.ledger.client import RpcLedger
-from davy.protocol.chain import Metagraph, Neuron
+from davy.protocol.chain import ColdkeyInfo, Metagraph, Neuron
+from davy.protocol.encoding import decode
 from davy.protocol.errors import Misconfigured, TxCode, TxFailed
+from davy.protocol.limits import MAX_RESULT_BYTES
+from davy.protocol.words import Coldkey
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 _MAX_BYTES: Final = 4 * 1024
 DEFAULT_NETWORK: Final = Path("~/.davy/network.json")
@@ -81,6 +85,22 @@ async def ledger_of(network: Network) -> AsyncGenerator[RpcLedger]:
     async with RpcLedger(network.ledger, bytes.fromhex(network.chain)) as ledger:
         await ledger.genesis()
         yield ledger
+
+
+async def asked(ledger: RpcLedger, path: str, data: bytes, kind: type[T]) -> T:
+    """What the ledger answers on a path, unproved.
+
+    Raises
+    ------
+    TxFailed
+        NOT_FOUND mostly.
+    """
+    return decode(await ledger.query(path, data), kind, limit=MAX_RESULT_BYTES)
+
+
+async def coldkey_of(ledger: RpcLedger, key: Coldkey) -> Coldkey:
+    """The name of what a coldkey signs for: the key itself, unless it took another one's place."""
+    return (await asked(ledger, "/coldkey", key, ColdkeyInfo)).owner
 
 
 async def metagraph_of(ledger: RpcLedger, netuid: int) -> Metagraph:

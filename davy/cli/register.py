@@ -10,7 +10,7 @@ import msgspec
 
 from davy.cli.act import act
 from davy.cli.loop import run
-from davy.cli.network import Network, ledger_of, metagraph_of, network_option, neuron_of, read_network
+from davy.cli.network import Network, coldkey_of, ledger_of, metagraph_of, network_option, neuron_of, read_network
 from davy.cli.options import Tokens, home_option, json_option, tokens, unlocked
 from davy.cli.output import show
 from davy.host.home import Home
@@ -46,8 +46,9 @@ async def _register(
 ) -> list[dict[str, object]]:
     """Look at every subnet first: what would be turned down on one of them is told before anything is paid."""
     keys = FileKeyStore(home.keys)
-    coldkey, hotkey = keys.public(KeyRole.COLDKEY), keys.public(KeyRole.HOTKEY)
+    hotkey = keys.public(KeyRole.HOTKEY)
     async with ledger_of(network) as ledger:
+        coldkey = await coldkey_of(ledger, keys.public(KeyRole.COLDKEY))
         graphs = [await metagraph_of(ledger, netuid) for netuid in dict.fromkeys(netuids)]
         balance = (await ledger.account(coldkey)).free
         for m in graphs:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from davy.cli.act import act
+from davy.cli.lending import children_command, consent_command, lend_command
 from davy.cli.loop import run
 from davy.cli.network import Network, ledger_of, network_option, read_network
 from davy.cli.options import Percent, Tokens, home_option, json_option, tokens, unlocked
@@ -19,7 +20,11 @@ from davy.protocol.words import U16, KeyRole, key_from_text, key_text
 
 @click.group("stake")
 def stake_command() -> None:
-    """Add, remove, move or list stake; see or set a hotkey's take."""
+    """Add, remove, move, lend or list stake; see or set a hotkey's take."""
+
+
+for _command in (lend_command, consent_command, children_command):
+    stake_command.add_command(_command)
 
 
 @stake_command.command()

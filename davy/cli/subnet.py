@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from davy.cli.act import act
 from davy.cli.loop import run
-from davy.cli.network import Network, ledger_of, metagraph_of, network_option, read_network
+from davy.cli.network import Network, coldkey_of, ledger_of, metagraph_of, network_option, read_network
 from davy.cli.options import home_option, json_option, unlocked
 from davy.cli.output import show
 from davy.host.home import Home
@@ -67,8 +67,8 @@ def changes(settings: Sequence[str]) -> dict[str, int]:
 
 async def _set(home: Home, network: Network, netuid: int, given: dict[str, int]) -> dict[str, object]:
     """On top of what was changed in this epoch already."""
-    coldkey = FileKeyStore(home.keys).public(KeyRole.COLDKEY)
     async with ledger_of(network) as ledger:
+        coldkey = await coldkey_of(ledger, FileKeyStore(home.keys).public(KeyRole.COLDKEY))
         subnet = (await metagraph_of(ledger, netuid)).subnet
         if subnet.owner != coldkey:
             raise Misconfigured(f"subnet {netuid} belongs to another coldkey; choose the owner's home with --home")

@@ -105,7 +105,7 @@ async def deliver(ledger: LedgerClient, raw: bytes) -> TxResult:
                 result = await _look(ledger, h)
                 if result is not None:
                     return result
-                if used_up or e.code is not TxCode.WRONG_NONCE:
+                if used_up or e.code not in (TxCode.WRONG_NONCE, TxCode.TOO_EXPENSIVE):  # the latter: no room, as yet
                     raise
             else:
                 return await ledger.outcome(h, until=until)

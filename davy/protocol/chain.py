@@ -7,7 +7,18 @@ from typing import Annotated
 from msgspec import Meta
 
 from davy.protocol.encoding import Wire
-from davy.protocol.limits import MAX_LINEAGE, MAX_NAME_CHARS, MAX_SUBNETS, MAX_UIDS, Hyperparameters
+from davy.protocol.limits import (
+    MAX_CHILDREN,
+    MAX_GENESIS_BYTES,
+    MAX_LINEAGE,
+    MAX_NAME_CHARS,
+    MAX_PARENTS,
+    MAX_SUBNETS,
+    MAX_TICKET_RATE,
+    MAX_TICKETS,
+    MAX_UIDS,
+    Hyperparameters,
+)
 from davy.protocol.manifest import Identity, Manifest, ModelClass
 from davy.protocol.signing import Domain, digest
 from davy.protocol.transaction import Endpoint
@@ -202,6 +213,60 @@ class ModelRecord(Wire):
     class_since: Height
 
 
+class ModelState(Wire):
+    """A registered model, the bond held for it, and when it leaves the register; 0 while its registrant keeps it."""
+
+    model: ModelRecord
+    bond: Amount
+    leaves: Height
+
+
+class Budget(Wire):
+    """How many tickets a consumer may spend on a subnet, and what answers for it.
+
+    Tickets count while `closed` and `convicted` are 0; else they are the heights at which it was.
+    """
+
+    owner: Coldkey
+    consumer: Hotkey
+    netuid: Netuid
+    tickets: Annotated[int, Meta(ge=1, le=MAX_TICKETS)]
+    rate: Annotated[int, Meta(ge=1, le=MAX_TICKET_RATE)]
+    deposit: Amount
+    opened: Height
+    closed: Height
+    convicted: Height
+
+
+class LentStake(Wire):
+    """A hotkey that another lends stake to, or is lent by, and what part of 65535."""
+
+    hotkey: Hotkey
+    proportion: Proportion
+
+
+class Family(Wire):
+    """Whom a hotkey lends to on a subnet in the running epoch, whom from the next one on, and who lends to it now."""
+
+    netuid: Netuid
+    hotkey: Hotkey
+    epoch: Height
+    children: Annotated[tuple[LentStake, ...], Meta(max_length=MAX_CHILDREN)]
+    coming: Annotated[tuple[LentStake, ...], Meta(max_length=MAX_CHILDREN)]
+    parents: Annotated[tuple[LentStake, ...], Meta(max_length=MAX_PARENTS)]
+
+
+class ColdkeyInfo(Wire):
+    """By which name the ledger knows what a coldkey owns, and which key signs for it: the same until it is replaced.
+
+    `due` is the height from which on an announced swap can be executed; 0 where none is announced.
+    """
+
+    owner: Coldkey
+    signer: Coldkey
+    due: Height
+
+
 class Account(Wire):
     """A key's nonce and, for a coldkey, its free and unbonding balance."""
 
@@ -241,6 +306,20 @@ class Issuance(Wire):
     pending: Amount
     burned: Amount
     unminted: Amount
+
+
+class SavedProof(Wire):
+    """What a state held or did not hold at a key, with all that is needed to check it and no ledger to ask.
+
+    `header` is the signed header after the block whose state it is; `value` is empty where there is nothing.
+    """
+
+    version: Annotated[int, Meta(ge=1, le=1)]
+    genesis: Annotated[bytes, Meta(max_length=MAX_GENESIS_BYTES)]
+    header: Annotated[bytes, Meta(max_length=2_048)]
+    key: Annotated[bytes, Meta(max_length=256)]
+    value: Annotated[tuple[bytes, ...], Meta(max_length=1)]
+    proof: Proof
 
 
 class ProofStep(Wire):

@@ -26,6 +26,7 @@ MAX_BLOCK_TXS: Final = 5_000
 MAX_GENESIS_BYTES: Final = 1024 * 1024
 MAX_QUERY_BYTES: Final = 4 * 1024
 MAX_RESULT_BYTES: Final = 4 * 1024 * 1024
+MAX_SAVED_PROOF_BYTES: Final = MAX_GENESIS_BYTES + MAX_RESULT_BYTES
 MAX_RPC_BODY_BYTES: Final = 256 * 1024
 MAX_PENDING_TXS: Final = 10_000
 MAX_RPC_BATCH: Final = 10
@@ -136,6 +137,14 @@ MAX_TAKE: Final = 11_796
 """Of U16, 18%: what the owner of a hotkey keeps of its delegators' dividends at most."""
 TAKE_STEP: Final = 655
 """Of U16, a hundredth: how far one raise of a take goes."""
+MAX_CHILDREN: Final = 5
+"""Hotkeys that one lends its stake to on a subnet."""
+MAX_PARENTS: Final = 64
+"""Hotkeys that lend one their stake on a subnet."""
+MAX_TICKETS: Final = 10**9
+"""Of one budget."""
+MAX_TICKET_RATE: Final = 10_000
+MAX_TICKET_BYTES: Final = 512
 TENTH: Final = 6_554
 """Of U16: how far one change moves a proportion."""
 

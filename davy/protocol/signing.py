@@ -48,6 +48,10 @@ class Domain(StrEnum):
     REFRESH = "share-refresh"
     REPAIR = "share-repair"
     CIRCLE = "keyholder-circle"
+    CHILD = "child-consent"
+    SUCCESSOR = "coldkey-successor"
+    SUCCESSION = "coldkey-succession"
+    BUDGET = "budget"
 
     prefix: bytes
     """What stands before the bytes of this domain: ``davy/<domain>`` and one zero byte."""

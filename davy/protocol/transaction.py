@@ -15,6 +15,7 @@ from msgspec import Meta
 from davy.protocol.encoding import Wire, decode, encode
 from davy.protocol.limits import (
     MAX_ANCESTORS,
+    MAX_CHILDREN,
     MAX_HEADER_BYTES,
     MAX_HOST_CHARS,
     MAX_NAME_CHARS,
@@ -22,6 +23,9 @@ from davy.protocol.limits import (
     MAX_SERVED_MODELS,
     MAX_SIGNED_ORDER_BYTES,
     MAX_TAKE,
+    MAX_TICKET_BYTES,
+    MAX_TICKET_RATE,
+    MAX_TICKETS,
     MAX_TX_BYTES,
     MAX_UIDS,
     Hyperparameters,
@@ -30,6 +34,7 @@ from davy.protocol.manifest import Identity, Manifest, ModelClass
 from davy.protocol.order import OrderId
 from davy.protocol.signing import Domain, digest, verify
 from davy.protocol.words import (
+    U16,
     Amount,
     ChainId,
     Coldkey,
@@ -204,6 +209,88 @@ class ConvictServedAfterHalt(Wire, tag="convict_served_after_halt"):
     """The bytes of a `SignedReceipt`."""
 
 
+class Child(Wire):
+    """One hotkey to which another lends a part of its stake on a subnet.
+
+    `consent` is the child's signature (`davy.protocol.consents`); empty where both have one owner.
+    """
+
+    hotkey: Hotkey
+    proportion: Annotated[int, Meta(ge=1, le=U16)]
+    consent: Annotated[bytes, Meta(max_length=64)]
+
+
+class SetChildren(Wire, tag="set_children"):
+    """By a hotkey's owner: to whom it lends its stake on a subnet, from the end of the running epoch on."""
+
+    netuid: Netuid
+    hotkey: Hotkey
+    children: Annotated[tuple[Child, ...], Meta(max_length=MAX_CHILDREN)]
+
+
+class RetireModel(Wire, tag="retire_model"):
+    """By a model's registrant: announce that it leaves the register; once that time is over, take the bond back."""
+
+    model_id: ModelId
+
+
+class RotateHotkey(Wire, tag="rotate_hotkey"):
+    """By a hotkey's owner: `successor`, a key that never was on the ledger, takes its place everywhere.
+
+    `consent` is the successor's, as in `Register`.
+    """
+
+    hotkey: Hotkey
+    successor: Hotkey
+    consent: Signature
+
+
+class AnnounceColdkeySwap(Wire, tag="announce_coldkey_swap"):
+    """By a coldkey: another one is to sign for all it owns; `successor` is `successor_digest` of it.
+
+    Until then it signs nothing else.
+    """
+
+    successor: Digest
+
+
+class ExecuteColdkeySwap(Wire, tag="execute_coldkey_swap"):
+    """By a coldkey, `unbonding` blocks after it announced this: from now on `successor` signs for all it owns.
+
+    `consent` is the successor's (`davy.protocol.consents`).
+    """
+
+    successor: Coldkey
+    consent: Signature
+
+
+class OpenBudget(Wire, tag="open_budget"):
+    """By a coldkey: `consumer` may spend tickets 0 to `tickets` − 1 on a subnet; `deposit` answers for double ones.
+
+    The budget's id is `davy.protocol.ticket.budget_id`.
+    """
+
+    consumer: Hotkey
+    netuid: Netuid
+    tickets: Annotated[int, Meta(ge=1, le=MAX_TICKETS)]
+    rate: Annotated[int, Meta(ge=1, le=MAX_TICKET_RATE)]
+    """Tickets a second that one miner takes."""
+    deposit: Amount
+
+
+class CloseBudget(Wire, tag="close_budget"):
+    """By who opened it: no ticket counts any more; `unbonding` blocks later, again: the deposit comes back."""
+
+    budget: Digest
+
+
+class ConvictDoubleSpend(Wire, tag="convict_double_spend"):
+    """By anybody: the bytes of two `SignedTicket` of one number, for two requests or two miners."""
+
+    first: Annotated[bytes, Meta(max_length=MAX_TICKET_BYTES)]
+    second: Annotated[bytes, Meta(max_length=MAX_TICKET_BYTES)]
+
+
 Action: TypeAlias = (
     Transfer
     | CreateSubnet
@@ -221,6 +308,14 @@ Action: TypeAlias = (
     | SetHyperparameters
     | MoveStake
     | SetTake
+    | SetChildren
+    | RetireModel
+    | RotateHotkey
+    | AnnounceColdkeySwap
+    | ExecuteColdkeySwap
+    | OpenBudget
+    | CloseBudget
+    | ConvictDoubleSpend
 )
 
 

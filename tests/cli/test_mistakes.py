@@ -80,6 +80,30 @@ MISTAKES = {
     "a hotkey where a coldkey is needed": Mistake("transfer HOT 1", ("begins with 'cold_'",)),
     "a changed letter": Mistake(f"transfer {OWNER[:-1]}t 1", ("checksum", "copy it again")),
     "a wish for too much": Mistake("faucet 20000", ("up to 10000 tokens", "ask for")),
+    "a part of more than all": Mistake("stake lend 101 --home member --to STRANGER", ("no part", "from 0 to 100")),
+    "a child without a UID": Mistake("stake lend 5 --home member --to STRANGER", ("no UID", "register it first")),
+    "a child of one's own will": Mistake(
+        "stake lend 5 --home LOCAL --from HOT --to STRANGER", ("only a hotkey's owner",), {"DAVY_PASSWORD": "local"}
+    ),
+    "a loan that is none": Mistake("stake lend 0 --home member --to STRANGER", ("nothing is lent", "stake children")),
+    "half a consent": Mistake("stake lend 5 --home member --to STRANGER --consent ab", ("128 hex digits", "copy")),
+    # keys that are replaced
+    "a hotkey in its own place": Mistake("key rotate member --home member", ("knows this key already", "new one")),
+    "a swap that was not announced": Mistake("key swap stranger --home member", ("no swap is announced", "first")),
+    "a successor without a home": Mistake("key rotate nowhere --home member", ("no home of davy",)),
+    # budgets
+    "a budget of no tickets": Mistake("budget open 5 --home member --tickets 0", ("--tickets", "1<=x")),
+    "a budget of no deposit": Mistake("budget open 0 --home member --tickets 1", ("0.001 tokens or more",)),
+    "half a budget's id": Mistake("budget show abcd", ("64 hex digits", "davy budget open")),
+    "a budget that is not there": Mistake(f"budget close {'0' * 64} --home member", ("no budget of this id",)),
+    "tickets that are none": Mistake("budget convict file file --home member", ("not a valid SignedTicket",)),
+    # proofs
+    "a proof of too little": Mistake("verify stake HOT", ("write: davy verify stake HOTKEY COLDKEY",)),
+    "a proof of no number": Mistake("verify subnet one", ("no number from 0",)),
+    "a proof of no hex": Mistake("verify key xyz", ("not written in hex",)),
+    "a proof of no kind": Mistake("verify everything", ("is not one of",)),
+    "a kept proof that is none": Mistake("verify saved file", ("not a valid SavedProof",)),
+    "a kept proof kept again": Mistake("verify saved file --save other", ("write: davy verify saved FILE",)),
     # the network
     "no network file": Mistake("status --network nowhere.json", ("no network file", "davy up")),
     "a broken network file": Mistake("status --network file", ("no network file", "copy it again")),
@@ -152,6 +176,7 @@ MISTAKES = {
         "miner --home member --port BUSY --backend upstream -o url=http://localhost:1/v1 -o model=m", ("BUSY",)
     ),
     "an unknown model": Mistake(f"model show {'0' * 64}", ("no model of this id",)),
+    "another's model to retire": Mistake(f"model retire {'0' * 64} --home member", ("no model of this id",)),
     "half a model id": Mistake("model show abcd", ("64 hex digits", "davy status")),
     "a backend that ends the process": Mistake(f"{MINER} --backend leaving.py:Mine", ("leaving.py", "sys.exit")),
     "a backend whose start ends the process": Mistake(

@@ -33,7 +33,10 @@ NAMED_OUTRIGHT: list[type[Wire]] = [
     Round1Package, Round2Share, Session, Round1Statement, SignedRound1, Echo, SignedEcho, Transcript,
     ChainParameters, Hyperparameters, Roster, Order, SignedOrder, Attestation, SignedAttestation,
 ]  # fmt: skip
-HASHED = ["_Consent", "_Subject", "_Commitment", "_AllRecorded", "_Circle", "_Transcripts"]
+HASHED = [
+    "_Budget", "_Child", "_Succession", "_Consent", "_Subject", "_Commitment", "_AllRecorded", "_Circle",
+    "_Transcripts",
+]  # fmt: skip
 WITHIN = {"_Named"}
 """Stands in a hashed one."""
 

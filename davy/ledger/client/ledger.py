@@ -41,12 +41,13 @@ from davy.protocol.chain import (
     Metagraph,
     Proof,
     RowsInForce,
+    SavedProof,
     SubnetInfo,
     SubnetList,
     TxResult,
     txs_digest,
 )
-from davy.protocol.encoding import decode
+from davy.protocol.encoding import decode, encode
 from davy.protocol.errors import Busy, Expired, Misdirected, NotEnabled, Refused, TxCode, TxFailed, Unreachable
 from davy.protocol.genesis import Genesis, chain_id
 from davy.protocol.limits import MAX_BRAKE_ORDERS, MAX_GENESIS_BYTES, MAX_RESULT_BYTES
@@ -356,8 +357,25 @@ class RpcLedger:
         """
         return (await self._proved(key))[1]
 
+    async def saved_proof(self, key: bytes) -> SavedProof:
+        """What `proved` says, with the proof, to be kept and checked without a ledger (`saved.check_saved`).
+
+        Raises
+        ------
+        Refused, Unreachable
+            See `proved`.
+        """
+        height, value, proof = await self._proof_of(key)
+        header = await self._header(height + 1)
+        held = () if value is None else (value,)
+        return SavedProof(1, encode(await self.genesis()), header.raw, key, held, proof)
+
     async def _proved(self, key: bytes) -> tuple[Height, bytes | None]:
         """What the state after a block holds at a key, and the block's height."""
+        height, value, _ = await self._proof_of(key)
+        return height, value
+
+    async def _proof_of(self, key: bytes) -> tuple[Height, bytes | None, Proof]:
         said = await self._query("/store", key, prove=True, may_miss=True)
         if said.proof_ops is None or len(said.proof_ops.ops) != 1:
             raise Refused("the ledger gives no proof; ask another one")
@@ -365,10 +383,10 @@ class RpcLedger:
         app_hash = await self._app_hash(int(said.height))
         if said.code:
             verify_absence(app_hash, key, proof)
-            return int(said.height), None
+            return int(said.height), None, proof
         value = to_bytes(said.value)
         verify_presence(app_hash, key, value, proof)
-        return int(said.height), value
+        return int(said.height), value, proof
 
     async def _proved_brake(self, told: ToldRecord | None, newest: Height) -> tuple[Height, BrakeRecord]:
         """The brake's record after block `newest` or a later one, as it was told or else as it is asked for."""

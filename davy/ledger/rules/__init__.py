@@ -10,12 +10,16 @@ savepoint, and whatever goes wrong in it becomes a deterministic error code and 
 `machine`        start here: check_tx, apply_block, query, prove, restore
 `transactions`   from raw bytes to a rule; nonces; what an exception becomes
 `block`          what a block does besides its transactions: payouts and accrual before them, epochs after them
-`accounts`       transfer, burn                            `models`     register_model, and what may be served
+`upgrades`       from which height on which rules hold      `door`       how much of whom may wait for a block
+`accounts`       transfer, burn                            `models`     register_model, retire_model, what may be served
 `subnets`        create_subnet, prices, when epochs end    `neurons`    register, serve, who loses its UID
 `stake`          add, remove, the least held, unbonding    `weights`    commit, reveal, set, expiry
 `epoch`          one epoch: `seats` are asked, the mechanism of davy.incentive answers, `payment` pays
 `emission`       rewards, and the whole schedule as one function
 `moves`          move_stake, and what it answers for       `take`       set_take
+`families`       who lends whom stake, epoch by epoch       `children`   set_children
+`rotation`       rotate_hotkey, and who answers for whom    `coldkeys`   swaps, and who signs for what
+`budgets`        open, close, convict_double_spend
 `hyperparameters`  set_hyperparameters: what one change may do, and when it takes effect
 `conservation`   the witness: no part of a block makes or loses a base unit
 `records`        every record's type and key               `packed`     arrays of all UIDs as bytes

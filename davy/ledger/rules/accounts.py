@@ -6,7 +6,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from davy.ledger.rules.records import ACCOUNTS, SUPPLY, AccountRecord
+from davy.ledger.rules.records import ACCOUNTS, SIGNED_FOR, SUPPLY, AccountRecord
 from davy.ledger.rules.state import State
 from davy.protocol.errors import TxCode, TxFailed
 from davy.protocol.transaction import Transfer
@@ -57,7 +57,7 @@ def advance_nonce(s: State, key: bytes) -> None:
 
 
 def transfer(s: State, at: Moment, sender: bytes, x: Transfer) -> None:
-    """Move free balance to any key.
+    """Move free balance to any key; to one that signs in a coldkey's place, to that coldkey.
 
     Raises
     ------
@@ -66,7 +66,8 @@ def transfer(s: State, at: Moment, sender: bytes, x: Transfer) -> None:
     """
     positive(x.amount)
     debit(s, sender, x.amount)
-    credit(s, x.to, x.amount)
+    owned = s.get(SIGNED_FOR, x.to)
+    credit(s, x.to if owned is None else owned.coldkey, x.amount)
 
 
 def positive(amount: int) -> None:

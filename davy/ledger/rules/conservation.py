@@ -21,7 +21,7 @@ from davy.ledger.rules.records import (
     SupplyRecord,
 )
 from davy.ledger.rules.state import State
-from davy.protocol.chain import Issuance
+from davy.protocol.chain import Budget, Issuance
 from davy.protocol.encoding import Wire
 
 
@@ -36,6 +36,7 @@ HELD: Final = MappingProxyType[type[Wire | None], Held](
         AccountRecord: (("balances", "free"), ("unbonding", "unbonding")),
         StakeRecord: (("stakes", "amount"),),
         RegisteredModel: (("deposits", "bond"),),
+        Budget: (("escrows", "deposit"),),
         RunningRecord: (("pending", "pending"),),
         SupplyRecord: (("issued", "issued"), ("burned", "burned"), ("unminted", "unminted")),
     }

@@ -35,6 +35,7 @@ from davy.ledger.rules.records import (
     neuron_key,
     subnet_key,
 )
+from davy.ledger.rules.rotation import answerable, one_with
 from davy.ledger.rules.stake import change_position, stake_of
 from davy.ledger.rules.state import State
 from davy.protocol.errors import BadSignature, Refused, TxCode, TxFailed
@@ -58,6 +59,7 @@ from davy.protocol.words import Moment, UnixMillis
 def convict_served_after_halt(s: State, at: Moment, sender: bytes, x: ConvictServedAfterHalt) -> None:
     """Bar a miner for good and burn what its owner has staked on it; what unbonds from it is burned when it is due.
 
+    What a hotkey signed before it was replaced convicts its successor, and what left the one before is burned too.
     Delegators keep theirs: they cannot see whether a miner has a guard.
 
     Raises
@@ -76,8 +78,10 @@ def convict_served_after_halt(s: State, at: Moment, sender: bytes, x: ConvictSer
         raise TxFailed(TxCode.MALFORMED, str(e)) from None
     if receipt.chain != s.chain:
         raise TxFailed(TxCode.WRONG_CHAIN, "the receipt is of another chain; take it there")
-    hotkey = s.need(HOTKEYS, receipt.miner, "the ledger does not know this miner; it never registered")
-    if barred(s, receipt.miner):
+    s.need(HOTKEYS, receipt.miner, "the ledger does not know this miner; it never registered")
+    miner = answerable(s, receipt.miner, anchor.height)
+    hotkey = s.need(HOTKEYS, miner, "the ledger does not know this miner; it never registered")
+    if barred(s, miner):
         raise TxFailed(TxCode.EXISTS, "this miner is convicted")
     if receipt.outcome is Outcome.HALTED:
         raise TxFailed(TxCode.MISMATCH, "this receipt says that the answer was halted; it convicts nobody")
@@ -89,9 +93,10 @@ def convict_served_after_halt(s: State, at: Moment, sender: bytes, x: ConvictSer
     if halt is None or not (_names(s, halt, receipt) and surely_in_force(brake, halt, at.time, lasting=lasting)):
         raise TxFailed(TxCode.MISMATCH, "this order does not surely halt what was served; name the HALT that does")
     _check_anchor(s, at, anchor, max(_known_since(s, brake, halt), systemic_since or 0))
-    burned = _slash(s, at, hotkey, receipt.miner)
-    _silence(s, hotkey, receipt.miner)
-    s.put(CONVICTIONS, receipt.miner, ConvictionRecord(at.height, x.halt, receipt_digest(x.receipt), burned))
+    burned = _slash(s, at, hotkey, miner)
+    _silence(s, hotkey, miner)
+    for key in sorted({receipt.miner, *one_with(s, at, miner)}):
+        s.put(CONVICTIONS, key, ConvictionRecord(at.height, x.halt, receipt_digest(x.receipt), burned))
 
 
 def _check_anchor(s: State, at: Moment, anchor: Anchor, since: int) -> None:

@@ -23,6 +23,7 @@ from davy.ledger.rules import packed
 from davy.ledger.rules.accounts import burn
 from davy.ledger.rules.halts import earning
 from davy.ledger.rules.hyperparameters import take_effect
+from davy.ledger.rules.models import has_left
 from davy.ledger.rules.payment import Paid, pay
 from davy.ledger.rules.records import (
     BONDS,
@@ -65,7 +66,8 @@ def run_epoch(s: State, at: Moment, netuid: int) -> None:
         p = epoch_params(h)
         bonds_now, result = mechanism(subnet.mechanism).epoch(standing_bonds(s, netuid, p, seats), x, p)
         withheld = result.incentive_withheld + result.dividends_withheld + result.fallback_withheld
-        paid = pay(s, netuid, seats, emit(running.pending, result, s.parameters.owner_cut), withheld=bool(withheld))
+        emission = emit(running.pending, result, s.parameters.owner_cut)
+        paid = pay(s, netuid, seats, emission, x.halted, withheld=bool(withheld))
         stored = packed.pack_bonds(bonds_now.bonds)
         s.put(BONDS, key, BondsRecord(at.height, int(p.bond_format), packed.pack_uids(seats.rows), n, stored))
         write_outcome(s, at, netuid, seats, x, result, paid)
@@ -80,10 +82,11 @@ def epoch_inputs(
 ) -> EpochInputs:
     """What the mechanism is asked: rows are `seats.rows`, columns all UIDs.
 
-    A weight counts only where its subject is the neuron's now. A row's last update is the block it was revealed or set
-    in; of a neuron that never had one, its registration; later by the blocks in which the subnet was frozen since, so
-    that these do not make it inactive. (That makes no column outdated that was not: a weight for who registered after
-    it was given counts zero by its subject.) Of the owner's neurons the first may weigh itself.
+    A weight counts only where its subject is the neuron's now, and none for a model that has left the register. A row's
+    last update is the block it was revealed or set in; of a neuron that never had one, its registration; later by the
+    blocks in which the subnet was frozen since, so that these do not make it inactive. (That makes no column outdated
+    that was not: a weight for who registered after it was given counts zero by its subject.) Of the owner's neurons
+    the first may weigh itself.
     """
     subjects = packed.pack_subjects([neuron.subject for neuron in seats.neurons])
     weights = np.zeros((len(seats.rows), len(seats.neurons)), dtype=np.int64)
@@ -99,6 +102,7 @@ def epoch_inputs(
         updates.append(last + running.frozen - frozen)
         made = open_commits[uid]
         commits.append(NO_COMMIT if made is None else made)
+    weights[:, has_left(s, at, seats.neurons)] = 0
     stored = s.get(BONDS, subnet_key(netuid))
     owner = s.need(SUBNETS, subnet_key(netuid), _UNKNOWN).owner
     owned = [i for i, uid in enumerate(rows) if seats.neurons[uid].coldkey == owner]

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from davy.ledger.rules import upgrades
 from davy.ledger.rules.block import begin_block, end_block
 from davy.ledger.rules.brake import brake_of, brake_order
+from davy.ledger.rules.coldkeys import signs_for
 from davy.ledger.rules.conservation import issuance, places
+from davy.ledger.rules.door import NONCE_WINDOW, Door
 from davy.ledger.rules.genesis import genesis_state
 from davy.ledger.rules.queries import Queries
 from davy.ledger.rules.records import CHAIN, ISSUANCE, TABLES
 from davy.ledger.rules.state import Changes, State
 from davy.ledger.rules.transactions import (
-    NONCE_WINDOW,
     Signatures,
     apply_order,
     apply_transaction,
@@ -65,20 +67,28 @@ class Machine:
     time: int
     app_hash: bytes
 
-    def __init__(self, g: Genesis, state: State, height: int, time: int) -> None:
+    def __init__(self, g: Genesis, state: State, height: int, time: int, begins: tuple[int, ...] | None = None) -> None:
         self.genesis = g
+        self._begins = upgrades.begins(chain_id(g)) if begins is None else begins
+        state.edition = upgrades.edition(self._begins, height + 1)
         self.height, self.time = height, time
         self.state = state
         brake_of(state)
         self._known = Signatures(2 * MAX_PENDING_TXS)
+        self._door = Door()
         rows = sorted((key, encode(record)) for key, record in state.records.items())
         self._trie = Trie((key, value_hash(value)) for key, value in rows)
         self._queries = Queries(g, state)
         self.app_hash = self._trie.root()
 
     @classmethod
-    def from_genesis(cls, g: Genesis) -> Machine:
+    def from_genesis(cls, g: Genesis, begins: tuple[int, ...] | None = None) -> Machine:
         """The machine before the first block.
+
+        Parameters
+        ----------
+        begins
+            The heights at which editions of the rules begin; those of `upgrades` if not given.
 
         Raises
         ------
@@ -87,10 +97,17 @@ class Machine:
         """
         s = genesis_state(g)
         s.journal.clear()
-        return cls(g, s, 0, g.time)
+        return cls(g, s, 0, g.time, begins)
 
     @classmethod
-    def restore(cls, g: Genesis, rows: Iterable[tuple[bytes, bytes]], height: int, time: int) -> Machine:
+    def restore(
+        cls,
+        g: Genesis,
+        rows: Iterable[tuple[bytes, bytes]],
+        height: int,
+        time: int,
+        begins: tuple[int, ...] | None = None,
+    ) -> Machine:
         """The machine after block `height`, from all rows that `Changes` ever put and did not delete again.
 
         Raises
@@ -111,7 +128,7 @@ class Machine:
             raise Malformed("the stored state is of another chain; use the home that belongs to this genesis")
         if counted != Issuance(**{**places(s.records.values()), "height": height}):
             raise Malformed(f"the stored state is not whole at height {height}; restore a backup")
-        return cls(g, s, height, time)
+        return cls(g, s, height, time, begins)
 
     def rows(self) -> Iterable[tuple[bytes, bytes]]:
         """The whole state as `restore` takes it, in key order."""
@@ -120,8 +137,8 @@ class Machine:
     def check_tx(self, raw: bytes) -> Verdict:
         """Whether a block would take this transaction, by the state after the last block; its rule is not run.
 
-        Its nonce may be up to NONCE_WINDOW ahead, so that a sender can hand in several for one block. An order is
-        taken if it would change the state.
+        Its nonce may be as far ahead as `door.room` says, so that a sender can hand in several for one block. An order
+        is taken if it would change the state.
         """
         if is_brake_order(raw):
             return self._check_order(raw)
@@ -130,9 +147,11 @@ class Machine:
             opened = open_checked(self.state, raw, self._known)
             self._known.remember(opened.hash)
             sender, nonce = opened.body.sender, opened.body.nonce
-            expected = known_sender(self.state, sender)
+            owner = signs_for(self.state, sender)
+            expected = known_sender(self.state, owner)
             if not expected <= nonce < expected + NONCE_WINDOW:
                 raise TxFailed(TxCode.WRONG_NONCE, f"the sender's next nonce is {expected}, not {nonce}; sign again")
+            self._door.admit(self.state, opened.hash, sender, owner, nonce - expected)
         except TxFailed as e:
             return Verdict(e.code, str(e), sender, nonce, tx_hash(raw))
         return Verdict(TxCode.OK, "", sender, nonce, opened.hash)
@@ -149,6 +168,7 @@ class Machine:
             raise Refused(f"block {height} was handed in after block {self.height}; hand in {self.height + 1}")
         s = self.state
         at = Moment(height, max(time, self.time))
+        s.edition = upgrades.edition(self._begins, height)
         faults: list[str] = []
         begun = begin_block(s, at, faults)
         results = tuple(self._deliver(at, index, raw, faults) for index, raw in enumerate(txs))
@@ -160,7 +180,9 @@ class Machine:
         for key, value in changes.puts.items():
             self._trie.put(key, value_hash(value))
         self.height, self.time, self.app_hash = height, at.time, self._trie.root()
+        s.edition = upgrades.edition(self._begins, height + 1)
         self._queries.follow(changes)
+        self._door.next_block()
         return BlockResult(results, self.app_hash, (), changes, tuple(faults))
 
     def query(self, path: str, data: bytes) -> bytes:

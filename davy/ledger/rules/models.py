@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 from bisect import insort
+from collections.abc import Sequence
 from itertools import pairwise
 
+import numpy as np
 from msgspec.structs import replace
 
-from davy.ledger.rules.accounts import debit
+from davy.incentive.fixed_point import Bool
+from davy.ledger.rules.accounts import credit, debit
 from davy.ledger.rules.halts import new_model_subject, require_running
-from davy.ledger.rules.records import MODELS, REGISTRANTS, RegisteredModel, RegistrantRecord
+from davy.ledger.rules.records import (
+    MODELS,
+    REGISTRANTS,
+    RETIRED,
+    NeuronRecord,
+    RegisteredModel,
+    RegistrantRecord,
+    RetiredRecord,
+)
 from davy.ledger.rules.state import State
 from davy.protocol.chain import ModelRecord
 from davy.protocol.errors import TxCode, TxFailed
 from davy.protocol.limits import MAX_LINEAGE, MAX_MODELS_A_REGISTRANT
 from davy.protocol.manifest import Identity, ModelClass, model_id
-from davy.protocol.transaction import RaiseClass, RegisterModel
+from davy.protocol.transaction import RaiseClass, RegisterModel, RetireModel
 from davy.protocol.words import Moment
 
 
@@ -39,14 +50,16 @@ def register_model(s: State, at: Moment, sender: bytes, x: RegisterModel) -> Non
     if len(m.tokenizer) not in (0, 32):
         raise TxFailed(TxCode.MALFORMED, "a manifest's tokenizer is a SHA-256, or empty")
     key = model_id(m)
-    if s.get(MODELS, key) is not None:
+    before, left = s.get(MODELS, key), s.get(RETIRED, key)
+    if before is not None and not (left and left.paid):
         raise TxFailed(TxCode.EXISTS, "this model is registered; serve it under its id")
-    lineage, model_class = _descent(s, x)
+    lineage, model_class = _descent(s, x, before)
     permitted_from = at.height + s.parameters.model_review
     record = ModelRecord(m, sender, at.height, permitted_from, lineage, model_class, at.height)
     require_running(s, at, new_model_subject(s, sender, record), "registering this model", lease=False)
     bond = s.parameters.model_bond
     debit(s, sender, bond)
+    s.delete(RETIRED, key)
     s.put(MODELS, key, RegisteredModel(record, bond))
     known = s.get(REGISTRANTS, sender)
     models = [] if known is None else list(known.models)
@@ -56,11 +69,17 @@ def register_model(s: State, at: Moment, sender: bytes, x: RegisterModel) -> Non
     s.put(REGISTRANTS, sender, RegistrantRecord(tuple(models)))
 
 
-def _descent(s: State, x: RegisterModel) -> tuple[tuple[bytes, ...], ModelClass]:
-    """All that a model descends from, sorted, and the highest class of it and of its ancestors."""
+def _descent(s: State, x: RegisterModel, before: RegisteredModel | None) -> tuple[tuple[bytes, ...], ModelClass]:
+    """All that a model descends from, sorted, and the highest class of it and of its ancestors.
+
+    What was said of it when it was registered before still holds.
+    """
     if any(a >= b for a, b in pairwise(x.ancestors)):
         raise TxFailed(TxCode.MALFORMED, "ancestors are named by rising id, each once; sort them")
     lineage, classes = set(x.ancestors), {x.model_class}
+    if before is not None:
+        lineage.update(before.model.ancestors)
+        classes.add(before.model.model_class)
     for i in x.ancestors:
         ancestor = s.need(MODELS, i, f"the ancestor {i.hex()} is not registered; register it first").model
         lineage.update(ancestor.ancestors)
@@ -88,19 +107,60 @@ def raise_class(s: State, at: Moment, sender: bytes, x: RaiseClass) -> None:
     s.put(MODELS, x.model_id, replace(registered, model=raised))
 
 
+def retire_model(s: State, at: Moment, sender: bytes, x: RetireModel) -> None:
+    """Announce that a model leaves the register `unbonding` blocks later; after that, called again, pay its bond back.
+
+    From the announcement on nobody begins to serve it, and from when it has left no weight counts for who does. What
+    is known of it stays: orders may name it and others descend from it. Anybody may register it again then; it keeps
+    its class and its lineage.
+
+    Raises
+    ------
+    TxFailed
+        NOT_FOUND; NOT_OWNER: another coldkey registered it. HALTED: it, what it descends from, or another of its
+        registrant's. WRONG_TIME: it has not left yet. EXISTS: its bond was paid back.
+    """
+    registered = s.need(MODELS, x.model_id, "no model of this id is registered")
+    if registered.model.registrant != sender:
+        raise TxFailed(TxCode.NOT_OWNER, "only its registrant retires a model")
+    asked = new_model_subject(s, sender, registered.model)
+    require_running(s, at, asked, "retiring this model", lease=False)
+    retired = s.get(RETIRED, x.model_id)
+    if retired is None:
+        s.put(RETIRED, x.model_id, RetiredRecord(at.height + s.parameters.unbonding, 0))
+        return
+    if retired.paid:
+        raise TxFailed(TxCode.EXISTS, "the model has left the register, and its bond was paid back")
+    if at.height < retired.leaves:
+        raise TxFailed(TxCode.WRONG_TIME, f"the model leaves the register at height {retired.leaves}; come back then")
+    credit(s, sender, registered.bond)
+    s.put(MODELS, x.model_id, replace(registered, bond=0))
+    s.put(RETIRED, x.model_id, replace(retired, paid=1))
+    known = s.need(REGISTRANTS, sender, "a model whose registrant has none")
+    s.put(REGISTRANTS, sender, RegistrantRecord(tuple(i for i in known.models if i != x.model_id)))
+
+
+def has_left(s: State, at: Moment, neurons: Sequence[NeuronRecord]) -> Bool:
+    """Which neurons serve a model that has left the register."""
+    served = [s.get(RETIRED, n.model[0].model_id) if n.model else None for n in neurons]
+    return np.array([r is not None and r.leaves <= at.height for r in served], dtype=np.bool_)
+
+
 def may_serve(s: State, at: Moment, model: bytes, identity: Identity) -> None:
     """Check that a model may be served under an identity now.
 
     Raises
     ------
     TxFailed
-        NOT_FOUND: not registered. WRONG_TIME: under review. MISMATCH: files are claimed that the manifest lists
-        none of.
+        NOT_FOUND: not registered, or retired. WRONG_TIME: under review. MISMATCH: files are claimed that the manifest
+        lists none of.
     """
     record = s.need(MODELS, model, "no model of this id is registered; register it first").model
     if record.permitted_from > at.height:
         raise TxFailed(
             TxCode.WRONG_TIME, f"the model is under review until height {record.permitted_from}; serve it then"
         )
+    if s.get(RETIRED, model) is not None:
+        raise TxFailed(TxCode.NOT_FOUND, "the model leaves the register or has left it; serve another one")
     if identity is Identity.FILES and not record.manifest.files:
         raise TxFailed(TxCode.MISMATCH, "this manifest lists no files to show; serve the model as claimed")

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from davy.incentive.pruning import immune, kept_by_stake, pruning_score
 from davy.killswitch.scope import Subject
 from davy.ledger.rules.accounts import burn, debit
+from davy.ledger.rules.families import forget_family
 from davy.ledger.rules.frozen import counted_blocks
 from davy.ledger.rules.halts import (
     barred,
@@ -29,6 +30,8 @@ from davy.ledger.rules.records import (
     NEURONS,
     OUTCOMES,
     RUNNING,
+    SIGNED_FOR,
+    SIGNERS,
     SUBNETS,
     UIDS,
     WEIGHTS,
@@ -39,6 +42,7 @@ from davy.ledger.rules.records import (
     neuron_key,
     subnet_key,
 )
+from davy.ledger.rules.stake import require_current
 from davy.ledger.rules.state import State
 from davy.ledger.rules.subnets import SURGE
 from davy.protocol.chain import ServedModel
@@ -74,9 +78,9 @@ def register(s: State, at: Moment, sender: bytes, x: Register) -> None:
     ------
     TxFailed
         NOT_FOUND: no such subnet. EXISTS: it has a UID there. TOO_EXPENSIVE: the price is above `price_limit`.
-        BAD_SIGNATURE: the hotkey did not consent. NOT_OWNER: it is another coldkey's. HALTED: the subnet, the hotkey,
-        or a model that the coldkey registered. BARRED. INSUFFICIENT. FULL: SURGE times
-        the wanted registrations were made in this epoch, nobody may be pruned, or the hotkey is on
+        BAD_SIGNATURE: the hotkey did not consent. NOT_OWNER: it is another coldkey's, or stands for a coldkey. HALTED:
+        the subnet, the hotkey, or a model that the coldkey registered. BARRED: convicted, or replaced. INSUFFICIENT.
+        FULL: SURGE times the wanted registrations were made in this epoch, nobody may be pruned, or the hotkey is on
         MAX_SUBNETS_A_HOTKEY subnets.
     """
     key = subnet_key(x.netuid)
@@ -119,9 +123,14 @@ def register(s: State, at: Moment, sender: bytes, x: Register) -> None:
 
 def _owned(s: State, at: Moment, hotkey: bytes, owner: bytes) -> HotkeyRecord:
     """A hotkey's record; it belongs for good to the coldkey that registers it first."""
-    h = s.get(HOTKEYS, hotkey) or HotkeyRecord(owner, s.parameters.default_take, at.height, (), (), ())
+    h = s.get(HOTKEYS, hotkey)
+    if h is None:
+        if s.get(SIGNERS, hotkey) or s.get(SIGNED_FOR, hotkey):
+            raise TxFailed(TxCode.NOT_OWNER, "this key stands for a coldkey; make a new one")
+        return HotkeyRecord(owner, s.parameters.default_take, at.height, (), (), ())
     if h.owner != owner:
         raise TxFailed(TxCode.NOT_OWNER, "this hotkey belongs to another coldkey; make a new one")
+    require_current(s, hotkey)
     return h
 
 
@@ -175,6 +184,7 @@ def deregister(s: State, netuid: int, uid: int) -> None:
     neuron = s.need(NEURONS, seated, "a UID without a neuron")
     hotkey = s.need(HOTKEYS, neuron.hotkey, "a neuron without a hotkey")
     s.put(HOTKEYS, neuron.hotkey, replace(hotkey, netuids=tuple(n for n in hotkey.netuids if n != netuid)))
+    forget_family(s, netuid, neuron.hotkey)
     s.delete(UIDS, subnet_key(netuid) + neuron.hotkey)
     s.delete(NEURONS, seated)
     s.delete(WEIGHTS, seated)
@@ -192,10 +202,11 @@ def serve(s: State, at: Moment, sender: bytes, x: Serve) -> None:
         NOT_FOUND: the hotkey has no UID on a subnet it names, or never registered. MALFORMED: a subnet named twice,
         or a next fingerprint that is neither empty nor 32 bytes. HALTED: everything, or a subnet, the hotkey, the
         model, what it descends from or another of its registrant's, where it is not what is served there already.
-        BARRED. What `models.may_serve` refuses.
+        BARRED, also one that was replaced. What `models.may_serve` refuses.
     """
     require_running(s, at, Subject(), "serving")
     require_not_barred(s, sender)
+    require_current(s, sender)
     hotkey = s.need(HOTKEYS, sender, "this key is no registered hotkey; register it first")
     if len(x.endpoint.next) not in (0, 32):
         raise TxFailed(TxCode.MALFORMED, "the next fingerprint is a SHA-256, or empty")

@@ -13,8 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from msgspec.structs import replace
 
+from davy.incentive.children import family_dividends
 from davy.incentive.emission import Emission, delegate
-from davy.incentive.fixed_point import Int64
+from davy.incentive.fixed_point import Bool, Int64
 from davy.ledger.rules.accounts import burn, credit
 from davy.ledger.rules.emission import unmint
 from davy.ledger.rules.records import HOTKEYS, NEURONS, SUBNETS, NeuronRecord, neuron_key, subnet_key
@@ -34,29 +35,28 @@ class Paid(NamedTuple):
     """Of halted UIDs."""
 
 
-def pay(s: State, netuid: int, seats: Seats, e: Emission, *, withheld: bool) -> Paid:
+def pay(s: State, netuid: int, seats: Seats, e: Emission, halted: Bool, *, withheld: bool) -> Paid:
     """Hand out an epoch's emission; afterwards it is in balances, stakes and what is burned, or is not minted.
 
     Parameters
     ----------
+    halted
+        By UID.
     withheld
         Halted UIDs had shares: then what the emission left over is theirs. Else there was nobody to pay.
     """
     n = len(seats.neurons)
     subnet = s.need(SUBNETS, subnet_key(netuid), "there is no subnet of this netuid")
     left = int(e.unminted)
-    paid = Paid(int(e.owner), e.incentive.copy(), np.zeros(n, dtype=np.int64), left if withheld else 0)
-    paid.validators[seats.rows] = e.dividends
-    burned = left - paid.unminted
+    validators = np.zeros(n, dtype=np.int64)
+    validators[seats.rows] = e.dividends
+    burned = 0 if withheld else left
+    burned += charge_unrevealed(s, netuid, seats, validators, subnet.hyperparameters.unrevealed_penalty)
+    validators, lost = between_families(s, seats, validators, halted)
+    paid = Paid(int(e.owner), e.incentive.copy(), validators, (left if withheld else 0) + lost)
     for uid in np.flatnonzero(paid.miners + paid.validators).tolist():
         neuron = seats.neurons[uid]
-        dividends = int(paid.validators[uid])
-        kept = dividends - unrevealed_cost(neuron, dividends, subnet.hyperparameters.unrevealed_penalty)
-        if neuron.unrevealed and dividends:
-            s.put(NEURONS, neuron_key(netuid, uid), replace(neuron, unrevealed=0))
-        burned += dividends - kept
-        paid.validators[uid] = kept
-        shares = dividend_shares(s, neuron, kept, seats.counted[uid])
+        shares = dividend_shares(s, neuron, int(paid.validators[uid]), seats.counted[uid])
         shares[neuron.coldkey] = shares.get(neuron.coldkey, 0) + int(paid.miners[uid])
         for coldkey in sorted(shares):
             if shares[coldkey]:
@@ -65,6 +65,34 @@ def pay(s: State, netuid: int, seats: Seats, e: Emission, *, withheld: bool) -> 
     burn(s, burned)
     unmint(s, paid.unminted)
     return paid
+
+
+def charge_unrevealed(s: State, netuid: int, seats: Seats, dividends: Int64, penalty: int) -> int:
+    """Take off what unrevealed commits cost, once each, and return it: it is burned."""
+    burned = 0
+    for uid in np.flatnonzero(dividends).tolist():
+        neuron = seats.neurons[uid]
+        cost = unrevealed_cost(neuron, int(dividends[uid]), penalty)
+        if neuron.unrevealed:
+            s.put(NEURONS, neuron_key(netuid, uid), replace(neuron, unrevealed=0))
+        dividends[uid] -= cost
+        burned += cost
+    return burned
+
+
+def between_families(s: State, seats: Seats, dividends: Int64, halted: Bool) -> tuple[Int64, int]:
+    """What each UID has of the dividends once children have paid their parents, and what halted parents would have had.
+
+    That is not minted: neither the child nor anybody else gains by a halt.
+    """
+    if seats.families is None:
+        return dividends, 0
+    missing = "a neuron without a hotkey"
+    takes = np.array([s.need(HOTKEYS, n.hotkey, missing).take for n in seats.neurons], dtype=np.int64)
+    divided, _ = family_dividends(dividends, seats.own, takes, seats.families)
+    lost = int(divided[halted].sum())
+    divided[halted] = 0
+    return divided, lost
 
 
 def unrevealed_cost(neuron: NeuronRecord, dividends: int, penalty: int) -> int:

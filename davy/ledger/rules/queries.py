@@ -6,16 +6,20 @@ Indexes that only queries need (a coldkey's positions) are derived from the rows
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Final
 
 from davy.ledger.rules import packed
 from davy.ledger.rules.accounts import account
+from davy.ledger.rules.coldkeys import owner_by
+from davy.ledger.rules.families import children_of, in_force, parents_of
 from davy.ledger.rules.frozen import counted_blocks
 from davy.ledger.rules.halts import neuron_subject, served_subject
 from davy.ledger.rules.neurons import neuron_of
 from davy.ledger.rules.records import (
     ATTESTATIONS,
     BRAKE,
+    BUDGETS,
     CHAIN,
     COMING,
     DRILLS,
@@ -26,9 +30,12 @@ from davy.ledger.rules.records import (
     ORDERS,
     OUTCOMES,
     PAID,
+    RETIRED,
     RUNNING,
+    SIGNERS,
     STAKES,
     SUBNETS,
+    SWAPS,
     WEIGHTS,
     OutcomeRecord,
     epoch_key,
@@ -40,11 +47,15 @@ from davy.ledger.rules.state import Changes, State
 from davy.ledger.rules.take import may_raise
 from davy.protocol.chain import (
     Account,
+    ColdkeyInfo,
     ComingHyperparameters,
     EpochRecord,
+    Family,
     HotkeyInfo,
+    LentStake,
     Metagraph,
     ModelRecord,
+    ModelState,
     Neuron,
     RevealedRow,
     RowInForce,
@@ -68,7 +79,7 @@ class Queries:
     """Answers by path.
 
     /nonce /metagraph /weights /epoch /subnets /coming /model /issuance /parameters /genesis /brake /attestations
-    /subject /hotkey
+    /subject /hotkey /subnet /neuron /model_state /budget /family /coldkey
     """
 
     def __init__(self, g: Genesis, s: State) -> None:
@@ -94,6 +105,12 @@ class Queries:
             "/attestations": self._attestations,
             "/subject": self._subject,
             "/hotkey": self._hotkey,
+            "/subnet": self._subnet,
+            "/neuron": self._neuron,
+            "/model_state": self._model_state,
+            "/budget": lambda data, height: s.need(BUDGETS, _exactly(data, 32), "there is no budget of this id"),
+            "/family": self._family,
+            "/coldkey": self._coldkey,
             "/issuance": lambda data, height: s.need(ISSUANCE, _exactly(data, 0), "the chain has no issuance"),
             "/parameters": lambda data, height: s.parameters,
             "/genesis": lambda data, height: g,
@@ -134,7 +151,7 @@ class Queries:
             answered.add(key[33:]) if stands else answered.discard(key[33:])
 
     def _account(self, data: bytes, height: int) -> Account:
-        key = _exactly(data, 32)
+        key = owner_by(self._state, _exactly(data, 32))
         a = account(self._state, key)
         stakes = tuple((h, stake_of(self._state, h, key)) for h in sorted(self._positions.get(key, ())))
         return Account(a.nonce, a.free, a.unbonding, stakes)
@@ -174,6 +191,43 @@ class Queries:
 
     def _model(self, data: bytes, height: int) -> ModelRecord:
         return self._state.need(MODELS, _exactly(data, 32), "no model of this id is registered").model
+
+    def _model_state(self, data: bytes, height: int) -> ModelState:
+        found = self._state.need(MODELS, _exactly(data, 32), "no model of this id is registered")
+        retired = self._state.get(RETIRED, data)
+        return ModelState(found.model, found.bond, 0 if retired is None else retired.leaves)
+
+    def _subnet(self, data: bytes, height: int) -> SubnetInfo:
+        return subnet_info(self._state, int.from_bytes(_exactly(data, 2), "big"))
+
+    def _neuron(self, data: bytes, height: int) -> Neuron:
+        """A hotkey's neuron on a subnet (34 bytes)."""
+        netuid = int.from_bytes(_exactly(data, 34)[:2], "big")
+        uid, _ = neuron_of(self._state, netuid, data[2:])
+        return next(islice(neurons(self._state, netuid, height, uid), 1))
+
+    def _family(self, data: bytes, height: int) -> Family:
+        """Of a hotkey on a subnet (34 bytes)."""
+        s, netuid, hotkey = self._state, int.from_bytes(_exactly(data, 34)[:2], "big"), data[2:]
+        epoch = s.need(RUNNING, data[:2], "there is no subnet of this netuid; ask /subnets").epoch
+        record = children_of(s, netuid, hotkey)
+        parents = (
+            LentStake(parent, loan.proportion)
+            for parent in parents_of(s, netuid, hotkey, epoch)
+            for loan in in_force(children_of(s, netuid, parent), epoch)
+            if loan.hotkey == hotkey
+        )
+        now, coming = (
+            tuple(LentStake(loan.hotkey, loan.proportion) for loan in loans)
+            for loans in (in_force(record, epoch), record.coming)
+        )
+        return Family(netuid, hotkey, epoch, now, coming, tuple(parents))
+
+    def _coldkey(self, data: bytes, height: int) -> ColdkeyInfo:
+        """By the name of what it owns, or by the key that signs for it."""
+        owner = owner_by(self._state, _exactly(data, 32))
+        signer, swap = self._state.get(SIGNERS, owner), self._state.get(SWAPS, owner)
+        return ColdkeyInfo(owner, owner if signer is None else signer.key, 0 if swap is None else swap.due)
 
     def _brake(self, data: bytes, height: int) -> BrakePage:
         """Orders and drills from a number on (8 bytes), MAX_BRAKE_PAGE at most."""
@@ -227,15 +281,15 @@ def subnet_info(s: State, netuid: int) -> SubnetInfo:
     )
 
 
-def neurons(s: State, netuid: int, height: int) -> Iterator[Neuron]:
-    """A subnet's neurons by UID; what the last epoch found is zero for those who came after it."""
+def neurons(s: State, netuid: int, height: int, first: int = 0) -> Iterator[Neuron]:
+    """A subnet's neurons by UID, from `first` on; what the last epoch found is zero for those who came after it."""
     key = subnet_key(netuid)
     running = s.need(RUNNING, key, "a subnet without epochs")
     n = running.neurons
     cutoff = s.need(SUBNETS, key, "no such subnet").hyperparameters.activity_cutoff
     outcome = s.get(OUTCOMES, key)
     found = None if outcome is None else _found(outcome, n)
-    for uid in range(n):
+    for uid in range(first, n):
         neuron = s.need(NEURONS, neuron_key(netuid, uid), "a UID without a neuron")
         hotkey = s.need(HOTKEYS, neuron.hotkey, "a neuron without a hotkey")
         row = s.get(WEIGHTS, neuron_key(netuid, uid))

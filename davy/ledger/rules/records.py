@@ -11,9 +11,17 @@ from typing import Annotated, Final, Generic, NamedTuple, TypeVar
 
 from msgspec import Meta
 
-from davy.protocol.chain import Issuance, ModelRecord, ServedModel
+from davy.protocol.chain import Budget, Issuance, ModelRecord, ServedModel
 from davy.protocol.encoding import Wire
-from davy.protocol.limits import MAX_MODELS_A_REGISTRANT, MAX_MOVES, MAX_NAME_CHARS, ChainParameters, Hyperparameters
+from davy.protocol.limits import (
+    MAX_CHILDREN,
+    MAX_MODELS_A_REGISTRANT,
+    MAX_MOVES,
+    MAX_NAME_CHARS,
+    MAX_PARENTS,
+    ChainParameters,
+    Hyperparameters,
+)
 from davy.protocol.order import OrderId
 from davy.protocol.recorded import (
     BRAKE_KEY,
@@ -25,7 +33,7 @@ from davy.protocol.recorded import (
 )
 from davy.protocol.roster import Roster
 from davy.protocol.transaction import Endpoint
-from davy.protocol.words import Amount, ChainId, Coldkey, Digest, Height, Hotkey, ModelId, Netuid, Proportion, Uid
+from davy.protocol.words import U16, Amount, ChainId, Coldkey, Digest, Height, Hotkey, ModelId, Netuid, Proportion, Uid
 
 R = TypeVar("R", bound=Wire)
 
@@ -238,7 +246,7 @@ class OutcomeRecord(Wire):
 
     height: Height
     stake: bytes
-    """The least held over the epoch."""
+    """What voted: the least held over the epoch, with what others lent and without what was lent."""
     permits: bytes
     """One byte a UID, 0 or 1."""
     consensus: bytes
@@ -275,6 +283,62 @@ class PaidRecord(Wire):
     weights: tuple[bytes, ...]
 
 
+class Loan(Wire):
+    """What part of 65535 of its stake a hotkey lends another one."""
+
+    hotkey: Hotkey
+    proportion: Annotated[int, Meta(ge=1, le=U16)]
+
+
+class ChildrenRecord(Wire):
+    """Whom a hotkey lends to on a subnet: `coming` was set in epoch `set_in` and holds in later ones, `lent` before."""
+
+    lent: Annotated[tuple[Loan, ...], Meta(max_length=MAX_CHILDREN)]
+    set_in: Height
+    coming: Annotated[tuple[Loan, ...], Meta(max_length=MAX_CHILDREN)]
+
+
+class ParentsRecord(Wire):
+    """Hotkeys whose `ChildrenRecord` may name this one, sorted."""
+
+    parents: Annotated[tuple[Hotkey, ...], Meta(max_length=MAX_PARENTS)]
+
+
+class RetiredRecord(Wire):
+    """A model that left the register, or leaves it at height `leaves`; `paid` is 1 once its bond was taken back."""
+
+    leaves: Height
+    paid: Annotated[int, Meta(ge=0, le=1)]
+
+
+class RotationRecord(Wire):
+    """The hotkey before this one, since a height; the one after it, from another. Empty and 0 where there is none."""
+
+    before: Annotated[bytes, Meta(max_length=32)]
+    since: Height
+    after: Annotated[bytes, Meta(max_length=32)]
+    until: Height
+
+
+class SwapRecord(Wire):
+    """What a coldkey announced, and when it may be done."""
+
+    successor: Digest
+    due: Height
+
+
+class SignerRecord(Wire):
+    """Which key signs for what a coldkey owns, in its place."""
+
+    key: Coldkey
+
+
+class OwnedRecord(Wire):
+    """For which coldkey this key signs."""
+
+    coldkey: Coldkey
+
+
 CHAIN: Final = Table(b"\x00", 0, ChainRecord)
 PARAMETERS: Final = Table(b"\x01", 0, ChainParameters)
 SUPPLY: Final = Table(b"\x02", 0, SupplyRecord)
@@ -293,6 +357,14 @@ CONVICTIONS: Final = Table(b"X", 32, ConvictionRecord)
 REGISTRANTS: Final = Table(b"M", 32, RegistrantRecord)
 ACCOUNTS: Final = Table(b"a", 32, AccountRecord)
 BONDS: Final = Table(b"b", 2, BondsRecord)
+BUDGETS: Final = Table(b"t", 32, Budget)
+CHILDREN: Final = Table(b"C", 34, ChildrenRecord)
+PARENTS: Final = Table(b"P", 34, ParentsRecord)
+RETIRED: Final = Table(b"R", 32, RetiredRecord)
+ROTATIONS: Final = Table(b"T", 32, RotationRecord)
+SIGNERS: Final = Table(b"g", 32, SignerRecord)
+SIGNED_FOR: Final = Table(b"l", 32, OwnedRecord)
+SWAPS: Final = Table(b"W", 32, SwapRecord)
 COMING: Final = Table(b"p", 2, ComingRecord)
 COMMITS: Final = Table(b"c", 4, CommitsRecord)
 PAID: Final = Table(b"e", 10, PaidRecord)
@@ -313,7 +385,8 @@ TABLES: Final = {
     for t in (
         CHAIN, PARAMETERS, SUPPLY, ISSUANCE, QUEUE, ACCOUNTS, BONDS, COMMITS, PAID, HOTKEYS, MODELS, NEURONS, OUTCOMES,
         RUNNING, STAKES, SUBNETS, UIDS, UNBONDINGS, WEIGHTS, ANSWER_QUEUE, DRILL_LIST, BRAKE, ORDERS, DRILLS, ROSTERS,
-        HALTED, ATTESTATIONS, ANSWERS, CONVICTIONS, REGISTRANTS, COMING, MOVES,
+        HALTED, ATTESTATIONS, ANSWERS, CONVICTIONS, REGISTRANTS, COMING, MOVES, BUDGETS, CHILDREN, PARENTS, RETIRED,
+        ROTATIONS, SIGNERS, SIGNED_FOR, SWAPS,
     )
 }  # fmt: skip
 

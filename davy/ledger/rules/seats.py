@@ -7,10 +7,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from davy.incentive.children import Families, voting_stake
 from davy.incentive.fixed_point import Int64
 from davy.incentive.masks import above_threshold
 from davy.incentive.permits import permits
 from davy.ledger.rules import packed
+from davy.ledger.rules.families import families_of
 from davy.ledger.rules.records import NEURONS, OUTCOMES, NeuronRecord, RunningRecord, neuron_key, subnet_key
 from davy.ledger.rules.stake import counted_stake
 from davy.ledger.rules.state import State
@@ -23,7 +25,11 @@ class Seats(NamedTuple):
     neurons: list[NeuronRecord]
     counted: list[tuple[tuple[bytes, int], ...]]
     """By UID: what each coldkey's position counts."""
+    own: Int64
+    """What is held on each hotkey."""
+    families: Families | None
     stake: Int64
+    """What votes: with what others lend, without what is lent."""
     permits: NDArray[np.bool_]
     """Of the epoch before."""
     rows: Int64
@@ -34,7 +40,9 @@ def take_seats(s: State, netuid: int, h: Hyperparameters, running: RunningRecord
     n = running.neurons
     neurons = [s.need(NEURONS, neuron_key(netuid, uid), "a UID without a neuron") for uid in range(n)]
     counted = [counted_stake(s, netuid, neuron, running) for neuron in neurons]
-    stake = np.array([sum(amount for _, amount in positions) for positions in counted], dtype=np.int64)
+    own = np.array([sum(amount for _, amount in positions) for positions in counted], dtype=np.int64)
+    families = families_of(s, netuid, neurons, running.epoch)
+    stake = own if families is None else voting_stake(own, families)
     held = np.zeros(n, dtype=np.bool_)
     if (outcome := s.get(OUTCOMES, subnet_key(netuid))) is not None:
         same = np.array([neuron.registered_at <= outcome.height for neuron in neurons])
@@ -42,4 +50,4 @@ def take_seats(s: State, netuid: int, h: Hyperparameters, running: RunningRecord
     counts = above_threshold(stake, h.stake_threshold)
     gets = permits(counts, h.max_validators, permit_zero_stake=False, tie_to_newer=False)
     rows = np.flatnonzero(held | gets)
-    return Seats(neurons, counted, stake, held, rows if len(rows) else np.zeros(1, dtype=np.int64))
+    return Seats(neurons, counted, own, families, stake, held, rows if len(rows) else np.zeros(1, dtype=np.int64))

@@ -19,6 +19,7 @@ from davy.ledger.rules.records import (
     CONVICTIONS,
     HOTKEYS,
     QUEUE,
+    ROTATIONS,
     RUNNING,
     STAKES,
     UNBONDINGS,
@@ -118,17 +119,31 @@ def add_stake(s: State, at: Moment, sender: bytes, x: AddStake) -> None:
     join(s, at, x.hotkey, sender, x.amount)
 
 
+def require_current(s: State, hotkey: bytes) -> None:
+    """Refuse a hotkey that was replaced.
+
+    Raises
+    ------
+    TxFailed
+        BARRED.
+    """
+    rotation = s.get(ROTATIONS, hotkey)
+    if rotation is not None and rotation.after:
+        raise TxFailed(TxCode.BARRED, f"this hotkey was replaced by {rotation.after.hex()}; use that one")
+
+
 def join(s: State, at: Moment, hotkey: bytes, coldkey: bytes, amount: int) -> None:
     """Add to a position; on a hotkey with MAX_DELEGATORS a new one takes the place of the smallest, if it is larger.
 
     Raises
     ------
     TxFailed
-        BARRED; NOT_FOUND; FULL.
+        BARRED: convicted, or replaced; NOT_FOUND; FULL.
     """
     h = s.need(HOTKEYS, hotkey, "the ledger does not know this hotkey; register it first")
     if s.get(CONVICTIONS, hotkey) is not None:
         raise TxFailed(TxCode.BARRED, "this hotkey is barred and earns nothing; stake on another")
+    require_current(s, hotkey)
     others = [c for c in h.delegators if c != h.owner]
     if coldkey not in h.delegators and coldkey != h.owner and len(others) >= MAX_DELEGATORS:
         least, smallest = min((stake_of(s, hotkey, c), c) for c in others)

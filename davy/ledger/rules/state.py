@@ -31,6 +31,8 @@ class State:
         self.journal: list[tuple[bytes, Wire | None]] = []
         self.work = 0
         """Units of work that the block's transactions may still spend."""
+        self.edition = 1
+        """Of the rules that the next block, or the one that is being made, is made under (`upgrades`)."""
         self.order_room = 0
         """Orders of keyholders that the block may still look at."""
         self.brakes: dict[bytes, BrakeState] = {}

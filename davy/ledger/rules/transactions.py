@@ -15,33 +15,46 @@ from typing import Any, Final, NamedTuple
 from davy.ledger.rules.accounts import advance_nonce, transfer
 from davy.ledger.rules.attestations import attest_stop
 from davy.ledger.rules.brake import brake_order, check_order
+from davy.ledger.rules.budgets import close_budget, convict_double_spend, open_budget
+from davy.ledger.rules.children import set_children
+from davy.ledger.rules.coldkeys import announce_coldkey_swap, execute_coldkey_swap, require_unlocked, signs_for
 from davy.ledger.rules.conservation import conserved
 from davy.ledger.rules.convictions import convict_served_after_halt
 from davy.ledger.rules.hyperparameters import set_hyperparameters
-from davy.ledger.rules.models import raise_class, register_model
+from davy.ledger.rules.models import raise_class, register_model, retire_model
 from davy.ledger.rules.moves import move_stake
 from davy.ledger.rules.neurons import register, serve
 from davy.ledger.rules.records import ACCOUNTS, HOTKEYS
+from davy.ledger.rules.rotation import rotate_hotkey
 from davy.ledger.rules.stake import add_stake, remove_stake
 from davy.ledger.rules.state import State
 from davy.ledger.rules.subnets import create_subnet
 from davy.ledger.rules.take import set_take
+from davy.ledger.rules.upgrades import SINCE
 from davy.ledger.rules.weights import commit_weights, reveal_weights, set_weights
 from davy.protocol.errors import BadSignature, Refused, TxCode, TxFailed
 from davy.protocol.order import VerifiedOrder
 from davy.protocol.transaction import (
     AddStake,
+    AnnounceColdkeySwap,
     AttestStop,
+    CloseBudget,
     CommitWeights,
+    ConvictDoubleSpend,
     ConvictServedAfterHalt,
     CreateSubnet,
+    ExecuteColdkeySwap,
     MoveStake,
+    OpenBudget,
     RaiseClass,
     Register,
     RegisterModel,
     RemoveStake,
+    RetireModel,
     RevealWeights,
+    RotateHotkey,
     Serve,
+    SetChildren,
     SetHyperparameters,
     SetTake,
     SetWeights,
@@ -53,9 +66,6 @@ from davy.protocol.transaction import (
     verify_tx,
 )
 from davy.protocol.words import Moment
-
-NONCE_WINDOW: Final = 256
-"""How far ahead of its sender's nonce a transaction may be when it is handed in; in a block it must be exact."""
 
 Rule = Callable[[State, Moment, bytes, Any], None]
 
@@ -77,6 +87,14 @@ RULES: Final = MappingProxyType[type, Rule](
         SetHyperparameters: set_hyperparameters,
         MoveStake: move_stake,
         SetTake: set_take,
+        SetChildren: set_children,
+        RetireModel: retire_model,
+        RotateHotkey: rotate_hotkey,
+        AnnounceColdkeySwap: announce_coldkey_swap,
+        ExecuteColdkeySwap: execute_coldkey_swap,
+        OpenBudget: open_budget,
+        CloseBudget: close_budget,
+        ConvictDoubleSpend: convict_double_spend,
     }
 )
 """Each action's rule: (state, moment, sender, action); it raises TxFailed or has happened."""
@@ -122,6 +140,8 @@ def open_checked(s: State, raw: bytes, known: Signatures) -> Opened:
     h = tx_hash(raw)
     try:
         signed, body = open_tx(raw)
+        if SINCE.get(type(body.action), 1) > s.edition:
+            raise TxFailed(TxCode.MALFORMED, "this chain does not know this action yet; see the height of its upgrade")
         if body.chain != s.chain:
             raise TxFailed(TxCode.WRONG_CHAIN, "signed for another chain; sign it for this one")
         if not known.take(h):
@@ -140,7 +160,9 @@ def open_checked(s: State, raw: bytes, known: Signatures) -> Opened:
 
 
 def known_sender(s: State, key: bytes) -> int:
-    """Return a sender's nonce. A key that never received anything is unknown: else free keys would fill the state.
+    """Return a sender's nonce, by the name that `coldkeys.signs_for` gives.
+
+    A key that never received anything is unknown: else free keys would fill the state.
 
     Raises
     ------
@@ -208,18 +230,20 @@ def apply_transaction(s: State, at: Moment, body: TxBody) -> None:
     ------
     TxFailed
         With the reason; INTERNAL for any exception of a rule. The state then holds nothing of it but the nonce, and
-        not even that for NOT_FOUND of its sender and WRONG_NONCE.
+        not even that for NOT_FOUND of its sender, WRONG_NONCE, and NOT_OWNER of a key that another took the place of.
     """
-    nonce = known_sender(s, body.sender)
+    owner = signs_for(s, body.sender)
+    nonce = known_sender(s, owner)
     if body.nonce != nonce:
         raise TxFailed(TxCode.WRONG_NONCE, f"the sender's next nonce is {nonce}, not {body.nonce}; sign again")
-    advance_nonce(s, body.sender)
+    advance_nonce(s, owner)
     mark = s.savepoint()
     try:
         rule = RULES.get(type(body.action))
         if rule is None:
             raise TxFailed(TxCode.NOT_ENABLED, "this ledger does not take this action yet")
-        rule(s, at, body.sender, body.action)
+        require_unlocked(s, owner, body.action)
+        rule(s, at, owner, body.action)
         conserved(s, mark)
     except TxFailed:
         s.rollback(mark)

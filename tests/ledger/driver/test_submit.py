@@ -45,8 +45,11 @@ class LossyLedger:
             return Head(self.machine.height, self.machine.time, bytes(32), self.machine.app_hash)
 
     async def submit(self, raw: bytes) -> bytes:
-        if next(self.faults, "") == "busy":
+        fault = next(self.faults, "")
+        if fault == "busy":
             raise Busy("mempool is full")
+        if fault == "crowded":
+            raise TxFailed(TxCode.TOO_EXPENSIVE, "4 transactions of this sender may wait")
         with self._fault():
             verdict = self.machine.check_tx(raw)
             self.handed_in.append(raw)
@@ -227,6 +230,12 @@ async def test_a_nonce_used_by_another_is_signed_anew(chain: Any) -> None:
     ledger.nonce = overtaken
     assert (await send(ledger, chain.people[0], COLD, transfer(chain))).code == 0
     assert [open_tx(raw)[1].nonce for raw in ledger.included()] == [0, 1]
+
+
+async def test_who_finds_no_room_at_the_door_comes_again(chain: Any) -> None:
+    ledger = LossyLedger(chain, iter(["", "crowded"]))
+    assert (await deliver(ledger, chain.tx(0, 0))).code == 0
+    assert len(ledger.included()) == 1
 
 
 async def test_delivering_included_bytes_again_gives_their_result(chain: Any) -> None:

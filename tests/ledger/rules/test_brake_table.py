@@ -16,17 +16,22 @@ from davy.protocol.errors import TxCode
 from davy.protocol.limits import hyperparameters
 from davy.protocol.manifest import Identity, ModelClass
 from davy.protocol.order import GroupKey, Halt, Miner
+from davy.protocol.ticket import budget_id
 from davy.protocol.transaction import (
     Action,
     AddStake,
     BrakeOrder,
+    CloseBudget,
     CommitWeights,
+    ConvictDoubleSpend,
     CreateSubnet,
     MoveStake,
+    OpenBudget,
     RaiseClass,
     Register,
     RegisterModel,
     RemoveStake,
+    RetireModel,
     RevealWeights,
     Served,
     SetHyperparameters,
@@ -169,6 +174,65 @@ def convict_served_after_halt(scope: str) -> str:
     w.halted_by(scope)
     w.block(12)
     return said(w, "cat", w.evidence(order, "dan-hot", w.machine.height))
+
+
+def set_children(scope: str) -> str:
+    w = Stand()
+    asked = w.lending("cat-hot", {"dan-hot": 1})
+    w.halted_by(scope)
+    return said(w, "cat", asked)
+
+
+def retire_model(scope: str) -> str:
+    w = Stand()
+    w.halted_by(scope)
+    return said(w, "cat", RetireModel(ONE))
+
+
+def rotate_hotkey(scope: str) -> str:
+    w = Stand()
+    w.halted_by(scope)
+    return said(w, "cat", w.rotation("cat", "cat-hot", "fresh"))
+
+
+def announce_coldkey_swap(scope: str) -> str:
+    w = Stand()
+    w.halted_by(scope)
+    return said(w, "cat", w.announcement("cat", "new"))
+
+
+def execute_coldkey_swap(scope: str) -> str:
+    w = Stand()
+    w.ok("cat", w.announcement("cat", "new"))
+    w.halted_by(scope)
+    w.block(40)
+    return said(w, "cat", w.execution("cat", "new"))
+
+
+def open_budget(scope: str) -> str:
+    w = Stand()
+    w.halted_by(scope)
+    return said(w, "cat", OpenBudget(pub("cat-hot"), 1, 1, 1, TOKEN))
+
+
+def with_a_budget() -> tuple[Stand, bytes]:
+    w = Stand()
+    i = budget_id(w.chain, pub("cat"), w.account("cat").nonce)
+    w.ok("cat", OpenBudget(pub("cat-hot"), 1, 1, 1, TOKEN))
+    return w, i
+
+
+def close_budget(scope: str) -> str:
+    w, i = with_a_budget()
+    w.halted_by(scope)
+    return said(w, "cat", CloseBudget(i))
+
+
+def convict_double_spend(scope: str) -> str:
+    w, i = with_a_budget()
+    w.halted_by(scope)
+    tickets = (w.ticket("cat-hot", i, 0, "ann-hot"), w.ticket("cat-hot", i, 0, "ben-hot"))
+    return said(w, "cat", ConvictDoubleSpend(*tickets))
 
 
 def brake_order(scope: str) -> str:
@@ -323,7 +387,8 @@ TABLES: dict[str, tuple[Callable[[str], str], ...]] = {
     "Transactions": (
         transfer, create_subnet, set_hyperparameters, register, serve, add_stake, remove_stake, move_stake, set_take,
         commit_weights, reveal_weights, set_weights,
-        register_model, raise_class, attest_stop, convict_served_after_halt, brake_order,
+        register_model, raise_class, attest_stop, convict_served_after_halt, set_children, retire_model, rotate_hotkey,
+        announce_coldkey_swap, execute_coldkey_swap, open_budget, close_budget, convict_double_spend, brake_order,
     ),
     "Deadlines": (end_of_the_epoch, reveal, activity, immunity, pruning, bonds, unbonding, review_of_a_model),
     "Payments": (

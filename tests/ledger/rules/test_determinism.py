@@ -7,16 +7,28 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from davy.protocol.manifest import ModelClass
-from davy.protocol.transaction import AddStake, MoveStake, RegisterModel, SetHyperparameters, SetTake
+from davy.protocol.manifest import ModelClass, model_id
+from davy.protocol.transaction import (
+    AddStake,
+    MoveStake,
+    OpenBudget,
+    RegisterModel,
+    RetireModel,
+    SetHyperparameters,
+    SetTake,
+)
 from davy.protocol.words import TOKEN
-from tests.ledger.rules.world import genesis, manifest, market, pub
+from tests.ledger.rules.world import World, genesis, manifest, market, pub
 
 ROOT = Path(__file__).parents[3]
 
 
 def a_story() -> str:
-    """App hash after some epochs with votes, delegators, models and a second mechanism."""
+    return told().machine.app_hash.hex()
+
+
+def told() -> World:
+    """Some epochs with votes, delegators, models and a second mechanism, and all that came later."""
     w = market(genesis(mechanism="yuma2"))
     w.ok("eve", *(AddStake(pub(hot), TOKEN) for hot in ("ann-hot", "ben-hot", "cat-hot")))
     w.ok("cat", *(RegisterModel(manifest(name), (), ModelClass.ORDINARY) for name in ("one", "two", "three")))
@@ -33,7 +45,21 @@ def a_story() -> str:
         w.reveal("ann-hot", row, epoch)
     w.end_epoch()
     assert w.neuron("dan-hot").incentive > w.neuron("cat-hot").incentive > 0
-    return w.machine.app_hash.hex()
+    later(w)
+    return w
+
+
+def later(w: World) -> None:
+    """What came with the second edition of the rules, over two epochs more."""
+    w.ok("ann", w.lending("ann-hot", {"ben-hot": 20_000, "cat-hot": 30_000}))
+    w.ok("dan", w.lending("dan-hot", {"ben-hot": 65_535}))
+    w.ok("ben", w.rotation("ben", "ben-hot", "ben-new"))
+    w.ok("cat", RetireModel(model_id(manifest("two"))), OpenBudget(pub("cat-hot"), 1, 9, 3, TOKEN))
+    w.ok("eve", w.announcement("eve", "eve-new"))
+    w.end_epoch()
+    w.ok("eve", w.execution("eve", "eve-new"))
+    w.ok("dan", w.announcement("dan", "dan-new"))
+    w.end_epoch()
 
 
 def test_the_same_blocks_give_the_same_state_under_every_hash_seed() -> None:

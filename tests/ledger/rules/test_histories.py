@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from davy.ledger.rules import convictions
 from davy.ledger.rules.brake import brake_of
 from davy.ledger.rules.machine import Machine
-from davy.ledger.rules.records import HOTKEYS
+from davy.ledger.rules.records import BUDGETS, HOTKEYS, SIGNERS
 from davy.protocol.encoding import encode
 from davy.protocol.errors import TxCode
 from davy.protocol.genesis import Genesis, GenesisSubnet
@@ -45,14 +45,18 @@ from davy.protocol.transaction import (
     Action,
     AddStake,
     BrakeOrder,
+    CloseBudget,
     CommitWeights,
+    ConvictDoubleSpend,
     CreateSubnet,
     Endpoint,
     MoveStake,
+    OpenBudget,
     RaiseClass,
     Register,
     RegisterModel,
     RemoveStake,
+    RetireModel,
     RevealWeights,
     Serve,
     Served,
@@ -74,6 +78,7 @@ OPEN = hyperparameters(
 
 coldkeys = st.sampled_from(["ann", "ben", "cat"])
 hotkeys = st.sampled_from(["hot-2", "hot-1", "hot-0", "hot-2", "hot-1", "hot-0", "hot-3", "hot-4"])
+HOTKEY_NAMES = [f"hot-{n}" for n in range(5)]
 anybody = coldkeys | hotkeys | st.just("nobody")
 amounts = st.sampled_from([0, 1, TOKEN // 1_000, TOKEN, 7 * TOKEN + 3, 90 * TOKEN, 999 * TOKEN, MAX_SUPPLY])
 TARGETS: list[Target] = [
@@ -104,6 +109,8 @@ class History(RuleBasedStateMachine):
         self.world = Stand.__new__(Stand)
         World.__init__(self.world, two_subnets())
         self.given: list[bytes] = []
+        self.signers: dict[str, str] = {}
+        """Who signs for a coldkey, once it was swapped."""
         self.queued: list[str] = []
         self.sent: list[bytes] = []
         for i, cold in enumerate(["ann", "ben", "cat"]):
@@ -114,7 +121,8 @@ class History(RuleBasedStateMachine):
         self.blocks(9)
 
     def queue(self, name: str, action: Action) -> None:
-        raw = self.world.tx(name, action)
+        """By whoever signs for that name now."""
+        raw = self.world.tx(self.signers.get(name, name), action)
         self.world.queue.append(raw)
         self.queued.append(type(action).__name__)
 
@@ -249,6 +257,59 @@ class History(RuleBasedStateMachine):
             self.blocks(1)
 
 
+class LaterHistory(History):
+    """The same with all that the second edition of the rules brought."""
+
+    @rule(sender=coldkeys, parent=hotkeys, child=hotkeys, part=st.sampled_from([1, 30_000, 65_535]), netuid=netuids)
+    def set_children(self, sender: str, parent: str, child: str, part: int, netuid: int) -> None:
+        self.queue(sender, self.world.lending(parent, {child: part} if part > 1 else {}, min(netuid, 2)))
+
+    @rule(sender=coldkeys, model=st.sampled_from("xyz"))
+    def retire_model(self, sender: str, model: str) -> None:
+        self.queue(sender, RetireModel(model_id(manifest(model))))
+
+    @rule(sender=coldkeys, place=st.integers(0, 5), successor=hotkeys)
+    def rotate_hotkey(self, sender: str, place: int, successor: str) -> None:
+        """A hotkey of the sender's, if it has one, for a name that may be taken."""
+        held = [k for k in HOTKEY_NAMES if self.owner(k) == pub(sender)]
+        self.queue(sender, self.world.rotation(sender, held[place % len(held)] if held else "hot-0", successor))
+
+    def owner(self, hotkey: str) -> bytes:
+        known = self.world.machine.state.get(HOTKEYS, pub(hotkey))
+        return b"" if known is None else known.owner
+
+    @rule(who=coldkeys, patient=st.sampled_from([True, True, True, False]))
+    def swap_coldkey(self, who: str, patient: bool) -> None:
+        """Announce, wait or not, execute; from then on the new key signs for `who`."""
+        new = f"{who} since {self.world.machine.height}"
+        self.queue(who, self.world.announcement(who, new))
+        self.blocks(4 if patient else 2)
+        self.queue(who, self.world.execution(who, new))
+        self.blocks(1)
+        signer = self.world.machine.state.get(SIGNERS, pub(who))
+        if signer is not None and signer.key == pub(new):
+            self.signers[who] = new
+
+    @rule(sender=coldkeys, deposit=amounts, netuid=netuids)
+    def open_budget(self, sender: str, deposit: int, netuid: int) -> None:
+        self.queue(sender, OpenBudget(pub("hot-0"), netuid, 3, 1, deposit))
+
+    def budgets(self) -> list[bytes]:
+        return sorted(k[1:] for k in self.world.machine.state.records if k[:1] == BUDGETS.tag) or [bytes(32)]
+
+    @rule(sender=coldkeys, place=st.integers(0, 3))
+    def close_budget(self, sender: str, place: int) -> None:
+        known = self.budgets()
+        self.queue(sender, CloseBudget(known[place % len(known)]))
+
+    @rule(sender=anybody, place=st.integers(0, 3), signer=st.sampled_from(["hot-0", "hot-0", "hot-1"]), index=values)
+    def spend_twice(self, sender: str, place: int, signer: str, index: list[int]) -> None:
+        known = self.budgets()
+        i, n = known[place % len(known)], (index or [0])[0] % 4
+        tickets = (self.world.ticket(signer, i, n, miner) for miner in ("hot-1", "hot-2" if index else "hot-1"))
+        self.queue(sender, ConvictDoubleSpend(*tickets))
+
+
 class BrakeHistory(History):
     """The same under the orders of keyholders."""
 
@@ -337,6 +398,18 @@ def test_whatever_is_sent_the_books_balance_and_every_node_agrees() -> None:
         TxCode.BAD_SIGNATURE, TxCode.NOT_OWNER,
     }  # fmt: skip
     play(History, 60, succeeded, refused)
+
+
+def test_so_they_do_when_keys_are_replaced_lent_to_and_convicted() -> None:
+    succeeded = {
+        "SetChildren", "RetireModel", "RotateHotkey", "AnnounceColdkeySwap", "ExecuteColdkeySwap", "OpenBudget",
+        "CloseBudget", "ConvictDoubleSpend",
+    }  # fmt: skip
+    refused = {
+        TxCode.INSUFFICIENT, TxCode.NOT_FOUND, TxCode.EXISTS, TxCode.OUT_OF_RANGE, TxCode.WRONG_TIME, TxCode.MISMATCH,
+        TxCode.BAD_SIGNATURE, TxCode.NOT_OWNER, TxCode.BARRED,
+    }  # fmt: skip
+    play(LaterHistory, 12, succeeded, refused)
 
 
 def test_so_they_do_under_any_orders_of_keyholders(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,11 @@ FROZEN = {
     "block.WORK_A_BLOCK": 262_144,
     "block.EPOCH_WORK": 4_096,
     "block.MAX_EPOCH_WORK": 4_096 + 2 * 1_048_576,
+    "door.LEAST_ROOM": 4,
+    "door.NONCE_WINDOW": 256,
+    "door.ROOM_A_SEAT": 32,
+    "door.ROOM_A_TOKEN": 8,
+    "door.UNBACKED_A_BLOCK": 500,
     "epoch.KEPT_EPOCHS": 64,
     "hyperparameters.RENEWAL": 3,
     "machine.MAX_RECORD_BYTES": 67_108_864,
@@ -22,7 +27,7 @@ FROZEN = {
     "subnets.CELLS_A_BLOCK": 16_384,
     "subnets.MAX_EPOCH_CELLS": 1_048_576,
     "subnets.SURGE": 3,
-    "transactions.NONCE_WINDOW": 256,
+    "upgrades.NEWEST": 2,
 }
 
 

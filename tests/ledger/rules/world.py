@@ -28,6 +28,7 @@ from davy.ledger.rules.records import (
 )
 from davy.ledger.rules.trie import Trie
 from davy.protocol.chain import Account, EpochRecord, Issuance, Metagraph, Neuron, SubnetInfo, SubnetList
+from davy.protocol.consents import child_consent, succession_consent, successor_digest
 from davy.protocol.encoding import decode, encode
 from davy.protocol.errors import TxCode
 from davy.protocol.genesis import Allocation, Genesis, GenesisSubnet, chain_id
@@ -56,17 +57,23 @@ from davy.protocol.order import (
 from davy.protocol.proof import value_hash, verify_absence, verify_presence
 from davy.protocol.recorded import HaltedRecord, SubjectFacts, halted_key, recorded_digest
 from davy.protocol.signing import Domain, sign
+from davy.protocol.ticket import SignedTicket, Ticket
 from davy.protocol.transaction import (
     Action,
     AddStake,
+    AnnounceColdkeySwap,
     BrakeOrder,
+    Child,
     CommitWeights,
     Endpoint,
+    ExecuteColdkeySwap,
     Register,
     RegisterModel,
     RevealWeights,
+    RotateHotkey,
     Serve,
     Served,
+    SetChildren,
     SignedTx,
     TxBody,
     Weight,
@@ -280,6 +287,28 @@ class World:
     def registration(self, coldkey: str, hotkey: str, netuid: int = 1, limit: int = MAX_SUPPLY) -> Register:
         consent = sign(keys(hotkey)[1], Domain.CONSENT, consent_bytes(self.chain, pub(coldkey), pub(hotkey)))
         return Register(netuid, pub(hotkey), consent, limit)
+
+    def rotation(self, coldkey: str, hotkey: str, successor: str) -> RotateHotkey:
+        said = consent_bytes(self.chain, pub(coldkey), pub(successor))
+        return RotateHotkey(pub(hotkey), pub(successor), sign(keys(successor)[1], Domain.CONSENT, said))
+
+    def announcement(self, coldkey: str, successor: str) -> AnnounceColdkeySwap:
+        return AnnounceColdkeySwap(successor_digest(self.chain, pub(coldkey), pub(successor)))
+
+    def execution(self, coldkey: str, successor: str) -> ExecuteColdkeySwap:
+        said = succession_consent(self.chain, pub(coldkey), pub(successor))
+        return ExecuteColdkeySwap(pub(successor), sign(keys(successor)[1], Domain.SUCCESSION, said))
+
+    def lending(self, parent: str, parts: dict[str, int], netuid: int = 1) -> SetChildren:
+        """With the consent of all children in the running epoch."""
+        epoch = self.subnet(netuid).epoch
+        said = {c: child_consent(self.chain, netuid, pub(parent), pub(c), epoch) for c in parts}
+        children = (Child(pub(c), n, sign(keys(c)[1], Domain.CHILD, said[c])) for c, n in parts.items())
+        return SetChildren(netuid, pub(parent), tuple(sorted(children, key=lambda c: c.hotkey)))
+
+    def ticket(self, consumer: str, budget: bytes, index: int, miner: str, request: bytes = bytes(32)) -> bytes:
+        body = encode(Ticket(1, self.chain, budget, index, pub(miner), request))
+        return encode(SignedTicket(1, body, sign(keys(consumer)[1], Domain.TICKET, body)))
 
     def register(self, coldkey: str, *hotkeys: str, netuid: int = 1) -> None:
         self.ok(coldkey, *(self.registration(coldkey, hotkey, netuid) for hotkey in hotkeys))

@@ -1,0 +1,62 @@
+"""From which height on which rules hold: nodes that differ in it are on two chains, so it stands in the code.
+
+Rules are numbered in editions. A new chain begins with the newest. A chain that began under an older one goes on under
+it until the height that `CHAINS` names for it; so its old blocks give the hashes they gave, whatever has come since.
+
+===  ==================================================================================================================
+1    what there was at first
+2    child keys, models that retire, hotkeys and coldkeys that are replaced, budgets
+===  ==================================================================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from davy.protocol.transaction import (
+    AnnounceColdkeySwap,
+    CloseBudget,
+    ConvictDoubleSpend,
+    ExecuteColdkeySwap,
+    OpenBudget,
+    RetireModel,
+    RotateHotkey,
+    SetChildren,
+)
+from davy.protocol.words import ChainId
+
+NEWEST: Final = 2
+
+CHAINS: Final[Mapping[ChainId, tuple[int, ...]]] = MappingProxyType({})
+"""Of chains that began under an older edition: the heights at which editions 1, 2, … begin; others never do."""
+
+FROM_THE_START: Final = (0,) * NEWEST
+
+SINCE: Final[Mapping[type, int]] = MappingProxyType(
+    dict.fromkeys(
+        (
+            SetChildren,
+            RetireModel,
+            RotateHotkey,
+            AnnounceColdkeySwap,
+            ExecuteColdkeySwap,
+            OpenBudget,
+            CloseBudget,
+            ConvictDoubleSpend,
+        ),
+        2,
+    )
+)
+"""The edition in which an action came; before it its bytes were no transaction at all."""
+
+
+def edition(begins: tuple[int, ...], height: int) -> int:
+    """The edition that a block of this height is made under."""
+    return max(n for n, at in enumerate(begins, 1) if at <= height)
+
+
+def begins(chain: ChainId) -> tuple[int, ...]:
+    """The heights at which the editions begin on a chain."""
+    return CHAINS.get(chain, FROM_THE_START)

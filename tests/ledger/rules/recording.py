@@ -1,0 +1,83 @@
+"""Chains as they were: raw blocks, and what each block did when it was made, to be played again by the rules of today.
+
+``python -m tests.ledger.rules.recording NAME`` plays the stories below and writes golden/NAME.chains. A file that is
+committed is never written again: it is what other people's disks hold.
+"""
+
+from __future__ import annotations
+
+import sys
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import seed, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from davy.ledger.rules.machine import BlockResult
+from davy.protocol.encoding import encode
+from tests.ledger.rules.world import World
+
+GOLDEN = Path(__file__).with_name("golden")
+
+
+class Block(msgspec.Struct, array_like=True, frozen=True):
+    """What went in, and what came of it."""
+
+    time: int
+    txs: list[bytes]
+    codes: list[int]
+    app_hash: bytes
+
+
+class Chain(msgspec.Struct, array_like=True, frozen=True):
+    genesis: bytes
+    blocks: list[Block]
+
+
+def read(name: str) -> list[Chain]:
+    raw = zlib.decompress((GOLDEN / f"{name}.chains").read_bytes())
+    return msgspec.msgpack.decode(raw, type=list[Chain])
+
+
+def play(stories: Sequence[Callable[[], Any]]) -> list[Chain]:
+    """Every chain that these stories make."""
+    chains: dict[int, tuple[World, Chain]] = {}
+    apply = World.apply
+
+    def recorded(w: World, raws: Sequence[bytes]) -> BlockResult:
+        result = apply(w, raws)
+        _, chain = chains.setdefault(id(w), (w, Chain(encode(w.genesis), [])))
+        chain.blocks.append(Block(w.machine.time, list(raws), [r.code for r in result.results], result.app_hash))
+        return result
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(World, "apply", recorded)
+        for story in stories:
+            story()
+    return [chain for _, chain in chains.values()]
+
+
+def stories() -> list[Callable[[], Any]]:
+    """Every action and every kind of order, alone and in histories."""
+    from tests.ledger.rules import test_brake_table, test_determinism, test_histories
+
+    def history() -> None:
+        chosen = settings(max_examples=3, stateful_step_count=50, database=None)
+        run_state_machine_as_test(seed(1)(test_histories.BrakeHistory), settings=chosen)
+
+    trials = test_brake_table.TABLES["Transactions"]
+    told = [lambda t=t, scope=scope: t(scope) for t in trials for scope in ("nothing", "model")]
+    return [test_determinism.a_story, history, *told]
+
+
+if __name__ == "__main__":
+    chains = play(stories())
+    target = GOLDEN / f"{sys.argv[1]}.chains"
+    with target.open("xb") as out:
+        out.write(zlib.compress(msgspec.msgpack.encode(chains), 9))
+    blocks = sum(len(c.blocks) for c in chains)
+    print(f"{len(chains)} chains, {blocks} blocks, {target.stat().st_size} bytes in {target}")

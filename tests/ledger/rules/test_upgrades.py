@@ -1,0 +1,123 @@
+"""What other people's disks hold is played again: blocks of before give the hashes of before, and new rules wait."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+
+from davy.ledger.rules import upgrades
+from davy.ledger.rules.machine import Machine
+from davy.protocol.encoding import decode
+from davy.protocol.errors import Malformed, TxCode
+from davy.protocol.genesis import Genesis, chain_id
+from davy.protocol.limits import MAX_GENESIS_BYTES, MAX_TX_BYTES
+from davy.protocol.transaction import Action, RetireModel, Transfer, is_brake_order, open_tx
+from tests.ledger.rules.recording import GOLDEN, Chain, read
+from tests.ledger.rules.world import World, genesis, pub
+
+EDITIONS = {"first": 1}
+"""Recorded chains, and the edition that was the newest when they were."""
+NEVER = 2**62
+
+
+def begins(newest: int) -> tuple[int, ...]:
+    return tuple(0 if n <= newest else NEVER for n in range(1, upgrades.NEWEST + 1))
+
+
+def replay(chain: Chain, starts: tuple[int, ...], *, restart_every: int = 0) -> Machine:
+    """Play a recorded chain; every block must do what it did."""
+    g = decode(chain.genesis, Genesis, limit=MAX_GENESIS_BYTES)
+    m = Machine.from_genesis(g, starts)
+    rows = dict(m.rows())
+    for height, block in enumerate(chain.blocks, 1):
+        done = m.apply_block(height, block.time, block.txs)
+        assert [r.code for r in done.results] == block.codes
+        assert done.app_hash == block.app_hash, f"block {height} gives another state than it gave"
+        assert not done.faults
+        rows = {k: v for k, v in (rows | done.changes.puts).items() if k not in done.changes.deletes}
+        if restart_every and height % restart_every == 0:
+            m = Machine.restore(g, rows.items(), m.height, m.time, starts)
+    return m
+
+
+def test_every_recorded_chain_is_one_of_the_list() -> None:
+    assert {p.stem for p in GOLDEN.glob("*.chains")} == EDITIONS.keys()
+
+
+@pytest.mark.parametrize(("name", "edition"), EDITIONS.items())
+def test_old_blocks_give_their_old_hashes(name: str, edition: int) -> None:
+    chains = read(name)
+    assert len(chains) > 30
+    assert sum(len(c.blocks) for c in chains) > 1_000
+    for chain in chains:
+        replay(chain, begins(edition))
+
+
+def test_old_blocks_hold_every_action_there_was() -> None:
+    done: set[str] = set()
+    for chain in read("first"):
+        for block in chain.blocks:
+            for raw, code in zip(block.txs, block.codes, strict=True):
+                if code == TxCode.OK and not is_brake_order(raw):
+                    done.add(type(open_tx(raw)[1].action).__name__)
+    old = {kind.__name__ for kind in get_args(Action) if upgrades.SINCE.get(kind, 1) == 1}
+    assert done == old
+
+
+def test_a_replay_may_stop_anywhere() -> None:
+    replay(read("first")[0], begins(1), restart_every=1)
+
+
+def test_a_change_in_a_rule_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    from davy.ledger.rules import emission
+
+    monkeypatch.setattr(emission, "reward_at", lambda height, p: 7)
+    with pytest.raises(AssertionError):
+        replay(read("first")[0], begins(1))
+
+
+def test_a_new_action_waits_for_its_height() -> None:
+    """Before it the bytes are none; the block before takes them into the mempool, as the next one would."""
+    w = World()
+    w.machine = Machine.from_genesis(w.genesis, (0, 3))
+    raw = w.tx("ann", RetireModel(bytes(32)), nonce=0)
+    assert w.machine.check_tx(raw).code is TxCode.MALFORMED
+    assert w.apply([raw]).results[0].code == TxCode.MALFORMED
+    assert w.account("ann").nonce == 0
+    w.apply([])
+    assert w.machine.check_tx(raw).code is TxCode.OK
+    again = Machine.restore(w.genesis, w.rows.items(), 2, w.machine.time, (0, 3))
+    assert again.check_tx(raw).code is TxCode.OK
+    assert w.apply([raw]).results[0].code == TxCode.NOT_FOUND, "there is no such model"
+    assert w.account("ann").nonce == 1
+
+
+def test_an_upgraded_chain_goes_on_from_its_old_blocks() -> None:
+    """And a chain that is not in the table begins with everything."""
+    chain = read("first")[0]
+    height = len(chain.blocks)
+    m = replay(chain, (0, height + 1))
+    assert m.state.edition == upgrades.NEWEST
+    g = decode(chain.genesis, Genesis, limit=MAX_GENESIS_BYTES)
+    assert upgrades.begins(chain_id(g)) == (0,) * upgrades.NEWEST
+
+
+def test_the_table_of_chains_can_be_read() -> None:
+    for starts in upgrades.CHAINS.values():
+        assert 1 <= len(starts) <= upgrades.NEWEST
+        assert starts[0] == 0
+        assert list(starts) == sorted(starts)
+    assert upgrades.edition((0, 5), 4) == 1
+    assert upgrades.edition((0, 5), 5) == 2
+    assert upgrades.edition((0,), 10**9) == 1
+
+
+def test_bytes_of_no_action_stay_malformed() -> None:
+    w = World(genesis())
+    raw = w.tx("ann", Transfer(pub("ben"), 1))
+    bent = raw.replace(b"transfer", b"transfre")
+    with pytest.raises(Malformed):
+        open_tx(bent)
+    assert len(bent) < MAX_TX_BYTES
+    assert w.machine.check_tx(bent).code is TxCode.MALFORMED
