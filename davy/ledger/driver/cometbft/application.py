@@ -61,6 +61,8 @@ class Application:
         """Set, and replaced, when a block is on the disk."""
         self._decided: _Decided | None = None
         self._keeping = False
+        self._halved = False
+        """A block broke off in the machine, for want of memory mostly: half a block is none."""
         self._settled = anyio.Event()
 
     async def settled(self) -> Machine:
@@ -74,7 +76,7 @@ class Application:
         with anyio.move_on_after(30):
             while self._decided is not None:
                 await self._settled.wait()
-            return self.machine
+            return self._whole()
         raise StoreFailed("a decided block does not reach the disk; look at the ledger's log")
 
     async def info(self) -> Where:
@@ -84,15 +86,15 @@ class Application:
 
     def check_tx(self, raw: bytes) -> Verdict:
         """Whether it may wait for a block here. A signature is checked once, so asking again is cheap."""
-        return self.door.check(self.machine, raw)
+        return self.door.check(self._whole(), raw)
 
     def prepare(self, txs: Sequence[bytes], room: int) -> list[bytes]:
         """Pick the next block of what waits in the engine, and of the orders that wait here."""
-        return prepare(self.machine, self.door.orders(), txs, room)
+        return prepare(self._whole(), self.door.orders(), txs, room)
 
     def process(self, txs: Sequence[bytes]) -> bool:
         """Whether a proposed block is one this producer votes for."""
-        return may_be_a_block(self.machine, txs)
+        return may_be_a_block(self._whole(), txs)
 
     def finalize(self, height: int, time: int, txs: Sequence[bytes]) -> BlockResult:
         """Apply a decided block.
@@ -105,7 +107,14 @@ class Application:
         if self._decided is not None:
             raise Refused(f"block {height} came before block {self.machine.height} was kept; start the pair again")
         self._settled = anyio.Event()
-        done = self.machine.apply_block(height, time, txs)
+        machine = self._whole()
+        self._halved = True
+        try:
+            done = machine.apply_block(height, time, txs)
+        except Refused:
+            self._halved = False  # nothing was changed
+            raise
+        self._halved = False
         self._decided = _Decided(txs, done)
         for fault in done.faults:
             _log.error("block %d: %s", height, fault)
@@ -140,9 +149,15 @@ class Application:
     def drop(self) -> None:
         """Forget a block that was applied and not kept: whoever decided it is gone, and will bring it again."""
         if self._decided is not None and not self._keeping:
-            self.machine = _begun(self.genesis, self.store)
-            self._decided = None
+            self._halved, self._decided = True, None
+            self._whole()
             self._settled.set()
+
+    def _whole(self) -> Machine:
+        if self._halved:
+            self.machine = _begun(self.genesis, self.store)
+            self._halved = False
+        return self.machine
 
 
 def _begun(g: Genesis, store: BlockStore) -> Machine:

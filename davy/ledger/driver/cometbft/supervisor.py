@@ -71,9 +71,10 @@ async def supervise(binary: Path, place: EnginePlace, height: Callable[[], int])
     while True:
         place.rpc.unlink(missing_ok=True)
         with place.log.open("ab") as log:
+            seen = log.tell()
             process = await _started(binary, place, log)
             try:
-                code = await _watch(process, place, log, height)
+                code = await _watch(process, place, log, seen, height)
             finally:
                 with anyio.CancelScope(shield=True):
                     await _end(process)
@@ -92,9 +93,9 @@ async def _started(binary: Path, place: EnginePlace, log: IO[bytes]) -> Process:
         raise Misconfigured(f"cannot start {binary} ({e.strerror}); run `davy ledger install-engine`") from None
 
 
-async def _watch(process: Process, place: EnginePlace, log: IO[bytes], height: Callable[[], int]) -> int:
-    """Wait for its end; look at its log and its height meanwhile."""
-    seen, stands, since = place.log.stat().st_size, height(), anyio.current_time()
+async def _watch(process: Process, place: EnginePlace, log: IO[bytes], seen: int, height: Callable[[], int]) -> int:
+    """Wait for its end; look at its height, and at its log behind what was `seen`, meanwhile."""
+    stands, since = height(), anyio.current_time()
     while process.returncode is None:
         with anyio.move_on_after(_LOOK_S):
             return await process.wait()
@@ -114,7 +115,7 @@ async def _watch(process: Process, place: EnginePlace, log: IO[bytes], height: C
 def _read_on(place: EnginePlace, seen: int, height: int) -> int:
     """Look for a failure in what was logged since; return how far it was read."""
     with place.log.open("rb") as file:
-        file.seek(max(0, seen - len(_FAILURE)))
+        file.seek(max(0, seen - len(_FAILURE) + 1))
         if _FAILURE in file.read():
             raise Misconfigured(
                 f"this producer's engine failed after block {height} and takes no part any more: see {place.log}. If "

@@ -6,20 +6,21 @@ an answer is told as an exception, at which the engine stops: the supervisor sta
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
 import anyio
-from anyio.abc import ByteStream, TaskStatus
+from anyio.abc import TaskStatus
 from google.protobuf.message import DecodeError
 
 from davy.ledger.commits import engine_chain_id
 from davy.ledger.driver.cometbft import abci_pb2 as abci
 from davy.ledger.driver.cometbft.application import APP_VERSION, Application
 from davy.ledger.rules.machine import Verdict
-from davy.protocol.errors import DavyError, Malformed, Misdirected, TxFailed
+from davy.protocol.errors import Malformed, Misdirected, TxFailed
 from davy.protocol.genesis import chain_id
 
 _MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
@@ -47,25 +48,23 @@ class Conversation:
             "commit": self._commit,
         }
 
-    async def run(self, stream: ByteStream) -> None:
+    async def run(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer until the other side hangs up."""
         buffer = bytearray()
         try:
-            async with stream:
-                while True:
-                    buffer += await stream.receive(_READ_BYTES)
-                    answers = bytearray()
-                    while (message := take_message(buffer)) is not None:
-                        answers += with_length((await self.answer(message)).SerializeToString())
-                    if answers:
-                        await stream.send(bytes(answers))
-        except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
-            pass
+            while data := await reader.read(_READ_BYTES):
+                buffer += data
+                while (message := take_message(buffer)) is not None:
+                    writer.write(with_length((await self.answer(message)).SerializeToString()))
+                await writer.drain()
+        except OSError:
+            pass  # it is gone, with or without a farewell
         except Malformed as e:
             _log.warning("the engine's connection: %s", e)
         finally:
             if self._decides:
                 self._app.drop()
+            writer.close()
 
     async def answer(self, message: bytes) -> abci.Response:
         """Answer one request."""
@@ -76,9 +75,9 @@ class Conversation:
         kind = request.WhichOneof("value") or "nothing"
         try:
             return await self._answers[kind](request) if kind in self._answers else _unused(kind)
-        except DavyError as e:
+        except Exception as e:  # the engine must hear that there is no answer: it stops, and both begin anew
             _log.exception("%s", kind)
-            return abci.Response(exception=abci.Exception(error=str(e)))
+            return abci.Response(exception=abci.Exception(error=str(e) or type(e).__name__))
 
     async def _echo(self, r: abci.Request) -> abci.Response:
         return abci.Response(echo=r.echo)
@@ -139,11 +138,25 @@ class Conversation:
 
 
 async def listen(path: Path, app: Application, *, task_status: TaskStatus[None]) -> None:
-    """Answer the engine on a socket that only this user may open, until cancelled."""
+    """Answer the engine on a socket in a folder that only this user may open, until cancelled; on asyncio."""
+    talks: set[asyncio.Task[None]] = set()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(Conversation(app).run(reader, writer))
+        talks.add(task)
+        task.add_done_callback(talks.discard)
+
     path.unlink(missing_ok=True)  # noqa: ASYNC240  # left by a process that was killed; nothing runs yet
-    async with await anyio.create_unix_listener(path, mode=0o600) as listener:
+    server = await asyncio.start_unix_server(talk, path)
+    try:
         task_status.started()
-        await listener.serve(lambda stream: Conversation(app).run(stream))
+        await asyncio.get_running_loop().create_future()
+    finally:
+        server.close()
+        for task in tuple(talks):
+            task.cancel()
+        with anyio.CancelScope(shield=True):  # a block that is on its way to the disk gets there
+            await asyncio.gather(*talks, return_exceptions=True)
 
 
 def with_length(message: bytes) -> bytes:

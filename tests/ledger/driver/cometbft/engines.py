@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import anyio
@@ -26,10 +26,6 @@ def engine() -> Path | None:
     """The engine's program where it was built; None: nowhere."""
     places = [Path(os.environ.get("DAVY_ENGINE", "/nowhere")), ROOT / "build/engine" / NAME]
     return next((p for p in (*places, Path("~/.davy/engine").expanduser() / NAME) if is_engine(p)), None)
-
-
-def davy(*words: str, env: dict[str, str]) -> list[str]:
-    return [sys.executable, "-c", "from davy.cli import main; main()", *words]
 
 
 class Producers:
@@ -82,17 +78,13 @@ class Producers:
         place = str(self.home(n) / "engine").encode()
         for entry in Path("/proc").iterdir():
             with suppress(OSError):
-                if entry.name.isdigit() and place in (words := (entry / "cmdline").read_bytes().split(b"\0")):
-                    if words[1:2] == [b"start"]:
-                        return int(entry.name)
+                words = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdigit() else []
+                if place in words and words[1] == b"start":
+                    return int(entry.name)
         return None
 
     def log(self, n: int) -> str:
         return (self.home(n) / "log").read_text(errors="replace")
-
-    @contextmanager
-    def clients(self) -> Iterator[list[RpcLedger]]:
-        yield [RpcLedger(f"http://127.0.0.1:{port}", self.chain) for port in self.ports]
 
     def _davy(self, words: Sequence[str]) -> list[str]:
         return [sys.executable, "-c", "from davy.cli import main; main()", *words]
@@ -101,7 +93,7 @@ class Producers:
 async def until(holds: Callable[[], object], what: str) -> None:
     """Wait until something is so."""
     with anyio.fail_after(PATIENCE_S):
-        while not holds():
+        while not holds():  # noqa: ASYNC110  # of other processes, which set no event here
             await anyio.sleep(0.1)
 
 

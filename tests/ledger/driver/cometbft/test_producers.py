@@ -11,7 +11,6 @@ import pytest
 from nacl import bindings
 
 from davy.ledger.client import RpcLedger
-from davy.ledger.headers import Authority, open_header
 from davy.ledger.submit import deliver
 from davy.protocol.chain import TxResult
 from davy.protocol.encoding import encode
