@@ -133,7 +133,7 @@ async def _run(home: Home, network: Path, program: Path, *, as_json: bool, host:
         from davy.ledger.driver.cometbft.service import serve_producer
         from davy.ledger.driver.cometbft.supervisor import EnginePlace
     except ModuleNotFoundError as e:
-        raise Misconfigured(f"{e.name} is not installed; install it with `pip install davy[cometbft]`") from None
+        raise Misconfigured(f"a producer needs protobuf ({e}); install it with `pip install davy[cometbft]`") from None
     from davy.ledger.driver.cometbft.configuration import PRODUCER_KEY, producer_of
 
     genesis = home.genesis()
