@@ -1,9 +1,9 @@
-"""How many signed transfers a second four producers commit under the BFT engine, beside an application that does nothing.
+"""How many signed transfers a second four producers commit under the BFT engine, beside an application of nothing.
 
 Four producers, each davy's process and the engine's, and the load share this machine. The same bytes are handed in, in
-the same order, over the engines' RPC to both; the other application takes everything, keeps it in a dictionary and hashes
-it into its app hash: what is left is the engine, the sockets and the messages. Figures of seconds belong to a machine
-and to what else runs on it; the ratio is of one run.
+the same order, over the engines' RPC to both; the other application takes everything, keeps it in a dictionary and
+hashes it into its app hash: what is left is the engine, the sockets and the messages. Figures of seconds belong to a
+machine and to what else runs on it; the ratio is of one run.
 
     python bench/ledger_engine.py [--txs 4000] [--rounds 1] [--json FILE]
 """
@@ -60,7 +60,7 @@ class Trivial(Application):
 
     def __init__(self, genesis: Genesis) -> None:
         self.genesis, self.kept, self._hash, self._height = genesis, {}, bytes(32), 0
-        self.machine = Machine.from_genesis(genesis)
+        self.machine, self.connections = Machine.from_genesis(genesis), 0
 
     async def settled(self) -> Machine:
         return self.machine
@@ -105,7 +105,7 @@ async def produce(home: Home, program: Path, kind: str) -> None:
             await listen(place.app, app, task_status=task_status)
 
         await tasks.start(answer)
-        await supervise(program, place, lambda: 0)
+        await supervise(program, place, lambda: 0, lambda: app.connections)
 
 
 class Load(NamedTuple):
@@ -170,12 +170,12 @@ async def drive(x: Load, places: Sequence[EnginePlace]) -> tuple[float, list[flo
     total = sum(map(len, x.lanes))
     sessions = [aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(p.rpc), limit=0)) for p in places]
     try:
-        while not all([await answers(s) for s in sessions]):
+        while not all([await answers(s) for s in sessions]):  # noqa: ASYNC110
             await asyncio.sleep(0.2)
 
         async def hand_in(lane: list[bytes], session: aiohttp.ClientSession) -> None:
             for n, raw in enumerate(lane):
-                while n >= WINDOW and lane[n - WINDOW] not in seen:
+                while n >= WINDOW and lane[n - WINDOW] not in seen:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
                 sent[raw] = time.perf_counter()
                 said = await call(session, "broadcast_tx_sync", tx=base64.b64encode(raw).decode())

@@ -59,6 +59,8 @@ class Application:
         self.door = Door()
         self.kept = anyio.Event()
         """Set, and replaced, when a block is on the disk."""
+        self.connections = 0
+        """How many the engine has."""
         self._decided: _Decided | None = None
         self._keeping = False
         self._halved = False

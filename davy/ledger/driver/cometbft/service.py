@@ -65,4 +65,4 @@ async def serve_producer(
             async with listening(RpcServer(node).app, host, port) as address:
                 task_status.started(address)
                 tasks.start_soon(node.follow)
-                await supervise(binary, place, store.height)
+                await supervise(binary, place, store.height, lambda: app.connections)

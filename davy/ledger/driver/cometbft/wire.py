@@ -51,6 +51,7 @@ class Conversation:
     async def run(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer until the other side hangs up."""
         buffer = bytearray()
+        self._app.connections += 1
         try:
             while data := await reader.read(_READ_BYTES):
                 buffer += data
@@ -62,6 +63,7 @@ class Conversation:
         except Malformed as e:
             _log.warning("the engine's connection: %s", e)
         finally:
+            self._app.connections -= 1
             if self._decides:
                 self._app.drop()
             writer.close()

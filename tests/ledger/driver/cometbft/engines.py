@@ -14,7 +14,7 @@ import msgspec
 
 from davy.ledger.client import RpcLedger
 from davy.ledger.driver.cometbft.install import NAME, is_engine
-from davy.protocol.errors import Unreachable
+from davy.protocol.errors import Refused, Unreachable
 from tests.ports import free_ports
 
 ROOT = Path(__file__).parents[4]
@@ -50,18 +50,37 @@ class Producers:
     def home(self, n: int) -> Path:
         return self._root / f"producer-{n}"
 
-    def start(self, *numbers: int) -> None:
+    def start(self, *numbers: int, before: str = "") -> None:
+        """Start some; `before` is Python that runs first in their processes."""
         for n in numbers:
             words = ["ledger", "start", "--home", str(self.home(n)), "--network", str(self.home(n) / "network.json")]
             words += ["--engine", str(self._program), "--port", str(self.ports[n - 1])]
             log = self._stack.enter_context((self.home(n) / "log").open("ab"))
-            self._lives[n] = subprocess.Popen(self._davy(words), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self._lives[n] = subprocess.Popen(
+                self._davy(words, before), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
 
     def kill(self, *numbers: int) -> None:
         """SIGKILL to davy's process; its engine finds nobody to talk to."""
         for n in numbers:
             self._lives[n].kill()
             self._lives[n].wait()
+
+    def ended(self, n: int) -> int | None:
+        """How a producer ended by itself; None: it runs."""
+        return self._lives[n].poll()
+
+    def forget_state(self, n: int) -> None:
+        """Set aside what davy keeps."""
+        for path in self.home(n).glob("ledger.db*"):
+            path.rename(path.with_name(f"old.{path.name}"))
+
+    def forget_blocks(self, n: int) -> None:
+        """Set aside what the engine keeps, but for what it has voted for."""
+        data = self.home(n) / "engine/data"
+        data.rename(data.with_name("old"))
+        data.mkdir(mode=0o700)
+        (data.with_name("old") / "priv_validator_state.json").rename(data / "priv_validator_state.json")
 
     def stop(self) -> None:
         for life in self._lives.values():
@@ -86,8 +105,8 @@ class Producers:
     def log(self, n: int) -> str:
         return (self.home(n) / "log").read_text(errors="replace")
 
-    def _davy(self, words: Sequence[str]) -> list[str]:
-        return [sys.executable, "-c", "from davy.cli import main; main()", *words]
+    def _davy(self, words: Sequence[str], before: str = "") -> list[str]:
+        return [sys.executable, "-c", f"{before}\nfrom davy.cli import main\nmain()", *words]
 
 
 async def until(holds: Callable[[], object], what: str) -> None:
@@ -101,7 +120,7 @@ async def reach(ledger: RpcLedger, height: int) -> None:
     """Wait until a producer tells a block of this height, whose commit its client has verified."""
     with anyio.fail_after(PATIENCE_S):
         while True:
-            with suppress(Unreachable):
+            with suppress(Unreachable, Refused):  # one that begins anew shows fewer blocks than before, for a while
                 if (await ledger.head()).height >= height:
                     return
             await anyio.sleep(0.1)

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import stat
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +132,7 @@ async def test_an_engine_that_ends_is_started_again(tmp_path: Path) -> None:
     engine = program(tmp_path / "engine", f'echo "$@" >> {tmp_path}/lives; exit 0')
     lives = tmp_path / "lives"
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(supervise, engine, place, lambda: 0)
+        tasks.start_soon(supervise, engine, place, lambda: 0, lambda: 0)
         with anyio.fail_after(60):
             while not lives.exists() or len(lives.read_text().splitlines()) < 2:  # noqa: ASYNC110
                 await anyio.sleep(0.05)
@@ -147,14 +148,56 @@ async def test_a_failed_engine_ends_the_pair_with_a_sentence(tmp_path: Path) -> 
     )
     with anyio.fail_after(60):
         with pytest.raises(Misconfigured, match="failed after block 41 and takes no part any more"):
-            await supervise(engine, EnginePlace(tmp_path), lambda: 41)
+            await supervise(engine, EnginePlace(tmp_path), lambda: 41, lambda: 0)
+
+
+async def test_an_engine_that_hung_up_is_killed_and_started_again(tmp_path: Path) -> None:
+    lives = tmp_path / "lives"
+    engine = program(tmp_path / "engine", f"echo life >> {lives}; trap '' TERM; exec sleep 999")
+
+    def connections() -> int:
+        return 4 if asked.__next__() < 2 else 0
+
+    asked = iter(range(1_000))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(supervise, engine, EnginePlace(tmp_path), lambda: 0, connections)
+        with anyio.fail_after(60):
+            while not lives.exists() or len(lives.read_text().splitlines()) < 2:  # noqa: ASYNC110
+                await anyio.sleep(0.05)
+        tasks.cancel_scope.cancel()
+
+
+async def test_an_engine_does_not_outlive_davy(tmp_path: Path) -> None:
+    engine = program(tmp_path / "engine", f"echo $$ > {tmp_path}/pid; trap '' TERM; while :; do sleep 0.1; done")
+    text = (
+        "import anyio; from pathlib import Path; from davy.ledger.driver.cometbft import supervisor as s\n"
+        f"anyio.run(s.supervise, Path({str(engine)!r}), s.EnginePlace(Path({str(tmp_path)!r})), lambda: 0, lambda: 0)"
+    )
+    pid = tmp_path / "pid"
+    async with await anyio.open_process([sys.executable, "-c", text]) as davy:
+        with anyio.fail_after(60):
+            while not pid.exists() or not pid.read_text().endswith("\n"):  # noqa: ASYNC110
+                await anyio.sleep(0.05)
+        davy.kill()
+        await davy.wait()
+        with anyio.fail_after(60):
+            while is_running(int(pid.read_text())):  # noqa: ASYNC110
+                await anyio.sleep(0.05)
+
+
+def is_running(pid: int) -> bool:
+    """Whether it is there, and not only as a name that waits for a parent."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 async def test_the_engine_is_ended_with_the_pair(tmp_path: Path) -> None:
     engine = program(tmp_path / "engine", f"echo $$ > {tmp_path}/pid; trap '' TERM; while :; do sleep 0.1; done")
     pid = tmp_path / "pid"
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(supervise, engine, EnginePlace(tmp_path), lambda: 0)
+        tasks.start_soon(supervise, engine, EnginePlace(tmp_path), lambda: 0, lambda: 0)
         with anyio.fail_after(60):
             while not pid.exists() or not pid.read_text().endswith("\n"):  # noqa: ASYNC110
                 await anyio.sleep(0.05)
@@ -165,6 +208,6 @@ async def test_the_engine_is_ended_with_the_pair(tmp_path: Path) -> None:
 
 async def test_no_engine_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match="install-engine"):
-        await supervise(tmp_path / "none", EnginePlace(tmp_path), lambda: 0)
+        await supervise(tmp_path / "none", EnginePlace(tmp_path), lambda: 0, lambda: 0)
     with pytest.raises(Misconfigured, match="shorter path"):
         EnginePlace(tmp_path / ("x" * 100)).check()
