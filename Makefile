@@ -59,6 +59,14 @@ test: $(VENV)/dev.stamp ## all tests, on JOBS (2) processes
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal --ignore tests/market
 	$(BIN)/python -m pytest tests/market -m "not market"
 
+.PHONY: engine
+engine: $(VENV)/dev.stamp ## build the BFT engine into build/engine, for its tests; needs Go, two minutes and 800 MB
+	$(BIN)/davy ledger install-engine --to build/engine
+
+.PHONY: messages
+messages: $(VENV)/dev.stamp ## generate the engine's messages anew from abci.proto
+	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. davy/ledger/driver/cometbft/abci.proto
+
 .PHONY: market
 market: $(VENV)/dev.stamp ## the demo under three seeds, and each claim's cause switched off; up to half an hour
 	$(BIN)/python -m pytest tests/market

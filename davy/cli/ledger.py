@@ -1,4 +1,4 @@
-"""`davy ledger`: make a chain, and run its embedded engine."""
+"""`davy ledger`: make a chain, and run its embedded engine; `davy.cli.engine` has what several producers need."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import msgspec
 from anyio.abc import TaskStatus
 
 from davy.cli.ending import until_told
+from davy.cli.engine import init_net, install_engine, start
 from davy.cli.genesis import make_genesis, parse_allocation, read_roster
 from davy.cli.loop import run
 from davy.cli.network import Network, network_option, write_network
@@ -34,7 +35,12 @@ STOPPED: Final = "the ledger has stopped; started again, it goes on where it is"
 
 @click.group("ledger")
 def ledger_command() -> None:
-    """Make a chain, and run it in one process."""
+    """Make a chain, and run it: in one process, or with several producers."""
+
+
+ledger_command.add_command(install_engine)
+ledger_command.add_command(init_net)
+ledger_command.add_command(start)
 
 
 @ledger_command.command()

@@ -10,6 +10,7 @@
      ├─ keyholders     the circle: who they are and where they listen (davy.keyholders.circle)
      ├─ store.db       small durable state (davy.host.store)
      ├─ ledger.db      blocks and state, where a ledger runs
+     ├─ engine/        a BFT engine's settings, keys, blocks and log, where one runs (davy.ledger.driver.cometbft)
      ├─ genesis        canonical bytes of the chain this home belongs to
      ├─ config.toml    what the command line would say otherwise
      └─ lock           held by the running node: two nodes of one home would sign against each other
@@ -45,6 +46,7 @@ class Home:
         self.keys = root / "keys"
         self.store = root / "store.db"
         self.ledger = root / "ledger.db"
+        self.engine = root / "engine"
         self.shares = root / "shares"
         self.orders = root / "orders"
         self.circle = root / "keyholders"

@@ -263,6 +263,20 @@ MISTAKES = {
     "a note that is no text": Mistake("ledger init --home new --owner COLD --note \udcff", ("no UTF-8", "anew")),
     "a subnet that is no text": Mistake("up --home new --subnet \udcff", ("no UTF-8", "anew")),
     "a wrong owner": Mistake("ledger init --home new --owner HOT", ("begins with 'cold_'",)),
+    "producers without a place each": Mistake(
+        "ledger init-net --home net --owner COLD --at 127.0.0.1:9000", ("1 places for 4 producers", "once for each")
+    ),
+    "a producer at no port": Mistake(
+        "ledger init-net --home net --owner COLD --producers 1 --at 127.0.0.1:x", ("no place", "write host:port")
+    ),
+    "a producer for all addresses": Mistake(
+        "ledger init-net --home net --owner COLD --producers 1 --at 0.0.0.0:9000", ("0.0.0.0", "every address")
+    ),
+    "producers in a folder that is used": Mistake(
+        "ledger init-net --home chain --owner COLD", ("is not empty", "new folder")
+    ),
+    "too many producers": Mistake("ledger init-net --home net --owner COLD --producers 129", ("129", "1<=x<=128")),
+    "a home that is no producer's": Mistake("ledger start --home chain", ("no producer's home", "init-net")),
     "no chain to serve": Mistake("ledger serve", ("has no chain", "davy ledger init")),
     # words
     "an unknown command": Mistake("mine", ("No such command 'mine'", "davy --help")),

@@ -18,7 +18,8 @@ EXTRAS = {
     "notebooks": ["notebooks"],
     "fast": ["fast"],
     "gossip": ["gossip"],
-    "dev": ["torch", "sims", "fast", "dev"],
+    "cometbft": ["cometbft"],
+    "dev": ["torch", "sims", "fast", "cometbft", "dev"],
 }
 PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)[^\n\\]*(\\\n    --hash=sha256:[0-9a-f]{64} ?)+", re.MULTILINE)
 

@@ -37,7 +37,7 @@ class SimulatedLedger:
 
     def __init__(self, genesis: Genesis, clock: Clock, block_ms: int) -> None:
         self.machine = Machine.from_genesis(genesis)
-        self._news = NewsOfBlocks(self.machine)
+        self._news = NewsOfBlocks()
         self._changed: dict[int, int] = {}
         self._anywhere = 0
         self.chain = chain_id(genesis)
@@ -65,7 +65,7 @@ class SimulatedLedger:
         )
         block = self.machine.apply_block(height, header.time, txs)
         assert not block.faults, block.faults
-        changed = self._news.of(block.changes).changed
+        changed = self._news.note(self.machine, block.changes).changed
         if changed is None:
             self._anywhere = height
         else:

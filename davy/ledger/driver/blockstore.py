@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import fcntl
 import sqlite3
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Final, NamedTuple
 
 from davy.protocol.chain import TxResult, txs_digest
@@ -28,12 +29,16 @@ CREATE TABLE IF NOT EXISTS txs (
     position INTEGER PRIMARY KEY, hash BLOB NOT NULL, raw BLOB NOT NULL, code INTEGER NOT NULL, log TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS txs_by_hash ON txs (hash);
+CREATE INDEX IF NOT EXISTS headers_awaited ON blocks (height) WHERE header = x'';
 CREATE TABLE IF NOT EXISTS state (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 """
 
 
 class Block(NamedTuple):
-    """What `append` stores: `header` is the signed header's bytes, `app_hash` the state's after this block."""
+    """What `append` stores: `header` is the signed header's bytes, `app_hash` the state's after this block.
+
+    Under an engine the header is empty until the engine tells it.
+    """
 
     height: int
     header: bytes
@@ -42,6 +47,8 @@ class Block(NamedTuple):
     results: Sequence[TxResult]
     puts: Iterable[tuple[bytes, bytes]]
     deletes: Iterable[bytes]
+    facts: Mapping[str, bytes] = MappingProxyType({})
+    """What else stands and falls with the block, by name, in place of what stood there."""
 
 
 class StoredTx(NamedTuple):
@@ -120,6 +127,35 @@ class BlockStore:
             )
             self._writer.executemany("DELETE FROM state WHERE key = ?", ((key,) for key in b.deletes))
             self._writer.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", b.puts)
+            self._writer.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", b.facts.items())
+
+    def put_header(self, height: int, header: bytes) -> None:
+        """Write the header of a block that was stored without one. May be called in another thread.
+
+        Raises
+        ------
+        StoreFailed
+        """
+        with self._writing():
+            self._writer.execute("UPDATE blocks SET header = ? WHERE height = ?", (header, height))
+
+    def fact(self, name: str) -> bytes | None:
+        """Return what the last block, or the beginning, left under a name."""
+        with self._reading():
+            row = self._reader.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def app_hash(self, height: int) -> bytes | None:
+        """Return the state's app hash after a block."""
+        with self._reading():
+            row = self._reader.execute("SELECT app_hash FROM blocks WHERE height = ?", (height,)).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def told(self) -> int:
+        """The last block up to which every header is known."""
+        query = "SELECT coalesce((SELECT min(height) - 1 FROM blocks WHERE header = x''), max(height), 0) FROM blocks"
+        with self._reading():
+            return self._reader.execute(query).fetchone()[0]
 
     def state(self) -> Iterator[tuple[bytes, bytes]]:
         """All rows of the state, in key order."""

@@ -8,9 +8,8 @@ because its memory is then ahead of its file.
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator
-from contextlib import contextmanager
-from typing import Final, NamedTuple
+from contextlib import AbstractContextManager
+from typing import Final
 
 import anyio
 from anyio import to_thread
@@ -18,50 +17,22 @@ from anyio import to_thread
 from davy.ledger.driver.blockstore import Block, BlockStore
 from davy.ledger.driver.mempool import Mempool
 from davy.ledger.driver.news import News, NewsOfBlocks
+from davy.ledger.driver.node import Proved
 from davy.ledger.driver.recovery import recover
+from davy.ledger.driver.subscribers import Subscriber, Subscribers
 from davy.ledger.headers import OpenedHeader
 from davy.ledger.rules.machine import Verdict
-from davy.protocol.chain import Account, Head, Header, Proof, SignedHeader, header_hash, txs_digest
+from davy.protocol.chain import Account, Head, Header, SignedHeader, header_hash, txs_digest
 from davy.protocol.encoding import decode, encode
-from davy.protocol.errors import Busy, Misconfigured, StoreFailed, TxCode, TxFailed
+from davy.protocol.errors import Misconfigured, StoreFailed, TxCode, TxFailed
 from davy.protocol.genesis import Genesis, chain_id
-from davy.protocol.limits import MAX_BLOCK_BYTES, MAX_BLOCK_TXS, MAX_RESULT_BYTES, MAX_SUBSCRIBERS
+from davy.protocol.limits import MAX_BLOCK_BYTES, MAX_BLOCK_TXS, MAX_RESULT_BYTES
 from davy.protocol.ports import Clock, KeyStore
 from davy.protocol.signing import Domain
 from davy.protocol.transaction import is_brake_order, tx_hash
 from davy.protocol.words import Height, KeyRole
 
 _log: Final = logging.getLogger(__name__)
-_HEARD_AT_MOST: Final = 64
-"""Heads that wait for a subscriber before it is dropped; the news of as many is kept."""
-
-
-class Proved(NamedTuple):
-    """A value of the state after `height` (None: absent) and its proof; header `height` + 1 holds the app hash."""
-
-    height: int
-    value: bytes | None
-    proof: Proof
-
-
-class Subscriber:
-    """Hears of every new height. `scope` is cancelled when it falls behind: whoever reads for it must run inside."""
-
-    def __init__(self) -> None:
-        self.scope = anyio.CancelScope()
-        self._send, self.heights = anyio.create_memory_object_stream[int](_HEARD_AT_MOST)
-
-    def tell(self, height: int) -> None:
-        try:
-            self._send.send_nowait(height)
-        except anyio.WouldBlock:
-            self.scope.cancel()
-        except anyio.BrokenResourceError:
-            pass  # it has left
-
-    def close(self) -> None:
-        self._send.close()
-        self.heights.close()
 
 
 class Producer:
@@ -79,8 +50,10 @@ class Producer:
     Raises
     ------
     Misconfigured
-        The key makes no blocks on this chain, or the file is not this chain's or damaged.
+        The key makes no blocks on this chain, or not alone, or the file is not this chain's or damaged.
     """
+
+    engine = "embedded"
 
     def __init__(
         self,
@@ -97,10 +70,11 @@ class Producer:
         self.public = keys.public(KeyRole.PRODUCER)
         if self.public not in genesis.producers:
             raise Misconfigured("this home's producer key makes no blocks on this chain; use the one its genesis names")
+        if len(genesis.producers) > 1:
+            raise Misconfigured("several producers make this chain's blocks together; use `davy ledger start`")
         self.store = store
         self._machine, self.head = recover(store, genesis)
-        self._news = NewsOfBlocks(self._machine)
-        self._told: dict[Height, News] = {}
+        self._news = NewsOfBlocks()
         self._keys = keys
         self._clock = clock
         self._block_time = block_time
@@ -110,7 +84,7 @@ class Producer:
         self._whole = anyio.Lock()
         """Held while the machine is ahead of the disk: nobody reads its state meanwhile."""
         self._failed = False
-        self._subscribers: set[Subscriber] = set()
+        self._subscribers = Subscribers()
 
     def submit(self, raw: bytes) -> Verdict:
         """Check a transaction at the door and let it wait for a block; an order of keyholders goes first in it.
@@ -144,6 +118,10 @@ class Producer:
             return verdict._replace(code=e.code, message=str(e))
         self._arrival.set()
         return verdict
+
+    async def hand_in(self, raw: bytes) -> Verdict:
+        """Do what `submit` does, as every `davy.ledger.driver.node.Node` does it."""
+        return self.submit(raw)
 
     def waiting(self) -> tuple[int, int]:
         """How many transactions wait, and their bytes."""
@@ -179,13 +157,12 @@ class Producer:
             self._usable()
             with anyio.CancelScope(shield=True):
                 await self._extend(self._mempool.take(MAX_BLOCK_TXS, MAX_BLOCK_BYTES))
-        for subscriber in tuple(self._subscribers):
-            subscriber.tell(self.head.height)
+        self._subscribers.tell(self.head.height)
         return self.head
 
     def news(self, height: Height) -> News | None:
         """What a block changed; None where that is no longer kept."""
-        return self._told.get(height)
+        return self._news.about(height)
 
     async def query(self, path: str, data: bytes) -> tuple[int, bytes]:
         """Answer from the newest durable state: (height, canonical bytes).
@@ -206,8 +183,7 @@ class Producer:
             value, proof = self._machine.prove(key)
             return Proved(self._machine.height, value, proof)
 
-    @contextmanager
-    def subscribed(self) -> Generator[Subscriber]:
+    def subscribed(self) -> AbstractContextManager[Subscriber]:
         """Hear of every height from now on.
 
         Raises
@@ -215,15 +191,7 @@ class Producer:
         Busy
             Too many listen already.
         """
-        if len(self._subscribers) >= MAX_SUBSCRIBERS:
-            raise Busy(f"{MAX_SUBSCRIBERS} subscribers listen already; poll instead, or try again later")
-        subscriber = Subscriber()
-        self._subscribers.add(subscriber)
-        try:
-            yield subscriber
-        finally:
-            self._subscribers.discard(subscriber)
-            subscriber.close()
+        return self._subscribers.subscribed()
 
     async def _extend(self, txs: list[bytes]) -> None:
         made = self._signed_header(txs)
@@ -237,8 +205,7 @@ class Producer:
         await to_thread.run_sync(self.store.append, block)
         self._failed = False
         self.head = made.head
-        self._told[height] = self._news.of(done.changes)
-        self._told.pop(height - _HEARD_AT_MOST, None)
+        self._news.note(self._machine, done.changes)
 
     def _signed_header(self, txs: list[bytes]) -> OpenedHeader:
         before = self.head

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Meta
 
 import davy
-from davy.ledger.driver.embedded import Producer
+from davy.ledger.driver.node import Node
 from davy.ledger.driver.shapes import (
     Json,
     from_base64,
@@ -100,11 +100,11 @@ class _Said(NamedTuple):
 
 
 class Methods:
-    """Answers to calls, from one producer."""
+    """Answers to calls, from one ledger."""
 
-    def __init__(self, producer: Producer) -> None:
-        self._producer = producer
-        self._authority = Authority.of(producer.genesis)
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._authority = Authority.of(node.genesis)
         self._table: Mapping[str, tuple[type[_Params], Callable[[Any], Awaitable[Json]]]] = {
             "health": (_NoParams, self._health),
             "status": (_NoParams, self._status),
@@ -144,9 +144,9 @@ class Methods:
         return {}
 
     async def _status(self, _: _NoParams) -> Json:
-        p = self._producer
+        p = self._node
         return {
-            "node_info": {"network": p.chain.hex(), "version": davy.__version__, "moniker": "davy embedded"},
+            "node_info": {"network": p.chain.hex(), "version": davy.__version__, "moniker": f"davy {p.engine}"},
             "sync_info": {
                 "latest_block_hash": upper_hex(p.head.hash),
                 "latest_app_hash": upper_hex(p.head.app_hash),
@@ -159,18 +159,18 @@ class Methods:
         }
 
     async def _genesis(self, _: _NoParams) -> Json:
-        g = self._producer.genesis
+        g = self._node.genesis
         return {
             "genesis": {
                 "genesis_time": rfc3339(g.time),
-                "chain_id": self._producer.chain.hex(),
+                "chain_id": self._node.chain.hex(),
                 "initial_height": "1",
                 "app_state": to_base64(encode(g)),
             }
         }
 
     async def _broadcast_tx_sync(self, p: _TxParams) -> Json:
-        verdict = self._producer.submit(from_base64(p.tx, "tx"))
+        verdict = await self._node.hand_in(from_base64(p.tx, "tx"))
         said = {"code": int(verdict.code), "log": verdict.message, "hash": upper_hex(verdict.hash)}
         return said | {"data": "", "codespace": ""}
 
@@ -179,7 +179,7 @@ class Methods:
         try:
             said = await (self._stored(key) if p.path == "/store" else self._computed(p.path, key))
         except TxFailed as e:
-            said = _Said(e.code, str(e), self._producer.head.height)
+            said = _Said(e.code, str(e), self._node.head.height)
         if int(p.height or 0) not in (0, said.height):
             log = f"only the state after block {said.height} is kept; ask without a height"
             said = _Said(TxCode.NOT_FOUND, log, said.height)
@@ -190,13 +190,13 @@ class Methods:
         return {"response": response | {"key": to_base64(key), "value": to_base64(said.value), "proofOps": ops}}
 
     async def _stored(self, key: bytes) -> _Said:
-        proved = await self._producer.prove(key)
+        proved = await self._node.prove(key)
         if proved.value is None:
             return _Said(TxCode.NOT_FOUND, "there is nothing at this key", proved.height, proof=encode(proved.proof))
         return _Said(TxCode.OK, "", proved.height, proved.value, encode(proved.proof))
 
     async def _computed(self, path: str, data: bytes) -> _Said:
-        height, value = await self._producer.query(path, data)
+        height, value = await self._node.query(path, data)
         return _Said(TxCode.OK, "", height, value)
 
     async def _header(self, p: _HeightParams) -> Json:
@@ -207,41 +207,41 @@ class Methods:
 
     async def _blockchain(self, p: _RangeParams) -> Json:
         """The newest MAX_RPC_PAGE headers of a range, falling, as CometBFT does it."""
-        last = min(int(p.max_height or 0) or INT63, self._producer.head.height)
+        last = min(int(p.max_height or 0) or INT63, self._node.head.height)
         first = max(int(p.min_height or 0), last - MAX_RPC_PAGE + 1, 1)
         metas: list[Json] = []
-        for _, raw, _ in self._producer.store.headers(first, last):
+        for _, raw, _ in self._node.store.headers(first, last):
             opened = self._read(raw)
             meta = {"block_id": {"hash": upper_hex(opened.hash)}, "header": header_json(opened)}
             metas.insert(0, meta | {"signed_header": to_base64(raw)})
-        return {"last_height": str(self._producer.head.height), "block_metas": metas}
+        return {"last_height": str(self._node.head.height), "block_metas": metas}
 
     async def _tx(self, p: _HashParams) -> Json:
         h = hash_from(p.hash)
-        found = self._producer.store.tx(h)
+        found = self._node.store.tx(h)
         # The file may be one block ahead of what everybody was told: a block is announced as a whole.
-        if found is None or found.result.height > self._producer.head.height:
+        if found is None or found.result.height > self._node.head.height:
             raise RpcFailed(RpcCode.INTERNAL, f"tx ({upper_hex(h)}) not found")
         answer = tx_json(h, found)
         if p.prove:
-            hashes = self._producer.store.tx_hashes(found.result.height)
+            hashes = self._node.store.tx_hashes(found.result.height)
             answer["proof"] = {"data": to_base64(found.raw), "hashes": to_base64(b"".join(hashes))}
         return answer
 
     async def _num_unconfirmed_txs(self, _: _NoParams) -> Json:
-        waiting, size = self._producer.waiting()
+        waiting, size = self._node.waiting()
         return {"n_txs": str(waiting), "total": str(waiting), "total_bytes": str(size), "txs": None}
 
     def block(self, height: int) -> Json:
         """A block as `block` and the event NewBlock show it."""
-        opened, txs = self._opened(height), self._producer.store.txs(height)
+        opened, txs = self._opened(height), self._node.store.txs(height)
         data = {"txs": [to_base64(t.raw) for t in txs]}
         block: Json = {"header": header_json(opened), "data": data, "evidence": {"evidence": list[Json]()}}
         return {"block_id": {"hash": upper_hex(opened.hash)}, "block": block, "signed_header": to_base64(opened.raw)}
 
     def header(self, height: int) -> Json:
         """A header as the event NewBlockHeader shows it, with the news of its block."""
-        opened, news = self._opened(height), self._producer.news(height)
+        opened, news = self._opened(height), self._node.news(height)
         shown: Json = {"header": header_json(opened), "signed_header": to_base64(opened.raw)}
         if news is None:
             return shown
@@ -251,14 +251,14 @@ class Methods:
         }
 
     def _height(self, asked: HeightText) -> int:
-        newest = self._producer.head.height
+        newest = self._node.head.height
         height = newest if asked is None else int(asked)
         if not 1 <= height <= newest:
             raise RpcFailed(RpcCode.INTERNAL, f"height {height} must be between 1 and the current height {newest}")
         return height
 
     def _opened(self, height: int) -> OpenedHeader:
-        raw = self._producer.store.header(height)
+        raw = self._node.store.header(height)
         if raw is None:
             raise RpcFailed(RpcCode.INTERNAL, f"height {height} is not available")
         return self._read(raw)

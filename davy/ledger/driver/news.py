@@ -6,6 +6,7 @@ have something to look up. The second is a hint, as good as the ledger that give
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from davy.ledger.rules.machine import Machine
@@ -27,6 +28,8 @@ from davy.protocol.limits import MAX_NEWS_SUBNETS
 from davy.protocol.recorded import BRAKE_KEY
 from davy.protocol.words import Height, Netuid
 
+KEPT: Final = 64
+"""As many as heads may wait for a subscriber."""
 _OF_ALL: Final = frozenset({BRAKE.tag, CHAIN.tag, MODELS.tag, REGISTRANTS.tag})
 """What orders can know of a model hangs on these, whatever subnet it is served on."""
 _OF_ONE: Final = frozenset({NEURONS.tag, OUTCOMES.tag, SUBNETS.tag})
@@ -43,21 +46,34 @@ class News(NamedTuple):
 
 
 class NewsOfBlocks:
-    """Reads them off a machine, block after block."""
+    """Reads them off a machine, block after block, and keeps those of the last `KEPT`."""
 
-    def __init__(self, machine: Machine) -> None:
-        self._machine = machine
+    def __init__(self) -> None:
+        self._machine: Machine | None = None
         self._running: dict[Netuid, tuple[int, int, int]] = {}
-        self._run(self._machine.state.need(CHAIN, b"", "the chain has no id").netuids)
+        self._told: dict[Height, News] = {}
 
-    def of(self, changes: Changes) -> News:
-        """Of the block that was applied last, by what it changed."""
-        value, proof = self._machine.prove(BRAKE_KEY)
+    def note(self, machine: Machine, changes: Changes) -> News:
+        """Take in the block that a machine applied last, by what it changed.
+
+        Of the first one, and of the first of another machine, anything may have changed.
+        """
+        began = self._machine is not machine
+        if began:
+            self._machine, self._running = machine, {}
+            self._run(machine, machine.state.need(CHAIN, b"", "the chain has no id").netuids)
+        value, proof = machine.prove(BRAKE_KEY)
         brake, shown = (b"", b"") if value is None else (value, encode(proof))
-        return News(self._machine.height, self._changed(changes), brake, shown)
+        news = News(machine.height, None if began else self._changed(machine, changes), brake, shown)
+        self._told[news.height] = news
+        self._told.pop(news.height - KEPT, None)
+        return news
 
-    def _changed(self, changes: Changes) -> tuple[Netuid, ...] | None:
-        state = self._machine.state
+    def about(self, height: Height) -> News | None:
+        """What is kept of a block."""
+        return self._told.get(height)
+
+    def _changed(self, machine: Machine, changes: Changes) -> tuple[Netuid, ...] | None:
         netuids: set[Netuid] = set()
         ran: set[Netuid] = set()
         everywhere = False
@@ -70,16 +86,16 @@ class NewsOfBlocks:
             elif tag == RUNNING.tag:
                 ran.add(int.from_bytes(key[1:3], "big"))
             elif tag in (HOTKEYS.tag, STAKES.tag):
-                hotkey = state.get(HOTKEYS, key[1:33])
+                hotkey = machine.state.get(HOTKEYS, key[1:33])
                 netuids |= set(hotkey.netuids) if hotkey else set()
-        netuids |= self._run(ran)
+        netuids |= self._run(machine, ran)
         return None if everywhere or len(netuids) > MAX_NEWS_SUBNETS else tuple(sorted(netuids))
 
-    def _run(self, netuids: set[Netuid] | tuple[Netuid, ...]) -> set[Netuid]:
+    def _run(self, machine: Machine, netuids: Iterable[Netuid]) -> set[Netuid]:
         """Those whose epoch, its end or the number of neurons is another; what is pending grows all the time."""
         other: set[Netuid] = set()
         for netuid in netuids:
-            r = self._machine.state.get(RUNNING, netuid.to_bytes(2, "big"))
+            r = machine.state.get(RUNNING, netuid.to_bytes(2, "big"))
             now = (0, 0, 0) if r is None else (r.epoch, r.ends, r.neurons)
             if self._running.get(netuid) != now:
                 self._running[netuid] = now

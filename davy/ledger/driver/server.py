@@ -18,9 +18,10 @@ import msgspec
 from aiohttp import WSMsgType, web
 from msgspec import Meta
 
-from davy.ledger.driver.embedded import Producer, Subscriber
 from davy.ledger.driver.methods import Methods, RpcCode, RpcFailed
+from davy.ledger.driver.node import Node
 from davy.ledger.driver.shapes import Json
+from davy.ledger.driver.subscribers import Subscriber
 from davy.network.failures import told
 from davy.protocol.errors import Busy, Misconfigured
 from davy.protocol.limits import MAX_RPC_BATCH, MAX_RPC_BODY_BYTES
@@ -45,11 +46,11 @@ class _Call(msgspec.Struct, frozen=True):
 
 
 class RpcServer:
-    """One producer's front door."""
+    """One ledger's front door."""
 
-    def __init__(self, producer: Producer) -> None:
-        self._producer = producer
-        self._methods = Methods(producer)
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._methods = Methods(node)
         self._conversations: set[anyio.CancelScope] = set()
         self._events: dict[str, tuple[int, msgspec.Raw]] = {}
         self.app = web.Application(client_max_size=MAX_RPC_BODY_BYTES)
@@ -105,7 +106,7 @@ class RpcServer:
     async def _websocket(self, request: web.Request) -> web.StreamResponse:
         socket_ = web.WebSocketResponse(max_msg_size=MAX_RPC_BODY_BYTES, heartbeat=_PATIENCE_S)
         try:
-            with self._producer.subscribed() as subscriber:
+            with self._node.subscribed() as subscriber:
                 await socket_.prepare(request)
                 with subscriber.scope:
                     self._conversations.add(subscriber.scope)

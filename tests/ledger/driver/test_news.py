@@ -31,16 +31,16 @@ NOTHING = NewsAnswer([], "", "")
 def changed(w: World) -> tuple[int, ...] | None:
     """Apply what is queued; what the news say of it."""
     told: list[tuple[int, ...] | None] = []
-    of = w.news.of
+    note = w.news.note
 
-    def noted(changes: Any) -> Any:
-        news = of(changes)
+    def noted(machine: Any, changes: Any) -> Any:
+        news = note(machine, changes)
         told.append(news.changed)
         return news
 
-    w.news.of = noted  # type: ignore[method-assign]
+    w.news.note = noted  # type: ignore[method-assign]
     w.block()
-    w.news.of = of  # type: ignore[method-assign]
+    w.news.note = note  # type: ignore[method-assign]
     return told[0]
 
 

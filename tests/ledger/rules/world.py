@@ -138,7 +138,7 @@ class World:
         self.queue: list[bytes] = []
         self.nonces: dict[bytes, int] = {}
         self.keyholders = Keyholders()
-        self.news = NewsOfBlocks(self.machine)
+        self.news = NewsOfBlocks()
         self.looked_up = self.look_up()
 
     def tx(self, name: str, action: Action, *, nonce: int | None = None, chain: bytes | None = None) -> bytes:
@@ -172,7 +172,7 @@ class World:
             del self.rows[key]
         assert not result.faults
         self.check()
-        changed = self.news.of(result.changes).changed
+        changed = self.news.note(self.machine, result.changes).changed
         before, self.looked_up = self.looked_up, self.look_up()
         if changed is not None:
             assert all(netuid in changed or before.get(netuid) == now for netuid, now in self.looked_up.items())

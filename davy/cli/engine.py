@@ -1,0 +1,189 @@
+"""`davy ledger install-engine`, `init-net` and `start`: a chain whose blocks several producers decide together."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import anyio
+import click
+import msgspec
+from anyio.abc import TaskStatus
+
+from davy.cli.ending import until_told
+from davy.cli.genesis import make_genesis, parse_allocation, read_roster
+from davy.cli.loop import run
+from davy.cli.network import Network, network_option, write_network
+from davy.cli.options import Host, Place, home_option, json_option
+from davy.cli.output import show
+from davy.host.clock import SystemClock
+from davy.host.entropy import OsEntropy
+from davy.host.files import make_private_folder, read_bounded, write_new
+from davy.host.home import Home
+from davy.ledger.driver.service import DEFAULT_PORT
+from davy.ledger.rules.machine import Machine
+from davy.protocol.errors import Misconfigured
+from davy.protocol.genesis import Genesis, chain_id
+from davy.protocol.words import KeyRole, key_from_text, key_text
+
+if TYPE_CHECKING:
+    from davy.ledger.driver.cometbft.configuration import Peer, Secrets
+
+ENGINES: Final = Path("~/.davy/engine")
+STOPPED: Final = "the producer has stopped; started again, it catches up with the others"
+_FIRST_PORT: Final = 26_656
+_PORTS_APART: Final = 10
+_MAX_KEY_FILE_BYTES: Final = 4 * 1024
+
+
+@click.command("install-engine")
+@json_option
+@click.option("--to", type=Place(), default=ENGINES, show_default=True, help="Folder of programs.")
+def install_engine(as_json: bool, to: Path) -> None:
+    """Build the BFT engine, CometBFT, from its source with Go: one version, checked by its checksum."""
+    from davy.ledger.driver.cometbft.install import MODULE_SUM, VERSION, install
+
+    folder = to.expanduser().absolute()
+    make_private_folder(folder)
+    program = install(folder)
+    show({"engine": str(program), "version": VERSION, "module": MODULE_SUM}, as_json=as_json)
+
+
+@click.command("init-net")
+@click.option("--home", type=Place(), required=True, help="Folder to make, with a home for each producer.")
+@json_option
+@click.option(
+    "--producers", type=click.IntRange(1, 128), default=4, show_default=True, help="3f+1 of them bear f away."
+)
+@click.option(
+    "--at", "places", multiple=True, metavar="HOST:PORT", help="Where a producer's engine listens; repeat it."
+)
+@click.option("--owner", required=True, help="Coldkey that owns the subnets.")
+@click.option("--subnet", "subnets", multiple=True, default=("text",), show_default=True, metavar="TASK[:NAME=VALUE,…]")
+@click.option("--parameters", default="", metavar="NAME=VALUE,…", help="Chain parameters that differ from the default.")
+@click.option("--allocate", "allocations", multiple=True, metavar="COLD_…=TOKENS", help="Tokens there from the start.")
+@click.option("--note", default="", help="A few words about this chain.")
+@click.option("--keyholders", type=click.Path(path_type=Path), help="Roster that can halt it (`davy keyholder dkg`).")
+@click.option("--block-time", type=click.IntRange(0, 3_600_000), default=1_000, show_default=True, help="In ms.")
+def init_net(
+    home: Path,
+    as_json: bool,
+    producers: int,
+    places: tuple[str, ...],
+    owner: str,
+    subnets: tuple[str, ...],
+    parameters: str,
+    allocations: tuple[str, ...],
+    note: str,
+    keyholders: Path | None,
+    block_time: int,
+) -> None:
+    """Make a chain and the homes of all its producers, `producer-1` and so on; each is then started by itself."""
+    from davy.ledger.driver.cometbft.configuration import Peer, Secrets, public_of
+
+    root = home.expanduser().absolute()
+    where = _places(places, producers)
+    draw = OsEntropy().bytes
+    secrets = [Secrets(draw(32), draw(32)) for _ in range(producers)]
+    peers = [Peer(host, port, public_of(s.node)) for (host, port), s in zip(where, secrets, strict=True)]
+    made = make_genesis(
+        note=note,
+        time=SystemClock().now(),
+        producer=bytes(32),
+        owner=key_from_text(KeyRole.COLDKEY, owner),
+        subnets=subnets,
+        parameters=parameters,
+        allocations=dict(map(parse_allocation, allocations)),
+        keyholders=None if keyholders is None else read_roster(keyholders),
+    )
+    genesis = msgspec.structs.replace(made, producers=tuple(public_of(s.producer) for s in secrets))
+    Machine.from_genesis(genesis)  # a mistake is told before anything is written
+    if root.exists() and any(root.iterdir()):
+        raise Misconfigured(f"{root} is not empty; choose a new folder")
+    homes = [root / f"producer-{n}" for n in range(1, producers + 1)]
+    for place, secret, peer in zip(homes, secrets, peers, strict=True):
+        _write(place, genesis, secret, peer, [p for p in peers if p is not peer], block_time)
+    show({"chain": chain_id(genesis).hex(), "homes": [str(h) for h in homes]}, as_json=as_json)
+
+
+@click.command("start")
+@home_option
+@network_option
+@json_option
+@click.option("--host", type=Host(), default="127.0.0.1", show_default=True)
+@click.option("--port", type=click.IntRange(0, 65_535), default=DEFAULT_PORT, show_default=True, help="0: any.")
+@click.option("--engine", type=Place(), envvar="DAVY_ENGINE", help="The engine's program ($DAVY_ENGINE).")
+def start(home: Path, network: Path, as_json: bool, host: str, port: int, engine: Path | None) -> None:
+    """Run one producer, and its engine with it, and answer for the chain. Writes the network file once it does."""
+    from davy.ledger.driver.cometbft.install import NAME, VERSION, is_engine
+
+    opened = Home.open(home)
+    if not opened.has_genesis() or not opened.engine.is_dir():
+        raise Misconfigured(f"{opened.root} is no producer's home; make some with `davy ledger init-net`")
+    program = (engine or ENGINES / NAME).expanduser().absolute()
+    if not is_engine(program):
+        raise Misconfigured(f"{program} is no CometBFT {VERSION}; build it with `davy ledger install-engine`")
+    made = partial(_run, opened, network, program, as_json=as_json, host=host, port=port)
+    run(until_told, made, STOPPED)
+
+
+async def _run(home: Home, network: Path, program: Path, *, as_json: bool, host: str, port: int) -> None:
+    try:
+        from davy.ledger.driver.cometbft.service import serve_producer
+        from davy.ledger.driver.cometbft.supervisor import EnginePlace
+    except ModuleNotFoundError as e:
+        raise Misconfigured(f"a producer needs protobuf ({e}); install it with `pip install davy[cometbft]`") from None
+    from davy.ledger.driver.cometbft.configuration import PRODUCER_KEY, producer_of
+
+    genesis = home.genesis()
+    public = producer_of(read_bounded(home.engine / PRODUCER_KEY, _MAX_KEY_FILE_BYTES))
+    with home.running():
+        async with anyio.create_task_group() as tasks:
+
+            async def producer(*, task_status: TaskStatus[str]) -> None:
+                await serve_producer(
+                    home.ledger,
+                    genesis,
+                    public,
+                    program,
+                    EnginePlace(home.engine),
+                    host=host,
+                    port=port,
+                    task_status=task_status,
+                )
+
+            address: str = await tasks.start(producer)
+            written = Network(1, chain_id(genesis).hex(), address)
+            write_network(network, written)
+            signer = key_text(KeyRole.PRODUCER, public)
+            if as_json:
+                show({**msgspec.structs.asdict(written), "network": str(network), "producer": signer}, as_json=True)
+            else:
+                click.echo(f"the ledger answers at {address}; chain {written.chain[:16]}…; network file {network}")
+                click.echo(f"this producer votes with {signer}, one of {len(genesis.producers)}")
+
+
+def _places(typed: tuple[str, ...], producers: int) -> list[tuple[str, int]]:
+    if not typed:
+        return [("127.0.0.1", _FIRST_PORT + _PORTS_APART * n) for n in range(producers)]
+    if len(typed) != producers:
+        raise Misconfigured(f"{len(typed)} places for {producers} producers; write --at once for each, or not at all")
+    return [_place(text) for text in typed]
+
+
+def _place(text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isascii() or not port.isdigit() or not 0 < int(port[:6]) < 65_536:
+        raise Misconfigured(f"'{text[:80]}' is no place; write host:port")
+    return Host(public=True).convert(host, None, None), int(port)
+
+
+def _write(place: Path, g: Genesis, secrets: Secrets, here: Peer, others: list[Peer], block_time: int) -> None:
+    from davy.ledger.driver.cometbft.configuration import files
+
+    home = Home.create(place)
+    home.keep_genesis(g)
+    for name, data in files(g, secrets, here, others, block_time).items():
+        make_private_folder((home.engine / name).parent)
+        write_new(home.engine / name, data)

@@ -1,0 +1,174 @@
+"""What the engine reads from its folder: settings, genesis, and one producer's keys; made from davy's genesis alone.
+
+Pure: files as names and bytes, for the caller to write. Settings that differ from the engine's own are named, no more.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from typing import Annotated, Any, Final, NamedTuple
+
+import msgspec
+from msgspec import Meta
+from nacl import bindings
+
+from davy.ledger.commits import POWER, address, engine_chain_id, in_order
+from davy.ledger.driver.cometbft.application import APP_VERSION
+from davy.ledger.driver.mempool import MAX_WAITING_BYTES
+from davy.ledger.driver.shapes import public_key_json, rfc3339, to_base64, upper_hex
+from davy.protocol.encoding import encode
+from davy.protocol.errors import Misconfigured
+from davy.protocol.genesis import Genesis, chain_id
+from davy.protocol.limits import MAX_BLOCK_BYTES, MAX_RPC_BODY_BYTES, MAX_TX_BYTES
+from davy.protocol.words import PublicKey
+
+PRODUCER_KEY: Final = "config/priv_validator_key.json"
+_ALL_OF_THIS_MACHINE: Final = "0.0.0.0"  # noqa: S104  # other producers must reach it
+_EVIDENCE_BYTES: Final = 64 * 1024
+_EVIDENCE_BLOCKS: Final = 200_000
+_EVIDENCE_NS: Final = 14 * 86_400 * 1_000_000_000
+
+
+class Peer(NamedTuple):
+    """Where a producer's engine listens for the others', and the public key it proves there."""
+
+    host: str
+    port: int
+    node_key: PublicKey
+
+    @property
+    def name(self) -> str:
+        """As the engine writes it: its key's address, then where."""
+        return f"{address(self.node_key).hex()}@{self.host}:{self.port}"
+
+    @property
+    def is_local(self) -> bool:
+        return self.host in ("localhost", "::1") or self.host.startswith("127.")
+
+
+class Secrets(NamedTuple):
+    """Seeds of 32 bytes: what a producer votes with, and what its engine is known to its peers by."""
+
+    producer: bytes
+    node: bytes
+
+
+class _PublicKey(msgspec.Struct, frozen=True):
+    value: Annotated[str, Meta(max_length=64)]
+
+
+class _KeyFile(msgspec.Struct, frozen=True):
+    pub_key: _PublicKey
+
+
+def files(g: Genesis, mine: Secrets, here: Peer, others: Sequence[Peer], block_time: int) -> dict[str, bytes]:
+    """Everything the engine needs before its first start, by the path in its folder.
+
+    Parameters
+    ----------
+    block_time
+        Milliseconds that the producers wait for late votes after a block.
+    """
+    return {
+        PRODUCER_KEY: _json(_secret_key(mine.producer) | {"address": upper_hex(address(public_of(mine.producer)))}),
+        "config/node_key.json": _json({"priv_key": _secret_key(mine.node)["priv_key"]}),
+        "config/genesis.json": _json(genesis_document(g)),
+        "config/config.toml": _settings(here, others, block_time).encode(),
+        "data/priv_validator_state.json": _json({"height": "0", "round": 0, "step": 0}),
+    }
+
+
+def public_of(seed: bytes) -> PublicKey:
+    return bindings.crypto_sign_seed_keypair(seed)[0]
+
+
+def producer_of(key_file: bytes) -> PublicKey:
+    """The public key in the engine's key file.
+
+    Raises
+    ------
+    Misconfigured
+    """
+    try:
+        key = base64.b64decode(msgspec.json.decode(key_file, type=_KeyFile).pub_key.value, validate=True)
+    except (msgspec.DecodeError, ValueError) as e:
+        raise Misconfigured(f"{PRODUCER_KEY} is no key file of the engine ({e}); restore it") from None
+    return key
+
+
+def genesis_document(g: Genesis) -> dict[str, Any]:
+    """The engine's genesis: the same chain, its producers with equal power, and davy's genesis inside.
+
+    The first block bears the engine's genesis time, and a block is later than what is before it: hence one millisecond.
+    """
+    return {
+        "genesis_time": rfc3339(g.time + 1),
+        "chain_id": engine_chain_id(chain_id(g)),
+        "initial_height": "1",
+        "consensus_params": {
+            "block": {"max_bytes": str(MAX_BLOCK_BYTES), "max_gas": "-1"},
+            "evidence": {
+                "max_age_num_blocks": str(_EVIDENCE_BLOCKS),
+                "max_age_duration": str(_EVIDENCE_NS),
+                "max_bytes": str(_EVIDENCE_BYTES),
+            },
+            "validator": {"pub_key_types": ["ed25519"]},
+            "version": {"app": str(APP_VERSION)},
+            "abci": {"vote_extensions_enable_height": "0"},
+        },
+        "validators": [
+            {"address": upper_hex(address(key)), "pub_key": public_key_json(key), "power": str(POWER), "name": ""}
+            for key in in_order(g.producers)
+        ],
+        "app_hash": "",
+        "app_state": to_base64(encode(g)),
+    }
+
+
+def _settings(here: Peer, others: Sequence[Peer], block_time: int) -> str:
+    """Where peers share an address, as on one machine, the engine must be told that this is meant."""
+    local = "true" if any(p.is_local for p in (here, *others)) else "false"
+    strict = "false" if local == "true" else "true"
+    listens = here.host if here.is_local else _ALL_OF_THIS_MACHINE
+    return f"""\
+moniker = "davy"
+log_level = "error"
+abci = "socket"
+
+[rpc]
+max_body_bytes = {MAX_RPC_BODY_BYTES}
+
+[p2p]
+laddr = "tcp://{listens}:{here.port}"
+external_address = "{here.host}:{here.port}"
+persistent_peers = "{",".join(p.name for p in others)}"
+allow_duplicate_ip = {local}
+addr_book_strict = {strict}
+flush_throttle_timeout = "10ms"
+
+[mempool]
+size = 5000
+cache_size = 10000
+max_tx_bytes = {MAX_TX_BYTES}
+max_txs_bytes = {MAX_WAITING_BYTES}
+
+[consensus]
+timeout_commit = "{block_time}ms"
+peer_gossip_sleep_duration = "10ms"
+
+[tx_index]
+indexer = "null"
+"""
+
+
+def _secret_key(seed: bytes) -> dict[str, Any]:
+    public, secret = bindings.crypto_sign_seed_keypair(seed)
+    return {
+        "pub_key": public_key_json(public),
+        "priv_key": {"type": "tendermint/PrivKeyEd25519", "value": to_base64(secret)},
+    }
+
+
+def _json(value: dict[str, Any]) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(value)) + b"\n"

@@ -1,0 +1,151 @@
+"""A ledger whose blocks an engine decides: `davy.ledger.driver.node.Node` over the application and the engine's RPC.
+
+A block is told to clients when its header has come with the commit for it, which the engine has as soon as the block is
+kept here; after a restart, those that are missing are asked for.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import AbstractContextManager
+from typing import Final
+
+import anyio
+from anyio import to_thread
+
+from davy.ledger.commits import CommittedHeader
+from davy.ledger.driver.cometbft.application import Application
+from davy.ledger.driver.cometbft.engine import Engine, EngineRefused
+from davy.ledger.driver.news import News
+from davy.ledger.driver.node import Proved
+from davy.ledger.driver.subscribers import Subscriber, Subscribers
+from davy.ledger.headers import Authority, OpenedHeader, check_follows, open_header, origin
+from davy.ledger.rules.machine import Verdict
+from davy.protocol.chain import Head
+from davy.protocol.encoding import encode
+from davy.protocol.errors import Busy, Refused, Replayed, TxCode, Unreachable
+from davy.protocol.genesis import chain_id
+from davy.protocol.words import Height, PublicKey
+
+_log: Final = logging.getLogger(__name__)
+_PAUSE_S: Final = 0.2
+_LONGEST_PAUSE_S: Final = 2.0
+
+
+class EngineNode:
+    """One producer's ledger."""
+
+    engine = "cometbft"
+
+    def __init__(self, app: Application, engine: Engine, public: PublicKey) -> None:
+        self.genesis, self.chain, self.public = app.genesis, chain_id(app.genesis), public
+        self.store = app.store
+        self._app, self._engine = app, engine
+        self._authority = Authority.of(app.genesis)
+        self._subscribers = Subscribers()
+        self.head = self._told()
+
+    async def hand_in(self, raw: bytes) -> Verdict:
+        """Check a transaction at the door and hand it to the engine, which tells the other producers.
+
+        An order of keyholders waits here as well, whether the engine takes it or not.
+
+        Raises
+        ------
+        Replayed
+            It waits already.
+        Busy
+            No room, or the engine is not there; later it may be.
+        """
+        machine = await self._app.settled()
+        verdict = self._app.door.check(machine, raw)
+        if verdict.code is not TxCode.OK:
+            return verdict
+        kept = bool(verdict.order) and self._app.door.keep(verdict, raw)
+        try:
+            said = await self._engine.broadcast(raw)
+        except EngineRefused as e:
+            if "already exists" in str(e):
+                raise Replayed(str(e)) from None
+            if kept:
+                return verdict
+            raise (Busy(str(e)) if "full" in str(e) else e) from None
+        except Unreachable as e:
+            if kept:
+                return verdict
+            raise Busy(f"mempool is full as long as {e}; hand it in again") from None
+        if said.code:
+            return verdict._replace(code=TxCode(said.code), message=said.log)
+        return verdict
+
+    async def query(self, path: str, data: bytes) -> tuple[int, bytes]:
+        """Answer from the newest durable state: (height, canonical bytes).
+
+        Raises
+        ------
+        TxFailed, Malformed
+            See `davy.ledger.rules.machine.Machine.query`.
+        """
+        machine = await self._app.settled()
+        return machine.height, machine.query(path, data)
+
+    async def prove(self, key: bytes) -> Proved:
+        """Prove what the newest durable state holds at a key."""
+        machine = await self._app.settled()
+        value, proof = machine.prove(key)
+        return Proved(machine.height, value, proof)
+
+    def news(self, height: Height) -> News | None:
+        """What a block changed; None where that is no longer kept."""
+        return self._app.news.about(height)
+
+    def waiting(self) -> tuple[int, int]:
+        """How many transactions wait here, and their bytes."""
+        return self._app.door.waiting()
+
+    def subscribed(self) -> AbstractContextManager[Subscriber]:
+        """Hear of every height from now on.
+
+        Raises
+        ------
+        Busy
+            Too many listen already.
+        """
+        return self._subscribers.subscribed()
+
+    async def follow(self) -> None:
+        """Learn the headers of kept blocks, until cancelled."""
+        pause = _PAUSE_S
+        while True:
+            kept = self._app.kept
+            if self.head.height >= self.store.height():
+                await kept.wait()
+            try:
+                await self._learn(self.head.height + 1)
+                pause = _PAUSE_S
+            except (Unreachable, EngineRefused):
+                await anyio.sleep(pause)  # it starts, or is about to know
+                pause = min(2 * pause, _LONGEST_PAUSE_S)
+            except Refused as e:
+                _log.error("header %d of the engine is not this chain's: %s", self.head.height + 1, e)
+                await anyio.sleep(_LONGEST_PAUSE_S)
+
+    async def _learn(self, height: int) -> None:
+        opened = self._checked(await self._engine.header(height))
+        await to_thread.run_sync(self.store.put_header, height, opened.raw)
+        self.head = opened.head
+        self._subscribers.tell(height)
+
+    def _checked(self, c: CommittedHeader) -> OpenedHeader:
+        """Check that the engine tells of the block that is kept here."""
+        opened = open_header(encode(c), self._authority)
+        check_follows(self.head, opened)
+        before = self.store.app_hash(self.head.height)
+        if not opened.names(self.store.tx_hashes(opened.header.height)) or before not in (None, opened.header.app_hash):
+            raise Refused("it names other transactions or another state than were kept")
+        return opened
+
+    def _told(self) -> Head:
+        """The last block whose header, and all before it, are known."""
+        raw = self.store.header(self.store.told())
+        return open_header(raw, self._authority).head if raw else origin(self.genesis)

@@ -1,0 +1,171 @@
+"""The engine's process: started when the application answers, started again when it ends, and watched.
+
+An engine whose application goes away ends by itself, with exit code 0, so what it returns says nothing; or, when it
+was about to begin, it stays half dead and keeps its files locked. So it is killed when davy is, and when it has hung
+up. One that finds its state to differ from the others' logs CONSENSUS FAILURE and goes on answering with its height
+frozen: that ends the pair with a sentence, because starting it again repeats it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import logging
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Final, NamedTuple
+
+import anyio
+
+from davy.protocol.errors import Misconfigured
+
+_log: Final = logging.getLogger(__name__)
+_LOOK_S: Final = 1.0
+_SHORTEST_PAUSE_S: Final = 0.5
+_LONGEST_PAUSE_S: Final = 10.0
+_PATIENCE_S: Final = 5.0
+"""For the engine to end when it is told to."""
+_STALLED_S: Final = 60.0
+_MAX_LOG_BYTES: Final = 32 * 1024 * 1024
+_FAILURE: Final = b"CONSENSUS FAILURE"
+_LIBC: Final = ctypes.CDLL(None)
+_SET_PARENT_DEATH_SIGNAL: Final = 1
+
+
+class EnginePlace(NamedTuple):
+    """The engine's folder in a home, and what stands in it."""
+
+    root: Path
+
+    @property
+    def app(self) -> Path:
+        """Socket of the application."""
+        return self.root / "app.sock"
+
+    @property
+    def rpc(self) -> Path:
+        """Socket of the engine's RPC."""
+        return self.root / "rpc.sock"
+
+    @property
+    def log(self) -> Path:
+        return self.root / "engine.log"
+
+    def check(self) -> None:
+        """Raise Misconfigured where a socket's path is longer than a Unix socket's may be."""
+        if len(os.fsencode(self.app)) > 100:
+            raise Misconfigured(f"{self.app} is too long for a socket; choose a home with a shorter path")
+
+
+async def supervise(
+    binary: Path, place: EnginePlace, height: Callable[[], int], connections: Callable[[], int]
+) -> None:
+    """Run the engine until cancelled; on asyncio.
+
+    Parameters
+    ----------
+    height
+        Of the newest block that is kept.
+    connections
+        How many the engine has to the application.
+
+    Raises
+    ------
+    Misconfigured
+        It cannot be started, or it stopped taking part for good.
+    """
+    pause, before = _SHORTEST_PAUSE_S, -1
+    while True:
+        place.rpc.unlink(missing_ok=True)
+        with place.log.open("ab") as log:
+            seen = log.tell()
+            with anyio.CancelScope(shield=True):  # what is started is ended below
+                process = await _started(binary, place, log)
+            try:
+                code = await _Watch(process, place, log, height, connections).until_end(seen)
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await _end(process)
+        pause = _SHORTEST_PAUSE_S if height() > before else min(2 * pause, _LONGEST_PAUSE_S)
+        before = height()
+        _log.warning("the engine ended with code %s at block %d; it is started again (%s)", code, before, place.log)
+        await anyio.sleep(pause)
+
+
+async def _started(binary: Path, place: EnginePlace, log: IO[bytes]) -> asyncio.subprocess.Process:
+    words = [str(binary), "start", "--home", str(place.root)]
+    words += ["--proxy_app", f"unix://{place.app}", "--rpc.laddr", f"unix://{place.rpc}"]
+    try:
+        return await asyncio.create_subprocess_exec(
+            *words,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            preexec_fn=_die_with_davy,
+        )
+    except OSError as e:
+        raise Misconfigured(f"cannot start {binary} ({e.strerror}); run `davy ledger install-engine`") from None
+
+
+class _Watch(NamedTuple):
+    """A life of the engine's, and what it is judged by."""
+
+    process: asyncio.subprocess.Process
+    place: EnginePlace
+    log: IO[bytes]
+    height: Callable[[], int]
+    connections: Callable[[], int]
+
+    async def until_end(self, seen: int) -> int | None:
+        """Wait until it ends, or has hung up for good: None. Look at its height and at its log, from `seen` on."""
+        stands, since, spoke, silent = self.height(), anyio.current_time(), False, anyio.current_time()
+        while True:
+            with anyio.move_on_after(_LOOK_S):
+                return await self.process.wait()
+            now, height = anyio.current_time(), self.height()
+            seen = _read_on(self.place, seen, height)
+            if seen > _MAX_LOG_BYTES:
+                self.log.truncate(0)
+                seen = 0
+            if self.connections():
+                spoke, silent = True, now
+            elif spoke and now - silent >= _PATIENCE_S:
+                return None
+            if height != stands:
+                stands, since = height, now
+            elif now - since >= _STALLED_S:
+                _log.warning(
+                    "no block since %d for %d s: too few producers run, or this is cut off", stands, _STALLED_S
+                )
+                since = now
+
+
+def _read_on(place: EnginePlace, seen: int, height: int) -> int:
+    """Look for a failure in what was logged since; return how far it was read."""
+    with place.log.open("rb") as file:
+        file.seek(max(0, seen - len(_FAILURE) + 1))
+        if _FAILURE in file.read():
+            raise Misconfigured(
+                f"this producer's engine failed after block {height} and takes no part any more: see {place.log}. If "
+                "the others go on, its state differs from theirs: set ledger.db aside, and all of engine/data but "
+                "priv_validator_state.json, and start again, which gets every block from them"
+            )
+        return file.tell()
+
+
+def _die_with_davy() -> None:
+    """Linux: the kernel kills this process when its parent ends, however that ends."""
+    _LIBC.prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        process.terminate()
+        with anyio.move_on_after(_PATIENCE_S):
+            await process.wait()
+    if process.returncode is None:
+        process.kill()
+        await process.wait()

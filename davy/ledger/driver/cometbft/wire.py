@@ -1,0 +1,215 @@
+"""ABCI 2.0 on a Unix socket: messages with their length before them, each answered in the order it came.
+
+The engine opens four connections. What it sends is bounded; whatever is no request ends its connection, and an error in
+an answer is told as an exception, at which the engine stops: the supervisor starts it again, and it begins with `info`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final
+
+import anyio
+from anyio.abc import TaskStatus
+from google.protobuf.message import DecodeError
+
+from davy.ledger.commits import engine_chain_id
+from davy.ledger.driver.cometbft import abci_pb2 as abci
+from davy.ledger.driver.cometbft.application import APP_VERSION, Application
+from davy.ledger.rules.machine import Verdict
+from davy.protocol.errors import Malformed, Misdirected, TxFailed
+from davy.protocol.genesis import chain_id
+
+_MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
+_READ_BYTES: Final = 256 * 1024
+_log: Final = logging.getLogger(__name__)
+
+
+class Conversation:
+    """One connection of the engine's."""
+
+    def __init__(self, app: Application) -> None:
+        self._app = app
+        self._decides = False
+        """Whether blocks are decided on this one."""
+        self._answers: dict[str, Callable[[abci.Request], Awaitable[abci.Response]]] = {
+            "echo": self._echo,
+            "flush": self._flush,
+            "info": self._info,
+            "init_chain": self._init_chain,
+            "query": self._query,
+            "check_tx": self._check_tx,
+            "prepare_proposal": self._prepare_proposal,
+            "process_proposal": self._process_proposal,
+            "finalize_block": self._finalize_block,
+            "commit": self._commit,
+        }
+
+    async def run(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer until the other side hangs up."""
+        buffer = bytearray()
+        self._app.connections += 1
+        try:
+            while data := await reader.read(_READ_BYTES):
+                buffer += data
+                while (message := take_message(buffer)) is not None:
+                    writer.write(with_length((await self.answer(message)).SerializeToString()))
+                await writer.drain()
+        except OSError:
+            pass  # it is gone, with or without a farewell
+        except Malformed as e:
+            _log.warning("the engine's connection: %s", e)
+        finally:
+            self._app.connections -= 1
+            if self._decides:
+                self._app.drop()
+            writer.close()
+
+    async def answer(self, message: bytes) -> abci.Response:
+        """Answer one request."""
+        try:
+            request = abci.Request.FromString(message)
+        except DecodeError as e:
+            raise Malformed(f"what came is no request of ABCI 2.0 ({e})") from None
+        kind = request.WhichOneof("value") or "nothing"
+        try:
+            return await self._answers[kind](request) if kind in self._answers else _unused(kind)
+        except Exception as e:  # the engine must hear that there is no answer: it stops, and both begin anew
+            _log.exception("%s", kind)
+            return abci.Response(exception=abci.Exception(error=str(e) or type(e).__name__))
+
+    async def _echo(self, r: abci.Request) -> abci.Response:
+        return abci.Response(echo=r.echo)
+
+    async def _flush(self, r: abci.Request) -> abci.Response:
+        return abci.Response(flush=r.flush)
+
+    async def _info(self, _: abci.Request) -> abci.Response:
+        where = await self._app.info()
+        said = abci.InfoResult(
+            data="davy", app_version=APP_VERSION, last_block_height=where.height, last_block_app_hash=where.app_hash
+        )
+        return abci.Response(info=said)
+
+    async def _init_chain(self, r: abci.Request) -> abci.Response:
+        g = self._app.genesis
+        keys = {v.pub_key.ed25519 for v in r.init_chain.validators}
+        if r.init_chain.chain_id != engine_chain_id(chain_id(g)) or keys != set(g.producers):
+            raise Misdirected(
+                "the engine's genesis is of another chain; make its configuration from this home's genesis"
+            )
+        machine = await self._app.settled()
+        return abci.Response(init_chain=abci.InitChainResult(app_hash=machine.app_hash))
+
+    async def _query(self, r: abci.Request) -> abci.Response:
+        machine = await self._app.settled()
+        try:
+            value = machine.query(r.query.path, r.query.data)
+        except TxFailed as e:
+            return abci.Response(query=abci.QueryResult(code=int(e.code), log=str(e), height=machine.height))
+        except Malformed as e:
+            return abci.Response(query=abci.QueryResult(code=1, log=str(e), height=machine.height))
+        return abci.Response(query=abci.QueryResult(key=r.query.data, value=value, height=machine.height))
+
+    async def _check_tx(self, r: abci.Request) -> abci.Response:
+        verdict = self._app.check_tx(r.check_tx.tx)
+        return abci.Response(check_tx=_checked(verdict))
+
+    async def _prepare_proposal(self, r: abci.Request) -> abci.Response:
+        p = r.prepare_proposal
+        return abci.Response(prepare_proposal=abci.PrepareProposalResult(txs=self._app.prepare(p.txs, p.max_tx_bytes)))
+
+    async def _process_proposal(self, r: abci.Request) -> abci.Response:
+        kinds = abci.ProcessProposalResult.Status
+        status = kinds.ACCEPT if self._app.process(r.process_proposal.txs) else kinds.REJECT
+        return abci.Response(process_proposal=abci.ProcessProposalResult(status=status))
+
+    async def _finalize_block(self, r: abci.Request) -> abci.Response:
+        b = r.finalize_block
+        self._decides = True
+        done = self._app.finalize(b.height, b.time.seconds * 1_000 + b.time.nanos // 1_000_000, tuple(b.txs))
+        results = [abci.TxResult(code=x.code, log=x.log) for x in done.results]
+        return abci.Response(finalize_block=abci.FinalizeBlockResult(tx_results=results, app_hash=done.app_hash))
+
+    async def _commit(self, _: abci.Request) -> abci.Response:
+        await self._app.commit()
+        return abci.Response(commit=abci.CommitResult())
+
+
+async def listen(path: Path, app: Application, *, task_status: TaskStatus[None]) -> None:
+    """Answer the engine on a socket in a folder that only this user may open, until cancelled; on asyncio."""
+    talks: set[asyncio.Task[None]] = set()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(Conversation(app).run(reader, writer))
+        talks.add(task)
+        task.add_done_callback(talks.discard)
+
+    path.unlink(missing_ok=True)  # noqa: ASYNC240  # left by a process that was killed; nothing runs yet
+    server = await asyncio.start_unix_server(talk, path)
+    try:
+        task_status.started()
+        await asyncio.get_running_loop().create_future()
+    finally:
+        server.close()
+        for task in tuple(talks):
+            task.cancel()
+        with anyio.CancelScope(shield=True):  # a block that is on its way to the disk gets there
+            await asyncio.gather(*talks, return_exceptions=True)
+
+
+def with_length(message: bytes) -> bytes:
+    """Put a message's length before it, as an unsigned varint."""
+    head, size = bytearray(), len(message)
+    while size > 0x7F:
+        head.append(size & 0x7F | 0x80)
+        size >>= 7
+    head.append(size)
+    return bytes(head) + message
+
+
+def take_message(buffer: bytearray) -> bytes | None:
+    """Take the first whole message out of what has arrived; None: there is none yet.
+
+    Raises
+    ------
+    Malformed
+        It would be longer than any may be.
+    """
+    size = 0
+    for at in range(min(len(buffer), 5)):
+        size |= (buffer[at] & 0x7F) << 7 * at
+        if buffer[at] <= 0x7F:
+            if size > _MAX_MESSAGE_BYTES:
+                break
+            end = at + 1 + size
+            if len(buffer) < end:
+                return None
+            message = bytes(buffer[at + 1 : end])
+            del buffer[:end]
+            return message
+    else:
+        if len(buffer) < 5:
+            return None
+    raise Malformed(f"a message of the engine's is longer than {_MAX_MESSAGE_BYTES} bytes")
+
+
+def _checked(v: Verdict) -> abci.CheckTxResult:
+    return abci.CheckTxResult(code=int(v.code), log=v.message, gas_wanted=1)
+
+
+def _unused(kind: str) -> abci.Response:
+    """Snapshots and vote extensions are not used: an empty answer of the same name says so."""
+    empty = abci.Empty()
+    answers = {
+        "list_snapshots": abci.Response(list_snapshots=empty),
+        "offer_snapshot": abci.Response(offer_snapshot=empty),
+        "load_snapshot_chunk": abci.Response(load_snapshot_chunk=empty),
+        "apply_snapshot_chunk": abci.Response(apply_snapshot_chunk=empty),
+        "extend_vote": abci.Response(extend_vote=empty),
+        "verify_vote_extension": abci.Response(verify_vote_extension=empty),
+    }
+    return answers.get(kind) or abci.Response(exception=abci.Exception(error="this request is of no known kind"))

@@ -1,0 +1,126 @@
+"""Real producers as processes: made by `davy ledger init-net`, started by `davy ledger start`, killed by their ids."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import anyio
+import msgspec
+
+from davy.ledger.client import RpcLedger
+from davy.ledger.driver.cometbft.install import NAME, is_engine
+from davy.protocol.errors import Refused, Unreachable
+from tests.ports import free_ports
+
+ROOT = Path(__file__).parents[4]
+PATIENCE_S = 120.0
+"""For anything to come about on a machine that is busy; nothing is measured."""
+
+
+def engine() -> Path | None:
+    """The engine's program where it was built; None: nowhere."""
+    places = [Path(os.environ.get("DAVY_ENGINE", "/nowhere")), ROOT / "build/engine" / NAME]
+    return next((p for p in (*places, Path("~/.davy/engine").expanduser() / NAME) if is_engine(p)), None)
+
+
+class Producers:
+    """A chain's producers, numbered from 1."""
+
+    def __init__(self, root: Path, program: Path, stack: ExitStack) -> None:
+        self._root, self._program, self._stack = root, program, stack
+        self._lives: dict[int, subprocess.Popen[bytes]] = {}
+        self.chain = b""
+        self.ports: list[int] = []
+
+    def make(self, count: int, options: Sequence[str], block_time: int = 100) -> None:
+        ports = free_ports(2 * count)
+        self.ports, engines = ports[:count], ports[count:]
+        words = ["ledger", "init-net", "--home", str(self._root), "--producers", str(count), "--json"]
+        words += ["--block-time", str(block_time), *options]
+        for port in engines:
+            words += ["--at", f"127.0.0.1:{port}"]
+        said = subprocess.run(self._davy(words), check=True, capture_output=True, timeout=PATIENCE_S)
+        self.chain = bytes.fromhex(msgspec.json.decode(said.stdout)["chain"])
+
+    def home(self, n: int) -> Path:
+        return self._root / f"producer-{n}"
+
+    def start(self, *numbers: int, before: str = "") -> None:
+        """Start some; `before` is Python that runs first in their processes."""
+        for n in numbers:
+            words = ["ledger", "start", "--home", str(self.home(n)), "--network", str(self.home(n) / "network.json")]
+            words += ["--engine", str(self._program), "--port", str(self.ports[n - 1])]
+            log = self._stack.enter_context((self.home(n) / "log").open("ab"))
+            self._lives[n] = subprocess.Popen(
+                self._davy(words, before), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+
+    def kill(self, *numbers: int) -> None:
+        """SIGKILL to davy's process; its engine finds nobody to talk to."""
+        for n in numbers:
+            self._lives[n].kill()
+            self._lives[n].wait()
+
+    def ended(self, n: int) -> int | None:
+        """How a producer ended by itself; None: it runs."""
+        return self._lives[n].poll()
+
+    def forget_state(self, n: int) -> None:
+        """Set aside what davy keeps."""
+        for path in self.home(n).glob("ledger.db*"):
+            path.rename(path.with_name(f"old.{path.name}"))
+
+    def forget_blocks(self, n: int) -> None:
+        """Set aside what the engine keeps, but for what it has voted for."""
+        data = self.home(n) / "engine/data"
+        data.rename(data.with_name("old"))
+        data.mkdir(mode=0o700)
+        (data.with_name("old") / "priv_validator_state.json").rename(data / "priv_validator_state.json")
+
+    def stop(self) -> None:
+        for life in self._lives.values():
+            life.terminate()
+        for life in self._lives.values():
+            try:
+                life.wait(PATIENCE_S)
+            finally:
+                life.kill()
+                life.wait()
+
+    def engine_of(self, n: int) -> int | None:
+        """The process id of a producer's engine."""
+        place = str(self.home(n) / "engine").encode()
+        for entry in Path("/proc").iterdir():
+            with suppress(OSError):
+                words = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdigit() else []
+                if place in words and words[1] == b"start":
+                    return int(entry.name)
+        return None
+
+    def log(self, n: int) -> str:
+        return (self.home(n) / "log").read_text(errors="replace")
+
+    def _davy(self, words: Sequence[str], before: str = "") -> list[str]:
+        return [sys.executable, "-c", f"{before}\nfrom davy.cli import main\nmain()", *words]
+
+
+async def until(holds: Callable[[], object], what: str) -> None:
+    """Wait until something is so."""
+    with anyio.fail_after(PATIENCE_S):
+        while not holds():  # noqa: ASYNC110  # of other processes, which set no event here
+            await anyio.sleep(0.1)
+
+
+async def reach(ledger: RpcLedger, height: int) -> None:
+    """Wait until a producer tells a block of this height, whose commit its client has verified."""
+    with anyio.fail_after(PATIENCE_S):
+        while True:
+            with suppress(Unreachable, Refused):  # one that begins anew shows fewer blocks than before, for a while
+                if (await ledger.head()).height >= height:
+                    return
+            await anyio.sleep(0.1)

@@ -1,0 +1,213 @@
+"""What the engine is given to read, how it is built and watched: with programs that stand in for Go and for it."""
+
+import json
+import os
+import signal
+import stat
+import sys
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from davy.ledger.commits import address, engine_chain_id, in_order
+from davy.ledger.driver.cometbft import install as building
+from davy.ledger.driver.cometbft.configuration import Peer, Secrets, files, genesis_document, producer_of, public_of
+from davy.ledger.driver.cometbft.install import MODULE_SUM, NAME, VERSION, check_sum, install, is_engine
+from davy.ledger.driver.cometbft.supervisor import EnginePlace, supervise
+from davy.protocol.errors import Misconfigured
+
+pytestmark = [pytest.mark.anyio]
+
+
+def program(path: Path, text: str) -> Path:
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return path
+
+
+def test_the_engines_genesis_is_the_chains(chain: Any) -> None:
+    told = genesis_document(chain.genesis)
+    assert told["chain_id"] == engine_chain_id(chain.id)
+    assert len(told["chain_id"]) == 43  # of the 50 that the engine takes
+    assert told["genesis_time"] == "1970-01-01T00:00:00.501Z"  # after the genesis' own, so that the first block is
+    (only,) = told["validators"]
+    assert only["address"] == address(chain.producer.public()).hex().upper()
+    assert told["consensus_params"]["version"]["app"] == "1"
+
+
+def test_each_producer_knows_the_others_and_its_own_keys(chain: Any) -> None:
+    mine, theirs = Secrets(b"\1" * 32, b"\2" * 32), Secrets(b"\3" * 32, b"\4" * 32)
+    here, there = Peer("10.0.0.1", 26656, public_of(mine.node)), Peer("10.0.0.2", 1, public_of(theirs.node))
+    made = files(chain.genesis, mine, here, [there], 250)
+    assert producer_of(made["config/priv_validator_key.json"]) == public_of(mine.producer)
+    settings = made["config/config.toml"].decode()
+    assert f'persistent_peers = "{address(public_of(theirs.node)).hex()}@10.0.0.2:1"' in settings
+    assert "addr_book_strict = true" in settings
+    assert 'timeout_commit = "250ms"' in settings
+    local = files(chain.genesis, mine, here._replace(host="127.0.0.1"), [there], 250)["config/config.toml"].decode()
+    assert 'laddr = "tcp://127.0.0.1:26656"' in local
+    assert "addr_book_strict = false" in local
+    secrets = [json.loads(made[f"config/{name}_key.json"])["priv_key"]["value"] for name in ("node", "priv_validator")]
+    assert len(set(secrets)) == 2
+    with pytest.raises(Misconfigured):
+        producer_of(b"{}")
+
+
+def test_producers_stand_in_the_engines_order() -> None:
+    keys = [public_of(bytes([n]) * 32) for n in range(5)]
+    assert in_order(keys) == in_order(keys[::-1])
+    assert [address(k) for k in in_order(keys)] == sorted(map(address, keys))
+
+
+GO = """
+case "$1" in
+mod) echo '{{"Dir": "{dir}", "Sum": "{sum}"}}' ;;
+build) cp {built} "$3" ;;
+esac
+"""
+
+
+def go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sum_: str = MODULE_SUM, version: str = VERSION) -> Path:
+    """A Go that downloads a module of this checksum and builds a program that says this version."""
+    built = program(tmp_path / "built", f"echo {version}")
+    (tmp_path / "bin").mkdir()
+    program(tmp_path / "bin/go", GO.format(dir=tmp_path, sum=sum_, built=built))
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    (tmp_path / "to").mkdir()
+    return tmp_path / "to"
+
+
+def test_the_pinned_module_is_built_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    to = go(tmp_path, monkeypatch)
+    made = install(to)
+    assert made == to / NAME
+    assert is_engine(made)
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    assert install(to) == made  # no Go is needed
+    assert [p.name for p in to.iterdir()] == [NAME]
+
+
+def test_another_module_is_not_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    to = go(tmp_path, monkeypatch, sum_="h1:" + "A" * 43 + "=")
+    with pytest.raises(Misconfigured, match="changed on its way"):
+        install(to)
+    assert list(to.iterdir()) == []
+    with pytest.raises(Misconfigured, match="of nothing"):
+        check_sum("")
+
+
+def test_another_version_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    to = go(tmp_path, monkeypatch, version="0.38.19")
+    with pytest.raises(Misconfigured, match="not installed"):
+        install(to)
+    assert list(to.iterdir()) == []
+
+
+def test_without_go_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(Misconfigured, match=r"no Go on this machine's PATH; install Go 1\.22\.11"):
+        install(tmp_path)
+
+
+def test_what_go_says_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program(tmp_path / "go", "echo dial tcp: no route >&2; exit 1")
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    with pytest.raises(Misconfigured, match="dial tcp: no route"):
+        install(tmp_path)
+    program(tmp_path / "go", "echo what")
+    with pytest.raises(Misconfigured, match="not understood"):
+        install(tmp_path)
+    assert building.VERSION >= "0.38.26"
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+async def test_an_engine_that_ends_is_started_again(tmp_path: Path) -> None:
+    place = EnginePlace(tmp_path)
+    engine = program(tmp_path / "engine", f'echo "$@" >> {tmp_path}/lives; exit 0')
+    lives = tmp_path / "lives"
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(supervise, engine, place, lambda: 0, lambda: 0)
+        with anyio.fail_after(60):
+            while not lives.exists() or len(lives.read_text().splitlines()) < 2:  # noqa: ASYNC110
+                await anyio.sleep(0.05)
+        tasks.cancel_scope.cancel()
+    assert lives.read_text().splitlines()[0] == (
+        f"start --home {tmp_path} --proxy_app unix://{tmp_path}/app.sock --rpc.laddr unix://{tmp_path}/rpc.sock"
+    )
+
+
+async def test_a_failed_engine_ends_the_pair_with_a_sentence(tmp_path: Path) -> None:
+    engine = program(
+        tmp_path / "engine", 'echo "E[] CONSENSUS FAILURE!!! err=wrong Block.Header.AppHash"; exec sleep 999'
+    )
+    with anyio.fail_after(60):
+        with pytest.raises(Misconfigured, match="failed after block 41 and takes no part any more"):
+            await supervise(engine, EnginePlace(tmp_path), lambda: 41, lambda: 0)
+
+
+async def test_an_engine_that_hung_up_is_killed_and_started_again(tmp_path: Path) -> None:
+    lives = tmp_path / "lives"
+    engine = program(tmp_path / "engine", f"echo life >> {lives}; trap '' TERM; exec sleep 999")
+
+    def connections() -> int:
+        return 4 if asked.__next__() < 2 else 0
+
+    asked = iter(range(1_000))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(supervise, engine, EnginePlace(tmp_path), lambda: 0, connections)
+        with anyio.fail_after(60):
+            while not lives.exists() or len(lives.read_text().splitlines()) < 2:  # noqa: ASYNC110
+                await anyio.sleep(0.05)
+        tasks.cancel_scope.cancel()
+
+
+async def test_an_engine_does_not_outlive_davy(tmp_path: Path) -> None:
+    engine = program(tmp_path / "engine", f"echo $$ > {tmp_path}/pid; trap '' TERM; while :; do sleep 0.1; done")
+    text = (
+        "import anyio; from pathlib import Path; from davy.ledger.driver.cometbft import supervisor as s\n"
+        f"anyio.run(s.supervise, Path({str(engine)!r}), s.EnginePlace(Path({str(tmp_path)!r})), lambda: 0, lambda: 0)"
+    )
+    pid = tmp_path / "pid"
+    async with await anyio.open_process([sys.executable, "-c", text]) as davy:
+        with anyio.fail_after(60):
+            while not pid.exists() or not pid.read_text().endswith("\n"):  # noqa: ASYNC110
+                await anyio.sleep(0.05)
+        davy.kill()
+        await davy.wait()
+        with anyio.fail_after(60):
+            while is_running(int(pid.read_text())):  # noqa: ASYNC110
+                await anyio.sleep(0.05)
+
+
+def is_running(pid: int) -> bool:
+    """Whether it is there, and not only as a name that waits for a parent."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+async def test_the_engine_is_ended_with_the_pair(tmp_path: Path) -> None:
+    engine = program(tmp_path / "engine", f"echo $$ > {tmp_path}/pid; trap '' TERM; while :; do sleep 0.1; done")
+    pid = tmp_path / "pid"
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(supervise, engine, EnginePlace(tmp_path), lambda: 0, lambda: 0)
+        with anyio.fail_after(60):
+            while not pid.exists() or not pid.read_text().endswith("\n"):  # noqa: ASYNC110
+                await anyio.sleep(0.05)
+        tasks.cancel_scope.cancel()
+    with pytest.raises(ProcessLookupError):  # deaf to SIGTERM, it was killed
+        os.kill(int(pid.read_text()), signal.SIGCONT)
+
+
+async def test_no_engine_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured, match="install-engine"):
+        await supervise(tmp_path / "none", EnginePlace(tmp_path), lambda: 0, lambda: 0)
+    with pytest.raises(Misconfigured, match="shorter path"):
+        EnginePlace(tmp_path / ("x" * 100)).check()
