@@ -14,7 +14,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from davy.keyholders.desk import HOLD_MS
-from davy.keyholders.keys import Office
+from davy.keyholders.keys import Held, Office, generation_id
 from davy.keyholders.messages import (
     Answer,
     Ask,
@@ -46,6 +46,7 @@ from davy.protocol.limits import SIGNER_SKEW_MS
 from davy.protocol.order import SignedOrder, VerifiedOrder, order_id, signing_key, verify_order
 from davy.protocol.ports import Clock, Entropy
 from davy.protocol.signing import Domain, prefix
+from davy.protocol.words import Digest
 
 ROUND_MS: Final = 5_000
 """How long a round waits for those who said yes."""
@@ -151,14 +152,13 @@ class _Gathering:
         self._office, self._voices, self._proposal = office, voices, proposal
         self._clock, self._entropy, self._told = clock, entropy, told
         order = opened(proposal.order)
-        key = signing_key(order.action)
+        key = self._key = signing_key(order.action)
         self._id = order_id(proposal.order)
         self._deadline = min(order.issued + SIGNER_SKEW_MS, clock.now() + patience_ms)
         self._need = office.threshold(key)
-        _, self._public = office.keys.of(key)
         self._message = prefix(Domain.ORDER) + proposal.order
         self._asking: set[Identifier] = set()
-        self._willing: set[Identifier] = set()
+        self._willing: dict[Identifier, tuple[Digest, ...]] = {}
         self._declined: dict[Identifier, Declined] = {}
         self._faults: dict[Identifier, int] = {}
         self._culprits: list[Identifier] = []
@@ -182,8 +182,8 @@ class _Gathering:
                 if self._standing():
                     failure = LeavesStanding("signers know HALTs that this LIFT leaves in force", self._standing())
                 elif pool is not None:
-                    done = await self._attempt(pool, tasks)
-                elif len(self._willing) + len(self._asking) < self._need:
+                    done = await self._attempt(*pool, tasks)
+                elif len(self._willing) + len(self._asking) < self._need or not self._asking:
                     failure = self._refusal()
                 else:
                     await self._changed.wait()
@@ -192,12 +192,19 @@ class _Gathering:
             raise failure or Refused(self._so_far())
         return done
 
-    def _pool(self) -> list[Identifier] | None:
-        """The willing with the fewest faults, all of the same number together; None while they are too few."""
-        for most in range(_MAX_FAULTS):
-            pool = [i for i in self._voices if i in self._willing and self._faults.get(i, 0) <= most]
-            if len(pool) >= self._need:
-                return pool
+    def _pool(self) -> tuple[Held, list[Identifier]] | None:
+        """The willing with the fewest faults, all of the same number together; None while they are too few.
+
+        All of them have shares of one generation: the newest that so many have.
+        """
+        for held in reversed(self._office.holdings.held):
+            having = generation_id(held.generation)
+            members = held.generation.members
+            able = [i for i in self._voices if i in members and having in self._willing.get(i, ())]
+            for most in range(_MAX_FAULTS):
+                pool = [i for i in able if self._faults.get(i, 0) <= most]
+                if len(pool) >= self._need:
+                    return held, pool
         return None
 
     def _ask_again(self, tasks: TaskGroup, i: Identifier) -> None:
@@ -229,7 +236,7 @@ class _Gathering:
     def _settle(self, i: Identifier, answer: Answer) -> None:
         self._asking.discard(i)
         if isinstance(answer, Willing):
-            self._willing.add(i)
+            self._willing[i] = answer.generations
             self._told(self._voices[i].name, "says yes")
         else:
             no = answer if isinstance(answer, Declined) else Declined("it answered something else", ())
@@ -237,9 +244,9 @@ class _Gathering:
             self._told(self._voices[i].name, f"does not sign: {no.why}")
         self._changed.set()
 
-    async def _attempt(self, pool: Sequence[Identifier], tasks: TaskGroup) -> Completed | None:
+    async def _attempt(self, held: Held, pool: Sequence[Identifier], tasks: TaskGroup) -> Completed | None:
         """Both rounds with the first t of the pool that commit; None when somebody spoiled it."""
-        attempt = self._entropy.bytes(16)
+        attempt, public = self._entropy.bytes(16), held.generation.of(self._key)
         commitments: dict[Identifier, SigningCommitments] = {}
 
         def is_commitment(i: Identifier, answer: Answer) -> bool | None:
@@ -248,22 +255,23 @@ class _Gathering:
             c = commitments[i] = answer.commitments
             return c.identifier == i and is_point(c.hiding) and is_point(c.binding)
 
-        signers = await self._ask_round(pool, Commit(self._id, attempt), self._need, is_commitment, tasks)
+        committing = Commit(self._id, attempt, generation_id(held.generation))
+        signers = await self._ask_round(pool, committing, self._need, is_commitment, tasks)
         if signers is None:
             return None
-        package = signing_package(self._public, self._message, [commitments[i] for i in signers])
+        package = signing_package(public, self._message, [commitments[i] for i in signers])
         shares: dict[Identifier, SignatureShare] = {}
 
         def is_share(i: Identifier, answer: Answer) -> bool | None:
             if not isinstance(answer, Released):
                 return None
             shares[i] = answer.share
-            return answer.share.identifier == i and _holds(self._public, package, answer.share)
+            return answer.share.identifier == i and _holds(public, package, answer.share)
 
         signed = await self._ask_round(signers, Sign(self._id, attempt, package), self._need, is_share, tasks)
         if signed is None:
             return None
-        signature = aggregate(self._public, package, [shares[i] for i in signed])
+        signature = aggregate(public, package, [shares[i] for i in signed])
         raw = encode(SignedOrder(1, self._proposal.order, (signature,)))
         order = verify_order(raw, self._office.roster, self._office.chain)
         return Completed(order, self._names(signers), self._names(self._culprits))
@@ -298,7 +306,7 @@ class _Gathering:
 
     def _name_culprit(self, i: Identifier) -> None:
         self._culprits.append(i)
-        self._willing.discard(i)
+        self._willing.pop(i, None)
         self._declined[i] = Declined("it sent what no honest keyholder sends, and is not asked again", ())
         self._told(self._voices[i].name, "sent a wrong share or commitment, and is not asked again")
 
@@ -306,7 +314,7 @@ class _Gathering:
         """Count a spoilt round against those who spoilt it, and ask them again: they may have restarted."""
         for i in spoilers:
             self._faults[i] = self._faults.get(i, 0) + 1
-            self._willing.discard(i)
+            self._willing.pop(i, None)
             if self._faults[i] < _MAX_FAULTS:
                 self._told(self._voices[i].name, "did not answer a round")
                 self._ask_again(tasks, i)
@@ -324,6 +332,9 @@ class _Gathering:
         noes = "; ".join(f"{self._voices[i].name}: {no.why}" for i, no in self._declined.items())
         away = ", ".join(self._voices[i].name for i in self._voices if i in self._asking)
         said = f"{len(self._willing)} of the {self._need} keyholders needed said yes"
+        own = {generation_id(h.generation) for h in self._office.holdings.held}
+        if apart := [v.name for i, v in self._voices.items() if own.isdisjoint(self._willing.get(i, own))]:
+            said += f"; {', '.join(apart)} have other shares than this home: `davy keyholder status` compares them"
         return said + (f"; no answer from {away}" if away else "") + (f"; {noes}" if noes else "")
 
     def _names(self, who: Sequence[Identifier]) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ import anyio
 
 from davy.keyholders.circle import Circle
 from davy.keyholders.desk import Desk, Matter
-from davy.keyholders.keys import Office
+from davy.keyholders.keys import Held, Office, generation_id, members_of
 from davy.keyholders.messages import (
     Answer,
     Commit,
@@ -44,6 +44,7 @@ from davy.protocol.order import (
     OrderId,
     VerifiedOrder,
     check_issued,
+    open_order,
     order_id,
     signing_key,
     verify_order,
@@ -51,7 +52,7 @@ from davy.protocol.order import (
 from davy.protocol.ports import Clock, Entropy
 from davy.protocol.roster import roster_digest
 from davy.protocol.signing import Domain, prefix
-from davy.protocol.words import PublicKey
+from davy.protocol.words import Digest, PublicKey
 
 MAX_ATTEMPTS: Final = 64
 """Attempts of one keyholder at one order: more than rounds that end with a culprit can take."""
@@ -64,6 +65,7 @@ _REMEMBERED: Final = 1_024
 class _Attempt(NamedTuple):
     id: bytes
     nonces: Nonces
+    generation: Digest
 
 
 class Signer:
@@ -108,6 +110,8 @@ class Signer:
         office = await self._office()
         if sender not in office.roster.members:
             raise Unauthorised("only keyholders of the roster in office ask for signatures; have it installed first")
+        if sender not in members_of(office.keys.generation, office.roster):
+            raise Unauthorised("this keyholder was removed by a refresh of the shares; it asks for no signatures")
         match ask:
             case Consider():
                 return await self._consider(office, sender, ask)
@@ -138,7 +142,7 @@ class Signer:
         if not decision:
             return Declined("its keyholder said no", ())
         left = await self._left(*self._agreed(i))
-        return Declined(_must_name(left), left.must_name[:MAX_SHOWN_ORDERS]) if left.must_name else Willing()
+        return Declined(_must_name(left), left.must_name[:MAX_SHOWN_ORDERS]) if left.must_name else _willing(office)
 
     async def _view(self, office: Office, sender: PublicKey, ask: Consider) -> tuple[Order, Left, View]:
         """Everything that can be refused without asking the person."""
@@ -175,9 +179,9 @@ class Signer:
         if self._tries.get(session, 0) >= MAX_ATTEMPTS:
             raise TooLarge(f"{MAX_ATTEMPTS} attempts at one order are enough; propose it anew")
         self._tries[session] = self._tries.get(session, 0) + 1
-        key, _ = office.keys.of(signing_key(order.action))
+        key, _ = _held(office, ask.generation).of(signing_key(order.action))
         nonces, commitments = commit(key, self._entropy)
-        self._attempts[session] = _Attempt(ask.attempt, nonces)
+        self._attempts[session] = _Attempt(ask.attempt, nonces, ask.generation)
         return Committed(commitments)
 
     async def _sign(self, office: Office, sender: PublicKey, ask: Sign) -> Released:
@@ -185,7 +189,7 @@ class Signer:
         if attempt is None or attempt.id != ask.attempt:
             raise Replayed("there are no nonces for this attempt, or they were used; begin another")
         considered, order = self._agreed(ask.order)
-        key, public = office.keys.of(signing_key(order.action))
+        key, public = _held(office, attempt.generation).of(signing_key(order.action))
         async with self._releasing:
             await self._before_release(considered, order)
             share = sign(key, public, attempt.nonces, ask.package, prefix(Domain.ORDER) + considered.order)
@@ -209,11 +213,17 @@ class Signer:
         whole = verify_order(ask.signed, office.roster, office.chain)
         if not isinstance(whole.order.action, _FLEETING):
             await self._journal.keep_signed(whole.id, whole.raw)
+        elif isinstance(whole.order.action, Drill) and await self._is_newest(whole):
+            await self._journal.keep_drill(whole.raw)
         self._desk.withdraw(whole.id)
         if self._finished is not None and whole.id not in self._told:
             self._told.append(whole.id)
             self._finished(whole)
         return Noted()
+
+    async def _is_newest(self, drill: VerifiedOrder) -> bool:
+        kept = await self._journal.drill()
+        return kept is None or open_order(kept)[1].issued < drill.order.issued
 
     def _sweep(self) -> None:
         """Forget attempts at orders that are no longer on the desk."""
@@ -228,6 +238,17 @@ class Signer:
 def kind(o: Order) -> str:
     """What sort of order it is, as policies name it."""
     return type(o.action).__name__.lower()
+
+
+def _willing(office: Office) -> Willing:
+    return Willing(tuple(generation_id(h.generation) for h in office.holdings.held))
+
+
+def _held(office: Office, generation: Digest) -> Held:
+    held = office.holdings.find(generation)
+    if held is None:
+        raise Misdirected("this keyholder has no share of that generation, or has it no more; ask it for those it has")
+    return held
 
 
 def _must_name(left: Left) -> str:

@@ -48,6 +48,10 @@ class Domain(StrEnum):
     REFRESH = "share-refresh"
     REPAIR = "share-repair"
     CIRCLE = "keyholder-circle"
+    GENERATION = "share-generation"
+    STAGED = "shares-staged"
+    MEND_HELLO = "mend-hello"
+    REHEARSAL = "order-rehearsal"
 
     prefix: bytes
     """What stands before the bytes of this domain: ``davy/<domain>`` and one zero byte."""
