@@ -67,6 +67,8 @@ class Table:
         self.folder = folder
         ports = free_ports(5)
         self.address = {n: f"127.0.0.1:{p}" for n, p in zip(NAMES, ports, strict=True)}
+        self.lines: dict[str, str] = {}
+        self.words: dict[str, str] = {}
         self.serving: dict[str, Shell] = {}
         self._open: dict[str, ExitStack] = {}
 
@@ -89,6 +91,9 @@ class Table:
         assert last.startswith("davy: "), done.stderr
         assert "Traceback" not in done.stderr
         return last
+
+    def write_lines(self) -> None:
+        (self.folder / "lines").write_text("".join(f"{line}\n" for line in self.lines.values()))
 
     def serve(self, *names: str, options: str = "") -> None:
         for name in names:
@@ -157,8 +162,11 @@ def made() -> Iterator[Table]:
         table = Table(Path(folder))
         try:
             first = line("Once, before", "davy keyholder init").replace("HOST:PORT", "AT")
-            said = [table.type(n, first.replace("NAME", n).replace("AT", table.address[n]) + " --quick") for n in NAMES]
-            (table.folder / "lines").write_text("".join(said))
+            for n in NAMES:
+                command = first.replace("NAME", n).replace("AT", table.address[n])
+                told = json.loads(table.type(n, f"{command} --quick --json"))
+                table.lines[n], table.words[n] = told["line"], told["words"]
+            table.write_lines()
             keep = line("Once, before", "davy keyholder circle", FILE="lines")
             prints = {table.type(name, keep).splitlines()[-2] for name in NAMES}
             assert len(prints) == 1
@@ -326,6 +334,53 @@ def test_a_drill_is_rehearsed_unseen_only_where_that_was_said(all_serve: Table) 
     status = brake_status(table)
     assert status["last_drill"]["order"] == done["order"]
     assert [(p["where"], p["knows"]) for p in status["places"]] == [("ledger", "all")]
+
+
+def generations(table: Table, name: str) -> dict[str, Any]:
+    told = json.loads(table.type(name, line("Who is there", "davy keyholder status") + " --json"))
+    assert told["last_drill"] != ""
+    return {row["name"]: row["generation"] if row["reached"] else "away" for row in told["keyholders"]}
+
+
+def drills(table: Table, coordinator: str, others: Sequence[str]) -> list[str]:
+    with unseen(table, others, "drill"):
+        command = line("Rehearse", "davy keyholder drill", MODEL=MODEL)
+        return sorted(table.coordinate(coordinator, f"{command} --yes --json").result()["signers"])
+
+
+def test_new_shares_with_a_coordinator_that_is_killed_and_a_lost_one_given_back(all_serve: Table) -> None:
+    table, others = all_serve, NAMES[1:]
+    refresh = line("New shares", "davy keyholder refresh")
+    with unseen(table, others, "refresh"):
+        dying = table.coordinate("alice", f"{refresh} --yes --json")
+        wait_until(lambda: dying.says("erin: has compared with everybody"))
+        dying.kill()
+        assert set(generations(table, "bob").values()) - {0, 1, "away"} == set()
+        done = table.coordinate("alice", f"{refresh} --yes --json").result()
+        assert done["halt"] == "3 of 5"
+        assert "not_heard_yet" not in done
+        number = done["generation"]
+        assert generations(table, "alice") == {"alice": number, **dict.fromkeys(others, number)}
+    assert drills(table, "alice", ["bob", "dave"]) == ["alice", "bob", "dave"]
+    lost = table.folder / "erin"
+    lost.rename(table.folder / "stolen")
+    recover = line("A lost share", "davy keyholder init", NAME="erin", HOST="127", PORT="1")
+    recover = recover.replace("127:1", table.address["erin"])
+    told = json.loads(table.type("erin", f"echo '{table.words['erin']}' | {recover} --quick --json"))
+    assert "words" not in told
+    assert told["line"].split()[-1] == table.lines["erin"].split()[-1], "the same key"
+    table.lines["erin"] = told["line"]
+    table.write_lines()
+    table.type("erin", line("Once, before", "davy keyholder circle", FILE="lines"))
+    table.type("erin", line("Once, before", "davy keyholder genesis", GENESIS="chain/genesis"))
+    assert "no share" in table.refused("erin", f"{halting()} --yes")
+    with unseen(table, NAMES[:4], "repair"):
+        back = table.coordinate("erin", line("A lost share", "davy keyholder repair") + " --yes --json").result()
+    assert (back["given_back_to"], back["generation"]) == ("erin", number)
+    assert drills(table, "erin", ["bob", "carol"]) == ["bob", "carol", "erin"]
+    for name in NAMES[:4]:
+        table.type(name, line("Once, before", "davy keyholder circle", FILE="lines"))
+    table.serve("bob", "carol", "dave", "erin")
 
 
 def test_a_stranger_refuses_what_was_changed(table: Table, drilled: str) -> None:
