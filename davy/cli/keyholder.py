@@ -25,7 +25,7 @@ from davy.cli.ordering import Asked, Term, find_halts, give_order, order_options
 from davy.cli.output import show, show_table
 from davy.cli.targets import add_targets, digest_of
 from davy.host.entropy import OsEntropy
-from davy.host.files import read_bounded, write_over
+from davy.host.files import read_bounded, write_new, write_over
 from davy.host.home import Home
 from davy.host.keys import MODERATE, QUICK, FileKeyStore, key_path, write_key
 from davy.host.recovery import new_words, seed_from_words
@@ -33,6 +33,7 @@ from davy.keyholders import control
 from davy.keyholders.circle import Circle, Holder, check_name, fingerprint, holder_line, parse_address
 from davy.keyholders.control import Shown
 from davy.keyholders.screen import moment
+from davy.keyholders.sheets import MAX_SHEET_CHARS
 from davy.keyholders.standing import known
 from davy.network.tls import make_certificate, read_fingerprint
 from davy.protocol.encoding import decode
@@ -243,6 +244,25 @@ def sign(home: Path, as_json: bool, yes: bool, id: str) -> None:
     # What is signed is what was shown, in full: an id typed short could meet another proposal by then.
     shown = run(control.decide, path, found[0].id if len(found) == 1 else id, yes=True)
     show({"id": shown.id, "said": "yes"}, as_json=as_json)
+
+
+@keyholder_command.command()
+@home_option
+@click.argument("sheet", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="New file for the answer; printed if not given.")
+def carry(home: Path, sheet: Path, out: Path | None) -> None:
+    """Answer a SHEET that was carried here from a keyholder without a network, through your running `serve`.
+
+    It waits until you said yes or no there, or by `davy keyholder sign`.
+    """
+    if out is not None and out.exists():
+        raise Misconfigured(f"{out} exists already and is never overwritten; choose another --out")
+    try:
+        text = read_bounded(sheet, MAX_SHEET_CHARS).decode()
+    except UnicodeDecodeError:
+        raise Misconfigured(f"{sheet} is no sheet; copy the text that the other keyholder's command wrote") from None
+    back = run(control.carry, Home.open(home).control, text)
+    click.echo(back, nl=False) if out is None else write_new(out, back.encode())
 
 
 @keyholder_command.command()

@@ -93,6 +93,7 @@ async def complete(
     entropy: Entropy,
     told: Told,
     patience_ms: int = SIGNER_SKEW_MS,
+    round_ms: int = ROUND_MS,
     heed: bool = True,
 ) -> Completed:
     """Have an order signed, until its time is over.
@@ -103,6 +104,8 @@ async def complete(
         Every keyholder of the roster, the own one too.
     patience_ms
         How long people are waited for; never longer than the order can be signed.
+    round_ms
+        How long a round waits for those who said yes: longer where sheets are carried.
     heed
         Give up as soon as a signer says that a LIFT leaves a HALT in force, even where others would sign it as it is.
 
@@ -115,7 +118,7 @@ async def complete(
     Refused
         Too many said no.
     """
-    gathering = _Gathering(office, voices, proposal, clock, entropy, told, patience_ms, heed)
+    gathering = _Gathering(office, voices, proposal, clock, entropy, told, patience_ms, round_ms, heed)
     return await gathering.run()
 
 
@@ -146,8 +149,10 @@ class _Gathering:
         entropy: Entropy,
         told: Told,
         patience_ms: int,
+        round_ms: int,
         heed: bool,
     ) -> None:
+        self._round_ms = round_ms
         self._heed = heed
         self._office, self._voices, self._proposal = office, voices, proposal
         self._clock, self._entropy, self._told = clock, entropy, told
@@ -285,7 +290,7 @@ class _Gathering:
 
         async def one(i: Identifier) -> None:
             try:
-                right = accept(i, await self._voices[i].ask(ask, patience_ms=ROUND_MS))
+                right = accept(i, await self._voices[i].ask(ask, patience_ms=self._round_ms))
             except DavyError:
                 right = None
             if right is False:
@@ -294,7 +299,7 @@ class _Gathering:
             if len(good) == need or len(pool) - len(bad) < need:
                 round_.cancel_scope.cancel()
 
-        with anyio.move_on_after(ROUND_MS / 1000) as waiting:
+        with anyio.move_on_after(self._round_ms / 1000) as waiting:
             async with anyio.create_task_group() as round_:
                 for i in pool:
                     round_.start_soon(one, i)

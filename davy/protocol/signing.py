@@ -51,6 +51,8 @@ class Domain(StrEnum):
     GENERATION = "share-generation"
     STAGED = "shares-staged"
     MEND_HELLO = "mend-hello"
+    SHEET = "carried-question"
+    SHEET_ANSWER = "carried-answer"
     REHEARSAL = "order-rehearsal"
 
     prefix: bytes

@@ -144,6 +144,10 @@ class Coordinating:
         assert self._process.returncode == 0, self.log.read_text()
         return json.loads(out)
 
+    def finished(self) -> None:
+        self._process.communicate(timeout=PATIENCE_S)
+        assert self._process.returncode == 0, self.log.read_text()
+
     def refusal(self) -> str:
         """One sentence, exit code 2, nothing on standard output."""
         out, _ = self._process.communicate(timeout=PATIENCE_S)
@@ -226,7 +230,8 @@ def say_yes(table: Table, names: Sequence[str]) -> None:
 def unseen(table: Table, names: Sequence[str], kind: str) -> Iterator[None]:
     """These sign what is of this kind at once: no command has to be typed in time."""
     for name in names:
-        table.stop(name)
+        if name in table.serving:
+            table.stop(name)
     table.serve(*names, options=f"--yes-to {kind}")
     try:
         for name in names:
@@ -334,6 +339,27 @@ def test_a_drill_is_rehearsed_unseen_only_where_that_was_said(all_serve: Table) 
     status = brake_status(table)
     assert status["last_drill"]["order"] == done["order"]
     assert [(p["where"], p["knows"]) for p in status["places"]] == [("ledger", "all")]
+
+
+def test_a_halt_by_sheets_that_are_carried(all_serve: Table) -> None:
+    table = all_serve
+    (folder,) = [c for c in BOOK["Without a network"] if c.startswith("mkdir")]
+    table.type("alice", folder)
+    command = line("Without a network", "davy halt model", MODEL="55" * 32, FILE="carried")
+    acting = table.coordinate("alice", f"{command} --yes --json")
+    sheets = table.folder / "sheets"
+    for journey in (1, 2):
+        for name in ("bob", "carol"):
+            to, back = sheets / f"to-{name}-{journey}.txt", f"sheets/from-{name}-{journey}.txt"
+            wait_until(to.exists, table.serving[name])
+            carry = line("Without a network", "davy keyholder carry", SHEET=f"sheets/{to.name}", ANSWER=back)
+            carrying = table.coordinate(name, carry)
+            if journey == 1:
+                say_yes(table, [name])
+            carrying.finished()
+    assert sorted(acting.result()["signers"]) == ["alice", "bob", "carol"]
+    check_with_davy(table, "carried")
+    assert "for bob" in table.refused("carol", "davy keyholder carry sheets/to-bob-1.txt")
 
 
 def generations(table: Table, name: str) -> dict[str, Any]:
