@@ -34,6 +34,7 @@ from davy.keyholders.circle import Circle, Holder, check_name, fingerprint, hold
 from davy.keyholders.control import Shown
 from davy.keyholders.screen import moment
 from davy.keyholders.sheets import MAX_SHEET_CHARS
+from davy.keyholders.signer import REHEARSAL
 from davy.keyholders.standing import known
 from davy.network.tls import make_certificate, read_fingerprint
 from davy.protocol.encoding import decode
@@ -45,7 +46,20 @@ from davy.protocol.roster import roster_digest
 from davy.protocol.transaction import Endpoint
 from davy.protocol.words import KeyRole, key_text
 
-_KINDS: Final = ("halt", "extend", "drill", "raise", "lower", "lift", "lease", "heartbeat", "dkg", "refresh", "repair")
+_KINDS: Final = (
+    "halt",
+    "extend",
+    "drill",
+    "raise",
+    "lower",
+    "lift",
+    "lease",
+    "heartbeat",
+    "dkg",
+    "refresh",
+    "repair",
+    REHEARSAL,
+)
 
 
 @click.group("keyholder")

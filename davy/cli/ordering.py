@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial, wraps
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypedDict, TypeVar
 
 import anyio
 import click
@@ -18,10 +18,10 @@ from davy.cli.network import Network, ledger_of, network_option, read_network
 from davy.cli.options import home_option, json_option
 from davy.cli.output import show
 from davy.host.files import read_bounded, write_new
-from davy.keyholders.coordinator import ROUND_MS, Completed, LeavesStanding, complete, tell
+from davy.keyholders.coordinator import ROUND_MS, Completed, LeavesStanding, complete, rehearse, tell
 from davy.keyholders.desk import Desk, Matter
 from davy.keyholders.keys import Office
-from davy.keyholders.messages import Consider
+from davy.keyholders.messages import Consider, Rehearse, proposal_id
 from davy.keyholders.release import (
     MAX_BOOK_BYTES,
     Book,
@@ -32,7 +32,7 @@ from davy.keyholders.release import (
     read_book,
     release_by_all,
 )
-from davy.keyholders.screen import View, screen
+from davy.keyholders.screen import View, rehearsed, screen
 from davy.keyholders.server import Attendant
 from davy.keyholders.standing import keeps_stopped, known, left_standing, named_orders, opened
 from davy.keyholders.voice import Voice
@@ -80,8 +80,14 @@ class Asked(NamedTuple):
     out: Path | None
     patience: int
     by_hand: Path | None
+    rehearse: bool
     yes: bool
     as_json: bool
+
+
+class _Waits(TypedDict):
+    patience_ms: int
+    round_ms: int
 
 
 def order_options(function: F) -> F:
@@ -101,6 +107,7 @@ def order_options(function: F) -> F:
         click.option("--out", type=path, help="Write the signed order to a new file, too."),
         click.option("--patience", type=Term(), default="5m", show_default=True, help="How long the others are asked."),
         click.option("--by-hand", type=path, metavar="FOLDER", help="No network: ask by sheets in an empty folder."),
+        click.option("--rehearse", is_flag=True, help="Sign what is worth nothing, and release nothing."),
         click.option("--yes", is_flag=True, help="Do not ask; you have read what you typed."),
         json_option,
     )
@@ -137,6 +144,9 @@ async def give_order(
         ahead = SIGNER_SKEW_MS - _MARGIN_MS if asked.by_hand else 0
         order = _order(keyholder, office, action, asked.reason, term, ahead)
         await _confirm(keyholder, office, order, named, asked)
+        if asked.rehearse:
+            await _rehearse(keyholder, office, Rehearse(encode(order), asked.reason, tuple(named)), asked)
+            return
         proposal = Consider(encode(order), asked.reason, tuple(named))
         try:
             await _sign_and_release(keyholder, office, proposal, book, asked, heed=correction < _CORRECTIONS)
@@ -209,12 +219,46 @@ async def _confirm(keyholder: Keyholder, office: Office, order: Order, named: Se
     k = await known(keyholder.journal)
     ended = named_orders(order.action, named, k)
     stay = left_standing(order.action, ended, k).stay if isinstance(order.action, Lift) else ()
-    click.echo(screen(View(body, order, asked.reason, office.roster, "you", ended, stay)), err=True)
+    shown = screen(View(body, order, asked.reason, office.roster, "you", ended, stay))
+    click.echo(rehearsed(shown) if asked.rehearse else shown, err=True)
     if asked.yes:
         return
     if not at_terminal():
         raise Misconfigured("nobody is there to confirm; run this in a terminal, or add --yes")
     click.confirm("Sign this, and ask the others?", abort=True, err=True)
+
+
+async def _rehearse(keyholder: Keyholder, office: Office, proposal: Rehearse, asked: Asked) -> None:
+    own, begun = proposal_id(proposal), keyholder.clock.now()
+
+    def arrived(matter: Matter) -> None:
+        matter.decide(matter.id == own)  # the person has just said so
+
+    attendant = keyholder.attendant(Desk(keyholder.clock, arrived=arrived))
+    async with _voices(keyholder, attendant, office, asked.by_hand) as voices:
+        done = await rehearse(
+            office,
+            voices,
+            proposal,
+            clock=keyholder.clock,
+            entropy=keyholder.entropy,
+            told=_tell,
+            **_waits(asked),
+        )
+    took = keyholder.clock.now() - begun
+    value = {"rehearsed": True, "signers": list(done.signers), "culprits": list(done.culprits), "took_ms": took}
+    if asked.as_json:
+        show(value, as_json=True)
+    else:
+        click.echo(
+            f"REHEARSAL: {', '.join(done.signers)} signed in {took / 1000:.1f} s. No order exists, nothing stopped."
+        )
+
+
+def _waits(asked: Asked) -> _Waits:
+    if asked.by_hand is not None:
+        return {"patience_ms": 2 * SIGNER_SKEW_MS, "round_ms": 2 * SIGNER_SKEW_MS}
+    return {"patience_ms": asked.patience, "round_ms": ROUND_MS}
 
 
 async def _sign_and_release(
@@ -234,9 +278,8 @@ async def _sign_and_release(
             clock=keyholder.clock,
             entropy=keyholder.entropy,
             told=_tell,
-            patience_ms=2 * SIGNER_SKEW_MS if asked.by_hand else asked.patience,
-            round_ms=2 * SIGNER_SKEW_MS if asked.by_hand else ROUND_MS,
             heed=heed,
+            **_waits(asked),
         )
         signed_at = keyholder.clock.now()
         async with anyio.create_task_group() as tasks:

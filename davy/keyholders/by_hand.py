@@ -21,13 +21,14 @@ from davy.keyholders.messages import (
     Declined,
     Finished,
     Noted,
+    Rehearse,
     Sign,
     Waiting,
     Willing,
+    proposal_id,
 )
 from davy.keyholders.sheets import Answered, Question, question_id, read_answer, read_question, write_sheet
 from davy.protocol.errors import DavyError
-from davy.protocol.order import order_id
 from davy.protocol.ports import Entropy, KeyStore
 from davy.protocol.words import Digest, KeyRole, PublicKey
 
@@ -70,7 +71,7 @@ class HandVoice:
         """See `davy.keyholders.voice.Voice.ask`; `patience_ms` is for networks."""
         del patience_ms
         match ask:
-            case Consider():
+            case Consider() | Rehearse():
                 return await self._consider(ask)
             case Commit():
                 return await self._commit(ask)
@@ -84,8 +85,8 @@ class HandVoice:
                 (answer,) = await self._carried(ask)
                 return answer
 
-    async def _consider(self, ask: Consider) -> Answer:
-        ahead = Commit(order_id(ask.order), self._entropy.bytes(16), self._generation)
+    async def _consider(self, ask: Consider | Rehearse) -> Answer:
+        ahead = Commit(proposal_id(ask), self._entropy.bytes(16), self._generation)
         said, committed = await self._carried(ask, ahead)
         if isinstance(said, Willing) and isinstance(committed, Committed):
             self._ahead = ahead, committed

@@ -23,10 +23,13 @@ from davy.keyholders.messages import (
     Consider,
     Declined,
     Finished,
+    Rehearse,
     Released,
     Sign,
     Waiting,
     Willing,
+    proposal_id,
+    signed_bytes,
 )
 from davy.keyholders.standing import opened
 from davy.keyholders.voice import Voice
@@ -43,10 +46,9 @@ from davy.killswitch.keys import PublicKeyPackage
 from davy.protocol.encoding import encode
 from davy.protocol.errors import DavyError, Expired, Refused, Unreachable
 from davy.protocol.limits import SIGNER_SKEW_MS
-from davy.protocol.order import SignedOrder, VerifiedOrder, order_id, signing_key, verify_order
+from davy.protocol.order import SignedOrder, VerifiedOrder, signing_key, verify_order
 from davy.protocol.ports import Clock, Entropy
-from davy.protocol.signing import Domain, prefix
-from davy.protocol.words import Digest
+from davy.protocol.words import Digest, Signature
 
 ROUND_MS: Final = 5_000
 """How long a round waits for those who said yes."""
@@ -66,6 +68,14 @@ class Completed(NamedTuple):
     """An order with its signature, and who made it; `culprits` sent what no honest keyholder sends."""
 
     order: VerifiedOrder
+    signers: tuple[str, ...]
+    culprits: tuple[str, ...]
+
+
+class Signed(NamedTuple):
+    """A signature that verifies for the group key, and who made it."""
+
+    signature: Signature
     signers: tuple[str, ...]
     culprits: tuple[str, ...]
 
@@ -119,7 +129,30 @@ async def complete(
         Too many said no.
     """
     gathering = _Gathering(office, voices, proposal, clock, entropy, told, patience_ms, round_ms, heed)
-    return await gathering.run()
+    signed = await gathering.run()
+    raw = encode(SignedOrder(1, proposal.order, (signed.signature,)))
+    return Completed(verify_order(raw, office.roster, office.chain), signed.signers, signed.culprits)
+
+
+async def rehearse(
+    office: Office,
+    voices: Mapping[Identifier, Voice],
+    proposal: Rehearse,
+    *,
+    clock: Clock,
+    entropy: Entropy,
+    told: Told,
+    patience_ms: int = SIGNER_SKEW_MS,
+    round_ms: int = ROUND_MS,
+) -> Signed:
+    """Go the whole way to a signature that is worth nothing: it is of the domain REHEARSAL.
+
+    Raises
+    ------
+    Expired, LeavesStanding, Refused
+        See `complete`.
+    """
+    return await _Gathering(office, voices, proposal, clock, entropy, told, patience_ms, round_ms, heed=True).run()
 
 
 async def tell(voices: Mapping[Identifier, Voice], signed: bytes) -> None:
@@ -144,7 +177,7 @@ class _Gathering:
         self,
         office: Office,
         voices: Mapping[Identifier, Voice],
-        proposal: Consider,
+        proposal: Consider | Rehearse,
         clock: Clock,
         entropy: Entropy,
         told: Told,
@@ -158,10 +191,10 @@ class _Gathering:
         self._clock, self._entropy, self._told = clock, entropy, told
         order = opened(proposal.order)
         key = self._key = signing_key(order.action)
-        self._id = order_id(proposal.order)
+        self._id = proposal_id(proposal)
         self._deadline = min(order.issued + SIGNER_SKEW_MS, clock.now() + patience_ms)
         self._need = office.threshold(key)
-        self._message = prefix(Domain.ORDER) + proposal.order
+        self._message = signed_bytes(proposal)
         self._asking: set[Identifier] = set()
         self._willing: dict[Identifier, tuple[Digest, ...]] = {}
         self._declined: dict[Identifier, Declined] = {}
@@ -169,14 +202,14 @@ class _Gathering:
         self._culprits: list[Identifier] = []
         self._changed = anyio.Event()
 
-    async def run(self) -> Completed:
+    async def run(self) -> Signed:
         left = max(0, self._deadline - self._clock.now()) / 1000
         with anyio.move_on_after(left):
             return await self._until_signed()
         raise Expired(f"{self._so_far()}; propose the order anew")
 
-    async def _until_signed(self) -> Completed:
-        done: Completed | None = None
+    async def _until_signed(self) -> Signed:
+        done: Signed | None = None
         failure: Refused | None = None
         async with anyio.create_task_group() as tasks:
             for i in self._voices:
@@ -249,7 +282,7 @@ class _Gathering:
             self._told(self._voices[i].name, f"does not sign: {no.why}")
         self._changed.set()
 
-    async def _attempt(self, held: Held, pool: Sequence[Identifier], tasks: TaskGroup) -> Completed | None:
+    async def _attempt(self, held: Held, pool: Sequence[Identifier], tasks: TaskGroup) -> Signed | None:
         """Both rounds with the first t of the pool that commit; None when somebody spoiled it."""
         attempt, public = self._entropy.bytes(16), held.generation.of(self._key)
         commitments: dict[Identifier, SigningCommitments] = {}
@@ -277,9 +310,7 @@ class _Gathering:
         if signed is None:
             return None
         signature = aggregate(public, package, [shares[i] for i in signed])
-        raw = encode(SignedOrder(1, self._proposal.order, (signature,)))
-        order = verify_order(raw, self._office.roster, self._office.chain)
-        return Completed(order, self._names(signers), self._names(self._culprits))
+        return Signed(signature, self._names(signers), self._names(self._culprits))
 
     async def _ask_round(
         self, pool: Sequence[Identifier], ask: Ask, need: int, accept: _Accept, tasks: TaskGroup

@@ -7,6 +7,7 @@ to their recipient: who passes them on can keep them back, and nothing else.
 
 ============  ==============================================  ==================================
 a signature   `Consider` (held until decided or for a while)  `Waiting`, `Willing`, `Declined`
+              or `Rehearse` likewise: nothing stops
               `Commit`                                        `Committed`
               `Sign`                                          `Released`
               `Finished`                                      `Noted`
@@ -49,8 +50,9 @@ from davy.protocol.limits import (
     MAX_SHOWN_ORDERS,
     MAX_SIGNED_ORDER_BYTES,
 )
-from davy.protocol.order import GroupKey, OrderId
+from davy.protocol.order import GroupKey, order_id
 from davy.protocol.roster import GroupEpoch, Roster, Threshold
+from davy.protocol.signing import Domain, digest, prefix
 from davy.protocol.words import Digest, PublicKey, Signature
 
 OrderBytes: TypeAlias = Annotated[bytes, Meta(max_length=MAX_ORDER_BYTES)]
@@ -68,10 +70,35 @@ class Consider(Wire, tag="consider"):
     named: Annotated[tuple[OrderBytes, ...], Meta(max_length=MAX_SHOWN_ORDERS)]
 
 
+class Rehearse(Wire, tag="rehearse"):
+    """Will you rehearse the signing of this? The signature is of another domain: no node takes it for an order's."""
+
+    order: OrderBytes
+    reason: Annotated[str, Meta(max_length=MAX_REASON_BYTES)]
+    named: Annotated[tuple[OrderBytes, ...], Meta(max_length=MAX_SHOWN_ORDERS)]
+
+
+class Proposed(Wire):
+    """What a keyholder keeps of what its person said yes to."""
+
+    proposal: Consider | Rehearse
+
+
+def proposal_id(p: Consider | Rehearse) -> Digest:
+    """What `Commit` and `Sign` name: the order's id, or another digest where it is only rehearsed."""
+    return order_id(p.order) if isinstance(p, Consider) else digest(Domain.REHEARSAL, p.order)
+
+
+def signed_bytes(p: Consider | Rehearse) -> bytes:
+    """What the group key signs of a proposal."""
+    return prefix(Domain.ORDER if isinstance(p, Consider) else Domain.REHEARSAL) + p.order
+
+
 class Commit(Wire, tag="commit"):
     """Round one: commit to fresh nonces for an order that was considered. One attempt ends the one before."""
 
-    order: OrderId
+    order: Digest
+    """`proposal_id`."""
     attempt: Nonce16
     generation: Digest
     """Of the shares that sign; all signers use the same."""
@@ -80,7 +107,7 @@ class Commit(Wire, tag="commit"):
 class Sign(Wire, tag="sign"):
     """Round two."""
 
-    order: OrderId
+    order: Digest
     attempt: Nonce16
     package: SigningPackage
 
@@ -195,7 +222,7 @@ class Parts(Wire, tag="parts"):
 Step: TypeAlias = Begin | Packages | Echoes | Deal | Boxes | Parts
 """Of a ceremony that has begun."""
 
-Ask: TypeAlias = Consider | Commit | Sign | Finished | Invite | Recall | Renew | Adopt | Mend | Step
+Ask: TypeAlias = Consider | Rehearse | Commit | Sign | Finished | Invite | Recall | Renew | Adopt | Mend | Step
 
 
 class Waiting(Wire, tag="waiting"):

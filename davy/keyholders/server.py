@@ -21,6 +21,7 @@ from davy.keyholders.messages import (
     Packages,
     Parts,
     Recall,
+    Rehearse,
     Renew,
     Sign,
 )
@@ -51,7 +52,7 @@ class Attendant:
             See `Signer.answer`, `Founder.answer` and `Mender.answer`.
         """
         match ask:
-            case Consider() | Commit() | Sign() | Finished():
+            case Consider() | Rehearse() | Commit() | Sign() | Finished():
                 return await self._signer.answer(sender, ask)
             case Invite():
                 self._in[sender] = self._founder

@@ -24,12 +24,16 @@ from davy.keyholders.messages import (
     Declined,
     Finished,
     Noted,
+    Proposed,
+    Rehearse,
     Released,
     Sign,
     Waiting,
     Willing,
+    proposal_id,
+    signed_bytes,
 )
-from davy.keyholders.screen import View, screen
+from davy.keyholders.screen import View, rehearsed, screen
 from davy.keyholders.standing import Journal, Left, known, left_standing, named_ids, named_orders, opened
 from davy.killswitch.frost import Nonces, commit, sign
 from davy.protocol.encoding import decode, encode
@@ -51,11 +55,12 @@ from davy.protocol.order import (
 )
 from davy.protocol.ports import Clock, Entropy
 from davy.protocol.roster import roster_digest
-from davy.protocol.signing import Domain, prefix
 from davy.protocol.words import Digest, PublicKey
 
 MAX_ATTEMPTS: Final = 64
 """Attempts of one keyholder at one order: more than rounds that end with a culprit can take."""
+REHEARSAL: Final = "rehearsal"
+"""As policies name it, whatever is rehearsed: who signs real orders unseen rehearses none so, and the other way."""
 _FLEETING: Final = (Drill, Heartbeat)
 """Orders that change nothing and are not remembered."""
 _REMEMBERED: Final = 1_024
@@ -93,12 +98,12 @@ class Signer:
         self._circle, self._office = circle, office
         self._desk, self._journal, self._clock, self._entropy = desk, journal, clock, entropy
         self._finished = finished
-        self._attempts: dict[tuple[PublicKey, OrderId], _Attempt] = {}
-        self._tries: dict[tuple[PublicKey, OrderId], int] = {}
+        self._attempts: dict[tuple[PublicKey, Digest], _Attempt] = {}
+        self._tries: dict[tuple[PublicKey, Digest], int] = {}
         self._told: deque[OrderId] = deque(maxlen=_REMEMBERED)
         self._releasing = anyio.Lock()
 
-    async def answer(self, sender: PublicKey, ask: Consider | Commit | Sign | Finished) -> Answer:
+    async def answer(self, sender: PublicKey, ask: Consider | Rehearse | Commit | Sign | Finished) -> Answer:
         """Answer another keyholder, or this one as its own coordinator.
 
         Raises
@@ -113,7 +118,7 @@ class Signer:
         if sender not in members_of(office.keys.generation, office.roster):
             raise Unauthorised("this keyholder was removed by a refresh of the shares; it asks for no signatures")
         match ask:
-            case Consider():
+            case Consider() | Rehearse():
                 return await self._consider(office, sender, ask)
             case Commit():
                 return self._commit(office, sender, ask)
@@ -122,8 +127,8 @@ class Signer:
             case Finished():
                 return await self._note(office, ask)
 
-    async def _consider(self, office: Office, sender: PublicKey, ask: Consider) -> Answer:
-        i = order_id(ask.order)
+    async def _consider(self, office: Office, sender: PublicKey, ask: Consider | Rehearse) -> Answer:
+        i = proposal_id(ask)
         try:
             matter = self._desk.find(i)
         except Expired:
@@ -132,7 +137,14 @@ class Signer:
                 if left.must_name:
                     return Declined(_must_name(left), left.must_name[:MAX_SHOWN_ORDERS])
                 matter = self._desk.put(
-                    Matter(i, kind(order), screen(view), sender, order.issued + SIGNER_SKEW_MS, encode(ask))
+                    Matter(
+                        i,
+                        _kind(ask, order),
+                        shown(ask, view),
+                        sender,
+                        order.issued + SIGNER_SKEW_MS,
+                        encode(Proposed(ask)),
+                    )
                 )
             except Refused as e:
                 return Declined(str(e)[:500], ())
@@ -144,7 +156,7 @@ class Signer:
         left = await self._left(*self._agreed(i))
         return Declined(_must_name(left), left.must_name[:MAX_SHOWN_ORDERS]) if left.must_name else _willing(office)
 
-    async def _view(self, office: Office, sender: PublicKey, ask: Consider) -> tuple[Order, Left, View]:
+    async def _view(self, office: Office, sender: PublicKey, ask: Consider | Rehearse) -> tuple[Order, Left, View]:
         """Everything that can be refused without asking the person."""
         order = opened(ask.order)
         if order.chain != office.chain:
@@ -163,11 +175,11 @@ class Signer:
         view = View(ask.order, order, ask.reason, office.roster, proposer, named, left.stay)
         return order, left, view
 
-    def _agreed(self, i: OrderId) -> tuple[Consider, Order]:
+    def _agreed(self, i: Digest) -> tuple[Consider | Rehearse, Order]:
         matter = self._desk.find(i)
         if not matter.decision:
             raise Unauthorised("its keyholder has not said yes to this order; wait for that")
-        considered = decode(matter.content, Consider, limit=2 * MAX_CEREMONY_BYTES)
+        considered = decode(matter.content, Proposed, limit=2 * MAX_CEREMONY_BYTES).proposal
         order = opened(considered.order)
         check_issued(order, self._clock.now())
         return considered, order
@@ -192,18 +204,18 @@ class Signer:
         key, public = _held(office, attempt.generation).of(signing_key(order.action))
         async with self._releasing:
             await self._before_release(considered, order)
-            share = sign(key, public, attempt.nonces, ask.package, prefix(Domain.ORDER) + considered.order)
+            share = sign(key, public, attempt.nonces, ask.package, signed_bytes(considered))
         return Released(share)
 
-    async def _before_release(self, considered: Consider, order: Order) -> None:
+    async def _before_release(self, considered: Consider | Rehearse, order: Order) -> None:
         """Look once more at what a LIFT leaves, for a HALT may have been signed since; then write the order down."""
         left = await self._left(considered, order)
         if left.must_name:
             raise Refused(_must_name(left))
-        if not isinstance(order.action, _FLEETING):
+        if isinstance(considered, Consider) and not isinstance(order.action, _FLEETING):
             await self._journal.keep(order_id(considered.order), considered.order)
 
-    async def _left(self, considered: Consider, order: Order) -> Left:
+    async def _left(self, considered: Consider | Rehearse, order: Order) -> Left:
         if not isinstance(order.action, Lift):
             return Left((), ())
         k = await known(self._journal)
@@ -249,6 +261,15 @@ def _held(office: Office, generation: Digest) -> Held:
     if held is None:
         raise Misdirected("this keyholder has no share of that generation, or has it no more; ask it for those it has")
     return held
+
+
+def _kind(ask: Consider | Rehearse, o: Order) -> str:
+    return kind(o) if isinstance(ask, Consider) else REHEARSAL
+
+
+def shown(ask: Consider | Rehearse, view: View) -> str:
+    """The screen of a proposal; of a rehearsal, none that can be taken for a real one."""
+    return screen(view) if isinstance(ask, Consider) else rehearsed(screen(view))
 
 
 def _must_name(left: Left) -> str:

@@ -362,6 +362,18 @@ def test_a_halt_by_sheets_that_are_carried(all_serve: Table) -> None:
     assert "for bob" in table.refused("carol", "davy keyholder carry sheets/to-bob-1.txt")
 
 
+def test_a_rehearsal_is_signed_and_leaves_nothing(all_serve: Table) -> None:
+    table = all_serve
+    with unseen(table, ["bob", "carol"], "rehearsal"):
+        command = line("Rehearse", "davy halt model", MODEL="66" * 32)
+        acting = table.coordinate("alice", f"{command} --yes --json --out rehearsed")
+        done = acting.result()
+    assert acting.says("REHEARSAL | HALT: stop this")
+    assert sorted(done["signers"]) == ["alice", "bob", "carol"]
+    assert "signed" not in done
+    assert not (table.folder / "rehearsed").exists()
+
+
 def generations(table: Table, name: str) -> dict[str, Any]:
     told = json.loads(table.type(name, line("Who is there", "davy keyholder status") + " --json"))
     assert told["last_drill"] != ""
