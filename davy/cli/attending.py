@@ -16,6 +16,7 @@ from davy.host.files import write_new
 from davy.host.store import SqliteStore
 from davy.keyholders import control
 from davy.keyholders.assembly import found
+from davy.keyholders.by_hand import answer_sheet
 from davy.keyholders.circle import fingerprint
 from davy.keyholders.release import Book, release_by_all
 from davy.keyholders.server import Door
@@ -43,10 +44,14 @@ async def attend(
     try:
         door = Door(attendant, keyholder.key, keyholder.circle, keyholder.clock, store)
         await door.open()
+
+        async def carried(sheet: str) -> str | None:
+            return await answer_sheet(sheet, keyholder.circle, keyholder.keys, attendant.answer)
+
         certificate = CertificateFiles(keyholder.home.tls.certificate, keyholder.home.tls.key)
         async with (
             serve(door, host, port or keyholder.own.endpoint.port, certificate) as listens,
-            control.controlled(keyholder.home.control, desk, keyholder.circle),
+            control.controlled(keyholder.home.control, desk, keyholder.circle, carried),
             anyio.create_task_group() as tasks,
         ):
             tasks.start_soon(_release_again, keyholder, book, network, finished)

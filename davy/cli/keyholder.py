@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Final
 
 import click
 
 from davy.cli.attending import assemble, attend
+from davy.cli.holding_shares import refresh, repair, status
 from davy.cli.keyholding import (
     Keyholder,
     at_terminal,
@@ -23,35 +25,54 @@ from davy.cli.ordering import Asked, Term, find_halts, give_order, order_options
 from davy.cli.output import show, show_table
 from davy.cli.targets import add_targets, digest_of
 from davy.host.entropy import OsEntropy
-from davy.host.files import read_bounded, write_over
+from davy.host.files import read_bounded, write_new, write_over
 from davy.host.home import Home
-from davy.host.journal import FileJournal
 from davy.host.keys import MODERATE, QUICK, FileKeyStore, key_path, write_key
+from davy.host.recovery import new_words, seed_from_words
 from davy.keyholders import control
 from davy.keyholders.circle import Circle, Holder, check_name, fingerprint, holder_line, parse_address
 from davy.keyholders.control import Shown
-from davy.keyholders.screen import moment, target_lines
+from davy.keyholders.screen import moment
+from davy.keyholders.sheets import MAX_SHEET_CHARS
+from davy.keyholders.signer import REHEARSAL
 from davy.keyholders.standing import known
 from davy.network.tls import make_certificate, read_fingerprint
 from davy.protocol.encoding import decode
 from davy.protocol.errors import Misconfigured, Refused
 from davy.protocol.genesis import Genesis, chain_id
 from davy.protocol.limits import LEASE_TERM_MS, MAX_GENESIS_BYTES
-from davy.protocol.order import Drill, Extend, Halt, Lease, Target, order_id
+from davy.protocol.order import Drill, Extend, Lease, Target, order_id
 from davy.protocol.roster import roster_digest
 from davy.protocol.transaction import Endpoint
 from davy.protocol.words import KeyRole, key_text
 
-_KINDS: Final = ("halt", "extend", "drill", "raise", "lower", "lift", "lease", "heartbeat", "dkg")
+_KINDS: Final = (
+    "halt",
+    "extend",
+    "drill",
+    "raise",
+    "lower",
+    "lift",
+    "lease",
+    "heartbeat",
+    "dkg",
+    "refresh",
+    "repair",
+    REHEARSAL,
+)
 
 
 @click.group("keyholder")
 def keyholder_command() -> None:
     """Hold a share of the keys that can halt the network.
 
-    init, circle, serve, dkg, genesis: once. pending, sign, refuse: when another keyholder asks. Neither torch nor a
-    node is needed.
+    init, circle, serve, dkg, genesis: once. pending, sign, refuse: when another keyholder asks. refresh, repair: when
+    a share was lost, or may have been copied. Neither torch nor a node is needed.
     """
+
+
+for _command in (refresh, repair, status):
+    keyholder_command.add_command(_command)
 
 
 @keyholder_command.command()
@@ -60,23 +81,33 @@ def keyholder_command() -> None:
 @click.option("--name", required=True, help="What the other keyholders see you by.")
 @click.option("--address", required=True, metavar="HOST:PORT", help="Where they reach your `davy keyholder serve`.")
 @click.option("--quick", is_flag=True, help="Derive passwords with less work: for rehearsals and tests only.")
-def init(home: Path, as_json: bool, name: str, address: str, quick: bool) -> None:
-    """Make your own key, and print the line that the others need."""
+@click.option("--recover", is_flag=True, help="Make the key again from its 24 words, typed or on standard input.")
+def init(home: Path, as_json: bool, name: str, address: str, quick: bool, recover: bool) -> None:
+    """Make your own key, print the line that the others need, and the 24 words that bring the key back.
+
+    The words on paper are the only backup of a share that may leave its machine: whoever has them and the ear of the
+    others is given the share back by `davy keyholder repair`. By themselves they sign nothing.
+    """
     host, port = parse_address(address)
     check_name(name)
     place = Home(home.expanduser().absolute())
     if key_path(place.keys, KeyRole.KEYHOLDER).exists():
         raise Misconfigured(f"{place.root} has a keyholder's key, which is never overwritten; choose another --home")
+    words = _read_words() if recover else new_words(OsEntropy())
+    seed = seed_from_words(words, KeyRole.KEYHOLDER)
     secret = password(KeyRole.KEYHOLDER, twice=True)
     made = Home.create(home)
     entropy = OsEntropy()
     cost = QUICK if quick else MODERATE
-    key = write_key(made.keys, KeyRole.KEYHOLDER, entropy.bytes(32), secret, entropy=entropy, cost=cost)
+    key = write_key(made.keys, KeyRole.KEYHOLDER, seed, secret, entropy=entropy, cost=cost)
     if not made.tls.certificate.exists():
         certificate = make_certificate(entropy.bytes(32))
         made.keep_tls(certificate.certificate, certificate.key)
     line = holder_line(Holder(name, Endpoint(host, port, read_fingerprint(made.tls.certificate), b""), key))
-    show({"line": line}, as_json=True) if as_json else click.echo(line)
+    told = {"line": line} if recover else {"line": line, "words": words}
+    show(told, as_json=True) if as_json else click.echo(line)
+    if not recover and not as_json:
+        click.echo(f"\n{words}\n\nWrite these 24 words down on paper, now: they are shown once.", err=True)
 
 
 @keyholder_command.command()
@@ -231,46 +262,31 @@ def sign(home: Path, as_json: bool, yes: bool, id: str) -> None:
 
 @keyholder_command.command()
 @home_option
+@click.argument("sheet", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="New file for the answer; printed if not given.")
+def carry(home: Path, sheet: Path, out: Path | None) -> None:
+    """Answer a SHEET that was carried here from a keyholder without a network, through your running `serve`.
+
+    It waits until you said yes or no there, or by `davy keyholder sign`.
+    """
+    if out is not None and out.exists():
+        raise Misconfigured(f"{out} exists already and is never overwritten; choose another --out")
+    try:
+        text = read_bounded(sheet, MAX_SHEET_CHARS).decode()
+    except UnicodeDecodeError:
+        raise Misconfigured(f"{sheet} is no sheet; copy the text that the other keyholder's command wrote") from None
+    back = run(control.carry, Home.open(home).control, text)
+    click.echo(back, nl=False) if out is None else write_new(out, back.encode())
+
+
+@keyholder_command.command()
+@home_option
 @json_option
 @click.argument("id")
 def refuse(home: Path, as_json: bool, id: str) -> None:
     """Say no to what begins with ID."""
     shown = run(control.decide, Home.open(home).control, id, yes=False)
     show({"id": shown.id, "said": "no"}, as_json=as_json)
-
-
-@keyholder_command.command()
-@home_option
-@json_option
-def status(home: Path, as_json: bool) -> None:
-    """Show your roster, and the orders that you signed or saw."""
-    opened = Home.open(home)
-    kept = circle_of(opened)
-    k = run(known, FileJournal(opened.orders))
-    chain = opened.genesis() if opened.has_genesis() else None
-    roster = roster_of(chain.keyholders) if chain else None
-    orders = [
-        {
-            "order": i.hex(),
-            "kind": type(o.action).__name__.lower(),
-            "what": "; ".join(target_lines(o.action.target)) if isinstance(o.action, Halt) else "",
-            "issued": moment(o.issued),
-            "ends": moment(o.end) if o.end else "",
-            "lifted": i in k.lifted,
-        }
-        for i, (_, o) in sorted(k.orders.items(), key=lambda item: item[1][1].issued)
-    ]
-    value = {
-        "circle": fingerprint(kept.digest),
-        "chain": chain_id(chain).hex() if chain else "none yet: `davy keyholder genesis`",
-        "halt": f"{roster.halt_threshold} of {len(roster.members)}" if roster else "",
-        "lift": f"{roster.lift_threshold} of {len(roster.members)}" if roster else "",
-    }
-    if as_json:
-        show({**value, "orders": orders}, as_json=True)
-        return
-    show(value, as_json=False)
-    show_table(("order", "kind", "what", "issued", "ends", "lifted"), orders, as_json=False)
 
 
 @keyholder_command.group()
@@ -302,6 +318,11 @@ def lease(asked: Asked, models: tuple[str, ...], term: int) -> None:
 def extend(asked: Asked, halt: str, term: int) -> None:
     """Keep stopped for longer what the HALT (its id, 8 digits or more) stops."""
     run(_extend, asked, halt, term)
+
+
+def _read_words() -> str:
+    asked = sys.stdin.isatty()
+    return str(click.prompt("The 24 words", hide_input=True)) if asked else sys.stdin.read(1_000)
 
 
 async def _extend(asked: Asked, prefix: str, term: int) -> None:

@@ -24,7 +24,8 @@ from davy.host.shares import FileShares
 from davy.keyholders.circle import MAX_CIRCLE_FILE_BYTES, Circle, Holder, read_circle
 from davy.keyholders.desk import Desk, Matter
 from davy.keyholders.founding import Founder
-from davy.keyholders.keys import KeyholderKeys, Office, open_keys
+from davy.keyholders.keys import Holdings, Office, open_holdings
+from davy.keyholders.mending import Mender
 from davy.keyholders.server import Attendant
 from davy.keyholders.signer import Signer
 from davy.keyholders.voice import MemberKeys, OwnVoice, RemoteVoice, Voice
@@ -35,7 +36,7 @@ from davy.protocol.errors import Malformed, Misconfigured
 from davy.protocol.genesis import chain_id
 from davy.protocol.order import VerifiedOrder
 from davy.protocol.roster import Roster, roster_digest
-from davy.protocol.words import Digest, KeyRole
+from davy.protocol.words import KeyRole
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -66,7 +67,7 @@ class Keyholder:
         self.clock, self.entropy = SystemClock(), OsEntropy()
         self.key = self.keys.public(KeyRole.KEYHOLDER)
         self.own: Holder = self.circle.holder(self.key)
-        self._opened: dict[Digest, KeyholderKeys] = {}
+        self._opened: tuple[bytes, Holdings] | None = None
 
     @classmethod
     def open(cls, root: Path) -> Keyholder:
@@ -85,8 +86,23 @@ class Keyholder:
         shares = FileShares(home.shares, typed, OsEntropy(), cost=keys.cost(KeyRole.KEYHOLDER))
         return cls(Roots(home, keys, circle, shares, FileJournal(home.orders)))
 
-    async def office(self) -> Office:
-        """Read for which chain and roster this keyholder signs, and its shares.
+    @classmethod
+    def look(cls, root: Path) -> Keyholder:
+        """Open a home without its password: to read what is not secret.
+
+        Raises
+        ------
+        NoSuchKey, Misconfigured
+        """
+        home = Home.open(root)
+        keys = FileKeyStore(home.keys)
+        keys.public(KeyRole.KEYHOLDER)
+        return cls(
+            Roots(home, keys, circle_of(home), FileShares(home.shares, "", OsEntropy()), FileJournal(home.orders))
+        )
+
+    async def roster(self) -> Roster:
+        """Read the roster of this keyholder's chain.
 
         Raises
         ------
@@ -95,12 +111,21 @@ class Keyholder:
         """
         if not self.home.has_genesis():
             raise Misconfigured(f"{self.home.root} belongs to no chain yet; give it one with `davy keyholder genesis`")
-        genesis = self.home.genesis()
-        roster = roster_of(genesis.keyholders)
-        i = roster_digest(roster)
-        if i not in self._opened:
-            self._opened[i] = open_keys(await self.shares.open(i), self.key)
-        return Office(chain_id(genesis), roster, self._opened[i])
+        return roster_of(self.home.genesis().keyholders)
+
+    async def office(self) -> Office:
+        """Read for which chain and roster this keyholder signs, and its shares as they are on the disk now.
+
+        Raises
+        ------
+        Misconfigured
+            The home belongs to no chain yet, or to one without keyholders; or there is no share.
+        """
+        roster = await self.roster()
+        raw = await self.shares.open(roster_digest(roster))
+        if self._opened is None or self._opened[0] != raw:
+            self._opened = raw, open_holdings(raw, self.key)
+        return Office(chain_id(self.home.genesis()), roster, self._opened[1])
 
     def attendant(self, desk: Desk, finished: Callable[[VerifiedOrder], None] | None = None) -> Attendant:
         """Return this keyholder's part in ceremonies."""
@@ -114,7 +139,16 @@ class Keyholder:
             finished=finished,
         )
         founder = Founder(self.circle, self.keys, desk=desk, vault=self.shares, clock=self.clock, entropy=self.entropy)
-        return Attendant(signer, founder)
+        mender = Mender(
+            self.circle,
+            self.keys,
+            self.roster,
+            desk=desk,
+            vault=self.shares,
+            clock=self.clock,
+            entropy=self.entropy,
+        )
+        return Attendant(signer, founder, mender)
 
     @asynccontextmanager
     async def voices(self, attendant: Attendant) -> AsyncGenerator[dict[Identifier, Voice]]:

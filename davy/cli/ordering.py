@@ -7,20 +7,21 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial, wraps
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypedDict, TypeVar
 
 import anyio
 import click
 
+from davy.cli.carrying import hand_voices
 from davy.cli.keyholding import Keyholder, at_terminal
 from davy.cli.network import Network, ledger_of, network_option, read_network
 from davy.cli.options import home_option, json_option
 from davy.cli.output import show
 from davy.host.files import read_bounded, write_new
-from davy.keyholders.coordinator import Completed, LeavesStanding, complete, tell
+from davy.keyholders.coordinator import ROUND_MS, Completed, LeavesStanding, complete, rehearse, tell
 from davy.keyholders.desk import Desk, Matter
 from davy.keyholders.keys import Office
-from davy.keyholders.messages import Consider
+from davy.keyholders.messages import Consider, Rehearse, proposal_id
 from davy.keyholders.release import (
     MAX_BOOK_BYTES,
     Book,
@@ -31,13 +32,16 @@ from davy.keyholders.release import (
     read_book,
     release_by_all,
 )
-from davy.keyholders.screen import View, screen
+from davy.keyholders.screen import View, rehearsed, screen
+from davy.keyholders.server import Attendant
 from davy.keyholders.standing import keeps_stopped, known, left_standing, named_orders, opened
+from davy.keyholders.voice import Voice
 from davy.keyholders.watch import Seen, ask_node, ledger_seen, together
+from davy.killswitch.group import Identifier
 from davy.network.http_client import HttpTransport
 from davy.protocol.encoding import encode
 from davy.protocol.errors import DavyError, Malformed, Misconfigured, Refused
-from davy.protocol.limits import DAY_MS, NONCE_BYTES
+from davy.protocol.limits import DAY_MS, NONCE_BYTES, SIGNER_SKEW_MS
 from davy.protocol.order import Halt, Lift, Order, OrderAction, OrderId, VerifiedOrder, order_id, reason_digest
 from davy.protocol.roster import roster_digest
 from davy.protocol.transaction import Endpoint
@@ -47,6 +51,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _TERM: Final = re.compile(r"([1-9][0-9]{0,3})([smhd])")
 _UNITS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": DAY_MS}
+_MARGIN_MS: Final = 30_000
 _CORRECTIONS: Final = 3
 """Times that a LIFT is proposed anew because a signer knows a HALT that it leaves."""
 
@@ -74,8 +79,15 @@ class Asked(NamedTuple):
     network: Path
     out: Path | None
     patience: int
+    by_hand: Path | None
+    rehearse: bool
     yes: bool
     as_json: bool
+
+
+class _Waits(TypedDict):
+    patience_ms: int
+    round_ms: int
 
 
 def order_options(function: F) -> F:
@@ -94,6 +106,8 @@ def order_options(function: F) -> F:
         network_option,
         click.option("--out", type=path, help="Write the signed order to a new file, too."),
         click.option("--patience", type=Term(), default="5m", show_default=True, help="How long the others are asked."),
+        click.option("--by-hand", type=path, metavar="FOLDER", help="No network: ask by sheets in an empty folder."),
+        click.option("--rehearse", is_flag=True, help="Sign what is worth nothing, and release nothing."),
         click.option("--yes", is_flag=True, help="Do not ask; you have read what you typed."),
         json_option,
     )
@@ -126,8 +140,13 @@ async def give_order(
     office = await keyholder.office()
     for correction in range(_CORRECTIONS + 1):
         action, named = await _with_standing(keyholder, action, named)
-        order = _order(keyholder, office, action, asked.reason, term)
+        # Carrying takes time: the order says a moment that is still near when the last sheet comes back.
+        ahead = SIGNER_SKEW_MS - _MARGIN_MS if asked.by_hand else 0
+        order = _order(keyholder, office, action, asked.reason, term, ahead)
         await _confirm(keyholder, office, order, named, asked)
+        if asked.rehearse:
+            await _rehearse(keyholder, office, Rehearse(encode(order), asked.reason, tuple(named)), asked)
+            return
         proposal = Consider(encode(order), asked.reason, tuple(named))
         try:
             await _sign_and_release(keyholder, office, proposal, book, asked, heed=correction < _CORRECTIONS)
@@ -179,8 +198,8 @@ def _stops_the_same(halt: bytes, named: Sequence[bytes]) -> bool:
     return isinstance(claimed, Halt) and any(keeps_stopped(claimed.target, t) for t in freed)
 
 
-def _order(keyholder: Keyholder, office: Office, action: OrderAction, reason: str, term: int) -> Order:
-    now = keyholder.clock.now()
+def _order(keyholder: Keyholder, office: Office, action: OrderAction, reason: str, term: int, ahead: int) -> Order:
+    now = keyholder.clock.now() + ahead
     return Order(
         1,
         office.chain,
@@ -200,12 +219,46 @@ async def _confirm(keyholder: Keyholder, office: Office, order: Order, named: Se
     k = await known(keyholder.journal)
     ended = named_orders(order.action, named, k)
     stay = left_standing(order.action, ended, k).stay if isinstance(order.action, Lift) else ()
-    click.echo(screen(View(body, order, asked.reason, office.roster, "you", ended, stay)), err=True)
+    shown = screen(View(body, order, asked.reason, office.roster, "you", ended, stay))
+    click.echo(rehearsed(shown) if asked.rehearse else shown, err=True)
     if asked.yes:
         return
     if not at_terminal():
         raise Misconfigured("nobody is there to confirm; run this in a terminal, or add --yes")
     click.confirm("Sign this, and ask the others?", abort=True, err=True)
+
+
+async def _rehearse(keyholder: Keyholder, office: Office, proposal: Rehearse, asked: Asked) -> None:
+    own, begun = proposal_id(proposal), keyholder.clock.now()
+
+    def arrived(matter: Matter) -> None:
+        matter.decide(matter.id == own)  # the person has just said so
+
+    attendant = keyholder.attendant(Desk(keyholder.clock, arrived=arrived))
+    async with _voices(keyholder, attendant, office, asked.by_hand) as voices:
+        done = await rehearse(
+            office,
+            voices,
+            proposal,
+            clock=keyholder.clock,
+            entropy=keyholder.entropy,
+            told=_tell,
+            **_waits(asked),
+        )
+    took = keyholder.clock.now() - begun
+    value = {"rehearsed": True, "signers": list(done.signers), "culprits": list(done.culprits), "took_ms": took}
+    if asked.as_json:
+        show(value, as_json=True)
+    else:
+        click.echo(
+            f"REHEARSAL: {', '.join(done.signers)} signed in {took / 1000:.1f} s. No order exists, nothing stopped."
+        )
+
+
+def _waits(asked: Asked) -> _Waits:
+    if asked.by_hand is not None:
+        return {"patience_ms": 2 * SIGNER_SKEW_MS, "round_ms": 2 * SIGNER_SKEW_MS}
+    return {"patience_ms": asked.patience, "round_ms": ROUND_MS}
 
 
 async def _sign_and_release(
@@ -217,16 +270,16 @@ async def _sign_and_release(
         matter.decide(matter.id == own)  # the person has just said so
 
     attendant = keyholder.attendant(Desk(keyholder.clock, arrived=arrived))
-    async with keyholder.voices(attendant) as voices:
+    async with _voices(keyholder, attendant, office, asked.by_hand) as voices:
         done = await complete(
             office,
             voices,
             proposal,
             clock=keyholder.clock,
             entropy=keyholder.entropy,
-            told=lambda name, what: click.echo(f"  {name}: {what}", err=True),
-            patience_ms=asked.patience,
+            told=_tell,
             heed=heed,
+            **_waits(asked),
         )
         signed_at = keyholder.clock.now()
         async with anyio.create_task_group() as tasks:
@@ -234,6 +287,21 @@ async def _sign_and_release(
             async with routes(keyholder, book, asked.network, asked.out) as every:
                 deliveries = await release_by_all(every, done.order)
             _show(done, signed_at, deliveries, as_json=asked.as_json)
+
+
+def _tell(name: str, what: str) -> None:
+    click.echo(f"  {name}: {what}", err=True)
+
+
+@asynccontextmanager
+async def _voices(
+    keyholder: Keyholder, attendant: Attendant, office: Office, by_hand: Path | None
+) -> AsyncGenerator[dict[Identifier, Voice]]:
+    if by_hand is not None:
+        yield hand_voices(keyholder, attendant, office, by_hand, _tell)
+        return
+    async with keyholder.voices(attendant) as voices:
+        yield voices
 
 
 def _show(done: Completed, signed_at: UnixMillis, deliveries: Sequence[Delivery], *, as_json: bool) -> None:

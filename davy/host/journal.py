@@ -13,6 +13,7 @@ from davy.protocol.errors import Misconfigured
 from davy.protocol.limits import MAX_RELEASED, MAX_SIGNED_ORDER_BYTES
 from davy.protocol.words import Digest
 
+_DRILL: Final = "last-drill"
 _NAME: Final = re.compile("[0-9a-f]{64}")
 
 
@@ -42,6 +43,25 @@ class FileJournal:
         StoreFailed, Misconfigured
         """
         await to_thread.run_sync(self._write, order, "signed", signed)
+
+    async def keep_drill(self, signed: bytes) -> None:
+        """Remember the newest drill in place of any before it.
+
+        Raises
+        ------
+        StoreFailed, Misconfigured
+        """
+        await to_thread.run_sync(self._write_drill, signed)
+
+    async def drill(self) -> bytes | None:
+        """Return the drill last kept.
+
+        Raises
+        ------
+        Misconfigured
+            It cannot be read.
+        """
+        return await to_thread.run_sync(self._read_drill)
 
     async def orders(self) -> list[bytes]:
         """Return the bytes of every order remembered by `keep`.
@@ -77,3 +97,11 @@ class FileJournal:
 
     def _read(self, kind: str) -> list[bytes]:
         return [read_bounded(p, MAX_SIGNED_ORDER_BYTES) for p in self._paths(kind)]
+
+    def _write_drill(self, signed: bytes) -> None:
+        make_private_folder(self._folder)
+        write_over(self._folder / _DRILL, signed)
+
+    def _read_drill(self) -> bytes | None:
+        path = self._folder / _DRILL
+        return read_bounded(path, MAX_SIGNED_ORDER_BYTES) if path.exists() else None

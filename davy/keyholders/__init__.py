@@ -12,12 +12,18 @@ the signature.
 `screen`                an order as its signer sees it, from its exact bytes
 `standing`              which HALTs a LIFT must name, as one signer knows them
 `desk`                  what waits for a person's yes or no
-`keys`                  what a keyholder has after a ceremony, and where it is kept
+`keys`                  a keyholder's shares, generation after generation
 `signer`                one keyholder's part in a signature
+`dealing`               what one computes for a key in a refresh or a repair
+`sealing`               shares, encrypted from one keyholder to another
+`mending`               one keyholder's part in a refresh or a repair
 `founding`              one keyholder's part in the making of a roster
 `voice`                 how another keyholder is asked: over the network, or in this process
 `coordinator`           brings t of them together for a signature
 `assembly`              brings all of them together for a roster
+`renewal`               brings them together for a refresh or a repair
+`sheets`                questions and answers as text that is carried
+`by_hand`               a keyholder who is asked by sheets
 `control`               the desk, as its owner reaches it
 `server`                answers the others
 `release`               an order that is signed leaves by every route there is

@@ -1,4 +1,4 @@
-"""Bringing a whole circle together to make its roster. Everybody must be there; whoever is not is named.
+"""Bringing keyholders together for a ceremony of all: to make their roster. Whoever is not there is named.
 
 What passes through the coordinator is signed by its author, or encrypted to its reader: it can only fail to bring the
 ceremony to an end.
@@ -7,7 +7,7 @@ ceremony to an end.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import anyio
 
@@ -15,9 +15,11 @@ from davy.keyholders.circle import Circle
 from davy.keyholders.coordinator import Told
 from davy.keyholders.desk import HOLD_MS
 from davy.keyholders.messages import (
+    Adopt,
     Answer,
     Ask,
     Begin,
+    Blamed,
     Boxed,
     Boxes,
     Deal,
@@ -30,10 +32,12 @@ from davy.keyholders.messages import (
     Joined,
     Noted,
     Packages,
+    Renew,
     Sealed,
     Waiting,
 )
 from davy.keyholders.voice import Voice
+from davy.killswitch.group import identifier
 from davy.protocol.errors import DavyError, Expired, Misbehaved, Refused, Unreachable
 from davy.protocol.order import GroupKey
 from davy.protocol.ports import Clock, Entropy
@@ -75,7 +79,7 @@ async def found(
     Unreachable, Expired
         Somebody did not answer in time.
     """
-    table = _Table(voices, clock, told, patience_ms)
+    table = Table(voices, clock, told, patience_ms)
     ceremony = entropy.bytes(16)
     invite = Invite(ceremony, epoch, halt_threshold, lift_threshold, circle.keys)
     joined = await table.ask_all(dict.fromkeys(circle.keys, invite), Joined)
@@ -101,27 +105,49 @@ def _to(key: PublicKey, boxes: Sequence[Sealed]) -> tuple[Sealed, ...]:
     return tuple(box for box in boxes if box.recipient == key)
 
 
-class _Table:
-    """Asks everybody the same step at once; the first that fails ends it for all."""
+class Table:
+    """Asks everybody the same step at once; the first that fails ends it for all.
 
-    def __init__(self, voices: Mapping[PublicKey, Voice], clock: Clock, told: Told, patience_ms: int) -> None:
+    Parameters
+    ----------
+    step_ms
+        How long a step without a person may take.
+    """
+
+    def __init__(
+        self,
+        voices: Mapping[PublicKey, Voice],
+        clock: Clock,
+        told: Told,
+        patience_ms: int,
+        *,
+        step_ms: int = STEP_MS,
+        tries: int = _TRIES,
+    ) -> None:
         self._voices, self._clock, self._told, self._patience_ms = voices, clock, told, patience_ms
+        self._step_ms, self._tries = step_ms, tries
+        self.blamed: frozenset[PublicKey] = frozenset()
+        """Whose step failed last, and whom it blames for that; one of them at least is to blame."""
 
     async def ask_all(self, asks: Mapping[PublicKey, Ask], kind: type[A]) -> dict[PublicKey, A]:
         answers: dict[PublicKey, A] = {}
         failures: list[DavyError] = []
+        members = sorted(self._voices)
 
         async def one(key: PublicKey, ask: Ask) -> None:
             voice = self._voices[key]
             try:
                 answer = await self._until_decided(voice, ask)
             except DavyError as e:
+                self.blamed = frozenset([key])
                 failures.append(type(e)(f"{voice.name}: {e}") if type(e) in (Unreachable, Expired) else _told(voice, e))
             else:
                 if isinstance(answer, kind):
                     answers[key] = answer
                     return
-                why = answer.why if isinstance(answer, Declined) else "it answered something else"
+                accused = answer.culprits if isinstance(answer, Blamed) else ()
+                self.blamed = frozenset([key, *(k for n, k in enumerate(members, 1) if identifier(n) in accused)])
+                why = answer.why if isinstance(answer, Declined | Blamed) else "it answered something else"
                 failures.append(Refused(f"{voice.name}: {why}; begin again when that is settled"))
             tasks.cancel_scope.cancel()
 
@@ -137,15 +163,15 @@ class _Table:
         lost, waiting = 0, False
         while True:
             try:
-                answer = await voice.ask(ask, patience_ms=HOLD_MS + STEP_MS)
+                answer = await voice.ask(ask, patience_ms=(HOLD_MS if isinstance(ask, _HELD) else 0) + self._step_ms)
             except Unreachable:
                 lost += 1
-                if (lost == _TRIES and not isinstance(ask, Invite)) or self._clock.now() >= end:
+                if (lost == self._tries and not isinstance(ask, Invite | Renew)) or self._clock.now() >= end:
                     raise
             else:
                 if not isinstance(answer, Waiting):
                     if not isinstance(ask, Echoes) or ask.key is GroupKey.LIFT:
-                        self._told(voice.name, _STEPS[type(ask)])
+                        self._told(voice.name, _STEPS.get(type(ask), "has done its part"))
                     return answer
                 if not waiting:
                     self._told(voice.name, "is asked")
@@ -159,6 +185,7 @@ def _told(voice: Voice, e: DavyError) -> DavyError:
     return Refused(f"{voice.name}: {e}")
 
 
+_HELD: Final = (Invite, Renew, Deal)
 _STEPS: dict[type[Ask], str] = {
     Invite: "joins",
     Begin: "has made its packages",
@@ -166,4 +193,6 @@ _STEPS: dict[type[Ask], str] = {
     Echoes: "has compared with everybody",
     Deal: "has confirmed the fingerprint and dealt its shares",
     Boxes: "has its keys",
+    Renew: "says yes",
+    Adopt: "has the new shares in office",
 }

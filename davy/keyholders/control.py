@@ -5,7 +5,7 @@ One JSON value a line, both ways. What is shown are the screens that the process
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -17,12 +17,14 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 from msgspec import Meta
 
 from davy.keyholders.circle import Circle
-from davy.keyholders.desk import Desk, Matter
+from davy.keyholders.desk import HOLD_MS, Desk, Matter
+from davy.keyholders.sheets import MAX_SHEET_CHARS
 from davy.protocol.errors import DavyError, Malformed, Misconfigured, Unreachable
 
 _MAX_PATH: Final = 100
 """Of a Unix socket; Linux takes 107 bytes, others a few less."""
-_MAX_REQUEST: Final = 1_024
+_MAX_REQUEST: Final = 2 * MAX_SHEET_CHARS
+Carried = Callable[[str], Awaitable[str | None]]
 _MAX_REPLY: Final = 4 * 1024 * 1024
 _PATIENCE_S: Final = 10.0
 _AT_ONCE: Final = 8
@@ -30,8 +32,9 @@ _BROKEN: Final = (anyio.EndOfStream, anyio.BrokenResourceError, anyio.Incomplete
 
 
 class _Wish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    do: Literal["list", "sign", "refuse"]
+    do: Literal["list", "sign", "refuse", "carry"]
     id: Annotated[str, Meta(max_length=64)] = ""
+    sheet: Annotated[str, Meta(max_length=MAX_SHEET_CHARS)] = ""
 
 
 class Shown(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -47,11 +50,17 @@ class Shown(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class _Reply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     matters: list[Shown] = []
     error: str = ""
+    sheet: str = ""
 
 
 @asynccontextmanager
-async def controlled(path: Path, desk: Desk, circle: Circle) -> AsyncGenerator[None]:
+async def controlled(path: Path, desk: Desk, circle: Circle, carried: Carried) -> AsyncGenerator[None]:
     """Let the owner decide, while the context is open.
+
+    Parameters
+    ----------
+    carried
+        Answers a sheet that was carried here; None where the person has not decided yet.
 
     Raises
     ------
@@ -63,10 +72,10 @@ async def controlled(path: Path, desk: Desk, circle: Circle) -> AsyncGenerator[N
 
     async def serve(stream: SocketStream) -> None:
         async with stream, limit:
-            with anyio.move_on_after(_PATIENCE_S):
+            with anyio.move_on_after(_PATIENCE_S + HOLD_MS / 1000):
                 try:
                     line = await BufferedByteReceiveStream(stream).receive_until(b"\n", _MAX_REQUEST)
-                    await stream.send(msgspec.json.encode(_answer(desk, circle, line)) + b"\n")
+                    await stream.send(msgspec.json.encode(await _answer(desk, circle, carried, line)) + b"\n")
                 except _BROKEN:
                     return
 
@@ -109,9 +118,11 @@ async def decide(path: Path, id: str, *, yes: bool) -> Shown:
     return shown
 
 
-def _answer(desk: Desk, circle: Circle, line: bytes) -> _Reply:
+async def _answer(desk: Desk, circle: Circle, carried: Carried, line: bytes) -> _Reply:
     try:
         wish = msgspec.json.decode(line, type=_Wish)
+        if wish.do == "carry":
+            return _Reply(sheet=await carried(wish.sheet) or "")
         if wish.do == "list":
             return _Reply([_shown(m, circle) for m in desk.undecided()])
         return _Reply([_shown(desk.decide(wish.id, wish.do == "sign"), circle)])
@@ -121,6 +132,21 @@ def _answer(desk: Desk, circle: Circle, line: bytes) -> _Reply:
         return _Reply(error=str(e))
 
 
+async def carry(path: Path, sheet: str) -> str:
+    """Have a sheet answered by the running process, when its owner has decided.
+
+    Raises
+    ------
+    Unreachable
+        No process runs in this home.
+    Malformed
+        It is no question for this keyholder, and why.
+    """
+    while not (back := (await _ask(path, _Wish("carry", sheet=sheet))).sheet):
+        pass  # the process holds each question for a while
+    return back
+
+
 def _shown(m: Matter, circle: Circle) -> Shown:
     return Shown(m.id.hex(), m.kind, circle.holder(m.sender).name, m.expires, m.screen)
 
@@ -128,7 +154,7 @@ def _shown(m: Matter, circle: Circle) -> Shown:
 async def _ask(path: Path, wish: _Wish) -> _Reply:
     _check_length(path)
     try:
-        with anyio.fail_after(_PATIENCE_S):
+        with anyio.fail_after(_PATIENCE_S + (2 * HOLD_MS / 1000 if wish.do == "carry" else 0)):
             async with await anyio.connect_unix(path) as stream:
                 await stream.send(msgspec.json.encode(wish) + b"\n")
                 line = await BufferedByteReceiveStream(stream).receive_until(b"\n", _MAX_REPLY)

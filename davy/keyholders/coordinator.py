@@ -14,7 +14,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from davy.keyholders.desk import HOLD_MS
-from davy.keyholders.keys import Office
+from davy.keyholders.keys import Held, Office, generation_id
 from davy.keyholders.messages import (
     Answer,
     Ask,
@@ -23,10 +23,13 @@ from davy.keyholders.messages import (
     Consider,
     Declined,
     Finished,
+    Rehearse,
     Released,
     Sign,
     Waiting,
     Willing,
+    proposal_id,
+    signed_bytes,
 )
 from davy.keyholders.standing import opened
 from davy.keyholders.voice import Voice
@@ -43,9 +46,9 @@ from davy.killswitch.keys import PublicKeyPackage
 from davy.protocol.encoding import encode
 from davy.protocol.errors import DavyError, Expired, Refused, Unreachable
 from davy.protocol.limits import SIGNER_SKEW_MS
-from davy.protocol.order import SignedOrder, VerifiedOrder, order_id, signing_key, verify_order
+from davy.protocol.order import SignedOrder, VerifiedOrder, signing_key, verify_order
 from davy.protocol.ports import Clock, Entropy
-from davy.protocol.signing import Domain, prefix
+from davy.protocol.words import Digest, Signature
 
 ROUND_MS: Final = 5_000
 """How long a round waits for those who said yes."""
@@ -65,6 +68,14 @@ class Completed(NamedTuple):
     """An order with its signature, and who made it; `culprits` sent what no honest keyholder sends."""
 
     order: VerifiedOrder
+    signers: tuple[str, ...]
+    culprits: tuple[str, ...]
+
+
+class Signed(NamedTuple):
+    """A signature that verifies for the group key, and who made it."""
+
+    signature: Signature
     signers: tuple[str, ...]
     culprits: tuple[str, ...]
 
@@ -92,6 +103,7 @@ async def complete(
     entropy: Entropy,
     told: Told,
     patience_ms: int = SIGNER_SKEW_MS,
+    round_ms: int = ROUND_MS,
     heed: bool = True,
 ) -> Completed:
     """Have an order signed, until its time is over.
@@ -102,6 +114,8 @@ async def complete(
         Every keyholder of the roster, the own one too.
     patience_ms
         How long people are waited for; never longer than the order can be signed.
+    round_ms
+        How long a round waits for those who said yes: longer where sheets are carried.
     heed
         Give up as soon as a signer says that a LIFT leaves a HALT in force, even where others would sign it as it is.
 
@@ -114,8 +128,31 @@ async def complete(
     Refused
         Too many said no.
     """
-    gathering = _Gathering(office, voices, proposal, clock, entropy, told, patience_ms, heed)
-    return await gathering.run()
+    gathering = _Gathering(office, voices, proposal, clock, entropy, told, patience_ms, round_ms, heed)
+    signed = await gathering.run()
+    raw = encode(SignedOrder(1, proposal.order, (signed.signature,)))
+    return Completed(verify_order(raw, office.roster, office.chain), signed.signers, signed.culprits)
+
+
+async def rehearse(
+    office: Office,
+    voices: Mapping[Identifier, Voice],
+    proposal: Rehearse,
+    *,
+    clock: Clock,
+    entropy: Entropy,
+    told: Told,
+    patience_ms: int = SIGNER_SKEW_MS,
+    round_ms: int = ROUND_MS,
+) -> Signed:
+    """Go the whole way to a signature that is worth nothing: it is of the domain REHEARSAL.
+
+    Raises
+    ------
+    Expired, LeavesStanding, Refused
+        See `complete`.
+    """
+    return await _Gathering(office, voices, proposal, clock, entropy, told, patience_ms, round_ms, heed=True).run()
 
 
 async def tell(voices: Mapping[Identifier, Voice], signed: bytes) -> None:
@@ -140,38 +177,39 @@ class _Gathering:
         self,
         office: Office,
         voices: Mapping[Identifier, Voice],
-        proposal: Consider,
+        proposal: Consider | Rehearse,
         clock: Clock,
         entropy: Entropy,
         told: Told,
         patience_ms: int,
+        round_ms: int,
         heed: bool,
     ) -> None:
+        self._round_ms = round_ms
         self._heed = heed
         self._office, self._voices, self._proposal = office, voices, proposal
         self._clock, self._entropy, self._told = clock, entropy, told
         order = opened(proposal.order)
-        key = signing_key(order.action)
-        self._id = order_id(proposal.order)
+        key = self._key = signing_key(order.action)
+        self._id = proposal_id(proposal)
         self._deadline = min(order.issued + SIGNER_SKEW_MS, clock.now() + patience_ms)
         self._need = office.threshold(key)
-        _, self._public = office.keys.of(key)
-        self._message = prefix(Domain.ORDER) + proposal.order
+        self._message = signed_bytes(proposal)
         self._asking: set[Identifier] = set()
-        self._willing: set[Identifier] = set()
+        self._willing: dict[Identifier, tuple[Digest, ...]] = {}
         self._declined: dict[Identifier, Declined] = {}
         self._faults: dict[Identifier, int] = {}
         self._culprits: list[Identifier] = []
         self._changed = anyio.Event()
 
-    async def run(self) -> Completed:
+    async def run(self) -> Signed:
         left = max(0, self._deadline - self._clock.now()) / 1000
         with anyio.move_on_after(left):
             return await self._until_signed()
         raise Expired(f"{self._so_far()}; propose the order anew")
 
-    async def _until_signed(self) -> Completed:
-        done: Completed | None = None
+    async def _until_signed(self) -> Signed:
+        done: Signed | None = None
         failure: Refused | None = None
         async with anyio.create_task_group() as tasks:
             for i in self._voices:
@@ -182,8 +220,8 @@ class _Gathering:
                 if self._standing():
                     failure = LeavesStanding("signers know HALTs that this LIFT leaves in force", self._standing())
                 elif pool is not None:
-                    done = await self._attempt(pool, tasks)
-                elif len(self._willing) + len(self._asking) < self._need:
+                    done = await self._attempt(*pool, tasks)
+                elif len(self._willing) + len(self._asking) < self._need or not self._asking:
                     failure = self._refusal()
                 else:
                     await self._changed.wait()
@@ -192,12 +230,19 @@ class _Gathering:
             raise failure or Refused(self._so_far())
         return done
 
-    def _pool(self) -> list[Identifier] | None:
-        """The willing with the fewest faults, all of the same number together; None while they are too few."""
-        for most in range(_MAX_FAULTS):
-            pool = [i for i in self._voices if i in self._willing and self._faults.get(i, 0) <= most]
-            if len(pool) >= self._need:
-                return pool
+    def _pool(self) -> tuple[Held, list[Identifier]] | None:
+        """The willing with the fewest faults, all of the same number together; None while they are too few.
+
+        All of them have shares of one generation: the newest that so many have.
+        """
+        for held in reversed(self._office.holdings.held):
+            having = generation_id(held.generation)
+            members = held.generation.members
+            able = [i for i in self._voices if i in members and having in self._willing.get(i, ())]
+            for most in range(_MAX_FAULTS):
+                pool = [i for i in able if self._faults.get(i, 0) <= most]
+                if len(pool) >= self._need:
+                    return held, pool
         return None
 
     def _ask_again(self, tasks: TaskGroup, i: Identifier) -> None:
@@ -229,7 +274,7 @@ class _Gathering:
     def _settle(self, i: Identifier, answer: Answer) -> None:
         self._asking.discard(i)
         if isinstance(answer, Willing):
-            self._willing.add(i)
+            self._willing[i] = answer.generations
             self._told(self._voices[i].name, "says yes")
         else:
             no = answer if isinstance(answer, Declined) else Declined("it answered something else", ())
@@ -237,9 +282,9 @@ class _Gathering:
             self._told(self._voices[i].name, f"does not sign: {no.why}")
         self._changed.set()
 
-    async def _attempt(self, pool: Sequence[Identifier], tasks: TaskGroup) -> Completed | None:
+    async def _attempt(self, held: Held, pool: Sequence[Identifier], tasks: TaskGroup) -> Signed | None:
         """Both rounds with the first t of the pool that commit; None when somebody spoiled it."""
-        attempt = self._entropy.bytes(16)
+        attempt, public = self._entropy.bytes(16), held.generation.of(self._key)
         commitments: dict[Identifier, SigningCommitments] = {}
 
         def is_commitment(i: Identifier, answer: Answer) -> bool | None:
@@ -248,25 +293,24 @@ class _Gathering:
             c = commitments[i] = answer.commitments
             return c.identifier == i and is_point(c.hiding) and is_point(c.binding)
 
-        signers = await self._ask_round(pool, Commit(self._id, attempt), self._need, is_commitment, tasks)
+        committing = Commit(self._id, attempt, generation_id(held.generation))
+        signers = await self._ask_round(pool, committing, self._need, is_commitment, tasks)
         if signers is None:
             return None
-        package = signing_package(self._public, self._message, [commitments[i] for i in signers])
+        package = signing_package(public, self._message, [commitments[i] for i in signers])
         shares: dict[Identifier, SignatureShare] = {}
 
         def is_share(i: Identifier, answer: Answer) -> bool | None:
             if not isinstance(answer, Released):
                 return None
             shares[i] = answer.share
-            return answer.share.identifier == i and _holds(self._public, package, answer.share)
+            return answer.share.identifier == i and _holds(public, package, answer.share)
 
         signed = await self._ask_round(signers, Sign(self._id, attempt, package), self._need, is_share, tasks)
         if signed is None:
             return None
-        signature = aggregate(self._public, package, [shares[i] for i in signed])
-        raw = encode(SignedOrder(1, self._proposal.order, (signature,)))
-        order = verify_order(raw, self._office.roster, self._office.chain)
-        return Completed(order, self._names(signers), self._names(self._culprits))
+        signature = aggregate(public, package, [shares[i] for i in signed])
+        return Signed(signature, self._names(signers), self._names(self._culprits))
 
     async def _ask_round(
         self, pool: Sequence[Identifier], ask: Ask, need: int, accept: _Accept, tasks: TaskGroup
@@ -277,7 +321,7 @@ class _Gathering:
 
         async def one(i: Identifier) -> None:
             try:
-                right = accept(i, await self._voices[i].ask(ask, patience_ms=ROUND_MS))
+                right = accept(i, await self._voices[i].ask(ask, patience_ms=self._round_ms))
             except DavyError:
                 right = None
             if right is False:
@@ -286,7 +330,7 @@ class _Gathering:
             if len(good) == need or len(pool) - len(bad) < need:
                 round_.cancel_scope.cancel()
 
-        with anyio.move_on_after(ROUND_MS / 1000) as waiting:
+        with anyio.move_on_after(self._round_ms / 1000) as waiting:
             async with anyio.create_task_group() as round_:
                 for i in pool:
                     round_.start_soon(one, i)
@@ -298,7 +342,7 @@ class _Gathering:
 
     def _name_culprit(self, i: Identifier) -> None:
         self._culprits.append(i)
-        self._willing.discard(i)
+        self._willing.pop(i, None)
         self._declined[i] = Declined("it sent what no honest keyholder sends, and is not asked again", ())
         self._told(self._voices[i].name, "sent a wrong share or commitment, and is not asked again")
 
@@ -306,7 +350,7 @@ class _Gathering:
         """Count a spoilt round against those who spoilt it, and ask them again: they may have restarted."""
         for i in spoilers:
             self._faults[i] = self._faults.get(i, 0) + 1
-            self._willing.discard(i)
+            self._willing.pop(i, None)
             if self._faults[i] < _MAX_FAULTS:
                 self._told(self._voices[i].name, "did not answer a round")
                 self._ask_again(tasks, i)
@@ -324,6 +368,9 @@ class _Gathering:
         noes = "; ".join(f"{self._voices[i].name}: {no.why}" for i, no in self._declined.items())
         away = ", ".join(self._voices[i].name for i in self._voices if i in self._asking)
         said = f"{len(self._willing)} of the {self._need} keyholders needed said yes"
+        own = {generation_id(h.generation) for h in self._office.holdings.held}
+        if apart := [v.name for i, v in self._voices.items() if own.isdisjoint(self._willing.get(i, own))]:
+            said += f"; {', '.join(apart)} have other shares than this home: `davy keyholder status` compares them"
         return said + (f"; no answer from {away}" if away else "") + (f"; {noes}" if noes else "")
 
     def _names(self, who: Sequence[Identifier]) -> tuple[str, ...]:

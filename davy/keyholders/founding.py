@@ -9,13 +9,11 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple, TypeVar
 
-from nacl.exceptions import CryptoError
-from nacl.public import Box, PrivateKey
-from nacl.public import PublicKey as BoxKey
+from nacl.public import PrivateKey
 
 from davy.keyholders.circle import Circle, fingerprint
 from davy.keyholders.desk import Desk, Matter
-from davy.keyholders.keys import KeyholderKeys, Vault, check_keys
+from davy.keyholders.keys import Vault, check_holdings, first_holdings
 from davy.keyholders.messages import (
     Answer,
     Ask,
@@ -37,13 +35,13 @@ from davy.keyholders.messages import (
     SignedHello,
     Waiting,
 )
+from davy.keyholders.sealing import Envelopes
 from davy.killswitch import dkg, echo
 from davy.killswitch.dkg import Confirmed, Round1Package, Round1Secret, Round2Secret, Round2Share
 from davy.killswitch.echo import Member, Received, Session, SignedEcho, SignedRound1
 from davy.killswitch.keys import KeyPackage, PublicKeyPackage
 from davy.protocol.encoding import Wire, decode, encode
-from davy.protocol.errors import Expired, Malformed, Misbehaved, Misdirected
-from davy.protocol.limits import MAX_CEREMONY_BYTES
+from davy.protocol.errors import Expired, Malformed, Misdirected
 from davy.protocol.order import GroupKey
 from davy.protocol.ports import Clock, Entropy, KeyStore
 from davy.protocol.roster import Roster, check_thresholds, roster_digest
@@ -57,7 +55,6 @@ FOUNDING_MS: Final = 3_600_000
 KIND: Final = "dkg"
 """As policies name both questions."""
 _MAX_HELLO_BYTES: Final = 1_024
-_NONCE_BYTES: Final = 24
 
 
 class _Transcripts(Wire):
@@ -240,7 +237,7 @@ class Founder:
         boxes: dict[GroupKey, tuple[Sealed, ...]] = {}
         for key in GroupKey:
             c.dealt[key], shares = dkg.part2(begun.secrets[key], confirmed[key])
-            boxes[key] = tuple(self._seal(c, begun, share) for share in shares)
+            boxes[key] = tuple(self._envelopes(c, begun).seal_to_member(share, self._entropy) for share in shares)
         return Boxed(boxes[GroupKey.HALT], boxes[GroupKey.LIFT])
 
     async def _boxes(self, c: _Ceremony, ask: Boxes) -> Answer:
@@ -248,35 +245,19 @@ class Founder:
         made: dict[GroupKey, tuple[KeyPackage, PublicKeyPackage]] = {}
         for key, boxes in ((GroupKey.HALT, ask.halt), (GroupKey.LIFT, ask.lift)):
             secret = _in_turn(c.dealt.get(key))
-            made[key] = dkg.part3(secret, [self._unseal(c, begun, sealed) for sealed in boxes])
-        (halt, halt_public), (lift, lift_public) = made[GroupKey.HALT], made[GroupKey.LIFT]
+            opened = [self._envelopes(c, begun).open(sealed, Round2Share) for sealed in boxes]
+            made[key] = dkg.part3(secret, opened)
+        halt, lift = made[GroupKey.HALT], made[GroupKey.LIFT]
         i = c.invite
         terms = i.halt_threshold, i.lift_threshold
-        roster = Roster(1, i.epoch, halt.group_key, lift.group_key, *terms, self._circle.keys)
-        keys = KeyholderKeys(1, roster, halt, halt_public, lift, lift_public)
-        check_keys(keys, self._own)
-        await self._vault.keep(roster_digest(roster), encode(keys))
+        roster = Roster(1, i.epoch, halt[0].group_key, lift[0].group_key, *terms, self._circle.keys)
+        holdings = first_holdings(roster, halt, lift)
+        check_holdings(holdings, self._own)
+        await self._vault.keep(roster_digest(roster), encode(holdings))
         return Founded(roster)
 
-    def _seal(self, c: _Ceremony, begun: _Sessions, share: Round2Share) -> Sealed:
-        recipient = self._circle.keys[int.from_bytes(share.recipient, "little") - 1]
-        box = Box(c.box, BoxKey(begun.hellos[recipient].box))
-        return Sealed(self._own, recipient, bytes(box.encrypt(encode(share), self._entropy.bytes(_NONCE_BYTES))))
-
-    def _unseal(self, c: _Ceremony, begun: _Sessions, sealed: Sealed) -> Round2Share:
-        if sealed.recipient != self._own:
-            raise Misdirected("a share is for another keyholder; drop it")
-        sender = self._circle.holder(sealed.sender)
-        culprit = [self._circle.identifier(sender.key)]
-        try:
-            inside = Box(c.box, BoxKey(begun.hellos[sender.key].box)).decrypt(sealed.box)
-            share = decode(inside, Round2Share, limit=MAX_CEREMONY_BYTES)
-        except (CryptoError, ValueError, Malformed):
-            told = f"the share of {sender.name} cannot be read: its box was changed on the way, or {sender.name} cheats"
-            raise Misbehaved(f"{told}; begin again", culprit) from None
-        if share.sender != culprit[0]:
-            raise Misbehaved(f"{sender.name} sent a share in another's name; begin again", culprit)
-        return share
+    def _envelopes(self, c: _Ceremony, begun: _Sessions) -> Envelopes:
+        return Envelopes(self._circle, self._own, c.box, {k: h.box for k, h in begun.hellos.items()})
 
     def _transcript(self, confirmed: dict[GroupKey, Confirmed]) -> Digest:
         halt, lift = (echo.transcript(confirmed[key].checked) for key in (GroupKey.HALT, GroupKey.LIFT))

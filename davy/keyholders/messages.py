@@ -7,6 +7,7 @@ to their recipient: who passes them on can keep them back, and nothing else.
 
 ============  ==============================================  ==================================
 a signature   `Consider` (held until decided or for a while)  `Waiting`, `Willing`, `Declined`
+              or `Rehearse` likewise: nothing stops
               `Commit`                                        `Committed`
               `Sign`                                          `Released`
               `Finished`                                      `Noted`
@@ -16,6 +17,18 @@ a roster      `Invite` (held likewise)                        `Waiting`, `Joined
               `Echoes`, of each key                           `Noted`
               `Deal` (held likewise)                          `Waiting`, `Boxed`, `Declined`
               `Boxes`                                         `Founded`
+new shares    `Recall`                                        `Recalled`, `Declined`
+              `Renew` (held likewise)                         `Waiting`, `Joined`, `Declined`
+              `Begin`, `Packages`, `Echoes`                   as for a roster
+              `Deal`                                          `Boxed`
+              `Boxes`                                         `Holds`
+              `Adopt`                                         `Noted`
+a lost share  `Recall`                                        `Recalled`, `Declined`
+              `Mend` (held likewise)                          `Waiting`, `Joined`, `Declined`
+              `Begin`, `Packages`, `Echoes`                   as for a roster; the mended: `Noted`
+              `Deal`, not to the mended                       `Boxed`
+              `Boxes`, not to the mended                      `Parted`
+              `Parts`, to the mended                          `Noted`
 ============  ==============================================  ==================================
 """
 
@@ -25,7 +38,9 @@ from typing import Annotated, TypeAlias
 
 from msgspec import Meta
 
+from davy.keyholders.keys import MAX_HELD, Number
 from davy.killswitch.frost import SignatureShare, SigningCommitments, SigningPackage
+from davy.killswitch.group import Identifier
 from davy.protocol.encoding import Wire
 from davy.protocol.limits import (
     MAX_CEREMONY_BYTES,
@@ -35,8 +50,9 @@ from davy.protocol.limits import (
     MAX_SHOWN_ORDERS,
     MAX_SIGNED_ORDER_BYTES,
 )
-from davy.protocol.order import GroupKey, OrderId
+from davy.protocol.order import GroupKey, order_id
 from davy.protocol.roster import GroupEpoch, Roster, Threshold
+from davy.protocol.signing import Domain, digest, prefix
 from davy.protocol.words import Digest, PublicKey, Signature
 
 OrderBytes: TypeAlias = Annotated[bytes, Meta(max_length=MAX_ORDER_BYTES)]
@@ -54,17 +70,44 @@ class Consider(Wire, tag="consider"):
     named: Annotated[tuple[OrderBytes, ...], Meta(max_length=MAX_SHOWN_ORDERS)]
 
 
+class Rehearse(Wire, tag="rehearse"):
+    """Will you rehearse the signing of this? The signature is of another domain: no node takes it for an order's."""
+
+    order: OrderBytes
+    reason: Annotated[str, Meta(max_length=MAX_REASON_BYTES)]
+    named: Annotated[tuple[OrderBytes, ...], Meta(max_length=MAX_SHOWN_ORDERS)]
+
+
+class Proposed(Wire):
+    """What a keyholder keeps of what its person said yes to."""
+
+    proposal: Consider | Rehearse
+
+
+def proposal_id(p: Consider | Rehearse) -> Digest:
+    """What `Commit` and `Sign` name: the order's id, or another digest where it is only rehearsed."""
+    return order_id(p.order) if isinstance(p, Consider) else digest(Domain.REHEARSAL, p.order)
+
+
+def signed_bytes(p: Consider | Rehearse) -> bytes:
+    """What the group key signs of a proposal."""
+    return prefix(Domain.ORDER if isinstance(p, Consider) else Domain.REHEARSAL) + p.order
+
+
 class Commit(Wire, tag="commit"):
     """Round one: commit to fresh nonces for an order that was considered. One attempt ends the one before."""
 
-    order: OrderId
+    order: Digest
+    """`proposal_id`."""
     attempt: Nonce16
+    generation: Digest
+    """Of the shares that sign; all signers use the same."""
 
 
 class Sign(Wire, tag="sign"):
     """Round two."""
 
-    order: OrderId
+    order: Digest
     attempt: Nonce16
     package: SigningPackage
 
@@ -133,7 +176,53 @@ class Boxes(Wire, tag="boxes"):
     lift: BoxesOfEach
 
 
-Ask: TypeAlias = Consider | Commit | Sign | Finished | Invite | Begin | Packages | Echoes | Deal | Boxes
+class Recall(Wire, tag="recall"):
+    """Say which shares of this roster you have, and what proves them."""
+
+    roster: Digest
+
+
+class Renew(Wire, tag="renew"):
+    """Shall these deal the shares anew? Who of the roster is not among `members` is removed."""
+
+    ceremony: Nonce16
+    roster: Digest
+    base: Digest
+    """The generation that is dealt from: the one in office at all of them."""
+    number: Number
+    members: Annotated[tuple[PublicKey, ...], Meta(min_length=2, max_length=MAX_CIRCLE)]
+
+
+class Adopt(Wire, tag="adopt"):
+    """A `Proof` that all members of a generation have it."""
+
+    proof: CeremonyBytes
+
+
+class Mend(Wire, tag="mend"):
+    """Will you help to give a keyholder its share back? Who helps, of those who said yes, is in `Begin`.
+
+    `proof` is of the generation in office at all helpers.
+    """
+
+    ceremony: Nonce16
+    roster: Digest
+    proof: CeremonyBytes
+    mended: PublicKey
+
+
+class Parts(Wire, tag="parts"):
+    """What all helpers computed for the one mended."""
+
+    ceremony: Nonce16
+    halt: BoxesOfEach
+    lift: BoxesOfEach
+
+
+Step: TypeAlias = Begin | Packages | Echoes | Deal | Boxes | Parts
+"""Of a ceremony that has begun."""
+
+Ask: TypeAlias = Consider | Rehearse | Commit | Sign | Finished | Invite | Recall | Renew | Adopt | Mend | Step
 
 
 class Waiting(Wire, tag="waiting"):
@@ -141,7 +230,9 @@ class Waiting(Wire, tag="waiting"):
 
 
 class Willing(Wire, tag="willing"):
-    """A person said yes."""
+    """A person said yes. `generations` of shares that this keyholder can sign with, the one in office first."""
+
+    generations: Annotated[tuple[Digest, ...], Meta(min_length=1, max_length=MAX_HELD)]
 
 
 class Declined(Wire, tag="declined"):
@@ -164,7 +255,7 @@ class Noted(Wire, tag="noted"):
 
 
 class Joined(Wire, tag="joined"):
-    """A person said yes. A `SignedHello`."""
+    """A person said yes. A `SignedHello`; of a `Hello`, or of a `MendingHello`."""
 
     hello: CeremonyBytes
 
@@ -196,8 +287,50 @@ class Founded(Wire, tag="founded"):
     roster: Roster
 
 
+class Recalled(Wire, tag="recalled"):
+    """The `Proof` of the generation in office here, and the number of the newest that is held."""
+
+    proof: CeremonyBytes
+    newest: Number
+
+
+class Holds(Wire, tag="holds"):
+    """The new share is on the disk: the member's word for the generation's proof."""
+
+    proof: CeremonyBytes
+    """A `Proof` with one word, this member's."""
+
+
+class Blamed(Wire, tag="blamed"):
+    """A step failed here because of what others sent; `culprits` by identifier. Who says so may lie as well."""
+
+    why: Sentence
+    culprits: Annotated[tuple[Identifier, ...], Meta(max_length=MAX_CIRCLE)]
+
+
+class Parted(Wire, tag="parted"):
+    """What a helper computed for the one mended, of each key."""
+
+    halt: Sealed
+    lift: Sealed
+
+
 Answer: TypeAlias = (
-    Waiting | Willing | Declined | Committed | Released | Noted | Joined | Dealt | Echoed | Boxed | Founded
+    Waiting
+    | Willing
+    | Declined
+    | Committed
+    | Released
+    | Noted
+    | Joined
+    | Dealt
+    | Echoed
+    | Boxed
+    | Founded
+    | Recalled
+    | Holds
+    | Parted
+    | Blamed
 )
 
 
@@ -222,3 +355,15 @@ class SignedHello(Wire):
     version: Annotated[int, Meta(ge=1, le=1)]
     hello: Annotated[bytes, Meta(max_length=512)]
     signature: Signature
+
+
+class MendingHello(Wire):
+    """The same where keys are there already. `terms` is the digest of the `Renew` or `Mend` that was agreed to."""
+
+    version: Annotated[int, Meta(ge=1, le=1)]
+    terms: Digest
+    member: PublicKey
+    halt_salt: Digest
+    lift_salt: Digest
+    box: PublicKey
+    """X25519."""

@@ -77,6 +77,12 @@ def screen(v: View) -> str:
     return "\n".join(lines)
 
 
+def rehearsed(real: str) -> str:
+    """The screen of a rehearsal: every line of it says so."""
+    lines = ["NOTHING STOPS OR RUNS BY THIS: it rehearses the signing of", *real.splitlines()]
+    return "\n".join(f"REHEARSAL | {line}" for line in lines)
+
+
 def moment(t: UnixMillis) -> str:
     """A moment as people read it, in UTC, to the second."""
     if t > _LAST_MOMENT_MS:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from davy.keyholders.circle import Circle
 from davy.keyholders.founding import Founder
+from davy.keyholders.mending import Mender
 from davy.keyholders.messages import (
+    Adopt,
     Answer,
     Ask,
     Begin,
@@ -15,7 +17,12 @@ from davy.keyholders.messages import (
     Echoes,
     Finished,
     Invite,
+    Mend,
     Packages,
+    Parts,
+    Recall,
+    Rehearse,
+    Renew,
     Sign,
 )
 from davy.keyholders.signer import Signer
@@ -29,10 +36,12 @@ from davy.protocol.words import PublicKey
 
 
 class Attendant:
-    """One keyholder, whoever asks: both parts that it takes in ceremonies."""
+    """One keyholder, whoever asks: every part that it takes in ceremonies."""
 
-    def __init__(self, signer: Signer, founder: Founder) -> None:
-        self._signer, self._founder = signer, founder
+    def __init__(self, signer: Signer, founder: Founder, mender: Mender) -> None:
+        self._signer, self._founder, self._mender = signer, founder, mender
+        self._in: dict[PublicKey, Founder | Mender] = {}
+        """Who goes through the steps that a keyholder asks for: it coordinates one ceremony at a time."""
 
     async def answer(self, sender: PublicKey, ask: Ask) -> Answer:
         """Answer a keyholder of the circle.
@@ -40,13 +49,23 @@ class Attendant:
         Raises
         ------
         Refused, Misconfigured
-            See `Signer.answer` and `Founder.answer`.
+            See `Signer.answer`, `Founder.answer` and `Mender.answer`.
         """
         match ask:
-            case Consider() | Commit() | Sign() | Finished():
+            case Consider() | Rehearse() | Commit() | Sign() | Finished():
                 return await self._signer.answer(sender, ask)
-            case Invite() | Begin() | Packages() | Echoes() | Deal() | Boxes():
+            case Invite():
+                self._in[sender] = self._founder
                 return await self._founder.answer(sender, ask)
+            case Renew() | Mend():
+                self._in[sender] = self._mender
+                return await self._mender.answer(sender, ask)
+            case Recall() | Adopt():
+                return await self._mender.answer(sender, ask)
+            case Parts():
+                return await self._mender.answer(sender, ask)
+            case Begin() | Packages() | Echoes() | Deal() | Boxes():
+                return await self._in.get(sender, self._founder).answer(sender, ask)
 
 
 class Door:

@@ -15,7 +15,7 @@ import anyio
 
 from davy.keyholders.circle import Circle
 from davy.keyholders.desk import Desk, Matter
-from davy.keyholders.keys import Office
+from davy.keyholders.keys import Held, Office, generation_id, members_of
 from davy.keyholders.messages import (
     Answer,
     Commit,
@@ -24,12 +24,16 @@ from davy.keyholders.messages import (
     Declined,
     Finished,
     Noted,
+    Proposed,
+    Rehearse,
     Released,
     Sign,
     Waiting,
     Willing,
+    proposal_id,
+    signed_bytes,
 )
-from davy.keyholders.screen import View, screen
+from davy.keyholders.screen import View, rehearsed, screen
 from davy.keyholders.standing import Journal, Left, known, left_standing, named_ids, named_orders, opened
 from davy.killswitch.frost import Nonces, commit, sign
 from davy.protocol.encoding import decode, encode
@@ -44,17 +48,19 @@ from davy.protocol.order import (
     OrderId,
     VerifiedOrder,
     check_issued,
+    open_order,
     order_id,
     signing_key,
     verify_order,
 )
 from davy.protocol.ports import Clock, Entropy
 from davy.protocol.roster import roster_digest
-from davy.protocol.signing import Domain, prefix
-from davy.protocol.words import PublicKey
+from davy.protocol.words import Digest, PublicKey
 
 MAX_ATTEMPTS: Final = 64
 """Attempts of one keyholder at one order: more than rounds that end with a culprit can take."""
+REHEARSAL: Final = "rehearsal"
+"""As policies name it, whatever is rehearsed: who signs real orders unseen rehearses none so, and the other way."""
 _FLEETING: Final = (Drill, Heartbeat)
 """Orders that change nothing and are not remembered."""
 _REMEMBERED: Final = 1_024
@@ -64,6 +70,7 @@ _REMEMBERED: Final = 1_024
 class _Attempt(NamedTuple):
     id: bytes
     nonces: Nonces
+    generation: Digest
 
 
 class Signer:
@@ -91,12 +98,12 @@ class Signer:
         self._circle, self._office = circle, office
         self._desk, self._journal, self._clock, self._entropy = desk, journal, clock, entropy
         self._finished = finished
-        self._attempts: dict[tuple[PublicKey, OrderId], _Attempt] = {}
-        self._tries: dict[tuple[PublicKey, OrderId], int] = {}
+        self._attempts: dict[tuple[PublicKey, Digest], _Attempt] = {}
+        self._tries: dict[tuple[PublicKey, Digest], int] = {}
         self._told: deque[OrderId] = deque(maxlen=_REMEMBERED)
         self._releasing = anyio.Lock()
 
-    async def answer(self, sender: PublicKey, ask: Consider | Commit | Sign | Finished) -> Answer:
+    async def answer(self, sender: PublicKey, ask: Consider | Rehearse | Commit | Sign | Finished) -> Answer:
         """Answer another keyholder, or this one as its own coordinator.
 
         Raises
@@ -108,8 +115,10 @@ class Signer:
         office = await self._office()
         if sender not in office.roster.members:
             raise Unauthorised("only keyholders of the roster in office ask for signatures; have it installed first")
+        if sender not in members_of(office.keys.generation, office.roster):
+            raise Unauthorised("this keyholder was removed by a refresh of the shares; it asks for no signatures")
         match ask:
-            case Consider():
+            case Consider() | Rehearse():
                 return await self._consider(office, sender, ask)
             case Commit():
                 return self._commit(office, sender, ask)
@@ -118,8 +127,8 @@ class Signer:
             case Finished():
                 return await self._note(office, ask)
 
-    async def _consider(self, office: Office, sender: PublicKey, ask: Consider) -> Answer:
-        i = order_id(ask.order)
+    async def _consider(self, office: Office, sender: PublicKey, ask: Consider | Rehearse) -> Answer:
+        i = proposal_id(ask)
         try:
             matter = self._desk.find(i)
         except Expired:
@@ -128,7 +137,14 @@ class Signer:
                 if left.must_name:
                     return Declined(_must_name(left), left.must_name[:MAX_SHOWN_ORDERS])
                 matter = self._desk.put(
-                    Matter(i, kind(order), screen(view), sender, order.issued + SIGNER_SKEW_MS, encode(ask))
+                    Matter(
+                        i,
+                        _kind(ask, order),
+                        shown(ask, view),
+                        sender,
+                        order.issued + SIGNER_SKEW_MS,
+                        encode(Proposed(ask)),
+                    )
                 )
             except Refused as e:
                 return Declined(str(e)[:500], ())
@@ -138,9 +154,9 @@ class Signer:
         if not decision:
             return Declined("its keyholder said no", ())
         left = await self._left(*self._agreed(i))
-        return Declined(_must_name(left), left.must_name[:MAX_SHOWN_ORDERS]) if left.must_name else Willing()
+        return Declined(_must_name(left), left.must_name[:MAX_SHOWN_ORDERS]) if left.must_name else _willing(office)
 
-    async def _view(self, office: Office, sender: PublicKey, ask: Consider) -> tuple[Order, Left, View]:
+    async def _view(self, office: Office, sender: PublicKey, ask: Consider | Rehearse) -> tuple[Order, Left, View]:
         """Everything that can be refused without asking the person."""
         order = opened(ask.order)
         if order.chain != office.chain:
@@ -159,11 +175,11 @@ class Signer:
         view = View(ask.order, order, ask.reason, office.roster, proposer, named, left.stay)
         return order, left, view
 
-    def _agreed(self, i: OrderId) -> tuple[Consider, Order]:
+    def _agreed(self, i: Digest) -> tuple[Consider | Rehearse, Order]:
         matter = self._desk.find(i)
         if not matter.decision:
             raise Unauthorised("its keyholder has not said yes to this order; wait for that")
-        considered = decode(matter.content, Consider, limit=2 * MAX_CEREMONY_BYTES)
+        considered = decode(matter.content, Proposed, limit=2 * MAX_CEREMONY_BYTES).proposal
         order = opened(considered.order)
         check_issued(order, self._clock.now())
         return considered, order
@@ -175,9 +191,9 @@ class Signer:
         if self._tries.get(session, 0) >= MAX_ATTEMPTS:
             raise TooLarge(f"{MAX_ATTEMPTS} attempts at one order are enough; propose it anew")
         self._tries[session] = self._tries.get(session, 0) + 1
-        key, _ = office.keys.of(signing_key(order.action))
+        key, _ = _held(office, ask.generation).of(signing_key(order.action))
         nonces, commitments = commit(key, self._entropy)
-        self._attempts[session] = _Attempt(ask.attempt, nonces)
+        self._attempts[session] = _Attempt(ask.attempt, nonces, ask.generation)
         return Committed(commitments)
 
     async def _sign(self, office: Office, sender: PublicKey, ask: Sign) -> Released:
@@ -185,21 +201,21 @@ class Signer:
         if attempt is None or attempt.id != ask.attempt:
             raise Replayed("there are no nonces for this attempt, or they were used; begin another")
         considered, order = self._agreed(ask.order)
-        key, public = office.keys.of(signing_key(order.action))
+        key, public = _held(office, attempt.generation).of(signing_key(order.action))
         async with self._releasing:
             await self._before_release(considered, order)
-            share = sign(key, public, attempt.nonces, ask.package, prefix(Domain.ORDER) + considered.order)
+            share = sign(key, public, attempt.nonces, ask.package, signed_bytes(considered))
         return Released(share)
 
-    async def _before_release(self, considered: Consider, order: Order) -> None:
+    async def _before_release(self, considered: Consider | Rehearse, order: Order) -> None:
         """Look once more at what a LIFT leaves, for a HALT may have been signed since; then write the order down."""
         left = await self._left(considered, order)
         if left.must_name:
             raise Refused(_must_name(left))
-        if not isinstance(order.action, _FLEETING):
+        if isinstance(considered, Consider) and not isinstance(order.action, _FLEETING):
             await self._journal.keep(order_id(considered.order), considered.order)
 
-    async def _left(self, considered: Consider, order: Order) -> Left:
+    async def _left(self, considered: Consider | Rehearse, order: Order) -> Left:
         if not isinstance(order.action, Lift):
             return Left((), ())
         k = await known(self._journal)
@@ -209,11 +225,17 @@ class Signer:
         whole = verify_order(ask.signed, office.roster, office.chain)
         if not isinstance(whole.order.action, _FLEETING):
             await self._journal.keep_signed(whole.id, whole.raw)
+        elif isinstance(whole.order.action, Drill) and await self._is_newest(whole):
+            await self._journal.keep_drill(whole.raw)
         self._desk.withdraw(whole.id)
         if self._finished is not None and whole.id not in self._told:
             self._told.append(whole.id)
             self._finished(whole)
         return Noted()
+
+    async def _is_newest(self, drill: VerifiedOrder) -> bool:
+        kept = await self._journal.drill()
+        return kept is None or open_order(kept)[1].issued < drill.order.issued
 
     def _sweep(self) -> None:
         """Forget attempts at orders that are no longer on the desk."""
@@ -228,6 +250,26 @@ class Signer:
 def kind(o: Order) -> str:
     """What sort of order it is, as policies name it."""
     return type(o.action).__name__.lower()
+
+
+def _willing(office: Office) -> Willing:
+    return Willing(tuple(generation_id(h.generation) for h in office.holdings.held))
+
+
+def _held(office: Office, generation: Digest) -> Held:
+    held = office.holdings.find(generation)
+    if held is None:
+        raise Misdirected("this keyholder has no share of that generation, or has it no more; ask it for those it has")
+    return held
+
+
+def _kind(ask: Consider | Rehearse, o: Order) -> str:
+    return kind(o) if isinstance(ask, Consider) else REHEARSAL
+
+
+def shown(ask: Consider | Rehearse, view: View) -> str:
+    """The screen of a proposal; of a rehearsal, none that can be taken for a real one."""
+    return screen(view) if isinstance(ask, Consider) else rehearsed(screen(view))
 
 
 def _must_name(left: Left) -> str:

@@ -52,6 +52,12 @@ class Domain(StrEnum):
     SUCCESSOR = "coldkey-successor"
     SUCCESSION = "coldkey-succession"
     BUDGET = "budget"
+    GENERATION = "share-generation"
+    STAGED = "shares-staged"
+    MEND_HELLO = "mend-hello"
+    SHEET = "carried-question"
+    SHEET_ANSWER = "carried-answer"
+    REHEARSAL = "order-rehearsal"
 
     prefix: bytes
     """What stands before the bytes of this domain: ``davy/<domain>`` and one zero byte."""

@@ -11,7 +11,7 @@ import pytest
 from davy.host.journal import FileJournal
 from davy.host.keys import Cost
 from davy.host.shares import FileShares
-from davy.protocol.errors import Misconfigured, NoSuchKey, StoreFailed, WrongPassword
+from davy.protocol.errors import Busy, Misconfigured, NoSuchKey, StoreFailed, WrongPassword
 from davy.protocol.limits import MAX_RELEASED
 from davy.protocol.ports import Entropy
 
@@ -124,3 +124,18 @@ async def test_an_order_that_cannot_be_written_is_not_kept(tmp_path: Path) -> No
     (tmp_path / "orders").write_text("a file where a folder is needed")
     with pytest.raises((Misconfigured, StoreFailed)):
         await FileJournal(tmp_path / "orders").keep(ROSTER, b"order")
+
+
+async def test_a_body_is_replaced_only_where_it_is_still_the_same(
+    shares: FileShares, tmp_path: Path, entropy: Entropy, cheap: Cost
+) -> None:
+    await shares.keep(ROSTER, b"old")
+    other = FileShares(tmp_path / "shares", "open sesame", entropy, cost=cheap)
+    assert await other.open(ROSTER) == b"old"
+    await shares.replace(ROSTER, b"old", b"new")
+    assert await shares.open(ROSTER) == await other.open(ROSTER) == b"new"
+    with pytest.raises(Busy):
+        await other.replace(ROSTER, b"old", b"other")
+    assert await shares.open(ROSTER) == b"new"
+    with pytest.raises(NoSuchKey):
+        await shares.replace(bytes(32), b"old", b"new")

@@ -11,7 +11,8 @@ from davy.keyholders.circle import Circle, Holder
 from davy.keyholders.coordinator import Completed, complete
 from davy.keyholders.desk import HOLD_MS, Desk, Matter
 from davy.keyholders.founding import Founder
-from davy.keyholders.keys import KeyholderKeys, Office, open_keys
+from davy.keyholders.keys import Holdings, Office, first_holdings, generation_id, open_holdings
+from davy.keyholders.mending import Mender
 from davy.keyholders.messages import Answer, Ask, Consider
 from davy.keyholders.server import Attendant, Door
 from davy.keyholders.signer import Signer
@@ -21,7 +22,7 @@ from davy.killswitch.group import Identifier, identifier
 from davy.network.memory import MemoryNetwork, no_delay
 from davy.network.signed_client import SignedClient
 from davy.protocol.encoding import encode
-from davy.protocol.errors import Misconfigured, NoSuchKey
+from davy.protocol.errors import Busy, Misconfigured, NoSuchKey, StoreFailed
 from davy.protocol.limits import DAY_MS
 from davy.protocol.order import GroupKey, Halt, Models, Order, OrderAction, VerifiedOrder, reason_digest
 from davy.protocol.roster import Roster, roster_digest
@@ -30,11 +31,11 @@ from davy.protocol.words import KeyRole, PublicKey
 from tests.twins import LoopClock, MemoryStore, SeededEntropy, SeededKeys
 from tests.twins.dealer import deal
 
-NAMES = ("alice", "bob", "carol", "dave", "erin")
+NAMES = ("alice", "bob", "carol", "dave", "erin", "frank", "grace")
 CHAIN = bytes(range(32))
 REASON = "it answers with other people's mail"
 MODEL = b"\x07" * 32
-KINDS = ("halt", "extend", "drill", "raise", "lower", "lift", "lease", "heartbeat", "dkg")
+KINDS = ("halt", "extend", "drill", "raise", "lower", "lift", "lease", "heartbeat", "dkg", "refresh", "repair")
 
 
 class MemoryJournal:
@@ -44,6 +45,7 @@ class MemoryJournal:
         self.kept: dict[bytes, bytes] = {}
         self.whole: dict[bytes, bytes] = {}
         self.full = False
+        self.drilled: bytes | None = None
 
     async def keep(self, order: bytes, body: bytes) -> None:
         if self.full:
@@ -52,6 +54,12 @@ class MemoryJournal:
 
     async def keep_signed(self, order: bytes, signed: bytes) -> None:
         self.whole[order] = signed
+
+    async def keep_drill(self, signed: bytes) -> None:
+        self.drilled = signed
+
+    async def drill(self) -> bytes | None:
+        return self.drilled
 
     async def orders(self) -> list[bytes]:
         return list(self.kept.values())
@@ -65,11 +73,19 @@ class MemoryVault:
 
     def __init__(self) -> None:
         self.bodies: dict[bytes, bytes] = {}
+        self.full = False
 
     async def keep(self, roster: bytes, body: bytes) -> None:
         if roster in self.bodies:
             raise Misconfigured("there are shares of this roster already")
         self.bodies[roster] = body
+
+    async def replace(self, roster: bytes, old: bytes, new: bytes) -> None:
+        if self.full:
+            raise StoreFailed("the disk is full; free some space")
+        if self.bodies[roster] != old:
+            raise Busy("another process changed it")
+        self.bodies[roster] = new
 
     async def open(self, roster: bytes) -> bytes:
         if roster not in self.bodies:
@@ -86,7 +102,7 @@ class Person:
         self.journal, self.vault, self.store = MemoryJournal(), MemoryVault(), MemoryStore()
         self.yes_to: Collection[str] = KINDS
         self.hold_ms = HOLD_MS
-        self._keys: KeyholderKeys | None = None
+        self._opened: tuple[bytes, Holdings] | None = None
         self.seen: list[Matter] = []
         self.finished: list[VerifiedOrder] = []
         self.decide: Callable[[Matter], bool | None] = lambda _: None
@@ -113,7 +129,16 @@ class Person:
             clock=self.stage.clock,
             entropy=entropy,
         )
-        self.attendant = Attendant(self.signer, founding)
+        self.mender = Mender(
+            self.stage.circle,
+            self.keys,
+            self.read_roster,
+            desk=self.desk,
+            vault=self.vault,
+            clock=self.stage.clock,
+            entropy=entropy,
+        )
+        self.attendant = Attendant(self.signer, founding, self.mender)
         self.door = Door(self.attendant, self.key, self.stage.circle, self.stage.clock, self.store)
         await self.door.open()
         self.stage.network.serve(self.endpoint, self.door)
@@ -129,12 +154,17 @@ class Person:
         if decision is not None:
             matter.decide(decision)
 
-    async def office(self) -> Office:
+    async def read_roster(self) -> Roster:
         if self.stage.roster is None:
             raise Misconfigured("there is no genesis here yet")
-        if self._keys is None:
-            self._keys = open_keys(await self.vault.open(roster_digest(self.stage.roster)), self.key)
-        return Office(CHAIN, self.stage.roster, self._keys)
+        return self.stage.roster
+
+    async def office(self) -> Office:
+        roster = await self.read_roster()
+        raw = await self.vault.open(roster_digest(roster))
+        if self._opened is None or self._opened[0] != raw:
+            self._opened = raw, open_holdings(raw, self.key)
+        return Office(CHAIN, roster, self._opened[1])
 
     def voices(self) -> dict[Identifier, Voice]:
         """Everybody, as this one asks them: itself in its own process."""
@@ -183,16 +213,18 @@ class Person:
 class Stage:
     """All of them; `at` numbers are by key, as identifiers are."""
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self, seed: int = 0, people: int = 5, halt: int = 3, lift: int = 4) -> None:
+        self._terms = people, halt, lift
         self.rng = Random(seed)
         self.clock = LoopClock()
         self.network = MemoryNetwork(self.clock, 0.0, no_delay, Random(seed))
         self.said: list[tuple[str, str]] = []
         self.orders: dict[bytes, bytes] = {}
         self.roster: Roster | None = None
-        keys = sorted((SeededKeys(100 + n) for n in range(5)), key=lambda k: k.public(KeyRole.KEYHOLDER))
-        endpoints = [Endpoint(f"holder{n}", 7400, bytes([n]) * 32, b"") for n in range(5)]
-        self.people = [Person(self, name, k, e) for name, k, e in zip(NAMES, keys, endpoints, strict=True)]
+        self.generation = b""
+        keys = sorted((SeededKeys(100 + n) for n in range(people)), key=lambda k: k.public(KeyRole.KEYHOLDER))
+        endpoints = [Endpoint(f"holder{n}", 7400, bytes([n]) * 32, b"") for n in range(people)]
+        self.people = [Person(self, name, k, e) for name, k, e in zip(NAMES, keys, endpoints, strict=False)]
         self.circle = Circle(tuple(Holder(p.name, p.endpoint, p.key) for p in self.people))
 
     async def start(self, *, dealt: bool = True) -> Stage:
@@ -205,14 +237,18 @@ class Stage:
 
     def deal(self) -> None:
         """What a ceremony ends with, without the ceremony."""
-        groups = {GroupKey.HALT: deal(3, 5, SeededEntropy(1)), GroupKey.LIFT: deal(4, 5, SeededEntropy(2))}
+        people, t_halt, t_lift = self._terms
+        groups = {
+            GroupKey.HALT: deal(t_halt, people, SeededEntropy(1)),
+            GroupKey.LIFT: deal(t_lift, people, SeededEntropy(2)),
+        }
         halt_public, lift_public = (groups[k].public for k in GroupKey)
-        self.roster = Roster(1, 0, halt_public.group_key, lift_public.group_key, 3, 4, self.circle.keys)
+        self.roster = Roster(1, 0, halt_public.group_key, lift_public.group_key, t_halt, t_lift, self.circle.keys)
         for n, person in enumerate(self.people, 1):
-            own = (groups[k].keys[identifier(n)] for k in GroupKey)
-            halt, lift = own
-            keys = KeyholderKeys(1, self.roster, halt, halt_public, lift, lift_public)
-            person.vault.bodies[roster_digest(self.roster)] = encode(keys)
+            halt, lift = (groups[k].keys[identifier(n)] for k in GroupKey)
+            holdings = first_holdings(self.roster, (halt, halt_public), (lift, lift_public))
+            person.vault.bodies[roster_digest(self.roster)] = encode(holdings)
+            self.generation = generation_id(holdings.office.generation)
 
     async def found(self, coordinator: int = 0, voices: dict[PublicKey, Voice] | None = None, **changes: Any) -> Roster:
         person = self.people[coordinator]

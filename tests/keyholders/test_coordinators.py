@@ -69,7 +69,7 @@ class Rig:
         return await self.bob.attendant.answer((sender or self.carol).key, ask)
 
     async def agreed(self, order: Order, sender: Person | None = None) -> bytes:
-        assert await self.ask(propose(order), sender) == Willing()
+        assert isinstance(await self.ask(propose(order), sender), Willing)
         return order_id(encode(order))
 
     async def package(self, order: Order, attempt: bytes, sender: Person | None = None) -> SigningPackage:
@@ -78,9 +78,9 @@ class Rig:
         i = order_id(encode(order))
         commitments: list[Any] = []
         for person in (self.alice, self.bob, who):
-            if await person.attendant.answer(who.key, propose(order)) != Willing():
+            if not isinstance(await person.attendant.answer(who.key, propose(order)), Willing):
                 raise AssertionError
-            said = await person.attendant.answer(who.key, Commit(i, attempt))
+            said = await person.attendant.answer(who.key, Commit(i, attempt, who.stage.generation))
             assert isinstance(said, Committed)
             commitments.append(said.commitments)
         _, public = (await self.bob.office()).keys.of(GroupKey.HALT)
@@ -189,14 +189,14 @@ async def test_without_a_yes_nothing_is_committed_or_signed(rig: Rig) -> None:
     order = rig.bob.order()
     i = order_id(encode(order))
     with pytest.raises(Expired):
-        await rig.ask(Commit(i, A))
+        await rig.ask(Commit(i, A, rig.bob.stage.generation))
     assert await rig.ask(propose(order)) == Waiting()
     with pytest.raises(Unauthorised):
-        await rig.ask(Commit(i, A))
+        await rig.ask(Commit(i, A, rig.bob.stage.generation))
     rig.bob.desk.decide(i.hex(), False)
     assert isinstance(await rig.ask(propose(order)), Declined)
     with pytest.raises(Unauthorised):
-        await rig.ask(Commit(i, A))
+        await rig.ask(Commit(i, A, rig.bob.stage.generation))
 
 
 async def test_a_yes_is_to_these_bytes_alone(rig: Rig) -> None:
@@ -204,7 +204,7 @@ async def test_a_yes_is_to_these_bytes_alone(rig: Rig) -> None:
     await rig.agreed(order)
     other = msgspec.structs.replace(order, end=order.end + 1)
     with pytest.raises(Expired):
-        await rig.ask(Commit(order_id(encode(other)), A))
+        await rig.ask(Commit(order_id(encode(other)), A, rig.bob.stage.generation))
 
 
 async def test_a_restart_forgets_every_yes(rig: Rig) -> None:
@@ -212,7 +212,7 @@ async def test_a_restart_forgets_every_yes(rig: Rig) -> None:
     i = await rig.agreed(order)
     await rig.bob.start()
     with pytest.raises(Expired):
-        await rig.ask(Commit(i, A))
+        await rig.ask(Commit(i, A, rig.bob.stage.generation))
 
 
 async def test_a_yes_is_worth_nothing_after_five_minutes(rig: Rig) -> None:
@@ -259,13 +259,13 @@ async def test_a_whole_order_is_checked_before_it_is_believed(rig: Rig) -> None:
 
 async def test_one_keyholder_cannot_fill_the_desk(rig: Rig) -> None:
     for _ in range(MAX_MATTERS):
-        assert await rig.ask(propose(rig.bob.order())) == Willing()
+        assert isinstance(await rig.ask(propose(rig.bob.order())), Willing)
     answer = await rig.ask(propose(rig.bob.order()))
     assert isinstance(answer, Declined)
     assert "wait here" in answer.why
-    assert await rig.ask(propose(rig.bob.order()), rig.dave) == Willing()
+    assert isinstance(await rig.ask(propose(rig.bob.order()), rig.dave), Willing)
     await anyio.sleep(SIGNER_SKEW_MS / 1000 + 1)
-    assert await rig.ask(propose(rig.bob.order())) == Willing()
+    assert isinstance(await rig.ask(propose(rig.bob.order())), Willing)
 
 
 def _with(**changes: Any) -> Callable[[Order], Consider]:

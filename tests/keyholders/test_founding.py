@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from davy.keyholders.keys import open_keys
+from davy.keyholders.keys import open_holdings
 from davy.keyholders.messages import (
     Answer,
     Ask,
@@ -47,9 +47,9 @@ async def test_five_make_both_keys_and_all_keep_the_same_roster() -> None:
     assert (roster.halt_threshold, roster.lift_threshold, roster.epoch) == (3, 4, 0)
     assert roster.members == stage.circle.keys
     for n, person in enumerate(stage.people, 1):
-        keys = open_keys(await person.vault.open(roster_digest(roster)), person.key)
+        keys = open_holdings(await person.vault.open(roster_digest(roster)), person.key)
         assert keys.roster == roster
-        assert keys.halt.identifier == keys.lift.identifier == identifier(n)
+        assert keys.office.halt.identifier == keys.office.lift.identifier == identifier(n)
     stage.roster = roster
     first = await stage.people[4].complete(stage.people[4].order())
     assert len(first.signers) == 3

@@ -94,7 +94,9 @@ class Play:
                     return
                 self.agreed |= {i} if yes else set()
             case Begin(sender, order, attempt):
-                said = await self.ask(sender, Commit(order_id(encode(self.orders[order])), attempt))
+                said = await self.ask(
+                    sender, Commit(order_id(encode(self.orders[order])), attempt, self.bob.stage.generation)
+                )
                 if isinstance(said, Committed):
                     assert said.commitments not in self.offered
                     self.offered.append(said.commitments)

@@ -231,7 +231,7 @@ class Answering:
 
 @pytest.mark.parametrize(
     "answer",
-    [Waiting(), Willing(), Noted(), Declined("no", ()), Malformed("x"), Busy("x"), Unreachable("x")],
+    [Waiting(), Willing((MODEL,)), Noted(), Declined("no", ()), Malformed("x"), Busy("x"), Unreachable("x")],
     ids=lambda a: type(a).__name__,
 )
 async def test_two_that_answer_nonsense_do_not_block_three(answer: Answer | DavyError) -> None:

@@ -6,13 +6,11 @@ The runbook's commands are typed as they stand in docs/halt.md; what a newcomer 
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -25,129 +23,14 @@ from davy.protocol.manifest import Identity
 from davy.protocol.order import SignedOrder, verify_order
 from davy.protocol.receipt import Anchor, Outcome, Receipt, SignedReceipt
 from davy.protocol.signing import Domain, sign
-from tests.ports import free_ports
-from tests.processes.shells import PATIENCE_S, ROOT, Shell, environment, shell, typed, wait_until
+from tests.processes.five import BOOK, NAMES, Table, line
+from tests.processes.shells import PATIENCE_S, ROOT, shell, wait_until
 from tests.twins.keyholders import pair
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2_400)]
 
-NAMES = ("alice", "bob", "carol", "dave", "erin")
 MODEL = "07" * 32
 QUICKLY = "--patience 15s"
-
-
-def runbook() -> dict[str, list[str]]:
-    """The commands of docs/halt.md, by heading."""
-    text = (ROOT / "docs" / "halt.md").read_text()
-    sections = re.split(r"^## (.+)$", text, flags=re.MULTILINE)
-    blocks: dict[str, list[str]] = {}
-    for heading, body in zip(sections[1::2], sections[2::2], strict=True):
-        blocks[heading] = [
-            line for block in re.findall(r"```\n(.*?)\n```", body, re.DOTALL) for line in block.splitlines()
-        ]
-    return blocks
-
-
-BOOK = runbook()
-
-
-def line(heading: str, begins: str, **words: str) -> str:
-    """A command of the runbook, with a keyholder's own words in place of those in capitals."""
-    (found,) = [command for command in BOOK[heading] if command.startswith(begins)]
-    for name, word in words.items():
-        assert re.search(rf"\b{name}\b", found), (name, found)
-        found = re.sub(rf"\b{name}\b", word, found)
-    return found
-
-
-class Table:
-    """The five, in a folder; each with `DAVY_HOME` of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        ports = free_ports(5)
-        self.address = {n: f"127.0.0.1:{p}" for n, p in zip(NAMES, ports, strict=True)}
-        self.serving: dict[str, Shell] = {}
-        self._open: dict[str, ExitStack] = {}
-
-    def env(self, name: str) -> dict[str, str]:
-        own = {"DAVY_PASSWORD": f"of {name}", "DAVY_HOME": str(self.folder / name)}
-        return {**environment(self.folder), **own, "DAVY_NETWORK": str(self.folder / "network.json")}
-
-    def type(self, name: str, *lines: str) -> str:
-        return typed([f"cd {self.folder}", *lines], self.env(name))
-
-    def refused(self, name: str, command: str) -> str:
-        """A command that fails with one sentence and exit code 2; the sentence."""
-        done = subprocess.run(
-            ["bash", "-euc", f"cd {self.folder}; {command}"], env=self.env(name), stdin=subprocess.DEVNULL,
-            capture_output=True, text=True, timeout=PATIENCE_S,
-        )  # fmt: skip
-        assert done.returncode == 2, done
-        assert done.stdout == ""
-        last = done.stderr.splitlines()[-1]
-        assert last.startswith("davy: "), done.stderr
-        assert "Traceback" not in done.stderr
-        return last
-
-    def serve(self, *names: str, options: str = "") -> None:
-        for name in names:
-            self._start(name, options)
-        for name in names:
-            self.serving[name].wait_for(f"{name} listens at {self.address[name]}")
-
-    def _start(self, name: str, options: str) -> None:
-        opened = ExitStack()
-        command = line("Once, before", "davy keyholder serve")
-        log = self.folder / f"{name}.log"
-        lines = [f"cd {self.folder}", f"exec {command} {options}"]
-        self.serving[name] = opened.enter_context(shell(lines, self.env(name), log))
-        self._open[name] = opened
-
-    def stop(self, name: str) -> None:
-        del self.serving[name]
-        self._open.pop(name).close()
-
-    def kill(self, name: str) -> None:
-        os.kill(self.serving[name].pid, signal.SIGKILL)
-        self.stop(name)
-
-    def close(self) -> None:
-        for name in list(self._open):
-            self.stop(name)
-
-    def coordinate(self, name: str, command: str) -> Coordinating:
-        return Coordinating(self, name, command)
-
-
-class Coordinating:
-    """A command that waits for others, as it runs."""
-
-    def __init__(self, table: Table, name: str, command: str) -> None:
-        self.log = table.folder / f"{name}.coordinating"
-        with self.log.open("wb") as out:
-            self._process = subprocess.Popen(
-                ["bash", "-euc", f"cd {table.folder}; exec {command}"], env=table.env(name),
-                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=out, text=True,
-            )  # fmt: skip
-
-    def says(self, words: str) -> bool:
-        return words in self.log.read_text()
-
-    def result(self) -> dict[str, Any]:
-        out, _ = self._process.communicate(timeout=PATIENCE_S)
-        assert self._process.returncode == 0, self.log.read_text()
-        return json.loads(out)
-
-    def refusal(self) -> str:
-        """One sentence, exit code 2, nothing on standard output."""
-        out, _ = self._process.communicate(timeout=PATIENCE_S)
-        assert (self._process.returncode, out) == (2, ""), self.log.read_text()
-        return self.log.read_text().splitlines()[-1]
-
-    def kill(self) -> None:
-        self._process.kill()
-        self._process.communicate()
 
 
 @contextmanager
@@ -157,8 +40,11 @@ def made() -> Iterator[Table]:
         table = Table(Path(folder))
         try:
             first = line("Once, before", "davy keyholder init").replace("HOST:PORT", "AT")
-            said = [table.type(n, first.replace("NAME", n).replace("AT", table.address[n]) + " --quick") for n in NAMES]
-            (table.folder / "lines").write_text("".join(said))
+            for n in NAMES:
+                command = first.replace("NAME", n).replace("AT", table.address[n])
+                told = json.loads(table.type(n, f"{command} --quick --json"))
+                table.lines[n], table.words[n] = told["line"], told["words"]
+            table.write_lines()
             keep = line("Once, before", "davy keyholder circle", FILE="lines")
             prints = {table.type(name, keep).splitlines()[-2] for name in NAMES}
             assert len(prints) == 1
@@ -218,7 +104,8 @@ def say_yes(table: Table, names: Sequence[str]) -> None:
 def unseen(table: Table, names: Sequence[str], kind: str) -> Iterator[None]:
     """These sign what is of this kind at once: no command has to be typed in time."""
     for name in names:
-        table.stop(name)
+        if name in table.serving:
+            table.stop(name)
     table.serve(*names, options=f"--yes-to {kind}")
     try:
         for name in names:
@@ -326,6 +213,86 @@ def test_a_drill_is_rehearsed_unseen_only_where_that_was_said(all_serve: Table) 
     status = brake_status(table)
     assert status["last_drill"]["order"] == done["order"]
     assert [(p["where"], p["knows"]) for p in status["places"]] == [("ledger", "all")]
+
+
+def test_a_halt_by_sheets_that_are_carried(all_serve: Table) -> None:
+    table = all_serve
+    (folder,) = [c for c in BOOK["Without a network"] if c.startswith("mkdir")]
+    table.type("alice", folder)
+    command = line("Without a network", "davy halt model", MODEL="55" * 32, FILE="carried")
+    acting = table.coordinate("alice", f"{command} --yes --json")
+    sheets = table.folder / "sheets"
+    for journey in (1, 2):
+        for name in ("bob", "carol"):
+            to, back = sheets / f"to-{name}-{journey}.txt", f"sheets/from-{name}-{journey}.txt"
+            wait_until(to.exists, table.serving[name])
+            carry = line("Without a network", "davy keyholder carry", SHEET=f"sheets/{to.name}", ANSWER=back)
+            carrying = table.coordinate(name, carry)
+            if journey == 1:
+                say_yes(table, [name])
+            carrying.finished()
+    assert sorted(acting.result()["signers"]) == ["alice", "bob", "carol"]
+    check_with_davy(table, "carried")
+    assert "for bob" in table.refused("carol", "davy keyholder carry sheets/to-bob-1.txt")
+
+
+def test_a_rehearsal_is_signed_and_leaves_nothing(all_serve: Table) -> None:
+    table = all_serve
+    with unseen(table, ["bob", "carol"], "rehearsal"):
+        command = line("Rehearse", "davy halt model", MODEL="66" * 32)
+        acting = table.coordinate("alice", f"{command} --yes --json --out rehearsed")
+        done = acting.result()
+    assert acting.says("REHEARSAL | HALT: stop this")
+    assert sorted(done["signers"]) == ["alice", "bob", "carol"]
+    assert "signed" not in done
+    assert not (table.folder / "rehearsed").exists()
+
+
+def generations(table: Table, name: str) -> dict[str, Any]:
+    told = json.loads(table.type(name, line("Who is there", "davy keyholder status") + " --json"))
+    assert told["last_drill"] != ""
+    return {row["name"]: row["generation"] if row["reached"] else "away" for row in told["keyholders"]}
+
+
+def drills(table: Table, coordinator: str, others: Sequence[str]) -> list[str]:
+    with unseen(table, others, "drill"):
+        command = line("Rehearse", "davy keyholder drill", MODEL=MODEL)
+        return sorted(table.coordinate(coordinator, f"{command} --yes --json").result()["signers"])
+
+
+def test_new_shares_with_a_coordinator_that_is_killed_and_a_lost_one_given_back(all_serve: Table) -> None:
+    table, others = all_serve, NAMES[1:]
+    refresh = line("New shares", "davy keyholder refresh")
+    with unseen(table, others, "refresh"):
+        dying = table.coordinate("alice", f"{refresh} --yes --json")
+        wait_until(lambda: dying.says("erin: has compared with everybody"))
+        dying.kill()
+        assert set(generations(table, "bob").values()) - {0, 1, "away"} == set()
+        done = table.coordinate("alice", f"{refresh} --yes --json").result()
+        assert done["halt"] == "3 of 5"
+        assert "not_heard_yet" not in done
+        number = done["generation"]
+        assert generations(table, "alice") == {"alice": number, **dict.fromkeys(others, number)}
+    assert drills(table, "alice", ["bob", "dave"]) == ["alice", "bob", "dave"]
+    lost = table.folder / "erin"
+    lost.rename(table.folder / "stolen")
+    recover = line("A lost share", "davy keyholder init", NAME="erin", HOST="127", PORT="1")
+    recover = recover.replace("127:1", table.address["erin"])
+    told = json.loads(table.type("erin", f"echo '{table.words['erin']}' | {recover} --quick --json"))
+    assert "words" not in told
+    assert told["line"].split()[-1] == table.lines["erin"].split()[-1], "the same key"
+    table.lines["erin"] = told["line"]
+    table.write_lines()
+    table.type("erin", line("Once, before", "davy keyholder circle", FILE="lines"))
+    table.type("erin", line("Once, before", "davy keyholder genesis", GENESIS="chain/genesis"))
+    assert "no share" in table.refused("erin", f"{halting()} --yes")
+    with unseen(table, NAMES[:4], "repair"):
+        back = table.coordinate("erin", line("A lost share", "davy keyholder repair") + " --yes --json").result()
+    assert (back["given_back_to"], back["generation"]) == ("erin", number)
+    assert drills(table, "erin", ["bob", "carol"]) == ["bob", "carol", "erin"]
+    for name in NAMES[:4]:
+        table.type(name, line("Once, before", "davy keyholder circle", FILE="lines"))
+    table.serve("bob", "carol", "dave", "erin")
 
 
 def test_a_stranger_refuses_what_was_changed(table: Table, drilled: str) -> None:

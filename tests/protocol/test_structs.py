@@ -7,8 +7,9 @@ import msgspec
 import pytest
 from msgspec import inspect
 
-from davy.keyholders.keys import KeyholderKeys
-from davy.keyholders.messages import Hello, SignedHello
+from davy.keyholders.keys import Generation, Holdings, Staging
+from davy.keyholders.keys import Proof as SharesProof
+from davy.keyholders.messages import Hello, MendingHello, SignedHello
 from davy.keyholders.voice import Reply, Request
 from davy.killswitch.dkg import Round1Package, Round2Share
 from davy.killswitch.echo import Echo, Round1Statement, Session, SignedEcho, SignedRound1, Transcript
@@ -29,7 +30,7 @@ from davy.protocol.transaction import SignedTx, TxBody
 NAMED_OUTRIGHT: list[type[Wire]] = [
     TxBody, SignedTx, Header, SignedHeader, Receipt, SignedReceipt, Manifest, Genesis, Proof,
     KeyPackage, PublicKeyPackage, SigningCommitments, SigningPackage, SignatureShare,
-    KeyholderKeys, SignedHello, Hello, Request, Reply,
+    Holdings, Generation, Staging, SharesProof, SignedHello, Hello, MendingHello, Request, Reply,
     Round1Package, Round2Share, Session, Round1Statement, SignedRound1, Echo, SignedEcho, Transcript,
     ChainParameters, Hyperparameters, Roster, Order, SignedOrder, Attestation, SignedAttestation,
 ]  # fmt: skip

@@ -1,0 +1,79 @@
+"""Sheets in a folder: written for each keyholder, and waited for until somebody brings the answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import anyio
+
+from davy.cli.keyholding import Keyholder
+from davy.host.files import read_bounded, write_over
+from davy.keyholders.by_hand import HandVoice
+from davy.keyholders.keys import Office, generation_id
+from davy.keyholders.server import Attendant
+from davy.keyholders.sheets import MAX_SHEET_CHARS
+from davy.keyholders.voice import OwnVoice, Voice
+from davy.killswitch.group import Identifier, identifier
+from davy.protocol.errors import Misconfigured
+
+_LOOK_S: Final = 0.3
+
+
+class Folder:
+    """The post of one order: ``to-NAME-N.txt`` goes out, ``from-NAME-N.txt`` comes back."""
+
+    def __init__(self, folder: Path, told: Callable[[str, str], None]) -> None:
+        self._folder, self._told = folder, told
+        self._sent: dict[str, list[str]] = {}
+        self._taken: dict[str, str] = {}
+
+    async def carry(self, name: str, sheet: str) -> str:
+        """Write a sheet, once, and wait for its answer; for another one if the last was refused."""
+        sent = self._sent.setdefault(name, [])
+        if not sent or sent[-1] != sheet:
+            sent.append(sheet)
+            self._taken.pop(name, None)
+            write_over(self._folder / f"to-{name}-{len(sent)}.txt", sheet.encode())
+            self._told(
+                name, f"carry to-{name}-{len(sent)}.txt there, and what comes back as from-{name}-{len(sent)}.txt"
+            )
+        path = self._folder / f"from-{name}-{len(sent)}.txt"
+        while True:
+            back = _read(path)
+            if back and back != self._taken.get(name):
+                self._taken[name] = back
+                return back
+            await anyio.sleep(_LOOK_S)
+
+
+def hand_voices(
+    keyholder: Keyholder, attendant: Attendant, office: Office, folder: Path, told: Callable[[str, str], None]
+) -> dict[Identifier, Voice]:
+    """Everybody in the circle: this keyholder in this process, the others by sheets.
+
+    Raises
+    ------
+    Misconfigured
+        There is no such folder, or it is not empty.
+    """
+    if not folder.is_dir() or any(folder.iterdir()):
+        raise Misconfigured(f"{folder} is no empty folder; make one for the sheets of this order")
+    post = Folder(folder, told)
+    generation = generation_id(office.keys.generation)
+    return {
+        identifier(n): OwnVoice(h.name, h.key, attendant.answer)
+        if h.key == keyholder.key
+        else HandVoice(h, keyholder.circle, keyholder.keys, post, keyholder.entropy, generation, told)
+        for n, h in enumerate(keyholder.circle.holders, 1)
+    }
+
+
+def _read(path: Path) -> str:
+    if not path.exists():
+        return ""
+    try:
+        return read_bounded(path, MAX_SHEET_CHARS).decode()
+    except (Misconfigured, UnicodeDecodeError):
+        return ""  # it is being written, or is no sheet: who brings another one is heard

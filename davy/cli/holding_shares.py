@@ -1,0 +1,218 @@
+"""What a keyholder does about shares that are there: look at them, deal them anew, have a lost one given back."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import click
+
+from davy.cli.keyholding import Keyholder, ask_person, asked_desk, at_terminal, yes_option
+from davy.cli.loop import run
+from davy.cli.options import home_option, json_option
+from davy.cli.ordering import Term
+from davy.cli.output import show, show_table
+from davy.keyholders.circle import fingerprint
+from davy.keyholders.keys import Generation, generation_id
+from davy.keyholders.renewal import Standing, bring_together, mend, renew, standings
+from davy.keyholders.screen import moment, target_lines
+from davy.keyholders.standing import known
+from davy.keyholders.voice import Voice
+from davy.protocol.errors import Misconfigured
+from davy.protocol.genesis import chain_id
+from davy.protocol.order import Halt, Order, open_order
+from davy.protocol.roster import Roster
+from davy.protocol.words import PublicKey
+
+_patience = click.option(
+    "--patience", type=Term(), default="30m", show_default=True, help="How long people are waited for."
+)
+
+
+@click.command()
+@home_option
+@json_option
+@yes_option
+@_patience
+@click.option("--without", multiple=True, metavar="NAME", help="Leave this keyholder out: that removes it, for good.")
+def refresh(home: Path, as_json: bool, yes: bool, patience: int, without: tuple[str, ...]) -> None:
+    """Deal all shares of both keys anew; the keys stay.
+
+    Copies of old shares are worth nothing beside the new ones. All who stay must be there and say yes; until all of
+    them have their new share on the disk, the old ones are in office.
+    """
+    _somebody_there(yes)
+    run(_refresh, Keyholder.open(home), yes, patience, without, as_json)
+
+
+@click.command()
+@home_option
+@json_option
+@yes_option
+@_patience
+@click.option("--for", "name", default="", metavar="NAME", help="Who lost its share; you, if not given.")
+def repair(home: Path, as_json: bool, yes: bool, patience: int, name: str) -> None:
+    """Give a keyholder the share back that it lost; as many others as the LIFT key needs help.
+
+    On a new machine first `davy keyholder init --recover`, `circle` and `genesis`. Nobody else sees the share.
+    """
+    _somebody_there(yes)
+    run(_repair, Keyholder.open(home), yes, patience, name, as_json)
+
+
+@click.command()
+@home_option
+@json_option
+@click.option("--offline", is_flag=True, help="Ask nobody; no password is needed.")
+def status(home: Path, as_json: bool, offline: bool) -> None:
+    """Show your roster, who of it can be reached and has which shares, and the orders that you signed or saw.
+
+    Whoever has not heard that new shares are in office is told.
+    """
+    keyholder = Keyholder.look(home) if offline else Keyholder.open(home)
+    told = run(_status, keyholder, offline)
+    if as_json:
+        show(told, as_json=True)
+        return
+    keyholders, orders = told.pop("keyholders"), told.pop("orders")
+    show(told, as_json=False)
+    show_table(("name", "reached", "generation", "fault"), keyholders, as_json=False)
+    show_table(("order", "kind", "what", "issued", "ends", "lifted"), orders, as_json=False)
+
+
+def _somebody_there(yes: bool) -> None:
+    if not yes and not at_terminal():
+        raise Misconfigured("nobody is there to confirm; run this in a terminal, or add --yes")
+
+
+@asynccontextmanager
+async def _asking(keyholder: Keyholder, kind: str, yes: bool) -> AsyncGenerator[dict[PublicKey, Voice]]:
+    """Everybody's voices, while this keyholder's own person is asked at the terminal."""
+    desk, arriving = asked_desk(keyholder, (kind,) if yes else ())
+    async with keyholder.voices(keyholder.attendant(desk)) as voices, anyio.create_task_group() as tasks:
+        tasks.start_soon(ask_person, arriving, desk, True)
+        yield {v.key: v for v in voices.values()}
+        tasks.cancel_scope.cancel()
+
+
+def _tell(name: str, what: str) -> None:
+    click.echo(f"  {name}: {what}", err=True)
+
+
+def _key_of(keyholder: Keyholder, name: str) -> PublicKey:
+    found = [h.key for h in keyholder.circle.holders if h.name == name]
+    if not found:
+        names = ", ".join(h.name for h in keyholder.circle.holders)
+        raise Misconfigured(f"no keyholder is called '{name[:40]}'; name one of {names}")
+    return found[0]
+
+
+async def _refresh(keyholder: Keyholder, yes: bool, patience: int, names: tuple[str, ...], as_json: bool) -> None:
+    roster = await keyholder.roster()
+    without = [_key_of(keyholder, name) for name in names]
+    if keyholder.key in without:
+        raise Misconfigured("you cannot remove yourself; ask another keyholder to type this")
+    async with _asking(keyholder, "refresh", yes) as voices:
+        done = await renew(
+            keyholder.circle,
+            roster,
+            voices,
+            without=without,
+            clock=keyholder.clock,
+            entropy=keyholder.entropy,
+            told=_tell,
+            patience_ms=patience,
+        )
+    value: dict[str, Any] = _shares(roster, done.generation)
+    if done.behind:
+        value["not_heard_yet"] = f"{', '.join(done.behind)}: `davy keyholder status` tells them"
+    show(value, as_json=as_json)
+
+
+async def _repair(keyholder: Keyholder, yes: bool, patience: int, name: str, as_json: bool) -> None:
+    roster = await keyholder.roster()
+    mended = _key_of(keyholder, name) if name else keyholder.key
+    async with _asking(keyholder, "repair", yes) as voices:
+        generation = await mend(
+            keyholder.circle,
+            roster,
+            voices,
+            mended,
+            clock=keyholder.clock,
+            entropy=keyholder.entropy,
+            told=_tell,
+            patience_ms=patience,
+        )
+    given = {"given_back_to": keyholder.circle.holder(mended).name}
+    show({**given, **_shares(roster, generation)}, as_json=as_json)
+
+
+def _shares(roster: Roster, g: Generation) -> dict[str, Any]:
+    n = len(g.members)
+    return {
+        "generation": g.number,
+        "fingerprint": fingerprint(generation_id(g)),
+        "halt": f"{roster.halt_threshold} of {n}",
+        "lift": f"{roster.lift_threshold} of {n}",
+    }
+
+
+async def _status(keyholder: Keyholder, offline: bool) -> dict[str, Any]:
+    home = keyholder.home
+    k = await known(keyholder.journal)
+    has_chain = home.has_genesis()
+    orders = sorted((o.issued, i, o) for i, (_, o) in k.orders.items())
+    value: dict[str, Any] = {
+        "circle": fingerprint(keyholder.circle.digest),
+        "chain": chain_id(home.genesis()).hex() if has_chain else "none yet: `davy keyholder genesis`",
+        "halt": "",
+        "lift": "",
+        "generation": "",
+        "last_drill": await _last_drill(keyholder),
+        "keyholders": [],
+        "orders": [_order(i, o, i in k.lifted) for _, i, o in orders],
+    }
+    if not has_chain:
+        return value
+    roster = await keyholder.roster()
+    n = len(roster.members)
+    value |= {"halt": f"{roster.halt_threshold} of {n}", "lift": f"{roster.lift_threshold} of {n}"}
+    return value if offline else value | await _ask_all(keyholder, roster)
+
+
+async def _last_drill(keyholder: Keyholder) -> str:
+    raw = await keyholder.journal.drill()
+    return "never: `davy keyholder drill`" if raw is None else moment(open_order(raw)[1].issued)
+
+
+async def _ask_all(keyholder: Keyholder, roster: Roster) -> dict[str, Any]:
+    desk, _ = asked_desk(keyholder)
+    async with keyholder.voices(keyholder.attendant(desk)) as all_voices:
+        voices = {v.key: v for v in all_voices.values()}
+        told = await standings(voices, roster)
+        latest, failed = await bring_together(voices, told)
+    rows = [_standing(s, failed) for s in told]
+    return {"keyholders": rows} if latest is None else {**_shares(roster, latest.generation), "keyholders": rows}
+
+
+def _standing(s: Standing, failed: Mapping[PublicKey, str]) -> dict[str, Any]:
+    return {
+        "name": s.name,
+        "reached": s.fault != "cannot be reached",
+        "generation": "" if s.proof is None else s.proof.generation.number,
+        "fault": failed.get(s.key, s.fault),
+    }
+
+
+def _order(i: bytes, o: Order, lifted: bool) -> dict[str, Any]:
+    return {
+        "order": i.hex(),
+        "kind": type(o.action).__name__.lower(),
+        "what": "; ".join(target_lines(o.action.target)) if isinstance(o.action, Halt) else "",
+        "issued": moment(o.issued),
+        "ends": moment(o.end) if o.end else "",
+        "lifted": lifted,
+    }

@@ -1,0 +1,223 @@
+"""Sheets carried by hand: what is mistyped, changed or misdirected is named, and a signature needs two journeys."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+import anyio
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from davy.keyholders.by_hand import HandVoice, answer_sheet
+from davy.keyholders.circle import Circle
+from davy.keyholders.messages import Deal, Noted, Recall
+from davy.keyholders.sheets import (
+    MAX_SHEET_CHARS,
+    Answered,
+    Question,
+    question_id,
+    read_answer,
+    read_question,
+    write_sheet,
+)
+from davy.keyholders.voice import OwnVoice, Voice
+from davy.killswitch.group import Identifier, identifier
+from davy.protocol.errors import BadSignature, DavyError, Malformed, Misdirected, Refused, TooLarge
+from davy.protocol.order import verify_order
+from davy.protocol.words import PublicKey
+from tests.keyholders.stage import CHAIN, Person, Stage
+from tests.twins import SeededKeys
+
+pytestmark = pytest.mark.anyio
+
+STAGE = Stage()
+ALICE, BOB, CAROL = STAGE.people[:3]
+
+
+def question(**changes: object) -> Question:
+    right = Question(1, STAGE.circle.digest, ALICE.key, BOB.key, bytes(16), (Deal(b"\2" * 16),))
+    return msgspec.structs.replace(right, **changes)
+
+
+def sheet() -> str:
+    return write_sheet(question(), STAGE.circle, ALICE.keys)
+
+
+def test_a_sheet_is_read_as_it_was_written_however_it_was_carried() -> None:
+    text = sheet()
+    assert text.splitlines()[1] == "from alice to bob"
+    assert len(text.splitlines()[2].split()) == 8
+    for carried in (text, text.replace("\n", "\r\n"), text.replace("\n", "  \n\n"), f"\n\n{text}\n"):
+        assert read_question(carried, STAGE.circle, BOB.key) == question()
+
+
+def swapped(text: str) -> str:
+    lines = text.splitlines()
+    lines[3], lines[4] = lines[4], lines[3]
+    return "\n".join(lines)
+
+
+def mistyped(text: str) -> str:
+    lines = text.splitlines()
+    lines[4] = ("A" if lines[4][0] != "A" else "B") + lines[4][1:]
+    return "\n".join(lines)
+
+
+WRONG: dict[str, tuple[Callable[[str], str], type[DavyError], str]] = {
+    "a letter": (mistyped, Malformed, "line 2 of the letters"),
+    "two lines swapped": (swapped, Malformed, "line 1 of the letters"),
+    "a line missing": (lambda t: "\n".join(t.splitlines()[:4] + t.splitlines()[5:]), Malformed, "line 2"),
+    "no end": (lambda t: "\n".join(t.splitlines()[:-1]), Malformed, "not the whole"),
+    "nothing": (lambda _: "", Malformed, "not the whole"),
+    "another name on it": (lambda t: t.replace("from alice", "from carol"), Malformed, "something else"),
+    "another reader on it": (lambda t: t.replace("to bob", "to dave"), Malformed, "something else"),
+    "other words": (lambda t: t.replace(t.splitlines()[2], "abandon " * 7 + "able"), Malformed, "something else"),
+    "an answer": (lambda t: t.replace("QUESTION", "ANSWER"), Malformed, "no sheet with a question"),
+    "a book": (lambda _: "x" * (MAX_SHEET_CHARS + 1), TooLarge, "none"),
+}
+
+
+@pytest.mark.parametrize("way", WRONG)
+def test_a_sheet_that_was_changed(way: str) -> None:
+    change, kind, told = WRONG[way]
+    with pytest.raises(kind, match=told):
+        read_question(change(sheet()), STAGE.circle, BOB.key)
+
+
+def test_a_sheet_of_others_is_refused() -> None:
+    with pytest.raises(Misdirected, match="for bob"):
+        read_question(sheet(), STAGE.circle, CAROL.key)
+    elsewhere = Circle(STAGE.circle.holders[:4])
+    with pytest.raises(Misdirected, match="another circle"):
+        read_question(sheet(), elsewhere, BOB.key)
+    with pytest.raises(BadSignature):
+        read_question(write_sheet(question(), STAGE.circle, CAROL.keys), STAGE.circle, BOB.key)
+    stranger = SeededKeys(7)
+    alone = question(sender=BOB.key, recipient=ALICE.key)
+    with pytest.raises(BadSignature):
+        read_question(write_sheet(alone, STAGE.circle, stranger), STAGE.circle, ALICE.key)
+
+
+def test_an_answer_is_to_one_question() -> None:
+    first, second = question(), question(nonce=b"\1" * 16)
+    said = Answered(1, STAGE.circle.digest, BOB.key, ALICE.key, question_id(first), (Noted(),))
+    text = write_sheet(said, STAGE.circle, BOB.keys)
+    assert read_answer(text, STAGE.circle, ALICE.key, first) == said
+    with pytest.raises(Misdirected, match="another question"):
+        read_answer(text, STAGE.circle, ALICE.key, second)
+    with pytest.raises(Malformed, match="no sheet with a question"):
+        read_question(text, STAGE.circle, ALICE.key)
+    carols = msgspec.structs.replace(said, sender=CAROL.key)
+    with pytest.raises(Misdirected, match="another question"):
+        read_answer(write_sheet(carols, STAGE.circle, CAROL.keys), STAGE.circle, ALICE.key, first)
+    twice = msgspec.structs.replace(said, answers=(Noted(), Noted()))
+    with pytest.raises(Malformed, match="all that was asked"):
+        read_answer(write_sheet(twice, STAGE.circle, BOB.keys), STAGE.circle, ALICE.key, first)
+
+
+@given(st.text(max_size=200))
+def test_anything_else_is_refused_in_one_sentence(text: str) -> None:
+    for framed in (text, f"-----BEGIN DAVY QUESTION-----\n{text}\na\nb\n-----END DAVY QUESTION-----"):
+        with pytest.raises(Refused):
+            read_question(framed, STAGE.circle, BOB.key)
+
+
+class Courier:
+    """Brings each sheet to its reader; `spoil` changes what comes back on a journey."""
+
+    def __init__(self, stage: Stage, spoil: Callable[[int, str], str] = lambda _, text: text) -> None:
+        self.people = {p.name: p for p in stage.people}
+        self.journeys: Counter[str] = Counter()
+        self._spoil = spoil
+
+    async def carry(self, name: str, sheet: str) -> str:
+        self.journeys[name] += 1
+        journey = self.journeys.total()
+        person = self.people[name]
+        while True:
+            back = await answer_sheet(sheet, person.stage.circle, person.keys, person.attendant.answer)
+            if back is not None:
+                return self._spoil(journey, back)
+
+
+def by_hand(person: Person, courier: Courier) -> dict[Identifier, Voice]:
+    stage = person.stage
+    return {
+        identifier(n): OwnVoice(h.name, h.key, person.attendant.answer)
+        if h.key == person.key
+        else HandVoice(h, stage.circle, person.keys, courier, person.entropy, stage.generation, stage.told)
+        for n, h in enumerate(stage.circle.holders, 1)
+    }
+
+
+async def test_a_signature_takes_two_journeys_to_each() -> None:
+    stage = await Stage().start()
+    alice = stage.people[0]
+    courier = Courier(stage)
+    done = await alice.complete(alice.order(), by_hand(alice, courier))
+    assert stage.roster is not None
+    verify_order(done.order.raw, stage.roster, CHAIN)
+    signers = set(done.signers) - {"alice"}
+    assert courier.journeys == {p.name: 1 + (p.name in signers) for p in stage.people[1:]}
+
+
+async def test_a_person_says_yes_to_what_a_sheet_brought_before_anything_is_committed() -> None:
+    stage = Stage()
+    for person in stage.people[1:]:
+        person.yes_to, person.decide = (), lambda _: True
+    await stage.start()
+    alice = stage.people[0]
+    await alice.complete(alice.order(), by_hand(alice, Courier(stage)))
+    assert all("HALT: stop this" in p.seen[0].screen for p in stage.people[1:])
+    no = Stage()
+    for person in no.people[1:]:
+        person.yes_to, person.decide = (), lambda _: False
+    await no.start()
+    with pytest.raises(Refused, match="said no"):
+        await no.people[0].complete(no.people[0].order(), by_hand(no.people[0], Courier(no)))
+
+
+async def test_a_sheet_that_suffered_on_its_way_is_carried_again() -> None:
+    stage = await Stage().start()
+    alice = stage.people[0]
+    courier = Courier(stage, lambda journey, text: mistyped(text) if journey % 2 else text)
+    await alice.complete(alice.order(), by_hand(alice, courier))
+    assert any("line 2 of the letters" in what for _, what in stage.said)
+
+
+async def test_a_sheet_that_is_carried_twice_gives_no_second_share() -> None:
+    stage = await Stage().start()
+    alice, bob = stage.people[:2]
+    sheets: list[str] = []
+
+    class Copying(Courier):
+        async def carry(self, name: str, sheet: str) -> str:
+            if name == "bob":
+                sheets.append(sheet)
+            return await super().carry(name, sheet)
+
+    stage.away()
+    voices = by_hand(alice, Copying(stage))
+    few = {i: v for i, v in voices.items() if v.name in ("alice", "bob", "carol")}
+    await alice.complete(alice.order(), few)
+    again = await answer_sheet(sheets[-1], stage.circle, bob.keys, bob.attendant.answer)
+    assert again is not None
+    assert "there are no nonces" in str(_answers(again, alice.key, stage, sheets[-1]))
+
+
+def _answers(text: str, own: PublicKey, stage: Stage, asked: str) -> tuple[object, ...]:
+    asked_of = read_question(asked, stage.circle, stage.people[1].key)
+    return read_answer(text, stage.circle, own, asked_of).answers
+
+
+async def test_other_questions_are_carried_too() -> None:
+    stage = await Stage().start()
+    alice = stage.people[0]
+    voice = by_hand(alice, Courier(stage))[identifier(2)]
+    assert stage.roster is not None
+    with anyio.fail_after(5):
+        said = await voice.ask(Recall(bytes(32)), patience_ms=1)
+    assert "another roster" in str(said)
