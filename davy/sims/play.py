@@ -184,8 +184,3 @@ def play(s: Scenario, runs: range, *, compiled: bool = False) -> Int64:
     p = Play(s, runs, compiled=compiled)
     told = [p.epoch(t) for t in range(s.start + s.epochs)]
     return np.stack(told[s.start :], axis=2)
-
-
-def play_apart(at: int, s: Scenario, runs: range, compiled: bool) -> tuple[int, range, Int64]:
-    """`play`, with what tells whose runs they are; it stands here so that a worker loads no table library."""
-    return at, runs, play(s, runs, compiled=compiled)
