@@ -42,10 +42,10 @@ if not __name__.startswith("davy."):
 
 if TYPE_CHECKING:
     from davy.sims.catalogue import scenario, scenarios, studies, study
+    from davy.sims.design import Study
     from davy.sims.experiment import Scenario
     from davy.sims.result import Result
     from davy.sims.running import run, sweep
-    from davy.sims.design import Study
 
 _AT = {
     "Result": "result",

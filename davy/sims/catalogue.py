@@ -15,13 +15,14 @@ from davy.sims.attacks.answers import Relaying, Sybils
 from davy.sims.attacks.cartel import Cartel, SelfDealing
 from davy.sims.attacks.copying import WeightCopying
 from davy.sims.attacks.griefing import CommitWithoutReveal, UnderWeighing
+from davy.sims.attacks.halting import FalseHalts, RefusingToLift, SilenceUnderLeases
 from davy.sims.attacks.lazy import LazyConstant, LazyRandom, SharedNoise
 from davy.sims.attacks.two_faced import SelectiveQuality
+from davy.sims.beyond.spreading import TimeToStop
 from davy.sims.common import Experiment
+from davy.sims.design import Study
 from davy.sims.experiment import REVISION, Scenario
 from davy.sims.market import Market
-from davy.sims.beyond.spreading import TimeToStop
-from davy.sims.design import Study
 
 _ATTACKS: Final[tuple[Attack, ...]] = (
     Attack(),
@@ -36,6 +37,9 @@ _ATTACKS: Final[tuple[Attack, ...]] = (
     Sybils(),
     Relaying(),
     SelectiveQuality(),
+    FalseHalts(),
+    RefusingToLift(),
+    SilenceUnderLeases(),
 )
 _STUDIES: Final[tuple[Study, ...]] = (TimeToStop(),)
 _MARKETS: Final[Mapping[str, Market]] = MappingProxyType({"weight-copying": Market(concealment=0)})

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Final, TypeAlias, TypeVar
 
 from davy.incentive.fixed_point import Int64
+from davy.sims.design import Study
 from davy.sims.experiment import Scenario
 from davy.sims.metrics import METRICS, Float, metrics
 from davy.sims.play import COLUMNS, play
-from davy.sims.design import Study
 
 Experiment: TypeAlias = Scenario | Study
 Kind = TypeVar("Kind", bound=Experiment)

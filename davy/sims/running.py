@@ -74,7 +74,7 @@ def sweep(
     progress: bool = False,
     compiled: bool = False,
 ) -> list[Result[Kind]]:
-    """Play a scenario or a study, for every combination of values of any of its parameters; the last one varies fastest.
+    """Play a scenario or a study for every combination of values of its parameters; the last one varies fastest.
 
     `result.joined` makes one table of the results; the other parameters are those of `run`.
 
@@ -151,7 +151,9 @@ class _Kept(Generic[Kind]):
     def add(self, runs: range, numbers: Int64) -> None:
         self.parts[runs] = numbers
         if self.folder is not None:
-            write(chunk_table(self.scenario, runs, numbers), self.folder / f"chunk-{runs.start:07}-{runs.stop:07}.parquet")
+            write(
+                chunk_table(self.scenario, runs, numbers), self.folder / f"chunk-{runs.start:07}-{runs.stop:07}.parquet"
+            )
 
     def result(self) -> Result[Kind]:
         """All finished runs below `scenario.runs`, in order; one that two processes played, which are equal, once."""

@@ -14,10 +14,10 @@ import numpy as np
 
 from davy.incentive.fixed_point import Int64
 from davy.network.brake_peers import ASKED_AT_ONCE, KNOWN, ROUND_MS
-from davy.sims.market import within
-from davy.sims.noise import LEVELS, Purpose, Stream
 from davy.sims.beyond.graphs import Graph, graph
 from davy.sims.design import Float, Study, ratio
+from davy.sims.market import within
+from davy.sims.noise import LEVELS, Purpose, Stream
 
 _MS: Final = 1_000
 """Times are kept in microseconds."""
