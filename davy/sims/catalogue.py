@@ -18,6 +18,7 @@ from davy.sims.attacks.griefing import CommitWithoutReveal, UnderWeighing
 from davy.sims.attacks.halting import FalseHalts, RefusingToLift, SilenceUnderLeases
 from davy.sims.attacks.lazy import LazyConstant, LazyRandom, SharedNoise
 from davy.sims.attacks.two_faced import SelectiveQuality
+from davy.sims.beyond.registration import Registrations
 from davy.sims.beyond.spreading import TimeToStop
 from davy.sims.common import Experiment
 from davy.sims.design import Study
@@ -41,7 +42,7 @@ _ATTACKS: Final[tuple[Attack, ...]] = (
     RefusingToLift(),
     SilenceUnderLeases(),
 )
-_STUDIES: Final[tuple[Study, ...]] = (TimeToStop(),)
+_STUDIES: Final[tuple[Study, ...]] = (TimeToStop(), Registrations())
 _MARKETS: Final[Mapping[str, Market]] = MappingProxyType({"weight-copying": Market(concealment=0)})
 
 
