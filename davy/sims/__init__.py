@@ -21,7 +21,9 @@ Flows through: a `Scenario` in; per run and epoch base units by side, in `Result
 `attack`            the seam: what an attack may see and do; by default what the honest do
 `attacks`           one story a file; `catalogue` has a scenario of each by name
 `play`              a chunk of runs through all epochs, both arms side by side
-`entry`             registration, pruning and immunity
+`design`            the seam of what no epoch's market shows: a brake, a full subnet, a vote
+`beyond`            one question a file; `catalogue` has each by name
+`common`            what a scenario and a study share, so that one `run` serves both
 `watch`             who would be noticed, from what is public
 `metrics`           ROI, cost to attack, emission share, honest loss, griefing factor, time to detection
 `result`            arrays, tables, Parquet and CSV
@@ -39,7 +41,8 @@ if not __name__.startswith("davy."):
     raise ImportError("import davy.sims, not sims: the folder at the root is a link, for reading only")
 
 if TYPE_CHECKING:
-    from davy.sims.catalogue import scenario, scenarios
+    from davy.sims.catalogue import scenario, scenarios, studies, study
+    from davy.sims.design import Study
     from davy.sims.experiment import Scenario
     from davy.sims.result import Result
     from davy.sims.running import run, sweep
@@ -47,13 +50,16 @@ if TYPE_CHECKING:
 _AT = {
     "Result": "result",
     "Scenario": "experiment",
+    "Study": "design",
     "run": "running",
     "scenario": "catalogue",
     "scenarios": "catalogue",
+    "studies": "catalogue",
+    "study": "catalogue",
     "sweep": "running",
 }
 
-__all__ = ["Result", "Scenario", "run", "scenario", "scenarios", "sweep"]
+__all__ = ["Result", "Scenario", "Study", "run", "scenario", "scenarios", "studies", "study", "sweep"]
 
 
 def __getattr__(name: str) -> object:

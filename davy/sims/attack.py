@@ -142,6 +142,10 @@ class Attack:
         """How many of the attackers' miners most validators know by now, [runs], or one number for all."""
         return np.zeros(1, dtype=np.int64)
 
+    def stops(self, epoch: int, seats: Seats, *, attacking: bool) -> tuple[int, ...]:
+        """Columns under a halt at the end of an epoch, counted from the attack's start; they earn nothing in it."""
+        return ()
+
     def spends(self, m: Market, *, attacking: bool) -> int:
         """Base units that the attackers spend in an epoch."""
         working = self.validators * base_units(m.validating)
