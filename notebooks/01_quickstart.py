@@ -15,7 +15,7 @@ from davy.sims.pictures import band, level, panels
 from davy.sims.result import joined
 
 # %% tags=["parameters"] small={"runs": 2, "epochs": 4, "stakes": [0.3, 0.6]}
-runs, epochs = 16, 60
+runs, epochs = 8, 60
 stakes = [0.1, 0.2, 0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7]
 
 # %% [markdown]

@@ -72,7 +72,7 @@ def write_small(folder: Path) -> None:
 
 def run(notebook: Any) -> Any:
     """The notebook with its outputs; raises nbclient's `CellExecutionError` where a cell does."""
-    client: Any = NotebookClient(notebook, timeout=1800, kernel_name="python3")
+    client: Any = NotebookClient(notebook, timeout=1800, startup_timeout=300, kernel_name="python3")
     client.execute()
     for cell in notebook.cells:
         for output in cell.get("outputs", []):

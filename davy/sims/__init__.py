@@ -29,6 +29,11 @@ Flows through: a `Scenario` in; per run and epoch base units by side, in `Result
 `result`            arrays, tables, Parquet and CSV
 `running`           chunks over cores, a folder that can be taken up again, sweeps
 `retention`         the security figures of subtensor's docs/consensus.md, made anew
+`tracing`           given weights through a mechanism, epoch by epoch; on it:
+`cases`             the case charts of yuma-simulation: who moves first
+`jump`              a copier after the truth jumps, with and without liquid alpha
+`concentration`     heavy-tailed stake, and how many wallets decide
+`pictures`          how the notebooks draw
 `adversaries`       not a simulation: cheats that run as real nodes
 ==================  ====================================================================================
 """

@@ -1,4 +1,4 @@
-"""How the notebooks draw: one look, eight colours that colour-blind readers tell apart, and bands that say what they span.
+"""How the notebooks draw: one look, colours that colour-blind readers tell apart, bands that say what they span.
 
 Colours are Okabe and Ito's (jfly.uni-koeln.de/color); maps use cividis, which is as good in grey. Lines differ by their
 marker too.
@@ -7,14 +7,15 @@ marker too.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
+
+Axes: TypeAlias = Any
+"""matplotlib's; what its stubs say of it is partly unknown."""
 
 COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 MARKERS: Final = "osD^vPX*"
@@ -34,15 +35,19 @@ _LOOK: Final = {
 }
 
 
-def panels(count: int = 1, *, width: float = 6.4, height: float = 3.6, **more: Any) -> tuple[Figure, list[Axes]]:
+def panels(count: int = 1, *, width: float = 6.4, height: float = 3.6, **more: Any) -> tuple[Any, list[Axes]]:
     """A figure of `count` panels side by side, in the notebooks' look; inches."""
-    mpl.rcParams.update(_LOOK)
-    mpl.rcParams["axes.prop_cycle"] = mpl.cycler(color=COLOURS)
-    figure, axes = plt.subplots(1, count, figsize=(width, height), squeeze=False, **more)
+    library: Any = mpl
+    library.rcParams.update(_LOOK)
+    library.rcParams["axes.prop_cycle"] = library.cycler(color=COLOURS)
+    pyplot: Any = plt
+    figure, axes = pyplot.subplots(1, count, figsize=(width, height), squeeze=False, **more)
     return figure, list(axes[0])
 
 
-def band(ax: Axes, x: ArrayLike, runs: ArrayLike, label: str, which: int = 0, *, low: float = 5, high: float = 95) -> None:
+def band(
+    ax: Axes, x: ArrayLike, runs: ArrayLike, label: str, which: int = 0, *, low: float = 5, high: float = 95
+) -> None:
     """The median of `runs` [R, X] as a line, and what lies between two percentiles shaded, in colour `which`."""
     values = np.asarray(runs, dtype=np.float64)
     bottom, middle, top = np.percentile(values, [low, 50, high], axis=0)

@@ -1,5 +1,6 @@
 """Concentration against its closed forms, and a coalition's count against the mechanism's own verdict."""
 
+from pathlib import Path
 from statistics import NormalDist
 from typing import Literal
 
@@ -11,6 +12,7 @@ from davy.protocol.errors import Misconfigured
 from davy.sims.concentration import Stakes, capped, coalition, decides, gini, top_share
 
 Z = NormalDist()
+PAGE = (Path(__file__).parents[2] / "docs" / "simulate.md").read_text(encoding="utf-8")
 
 
 def many(family: Literal["pareto", "lognormal"], tail: float) -> Int64:
@@ -88,3 +90,12 @@ def test_a_tail_without_a_mean_is_refused() -> None:
     with pytest.raises(Misconfigured, match="tail"):
         Stakes(tail=1.0)
     assert Stakes(family="lognormal", tail=1.0).draw().shape == (100, 256)
+
+
+@pytest.mark.parametrize(
+    ("family", "tail"), [("pareto", 1.16), ("pareto", 1.5), ("lognormal", 2.0), ("lognormal", 1.0)]
+)
+def test_the_page_has_these_figures(family: Literal["pareto", "lognormal"], tail: float) -> None:
+    s = Stakes(family=family, tail=tail).draw()
+    free, bound = (np.median(coalition(x)) for x in (s, capped(s, 88)))
+    assert f"| {family}, tail {tail} | {np.median(gini(s)):.2f} | {free:.0f} | {bound:.0f} |\n" in PAGE

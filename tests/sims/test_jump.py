@@ -1,6 +1,7 @@
 """Liquid alpha against a copier: the published penalty in kind, and where it turns into help."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from davy.protocol.errors import Misconfigured
 from davy.sims.jump import Jump, penalty, relative_dividend
 
 FIRST_FOUR = slice(0, 4)
+PAGE = (Path(__file__).parents[2] / "docs" / "simulate.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(("size", "published"), [(0.5, 0.33), (0.1, 0.06)])
@@ -49,3 +51,11 @@ def test_narrow_bounds_take_next_to_nothing() -> None:
 def test_a_jump_beyond_all_of_it_is_refused() -> None:
     with pytest.raises(Misconfigured, match="size"):
         Jump(size=0.8)
+
+
+def test_the_page_has_these_figures() -> None:
+    for size, published in ((0.1, "0.06"), (0.5, "0.33")):
+        assert f"| {size} | {penalty(Jump(size=size))[FIRST_FOUR].mean():.3f} | {published} |\n" in PAGE
+    j = Jump(rounds=60)
+    for each in (j, j.liquid()):
+        assert f"{(1 - relative_dividend(each)).sum():.2f}" in PAGE

@@ -37,7 +37,9 @@ each = pytest.mark.parametrize("script", SCRIPTS, ids=[s.stem for s in SCRIPTS])
 
 def test_there_are_eight_and_more_and_each_is_listed() -> None:
     assert len(SCRIPTS) >= 8
-    listed = re.findall(r"^\d+\. \[[^\]]+\]\((\w+)\.md\)", (PAGES / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    listed = re.findall(
+        r"^\d+\. \[[^\]]+\]\((\w+)\.md\)", (PAGES / "README.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
     assert listed == [s.stem for s in SCRIPTS]
     assert {p.stem for p in PAGES.glob("[0-9]*.md")} == set(listed)
 
