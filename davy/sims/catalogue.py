@@ -19,7 +19,9 @@ from davy.sims.attacks.halting import FalseHalts, RefusingToLift, SilenceUnderLe
 from davy.sims.attacks.lazy import LazyConstant, LazyRandom, SharedNoise
 from davy.sims.attacks.two_faced import SelectiveQuality
 from davy.sims.beyond.registration import Registrations
+from davy.sims.beyond.roster import KeyholderBribery
 from davy.sims.beyond.spreading import TimeToStop
+from davy.sims.beyond.votes import FlashStake, VoteBuying
 from davy.sims.common import Experiment
 from davy.sims.design import Study
 from davy.sims.experiment import REVISION, Scenario
@@ -42,7 +44,7 @@ _ATTACKS: Final[tuple[Attack, ...]] = (
     RefusingToLift(),
     SilenceUnderLeases(),
 )
-_STUDIES: Final[tuple[Study, ...]] = (TimeToStop(), Registrations())
+_STUDIES: Final[tuple[Study, ...]] = (TimeToStop(), Registrations(), KeyholderBribery(), VoteBuying(), FlashStake())
 _MARKETS: Final[Mapping[str, Market]] = MappingProxyType({"weight-copying": Market(concealment=0)})
 
 

@@ -6,6 +6,7 @@ is played, and an attack's draws never move the market's.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from enum import IntEnum
 from functools import lru_cache
@@ -79,6 +80,13 @@ def normal(deviation: float, mean: float = 0.0, low: float = -np.inf) -> NDArray
     table = np.array([round(max(low, mean + deviation * x) * UNIT) for x in values], dtype=np.int32)
     table.flags.writeable = False
     return table
+
+
+@lru_cache(maxsize=64)
+def lognormal(median: float, spread: float) -> tuple[int, ...]:
+    """Median · e^(spread·z), to the nearest integer, z at the 2^16 quantiles (k + ½) / 2^16 of a normal number."""
+    z = NormalDist()
+    return tuple(round(median * math.exp(spread * z.inv_cdf((k + 0.5) / LEVELS))) for k in range(LEVELS))
 
 
 def in_units(x: float) -> int:

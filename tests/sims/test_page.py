@@ -16,7 +16,7 @@ from davy.cli import main
 from davy.sims import run, scenario, scenarios, study
 from davy.sims.beyond.graphs import TOPOLOGIES
 from davy.sims.metrics import METRICS
-from tests.sims.stage import median
+from tests.sims.stage import median, played
 
 PAGE = (Path(__file__).parents[2] / "docs" / "simulate.md").read_text(encoding="utf-8")
 FENCED = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
@@ -94,6 +94,33 @@ def registration_row(name: str) -> list[str]:
 @pytest.mark.parametrize("name", list(REGISTRATIONS))
 def test_what_registrations_come_to_is_what_is_computed(name: str) -> None:
     assert cells(name)[1:] == registration_row(name)
+
+
+GOVERNANCE: dict[str, tuple[str, dict[str, object]]] = {
+    "a false halt, ordinary": ("keyholder-bribery", {}),
+    "a false halt, systemic": ("keyholder-bribery", {"systemic": True}),
+    "a LIFT of one's own model": ("keyholder-bribery", {"goal": "lift"}),
+    "a veto on a LIFT, systemic": ("keyholder-bribery", {"goal": "veto-lift", "systemic": True}),
+    "a veto on HALTs, ordinary": ("keyholder-bribery", {"goal": "veto-halt"}),
+    "stake of one block, where a block counts": ("flash-stake", {"rule": "snapshot"}),
+    "stake of one block, by davy's rule": ("flash-stake", {}),
+    "stake of an epoch, by davy's rule": ("flash-stake", {"plan": "epoch"}),
+    "votes bought, paid in any case": ("vote-buying", {}),
+    "votes bought, paid if lost (P+ε)": ("vote-buying", {"sure": False}),
+}
+
+
+def governance_row(name: str) -> list[str]:
+    kind, changes = GOVERNANCE[name]
+    s = study(kind).having({"runs": 100} | changes)
+    succeeded = "captured" if kind == "keyholder-bribery" else "passed"
+    values = [float(np.mean(played(s).metrics[m])) for m in (succeeded, "cost", "harm")]
+    return [f"{values[0]:.2f}", *(f"{v:.0f}" for v in values[1:]), f"{values[2] / values[1]:.3g}" if values[1] else "–"]
+
+
+@pytest.mark.parametrize("name", list(GOVERNANCE))
+def test_what_governance_attacks_come_to_is_what_is_computed(name: str) -> None:
+    assert cells(name)[1:] == governance_row(name)
 
 
 @pytest.mark.parametrize("topology", TOPOLOGIES)

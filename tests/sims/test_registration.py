@@ -8,7 +8,8 @@ from davy.protocol.errors import Misconfigured, TxCode
 from davy.protocol.limits import hyperparameters
 from davy.protocol.words import TOKEN
 from davy.sims import run, study
-from davy.sims.beyond.registration import Registrations, Seat, Subnet
+from davy.sims.beyond.registration import Registrations, Subnet
+from davy.sims.beyond.seats import Seat
 from davy.sims.noise import UNIT
 from tests.ledger.rules.world import World, genesis
 from tests.sims.stage import median, played

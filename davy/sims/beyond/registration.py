@@ -1,4 +1,4 @@
-"""A full subnet whose seats are fought over: the ledger's own price, limit, immunity and pruning, and the live epoch."""
+"""A full subnet whose seats are fought over: the ledger's price, limit, immunity and pruning, and the live epoch."""
 
 from __future__ import annotations
 
@@ -13,19 +13,14 @@ from davy.incentive.emission import emit
 from davy.incentive.fixed_point import U16, Int64
 from davy.incentive.masks import NO_COMMIT
 from davy.incentive.mechanism import EpochInputs, Params
-from davy.incentive.pruning import immune, kept_by_stake, pruning_score
 from davy.incentive.registry import mechanism
-from davy.ledger.rules.neurons import MAX_SEATED_BY_STAKE
-from davy.ledger.rules.subnets import SURGE, registration_price
-from davy.protocol.limits import ChainParameters, chain_parameters
 from davy.sims.attack import as_weights
+from davy.sims.beyond.seats import THEIRS, Seat, chain_of
 from davy.sims.design import MONEY, MONEY_METRICS, Float, Study
 from davy.sims.market import base_units, within
 from davy.sims.noise import UNIT, UNIT_BITS, Draws, Purpose, in_units, normal
 
 _TEMPO: Final = 360
-_VALIDATOR, _THEIRS = -1, -2
-"""In place of an honest miner's number."""
 _WARM: Final = 10
 """Epochs before the attack begins: bonds build up, and nobody is new any more."""
 
@@ -34,8 +29,8 @@ _WARM: Final = 10
 class Registrations(Study):
     """Attackers register UIDs in numbers: to snipe seats while they are cheap, or to sit in them while they are immune.
 
-    The price moves at an epoch's end only, so whoever waits until it has fallen gets as many UIDs as an epoch takes, three
-    times the wanted number, at the low price and in its first block (`snipe`). A newcomer cannot be pruned until its
+    The price moves at an epoch's end only, so whoever waits until it has fallen gets as many UIDs as an epoch takes,
+    three times the wanted number, at the low price and in its first block (`snipe`). No newcomer is pruned until its
     immunity is over, however little it earns, so a steady stream of worthless UIDs drives out the honest ones that earn
     least (`sit`), and as many registrations as are wanted do not move the price at all. Honest miners that lost their
     seat register again where they would stay, and while that costs less than what they would earn in `horizon` epochs;
@@ -55,8 +50,8 @@ class Registrations(Study):
     most
         UIDs they want to hold at once.
     quality
-        Of their one model. All their UIDs are one cluster and share one weight, as the validators' originality check has
-        it, unless `alike` is False.
+        Of their one model. All their UIDs are one cluster and share one weight, as the validators' check of originality
+        has it, unless `alike` is False.
     seats, validators
         Of the subnet; the validators keep theirs by stake.
     wanted
@@ -145,99 +140,6 @@ class Registrations(Study):
         }
 
 
-class Seat:
-    """Who sits where, of one arm and run.
-
-    Honest miners have numbers; their qualities are drawn for both arms alike. The attackers' one honest miner comes and
-    goes as the others do.
-    """
-
-    def __init__(self, study: Registrations, qualities: list[int]) -> None:
-        miners = study.seats - study.validators
-        self.study, self.qualities = study, qualities
-        self.holder = np.array([_VALIDATOR] * study.validators + [*range(miners - 1), _THEIRS], dtype=np.int64)
-        self.registered = np.zeros(study.seats, dtype=np.int64)
-        self.emission = np.zeros(study.seats, dtype=np.int64)
-        self.price = base_units(study.price)
-        self.count = 0
-        self.waiting: list[int] = []
-        self.spent = self.fees = self.burned = 0
-        self.was_full = False
-        self._chain = _chain(study)
-        self.safe = kept_by_stake((self.holder == _VALIDATOR).astype(np.int64), MAX_SEATED_BY_STAKE)
-
-    @property
-    def held(self) -> int:
-        return int((self.holder == _THEIRS).sum())
-
-    def take(self, who: int, at: int) -> bool:
-        """Register as `davy.ledger.rules.neurons.register` has it, in the seat of the least deserving.
-
-        False where everybody is immune or safe, or the epoch takes no more.
-        """
-        if self.count >= SURGE * self.study.wanted:
-            return False
-        young = immune(at - self.registered, self.study.immunity)
-        score = pruning_score(self.emission, self.registered, self.safe, young)
-        uid = int(score.argmin())
-        if score[uid] >= self.study.seats:
-            return False
-        gone = int(self.holder[uid])
-        self.holder[uid], self.registered[uid], self.emission[uid] = who, at, 0
-        if gone >= 0 or (gone == _THEIRS and not self.held):
-            self.waiting.append(gone)
-        self.count += 1
-        if who == _THEIRS:
-            self.spent += self.price
-        else:
-            self.fees += self.price
-        return True
-
-    def attack(self, at: int) -> None:
-        """In the first block of an epoch."""
-        study = self.study
-        if self.price > base_units(study.limit):
-            return
-        wish = SURGE * study.wanted if study.plan == "snipe" else study.each
-        for _ in range(min(wish, study.most - self.held)):
-            if not self.take(_THEIRS, at):
-                break
-        if self.held and _THEIRS in self.waiting:
-            self.waiting.remove(_THEIRS)
-
-    def come(self, at: int, rate: int) -> None:
-        """Honest miners without a seat, the best first, where they would stay and earn more than the price.
-
-        `rate` is what quality 1 earns in an epoch. Whoever would earn less than the least of those past immunity does
-        not come: it would be the next to go.
-        """
-        judged = ~self.safe & ~immune(at - self.registered, self.study.immunity)
-        least = int(self.emission[judged].min()) if judged.any() else 0
-        for n in sorted(self.waiting, key=lambda n: -self.quality_of(n)):
-            earns = rate * self.quality_of(n) >> UNIT_BITS
-            if earns <= least or earns * self.study.horizon < self.price or not self.take(n, at):
-                return
-            self.waiting.remove(n)
-
-    def quality_of(self, n: int) -> int:
-        return in_units(self.study.quality) if n == _THEIRS else self.qualities[n]
-
-    def end(self) -> None:
-        """The price moves, and the next epoch begins."""
-        self.was_full = self.count >= SURGE * self.study.wanted
-        self.price = registration_price(self.price, self.count, self.study.wanted, self._chain)
-        self.burned += self.spent
-        self.count = self.spent = self.fees = 0
-
-    def quality(self) -> Int64:
-        """Of each UID, as validators see it."""
-        found = np.zeros(self.study.seats, dtype=np.int64)
-        own = in_units(self.study.quality) // (self.held if self.study.alike and self.held else 1)
-        for uid, who in enumerate(self.holder.tolist()):
-            found[uid] = self.qualities[who] if who >= 0 else own if who == _THEIRS else 0
-        return found
-
-
 class Subnet:
     """A chunk of runs, both arms side by side, epoch by epoch."""
 
@@ -253,7 +155,7 @@ class Subnet:
         self._permits = np.ones((2, self.runs, study.validators), dtype=np.bool_)
         self._rate = [[0] * self.runs for _ in range(2)]
         self._seen = [False] * self.runs
-        self._lost = [Counter[int]() for _ in range(self.runs)]
+        self._lost: list[Counter[int]] = [Counter() for _ in range(self.runs)]
 
     def epoch(self, t: int) -> Int64:
         """`Registrations.columns` of an epoch, [2, runs, columns]."""
@@ -291,7 +193,7 @@ class Subnet:
         )
         self._state, result = self._mechanism.epoch(self._state, x, Params(activity_cutoff=U16))
         self._permits = result.permits
-        paid = emit(base_units(study.emission), result, _chain(study).owner_cut)
+        paid = emit(base_units(study.emission), result, chain_of(study).owner_cut)
         return paid.incentive, paid.dividends
 
     def _told(self, t: int, pay: Int64, dividends: Int64) -> Int64:
@@ -300,7 +202,7 @@ class Subnet:
             earned: list[dict[int, int]] = []
             for arm, seats in enumerate(self.arms):
                 seat, paid = seats[r], pay[arm, r]
-                theirs = int(paid[seat.holder == _THEIRS].sum())
+                theirs = int(paid[seat.holder == THEIRS].sum())
                 by = {n: int(p) for n, p in zip(seat.holder.tolist(), paid.tolist(), strict=True) if n >= 0}
                 earned.append(by)
                 worth = sum(seat.qualities[n] for n in by)
@@ -329,7 +231,3 @@ class Subnet:
         for n, has in earned[1].items():
             lost[n] -= has
         return sum(max(0, loss) for loss in lost.values()) - before
-
-
-def _chain(study: Registrations) -> ChainParameters:
-    return chain_parameters(burn_low=base_units(study.low), burn_high=base_units(study.high))

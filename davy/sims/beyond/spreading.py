@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from heapq import heappop, heappush
-from statistics import NormalDist
 from typing import ClassVar, Final, Literal
 
 import numpy as np
@@ -17,7 +14,7 @@ from davy.network.brake_peers import ASKED_AT_ONCE, KNOWN, ROUND_MS
 from davy.sims.beyond.graphs import Graph, graph
 from davy.sims.design import Float, Study, ratio
 from davy.sims.market import within
-from davy.sims.noise import LEVELS, Purpose, Stream
+from davy.sims.noise import Purpose, Stream, lognormal
 
 _MS: Final = 1_000
 """Times are kept in microseconds."""
@@ -151,7 +148,7 @@ class Spread:
         self.study, self.known, self.mute, self._s = study, known, mute, s
         self.since = [_NEVER] * study.nodes
         self.messages = 0
-        self._delays = delays(study.delay_ms, study.spread)
+        self._delays = lognormal(study.delay_ms * _MS, study.spread)
         self._loss = round(study.loss * (1 << 16))
         self._left = study.nodes - len(mute)
         self._events: list[tuple[int, int, str, int, int]] = []
@@ -224,10 +221,3 @@ class Spread:
         ranks = [max(1, -(-len(honest) * p // 100)) for p in _PERCENTILES]
         times = [reached[rank - 1] if rank <= len(reached) else _NEVER for rank in ranks]
         return np.array([len(honest), len(reached), *times, self.messages], dtype=np.int64)
-
-
-@lru_cache(maxsize=16)
-def delays(median_ms: float, spread: float) -> tuple[int, ...]:
-    """Microseconds of one message at the quantiles (k + ½) / 2^16 of a lognormal number."""
-    z = NormalDist()
-    return tuple(round(median_ms * _MS * math.exp(spread * z.inv_cdf((k + 0.5) / LEVELS))) for k in range(LEVELS))
