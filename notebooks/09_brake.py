@@ -3,7 +3,8 @@
 #
 # *Question.* Some keyholders are bribed to stop honest miners, or to keep them stopped. How long can they?
 #
-# *Answer.* ANSWER
+# *Answer.* With the HALT key for 21 of any 90 days, and a systemic model for good; two of five who refuse to lift, or
+# give no lease, keep it down as well. Nobody gains: what the halted would have earned is not minted.
 
 # %%
 import numpy as np

@@ -3,7 +3,8 @@
 #
 # *Question.* One model registers many UIDs, to be paid many times or to push others out. Does it pay?
 #
-# *Answer.* ANSWER
+# *Answer.* Copies that answer alike are paid as one; noise of .2 nats frees them, and then each is paid. Worthless UIDs
+# that just sit take four of ten seats and lose all they burn, as nobody is pruned while it is immune.
 
 # %%
 import numpy as np
