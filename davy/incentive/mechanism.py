@@ -157,6 +157,18 @@ class Params:
         Whether of equal stakes the higher UID gets the last permit, as under subtensor, instead of the older seat.
     bond_format : BondFormat
         Of the bonds in the state; it may not change while a state lives.
+    audit_tolerance : places, of 100
+        `audited`: how far from what was known a report has to be to be news.
+    audit_penalty : u16
+        `audited`: what a report of news that was none costs, of a true one.
+    audit_low, audit_high : u16
+        `audited`: the parts of the reference's gain at which a gate begins to open, and is open.
+    audit_wrong, audit_lost : u16
+        `audited`: the parts of a row's audited reports that may be wrong before it loses votes, and has lost them.
+    audit_floor : u16
+        `audited`: what a closed gate lets through.
+    audit_enough : 1 to 4096
+        `audited`: the reference's gain, in audits, from which on gates close altogether.
 
     Raises
     ------
@@ -177,6 +189,14 @@ class Params:
     permit_zero_stake: bool = False
     permit_tie_to_newer: bool = False
     bond_format: BondFormat = BondFormat.U32
+    audit_tolerance: int = 30
+    audit_penalty: int = 10_923
+    audit_low: int = 26_214
+    audit_high: int = 45_875
+    audit_wrong: int = 8192
+    audit_lost: int = 13_107
+    audit_floor: int = 1311
+    audit_enough: int = 4
 
     def __post_init__(self) -> None:
         whole("kappa", self.kappa, 1, U16)
@@ -188,6 +208,14 @@ class Params:
         whole("activity_cutoff", self.activity_cutoff, 0, MAX_BLOCK)
         whole("max_validators", self.max_validators, 1, MAX_N)
         whole("stake_threshold", self.stake_threshold, 0, MAX_TOTAL_STAKE)
+        whole("audit_tolerance", self.audit_tolerance, 1, 100)
+        whole("audit_penalty", self.audit_penalty, 0, U16)
+        whole("audit_low", self.audit_low, 0, U16)
+        whole("audit_high", self.audit_high, self.audit_low, U16)
+        whole("audit_wrong", self.audit_wrong, 0, U16)
+        whole("audit_lost", self.audit_lost, self.audit_wrong, U16)
+        whole("audit_floor", self.audit_floor, 0, U16)
+        whole("audit_enough", self.audit_enough, 1, MAX_N)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

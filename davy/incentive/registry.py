@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from davy.incentive.audited import Audited
+from davy.incentive.correlated import Correlated
 from davy.incentive.door import BadInput
 from davy.incentive.mechanism import BondState, Mechanism
 from davy.incentive.yuma2 import Yuma2
 from davy.incentive.yuma3 import Yuma3
 
-MECHANISMS: Mapping[str, Mechanism[BondState]] = MappingProxyType({"yuma2": Yuma2(), "yuma3": Yuma3()})
+MECHANISMS: Mapping[str, Mechanism[BondState]] = MappingProxyType(
+    {"yuma2": Yuma2(), "yuma3": Yuma3(), "correlated": Correlated(), "audited": Audited()}
+)
 
 
 def mechanism(name: str) -> Mechanism[BondState]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from davy.incentive.evidence import MAX_EPOCHS
 from davy.incentive.fixed_point import U16, Int64
 from davy.protocol.errors import Misconfigured
 from davy.protocol.words import TOKEN
@@ -51,6 +52,12 @@ class Market:
         Tokens a validator spends in an epoch on measuring.
     serving
         Tokens a miner of quality 1 spends in an epoch; one of quality q spends q times that.
+    audits
+        Miners audited in an epoch, where the mechanism reads evidence.
+    audit_noise
+        Standard deviation of an audit's measurement, of the quality measured.
+    window
+        Epochs of evidence that the mechanism looks back on.
 
     Raises
     ------
@@ -74,6 +81,9 @@ class Market:
     price: float = 1.0
     validating: float = 0.1
     serving: float = 0.2
+    audits: int = 32
+    audit_noise: float = 0.1
+    window: int = 16
 
     def __post_init__(self) -> None:
         within("validators", self.validators, 2, MOST_UIDS)
@@ -89,6 +99,9 @@ class Market:
         within("emission", self.emission, 0, 1e6)
         within("owner_cut", self.owner_cut, 0, U16)
         within("stake", self.stake, 1, 2.1e7)
+        within("audits", self.audits, 0, MOST_UIDS)
+        within("audit_noise", self.audit_noise, 0, 1)
+        within("window", self.window, 1, MAX_EPOCHS)
         for name in ("price", "validating", "serving"):
             within(name, getattr(self, name), 0, 1e6)
 

@@ -38,6 +38,7 @@ class Purpose(IntEnum):
     ENTRY = 4
     SPREAD = 5
     PRICES = 6
+    AUDITS = 16
 
 
 class Draws:

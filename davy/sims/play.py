@@ -18,6 +18,7 @@ from davy.incentive.masks import NO_COMMIT
 from davy.incentive.mechanism import EpochInputs, EpochResult
 from davy.incentive.registry import mechanism
 from davy.sims.attack import View, as_weights
+from davy.sims.audits import Audits
 from davy.sims.experiment import Scenario
 from davy.sims.market import World, base_units
 from davy.sims.noise import UNIT_BITS, Draws, Purpose
@@ -67,6 +68,7 @@ class Play:
         self.watch = Watch()
         self.exposed = False
         """Whether a halt of the attackers' doing stands, or stood, on the ledger."""
+        self.audits = Audits(s, runs)
         self.spends = [s.attack.spends(m, attacking=attacking) for attacking in (False, True)]
 
     def epoch(self, t: int) -> Int64:
@@ -74,7 +76,9 @@ class Play:
         s, seats, tempo = self.s, self.s.seats, self.s.market.tempo
         self.world.advance()
         shown = [s.attack.shown(self.world.quality, seats, attacking=attacking) for attacking in (False, t >= s.begins)]
-        rows = self.measured(np.stack([q.measured for q in shown]), attacking=t >= s.begins)
+        quality = np.stack([q.measured for q in shown])
+        rows = self.measured(quality, attacking=t >= s.begins)
+        self.audits.find(quality, self.alarms, attacking=t >= s.begins)
         due = self.commit_honest(rows, t)
         missed = self.reveal(due, rows, t)
         now = (t + 2) * tempo
@@ -90,6 +94,7 @@ class Play:
             now=np.asarray(now, dtype=np.int64),
             previous_epoch=np.asarray(now - tempo, dtype=np.int64),
             owner_row=np.asarray(-1, dtype=np.int64),
+            evidence=self.audits.evidence(None if due is None else due.rows, missed),
         )
         self.state, result = self.mechanism.epoch(self.state, x, s.params)
         self.permits = result.permits

@@ -16,8 +16,8 @@ import numpy as np
 from davy.incentive.fixed_point import Int64
 from davy.incentive.mechanism import BondState, EpochInputs, EpochResult, Mechanism, Params
 from davy.incentive.registry import MECHANISMS
-from tests.incentive import epochs
-from tests.incentive.epochs import Stream
+from tests.incentive import epochs, evident
+from tests.incentive.epochs import Stream, replace
 
 BATCHES = 50
 RUNS = 20
@@ -56,9 +56,17 @@ def one_by_one(chosen: Chosen, b: Batch) -> list[list[Step]]:
     return steps
 
 
+def told(b: Batch, seed: int) -> Batch:
+    """The same epochs with evidence, for mechanisms that read it."""
+    length, tasks = evident.shape_of(seed)
+    rng = Stream(seed + 3 * 10**9)
+    shown = [evident.evidence(rng, *x.weights.shape, length, tasks) for x in b.inputs]
+    return Batch(b.held, [replace(x, evidence=e) for x, e in zip(b.inputs, shown, strict=True)], b.params)
+
+
 def batched(chosen: Chosen, b: Batch) -> list[list[Step]]:
     """The same from two calls."""
-    x = epochs.stack(b.inputs)
+    x = epochs.stack(b.inputs) if b.inputs[0].evidence is None else evident.stack(b.inputs)
     first = chosen.epoch(BondState(np.stack([s.bonds for s in b.held])), x, b.params)
     together = [first, chosen.epoch(first[0], x, b.params)]
 
@@ -81,12 +89,14 @@ def little_endian(array: Int64) -> bytes:
     return array.astype("<i8").tobytes()
 
 
-def digests(path: str, chosen: Chosen) -> Iterator[str]:
+def digests(path: str, chosen: Chosen, *, evidence: bool = False) -> Iterator[str]:
     """Of each epoch's inputs, and of the results and bonds of the two."""
     for seed in range(BATCHES):
-        b = batch(seed)
+        b = told(batch(seed), seed) if evidence else batch(seed)
         for s, x, steps in zip(b.held, b.inputs, PATHS[path](chosen, b), strict=True):
             seen = sha256(little_endian(x.weights) + little_endian(x.stake) + little_endian(s.bonds))
+            if x.evidence is not None:
+                seen.update(x.evidence.reports.tobytes() + x.evidence.labels.tobytes())
             for state, result in steps:
                 for values in (state.bonds, *epochs.arrays(result).values()):
                     seen.update(little_endian(values))
@@ -94,7 +104,10 @@ def digests(path: str, chosen: Chosen) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    lines = {name: list(digests("one by one", MECHANISMS[name])) for name in sorted(MECHANISMS)}
+    lines = {
+        name: list(digests("one by one", MECHANISMS[name], evidence=name in evident.READERS))
+        for name in sorted(MECHANISMS)
+    }
     # Ten a line: a change of one epoch is a change of one line.
     rows = {name: [" ".join(found[i : i + 10]) for i in range(0, len(found), 10)] for name, found in lines.items()}
     json.dump(rows, sys.stdout, indent=1)

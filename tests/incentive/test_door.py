@@ -142,6 +142,6 @@ def test_the_defaults_are_subtensors_but_for_the_format_of_bonds() -> None:
 
 
 def test_a_mechanism_is_found_by_name() -> None:
-    assert sorted(MECHANISMS) == ["yuma2", "yuma3"]
-    with pytest.raises(BadInput, match="'yuma4': choose one of yuma2, yuma3"):
+    assert sorted(MECHANISMS) == ["audited", "correlated", "yuma2", "yuma3"]
+    with pytest.raises(BadInput, match="'yuma4': choose one of audited, correlated, yuma2, yuma3"):
         mechanism("yuma4")

@@ -164,7 +164,7 @@ def test_evidence_belongs_to_its_weights() -> None:
 
 
 OUTSIDE = """
-from davy.incentive import audited
+from davy.incentive import looked
 from davy.incentive.registry import mechanism
 from davy.protocol.errors import TxCode
 from davy.protocol.limits import hyperparameters
@@ -172,11 +172,11 @@ from davy.protocol.transaction import CreateSubnet
 from tests.ledger.rules.world import World, genesis, market
 
 calls = []
-rule = audited.audited
-audited.audited = lambda s, x, p: (calls.append(x.weights.shape), rule(s, x, p))[1]
-w = market(genesis(mechanism="audited"))
-w.ok("ann", CreateSubnet("another", "audited", hyperparameters()))
-print(audited.__file__, type(mechanism("audited")).__name__, w.subnet().mechanism, w.subnet(0).mechanism, *calls)
+rule = looked.audited
+looked.audited = lambda s, x, p: (calls.append(x.weights.shape), rule(s, x, p))[1]
+w = market(genesis(mechanism="looked"))
+w.ok("ann", CreateSubnet("another", "looked", hyperparameters()))
+print(looked.__file__, type(mechanism("looked")).__name__, w.subnet().mechanism, w.subnet(0).mechanism, *calls)
 """
 
 
@@ -188,14 +188,15 @@ def test_one_file_and_a_line_make_a_mechanism_that_a_subnet_can_choose(tmp_path:
         if entry.name not in ("incentive", "__pycache__"):
             (package / entry.name).symlink_to(entry)
     shutil.copytree(ROOT / "davy" / "incentive", package / "incentive", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(Path(__file__).parent / "audited.py", package / "incentive" / "audited.py")
+    shutil.copy(Path(__file__).parent / "audited.py", package / "incentive" / "looked.py")
     registry = package / "incentive" / "registry.py"
     text = registry.read_text()
     line = '{"yuma2": Yuma2(), "yuma3": Yuma3()'
     assert text.count(line) == 1
     registry.write_text(
-        text.replace(line, f'{line}, "audited": Audited()').replace(
-            "from davy.incentive.yuma2", "from davy.incentive.audited import Audited\nfrom davy.incentive.yuma2"
+        text.replace(line, f'{line}, "looked": Looked()').replace(
+            "from davy.incentive.yuma2",
+            "from davy.incentive.looked import Audited as Looked\nfrom davy.incentive.yuma2",
         )
     )
     done = subprocess.run(
@@ -204,10 +205,10 @@ def test_one_file_and_a_line_make_a_mechanism_that_a_subnet_can_choose(tmp_path:
     )  # fmt: skip
     assert done.stderr == ""
     assert done.stdout.split() == [
-        str(package / "incentive" / "audited.py"),
+        str(package / "incentive" / "looked.py"),
         "Audited",
-        "audited",
-        "audited",
+        "looked",
+        "looked",
         "(1,",
         "4)",
         "(2,",
