@@ -3,7 +3,8 @@
 #
 # *Question.* Somebody bribes keyholders, one after the other. What does a halt, a lift or a veto cost?
 #
-# *Answer.* ANSWER
+# *Answer.* Offering three times the median price wins a halt by 3 of 5 in 40% of tries, a lift by 4 of 5 in 22%, and a
+# veto on lifting, for which 2 are enough, in 54%. Larger rosters resist better. A vote costs .3% of what it damages.
 
 # %%
 import numpy as np
@@ -13,10 +14,10 @@ from davy.sims import study, sweep
 from davy.sims.pictures import band, panels
 from davy.sims.result import joined
 
-# %% tags=["parameters"] small={"runs": 20, "offers": [100, 300], "tails": [1.2, 2.0]}
+# %% tags=["parameters"] small={"runs": 20, "offers": [100, 300], "tails": [1.2, 2.0], "doubts": [0.2]}
 runs = 400
 offers = [50, 100, 150, 200, 300, 400, 600, 1000]
-tails = [0.8, 1.0, 1.2, 1.5, 2.0, 3.0]
+tails, doubts = [1.0, 1.2, 1.5, 2.0, 3.0], [0.02, 0.2]
 rosters = {
     "2 and 2 of 3": (3, 2, 2),
     "3 and 4 of 5": (5, 3, 4),
@@ -82,25 +83,28 @@ joined(flash).group_by("rule", "plan", maintain_order=True).agg(
 )
 
 # %%
-votes = sweep(study("vote-buying").having({"runs": runs // 4}), {"sure": [True, False], "tail": tails})
+votes = sweep(study("vote-buying").having({"runs": runs // 4}), {"doubt": doubts, "tail": tails})
 
 # %% tags=["picture"]
 figure, (price, sold) = panels(2, width=8.8)
-for which, sure in enumerate((True, False)):
-    of = [r for r in votes if r.scenario.sure is sure]
-    says = "paid in any case" if sure else "paid only if the vote is lost (P+ε)"
-    band(price, tails, 100 * np.stack([r.metrics["price"] for r in of], axis=1), says, which)
-    if sure:
-        band(sold, tails, 100 * np.stack([r.metrics["bought"] for r in of], axis=1), "of all stake", 2)
-        band(sold, tails, 100 * np.stack([r.metrics["sellers"] for r in of], axis=1), "of all holders", 3)
+for which, doubt in enumerate(doubts):
+    of = [r for r in votes if r.scenario.doubt == doubt]
+    band(price, tails, 100 * np.stack([r.metrics["price"] for r in of], axis=1), f"{doubt:.0%} of all stake", which)
+of = [r for r in votes if r.scenario.doubt == doubts[-1]]
+band(sold, tails, 100 * np.stack([r.metrics["bought"] for r in of], axis=1), "of all stake", 2)
+band(sold, tails, 100 * np.stack([r.metrics["sellers"] for r in of], axis=1), "of all holders", 3)
+price.set_yscale("log")
 price.set_ylabel("paid, % of what the outcome costs all holders")
+price.legend(title="holders think the vote is even to within")
 sold.set_ylabel("votes sold, %")
+sold.legend()
 for ax in (price, sold):
     ax.set_xlabel("Pareto tail of stakes (heavier to the left)")
-    ax.legend()
 figure.suptitle(f"Buying a majority of votes (median, 5–95% of {runs // 4} runs; 500 holders, damage of 10% of stake)")
 
 # %% [markdown]
+# Paid only if the vote is lost (P+ε, `"sure": False`), it costs nothing at all, since it is won.
+#
 # ## Change this, see that
 #
 # - `"reports": 1.0`: whoever refuses tells; then a large roster is hardly ever captured.
