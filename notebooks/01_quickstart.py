@@ -59,4 +59,4 @@ figure.suptitle(f"A cartel that gives 90% to its own miners ({runs} runs, {epoch
 #
 # - `scenario("cartel")` → `scenario("weight-copying")`: one that pays as it stands; `scenarios()` has all.
 # - `{"attack.stake": stakes}` → `{"attack.favour": [0.1, 0.5, 0.9]}` at a stake of .4: the greedier, the more it costs.
-# - `"params.kappa": 45_875` in `having`: consensus needs 70% of the stake now, so that 30% can hold any miner down.
+# - `"params.kappa": 45_875` in `having`: consensus needs 70% of the stake now, and 35% gain two thirds by a cartel.

@@ -77,6 +77,6 @@ ax.legend(title=f"median and range of {seeds} seeds")
 # %% [markdown]
 # ## Change this, see that
 #
-# - `Retention(kappa=39_321)`: κ .6 gives no protection to an honest stake of .55, and costs nothing above.
+# - `Retention(kappa=39_321)`: κ .6 gives no protection to an honest stake of .55.
 # - `Retention(mechanism="yuma3")`: the same figures, as bonds that begin at nothing are equal in the first epoch.
 # - `retention_map(..., compiled=True)`: with `davy[fast]`, the same bits; worth it from about five maps on.

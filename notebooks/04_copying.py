@@ -56,4 +56,4 @@ figure.suptitle(f"Median and 5–95% of {runs} runs of {epochs} epochs; two copi
 #
 # - `"attack.source": "average"`: the mean copies as well as the median.
 # - `"mechanism": "yuma2"`: the same in kind, since what is copied is the weights and not the bonds.
-# - `"params.liquid_alpha": "true"`: see notebook 05 for what that gives and takes.
+# - `"params.liquid_alpha": True`: fresh copies earn 7% more than work then; notebook 05 says why.

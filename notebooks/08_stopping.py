@@ -68,5 +68,5 @@ joined(two).group_by("topology", said.alias("way"), maintain_order=True).agg(pl.
 # ## Change this, see that
 #
 # - `"told": 30` in `having`: keyholders who reach more nodes themselves make up for much of a bad topology.
-# - `"loss": 0.2`: a fifth of all messages lost costs little, since every round of five seconds tries again.
+# - `"loss": 0.2`: a fifth of all messages lost costs a second or two; every round of five seconds tries again.
 # - `"degree": 3`: fewer others known; `live` knows up to 64 whatever this says.

@@ -79,5 +79,5 @@ figure.suptitle(f"Median and 5–95% of {runs} runs of {epochs} epochs")
 # ## Change this, see that
 #
 # - `"kinship"` of the sybils: the wider, the more noise it takes, and the more honest miners are taken for copies.
-# - `"low": 1.0`: a floor of the price that is ten times as high makes sitting ten times as dear, and no rarer.
-# - `"wanted": 1`: the price climbs sooner, for newcomers as for attackers.
+# - `"low": 1.0`: a floor ten times as high makes sitting ten times as dear, and no rarer.
+# - `"wanted": 1`: sitters hold 5% of the seats then; but the price climbs for newcomers as well.
