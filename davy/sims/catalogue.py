@@ -13,11 +13,14 @@ from davy.protocol.errors import Misconfigured
 from davy.sims.attack import Attack
 from davy.sims.attacks.answers import Relaying, Sybils
 from davy.sims.attacks.cartel import Cartel, SelfDealing
-from davy.sims.attacks.copying import WeightCopying
+from davy.sims.attacks.copying import FrontRunningReveals, WeightCopying
 from davy.sims.attacks.griefing import CommitWithoutReveal, UnderWeighing
 from davy.sims.attacks.halting import FalseHalts, RefusingToLift, SilenceUnderLeases
 from davy.sims.attacks.lazy import LazyConstant, LazyRandom, SharedNoise
+from davy.sims.attacks.moving import ChildKeyShuffling, StakeGrinding
+from davy.sims.attacks.presence import Caching, Timing
 from davy.sims.attacks.two_faced import SelectiveQuality
+from davy.sims.beyond.bribery import PlusEpsilon
 from davy.sims.beyond.registration import Registrations
 from davy.sims.beyond.roster import KeyholderBribery
 from davy.sims.beyond.spreading import TimeToStop
@@ -32,19 +35,31 @@ _ATTACKS: Final[tuple[Attack, ...]] = (
     Cartel(),
     SelfDealing(),
     WeightCopying(),
+    FrontRunningReveals(),
     LazyConstant(),
     LazyRandom(),
     SharedNoise(),
     UnderWeighing(),
     CommitWithoutReveal(),
+    StakeGrinding(),
+    ChildKeyShuffling(),
     Sybils(),
     Relaying(),
     SelectiveQuality(),
+    Caching(),
+    Timing(),
     FalseHalts(),
     RefusingToLift(),
     SilenceUnderLeases(),
 )
-_STUDIES: Final[tuple[Study, ...]] = (TimeToStop(), Registrations(), KeyholderBribery(), VoteBuying(), FlashStake())
+_STUDIES: Final[tuple[Study, ...]] = (
+    TimeToStop(),
+    Registrations(),
+    KeyholderBribery(),
+    VoteBuying(),
+    FlashStake(),
+    PlusEpsilon(),
+)
 _MARKETS: Final[Mapping[str, Market]] = MappingProxyType({"weight-copying": Market(concealment=0)})
 
 

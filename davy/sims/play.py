@@ -20,6 +20,7 @@ from davy.incentive.registry import mechanism
 from davy.sims.attack import View, as_weights
 from davy.sims.audits import Audits
 from davy.sims.experiment import Scenario
+from davy.sims.holding import Holding
 from davy.sims.market import World, base_units
 from davy.sims.noise import UNIT_BITS, Draws, Purpose
 from davy.sims.watch import Watch
@@ -65,6 +66,8 @@ class Play:
         self.public: deque[Int64] = deque(maxlen=_PUBLIC)
         self.before = np.zeros((self.runs, seats.attack_rows, seats.columns), dtype=np.int64)
         self.alarms = np.zeros((1, 1, 1), dtype=np.int64)
+        self.paid = np.zeros((self.runs, seats.rows), dtype=np.int64)
+        self.kept: dict[int, Holding] = {}
         self.watch = Watch()
         self.exposed = False
         """Whether a halt of the attackers' doing stands, or stood, on the ledger."""
@@ -81,6 +84,7 @@ class Play:
         self.audits.find(quality, self.alarms, attacking=t >= s.begins)
         due = self.commit_honest(rows, t)
         missed = self.reveal(due, rows, t)
+        self.place_stake(rows, t)
         now = (t + 2) * tempo
         x = EpochInputs(
             weights=self.force,
@@ -98,6 +102,7 @@ class Play:
         )
         self.state, result = self.mechanism.epoch(self.state, x, s.params)
         self.permits = result.permits
+        self.paid = (result.dividends[1] << 30) // np.maximum(self.stake[1] >> 10, 1)
         noticed = self.watch.see(self.force, counts=t >= s.start) if s.watch else np.zeros_like(self.permits)
         emission = emit(base_units(s.market.emission), result, s.market.owner_cut)
         return self.told(emission, result, np.stack([q.used for q in shown]), missed, noticed, t - s.start)
@@ -146,6 +151,15 @@ class Play:
         self.force = np.where(missed[..., None], self.force, due.rows) if missed.any() else due.rows
         self.updated = np.where(missed, self.updated, (t + 1) * s.market.tempo + 2)
         return missed
+
+    def place_stake(self, rows: Int64, t: int) -> None:
+        """The attackers' stake may move as the attack counts; what counts of it they say."""
+        theirs = self.s.seats.their_rows
+        if t < self.s.start or not self.s.seats.attack_rows:
+            return
+        counted = self.s.attack.stakes(self.force[1, :, theirs], self.view(rows, t), self.paid[:, theirs], self.kept)
+        if counted is not None:
+            self.stake[1, :, theirs] = counted
 
     def view(self, rows: Int64, t: int) -> View:
         s = self.s

@@ -96,6 +96,13 @@ def test_what_registrations_come_to_is_what_is_computed(name: str) -> None:
     assert cells(name)[1:] == registration_row(name)
 
 
+@pytest.mark.parametrize("bribed", [0.3, 0.4, 0.5, 0.6])
+def test_what_the_briber_s_promise_costs_is_what_is_computed(bribed: float) -> None:
+    s = study("plus-epsilon").having({"runs": 8, "bribed": bribed})
+    told = [f"{median(s, m):.3g}" for m in ("relative_pay", "bribe_rate", "roi", "honest_loss")]
+    assert cells(f"{bribed:.1f}")[1:] == told
+
+
 GOVERNANCE: dict[str, tuple[str, dict[str, object]]] = {
     "a false halt, ordinary": ("keyholder-bribery", {}),
     "a false halt, systemic": ("keyholder-bribery", {"systemic": True}),

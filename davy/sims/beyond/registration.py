@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Final, Literal
@@ -155,7 +154,7 @@ class Subnet:
         self._permits = np.ones((2, self.runs, study.validators), dtype=np.bool_)
         self._rate = [[0] * self.runs for _ in range(2)]
         self._seen = [False] * self.runs
-        self._lost: list[Counter[int]] = [Counter() for _ in range(self.runs)]
+        self._lost: list[dict[int, int]] = [{} for _ in range(self.runs)]
 
     def epoch(self, t: int) -> Int64:
         """`Registrations.columns` of an epoch, [2, runs, columns]."""
@@ -227,7 +226,7 @@ class Subnet:
         lost = self._lost[r]
         before = sum(max(0, loss) for loss in lost.values())
         for n, had in earned[0].items():
-            lost[n] += had
+            lost[n] = lost.get(n, 0) + had
         for n, has in earned[1].items():
-            lost[n] -= has
+            lost[n] = lost.get(n, 0) - has
         return sum(max(0, loss) for loss in lost.values()) - before
