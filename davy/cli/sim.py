@@ -87,6 +87,44 @@ def report_command(folder: Path, place: Path | None, as_json: bool) -> None:
     _report(results, _differing(results), as_json=as_json)
 
 
+@sim_command.command("compare")
+@click.argument("names", nargs=-1, required=True)
+@click.option("--set", "changes", multiple=True, metavar="K=V", help="Another value of a parameter; may be repeated.")
+@click.option(
+    "--mechanisms", default="yuma3,correlated,audited", show_default=True, help="Which; gains are over the first."
+)
+@click.option("--table", "place", type=Place(), help="Write a row a scenario and mechanism here, .parquet or .csv.")
+@json_option
+def compare_command(
+    names: tuple[str, ...], changes: tuple[str, ...], mechanisms: str, place: Path | None, as_json: bool
+) -> None:
+    """Play scenarios under several mechanisms, with the same draws: attackers' pay, and the ranking of miners.
+
+    Means over runs, and their standard errors. docs/peer-prediction.md says what is measured.
+    """
+    _needed()
+    from davy.sims.catalogue import scenario
+    from davy.sims.comparing import MEASURES, compare, table
+    from davy.sims.result import check_ending, write
+
+    if place is not None:
+        check_ending(place)
+    told = dict(_pair(c) for c in changes)
+    found = [c for name in names for c in compare(scenario(name).having(told), mechanisms.split(","))]
+    if place is not None:
+        write(table(found), place)
+    rows = [c.row() for c in found]
+    if as_json:
+        show_table((), [{k: None if v != v else v for k, v in row.items()} for row in rows], as_json=True)
+        return
+    words = [
+        {"attack": row["attack"], "mechanism": row["mechanism"]}
+        | {m: "–" if row[m] != row[m] else f"{row[m]:.3f} ±{row[f'{m}_error']:.3f}" for m in MEASURES}
+        for row in rows
+    ]
+    show_table(("attack", "mechanism", *MEASURES), words, as_json=False, title=f"{found[0].scenario.runs} runs")
+
+
 def _needed(*names: str, extra: str = "sims") -> None:
     """Say what to install, before the first import of it fails."""
     from importlib.util import find_spec

@@ -1,14 +1,15 @@
 """Yuma 3 for who looked: stake is paid by the audited news it told, and does not vote where it misled.
 
 Audits say where some miners truly stand among the others, after the rows are in, and nobody knows beforehand which.
-`news` counts what each row told of that beyond the public consensus of the epoch before, less what it told falsely. With
-the gain of a reference row, which a quarter of the voting stake equals or surpasses, this opens two gates a row:
+`news` counts what each row told of that beyond the public consensus of the epoch before, less what it told falsely, and
+how often it was wrong. With the gain of a reference row, which a quarter of the voting stake equals or surpasses, and
+with limits for the part of its reports that was wrong, this opens two gates a row:
 
-    pay = (gain / reference − low) / (high − low)        vote = 1 + gain / (low · reference)
+    pay = (gain / reference − low) / (high − low)        vote = (lost − wrong) / (lost − limit)
 
-each within [floor, 1]. Stake that told nothing new is not paid and still votes: a copy is no news, and no lie. Both gates
-are then 1 − c·(1 − gate), c = min(1, reference / enough): where audits found little news this is nearly Yuma 3, and
-without evidence, or where no miner ever changes, Yuma 3 to the bit. Permits and the fallback are by stake alone.
+each within [floor, 1]. Stake that told nothing new is not paid and still votes: a copy is no news, and no lie. Both
+gates are then 1 − c·(1 − gate), c = min(1, reference / enough): where audits found little news this is nearly Yuma 3,
+and without evidence, or where no miner ever changes, Yuma 3 to the bit. Permits and the fallback are by stake alone.
 """
 
 from __future__ import annotations

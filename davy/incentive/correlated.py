@@ -4,14 +4,14 @@ Shnayder, Agarwal, Frongillo and Parkes, *Informed Truthfulness in Multi-Task Pe
 
     s_ij = Σ_ab [P_ij(a, b) − P_i(a)·P_j(b)] · 1[Δ_ab > 0]
 
-with P_ij the joint frequency of two rows' answers on the same task, P_i and P_j their own, and Δ the same difference for
-the crowd: answers that go together more often than by chance count as agreement. A row is paid for its mean over the
-others, by their stake. Answers are quarters of `places`; Δ is learnt from the reports themselves. It pays for
+with P_ij the joint frequency of two rows' answers on the same task, P_i and P_j their own, and Δ the same difference
+for the crowd: answers that go together more often than by chance count as agreement. A row is paid for its mean over
+the others, by their stake. Answers are quarters of `places`; Δ is learnt from the reports themselves. It pays for
 information and not for effort: who repeats what all know, or what a cartel agreed on, agrees.
 
 s is summed and not divided, in tasks of Q14 stake. Bounds, for the tasks N ≤ 64 · 4096 = 2^18 of a window: weights of
 rows sum to 2^14 at most, so a joint count is at most 2^32, N times it 2^50, and so is a product of marginals;
-sixteen of them, divided by N, sum to 2^36, which leaves room for the 20 bits of a part.
+sixteen of them, divided by N, sum to 2^36, which leaves room for the 26 bits of a part.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from davy.incentive.settlement import settle
 
 LEVELS: Final = 4
 _STAKE_BITS: Final = 14
-_SHARE_BITS: Final = 20
+_PART_BITS: Final = 26
 
 
 def agreements(e: Evidence, share: Int64) -> Int64:
@@ -42,19 +42,18 @@ def agreements(e: Evidence, share: Int64) -> Int64:
     said = np.moveaxis(said, -2, -3)
     said = said.reshape(*said.shape[:-2], -1)  # [..., V, N]
     weight = (share >> (ONE_BITS - _STAKE_BITS))[..., :, None]
-    tasks = np.maximum((said != NOTHING).any(axis=-2).sum(axis=-1, dtype=np.int64), 1)[..., None]
-    told = [said == a for a in range(LEVELS)]
-    often = [t.sum(axis=-1, dtype=np.int64) for t in told]
-    crowd = [(t * weight).sum(axis=-2) for t in told]  # [..., N]
-    total = np.zeros(often[0].shape, dtype=np.int64)
+    tasks = np.maximum((said != NOTHING).any(axis=-2).sum(axis=-1, dtype=np.int64), 1)[..., None, None]
+    told = [(said == a).astype(np.int64) for a in range(LEVELS)]
+    often = np.stack([t.sum(axis=-1) for t in told], axis=-1)  # [..., V, LEVELS]
+    crowd = np.stack([(t * weight).sum(axis=-2) for t in told], axis=-1)  # [..., N, LEVELS]
+    others = crowd.sum(axis=-2)[..., None, :] - often * weight
+    total: Int64 = np.zeros((), dtype=np.int64)
     for a in range(LEVELS):
-        for b in range(LEVELS):
-            own = often[b] * weight[..., 0]
-            others = crowd[b].sum(axis=-1)[..., None] - own
-            together = np.where(told[a], crowd[b][..., None, :], 0).sum(axis=-1) - (own if a == b else 0)
-            beyond = (tasks * together - often[a] * others) // tasks
-            delta = (beyond * weight[..., 0]).sum(axis=-1, keepdims=True)
-            total += np.where(delta > 0, beyond, 0)
+        together = told[a] @ crowd
+        together[..., a] -= often[..., a] * weight[..., 0]  # with itself
+        beyond = (tasks * together - often[..., a : a + 1] * others) // tasks
+        delta = (beyond * weight).sum(axis=-2, keepdims=True)
+        total = total + np.where(delta > 0, beyond, 0).sum(axis=-1)
     return total
 
 
@@ -65,9 +64,9 @@ def correlated(s: BondState, x: EpochInputs, p: Params) -> tuple[BondState, Epoc
     admit(x.evidence)
     a = agree(x, p)
     state, dividends = held(s, x, p, a, a.S)
-    agreed = np.maximum(agreements(x.evidence, a.S), 0)
-    part = (agreed << _SHARE_BITS) // np.maximum(agreed.max(axis=-1, keepdims=True), 1)
-    paid = normalise(dividends * part)  # D sums to ONE, so the products to 2^50 at most
+    agreed = np.where(dividends > 0, np.maximum(agreements(x.evidence, a.S), 0), 0)
+    part = (agreed << _PART_BITS) // np.maximum(agreed.max(axis=-1, keepdims=True), 1)
+    paid = normalise(dividends * part)  # D sums to ONE, so the products to 2^56 at most
     return state, settle(a, np.where(paid.any(axis=-1, keepdims=True), paid, dividends), x)
 
 

@@ -1,12 +1,12 @@
 """News: what a row's reports said about audited columns that the epoch before had not told everybody.
 
-A column's *prior* is the place that the rows gave it in the epoch before: the lower median by stake, of reports that are
-public by then. A report, and an audited label, is news where it is `tolerance` places or more above or below the prior.
+A column's *prior* is the place that the rows gave it in the epoch before: the lower median by stake, of reports that
+are public by then. A report or a label is *news* where it is `tolerance` places or more above or below the prior.
 
 Counts are of audits, at most 63 · 4096 < 2^18 = `MOST`; gains are in Q20, 2^20 being one audit. All bounds follow:
 
 - Of a stratum n·m − Σ c·z lies within ±2^36, times 2^20 within ±2^56; divided by n − 1, not below n/2, within ±2^39.
-- Their sum over strata, of which all n sum to `MOST` at most, lies within ±2^39; less 2^20 a false report, within ±2^40.
+- Their sum over strata, whose n sum to `MOST` at most, lies within ±2^39; less 2^20 a false report, within ±2^40.
 """
 
 from __future__ import annotations
@@ -63,12 +63,11 @@ def stake_median(said: Int8, stake: Int64) -> Int8:
 
     `said` [..., V, A], of which −1 does not count, and `stake` [..., V], which sums below 2^55.
     """
+    said, held = np.broadcast_arrays(said.astype(np.int64), stake[..., :, None])
     rows = np.arange(said.shape[-2], dtype=np.int64)[:, None]
-    packed = np.sort((said.astype(np.int64) << _ROW_BITS) | rows, axis=-2)  # of −1 as well: the shift is arithmetic
+    packed = np.sort((said << _ROW_BITS) | rows, axis=-2)  # of −1 as well: the shift is arithmetic
     place = packed >> _ROW_BITS
-    held = np.take_along_axis(
-        np.broadcast_to(stake[..., :, None], said.shape), packed & ((1 << _ROW_BITS) - 1), axis=-2
-    )
+    held = np.take_along_axis(held, packed & ((1 << _ROW_BITS) - 1), axis=-2)
     below = np.cumsum(np.where(place == NOTHING, 0, held), axis=-2)
     total = below[..., -1:, :]
     first = (2 * below >= np.maximum(total, 1)).argmax(axis=-2)[..., None, :]
@@ -128,7 +127,7 @@ def found(a: Audits, tolerance: int, penalty: int) -> Found:
     """
     over = (-2, -1)
     said = a.said.swapaxes(-2, -3)  # [..., V, E − 1, A]; of the others [..., 1, E − 1, A]
-    prior, label, counts = (each[..., None, :, :] for each in (a.prior, a.label, a.counts))
+    prior, label, counts = a.prior[..., None, :, :], a.label[..., None, :, :], a.counts[..., None, :, :]
     r, z = news(said, prior, tolerance), news(label, prior, tolerance)
     stratum = prior.astype(np.int64) * STRATA // PLACES
     gain = np.zeros(r.shape[:-2], dtype=np.int64)

@@ -1,8 +1,8 @@
 """One attack under several mechanisms: what the attackers are paid against honest pay, and how well miners are ranked.
 
-The same runs, seats and draws under each mechanism, so differences between mechanisms are of the mechanisms. Attackers
-were honest until the attack begins, and what a mechanism looks back on still says so for a while: *settled* is the second
-half of the counted epochs.
+The same runs, seats and draws under each mechanism, so what differs is the mechanism's doing. Attackers were honest
+until the attack begins, and what a mechanism looks back on says so for a while: *settled* is the second half of the
+counted epochs.
 """
 
 from __future__ import annotations
@@ -30,17 +30,18 @@ MEASURES: Final = {
     "tau": "Kendall's tau of miners' incentive and their quality under attack, mean over epochs",
     "tau_honest": "the same with the attackers honest",
     "tau_gain": "tau less that of the first mechanism compared, run by run",
-    "unevenness": "standard deviation of honest validators' dividends for each unit of stake, of their mean; all epochs",
+    "unevenness": "standard deviation of honest validators' dividends a unit of stake, of their mean; all epochs",
 }
 """Name → definition; each is a number a run."""
 
 
 def kendall(a: Int64, b: Int64) -> Float:
-    """Kendall's tau-b of the last axes, [..., M] and [..., M] to [...]: ties count neither way; 0 where all are tied."""
+    """Kendall's tau-b of the last axes, [..., M] and [..., M] to [...]: ties count neither way; 0 without any."""
     first, second = np.triu_indices(a.shape[-1], 1)
     x, y = (np.sign(v[..., first] - v[..., second]) for v in (a, b))
-    untied = np.sqrt((x != 0).sum(axis=-1) * (y != 0).sum(axis=-1).astype(np.float64))
-    return np.divide((x * y).sum(axis=-1), untied, out=np.zeros(untied.shape), where=untied > 0)
+    untied: Float = np.sqrt((x != 0).sum(axis=-1) * (y != 0).sum(axis=-1).astype(np.float64))
+    found: Float = (x * y).sum(axis=-1) / np.maximum(untied, 1)
+    return found
 
 
 class _Ranked(Play):
@@ -79,7 +80,9 @@ class Compared:
         told: dict[str, Any] = {"attack": self.scenario.attack.kind, "mechanism": self.scenario.mechanism}
         for name, values in self.measures.items():
             told[name] = float(values.mean())
-            told[f"{name}_error"] = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
+            told[f"{name}_error"] = (
+                float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
+            )
         return told
 
 
@@ -107,8 +110,9 @@ def measured(s: Scenario) -> Compared:
 
 def _ratio(pay: Int64) -> Float:
     """Of the attacked arm to the honest one, [2, runs, epochs] to [runs]."""
-    honest, attacked = pay.sum(axis=-1).astype(np.float64)
-    return np.divide(attacked, honest, out=np.full(honest.shape, np.nan), where=honest > 0)
+    sums: Float = pay.sum(axis=-1).astype(np.float64)
+    honest, attacked = sums[0], sums[1]
+    return np.where(honest > 0, attacked / np.maximum(honest, 1), np.nan)
 
 
 def compare(s: Scenario, mechanisms: Sequence[str] = COMPARED) -> list[Compared]:

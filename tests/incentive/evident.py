@@ -44,7 +44,8 @@ def epoch(seed: int, rows: int | None = None, columns: int | None = None) -> tup
     """The epoch of this seed, with evidence of two epochs or more."""
     s, x, p = epochs.epoch(seed, rows, columns)
     length, tasks = shape_of(seed)
-    return s, replace(x, evidence=evidence(Stream(seed + 2 * 10**9), *x.weights.shape, length + 1, tasks)), p
+    shown = evidence(Stream(seed + 2 * 10**9), x.weights.shape[0], x.weights.shape[1], length + 1, tasks)
+    return s, replace(x, evidence=shown), p
 
 
 def stack(all_inputs: list[EpochInputs]) -> EpochInputs:

@@ -60,7 +60,7 @@ def told(b: Batch, seed: int) -> Batch:
     """The same epochs with evidence, for mechanisms that read it."""
     length, tasks = evident.shape_of(seed)
     rng = Stream(seed + 3 * 10**9)
-    shown = [evident.evidence(rng, *x.weights.shape, length, tasks) for x in b.inputs]
+    shown = [evident.evidence(rng, x.weights.shape[0], x.weights.shape[1], length, tasks) for x in b.inputs]
     return Batch(b.held, [replace(x, evidence=e) for x, e in zip(b.inputs, shown, strict=True)], b.params)
 
 
