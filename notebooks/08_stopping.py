@@ -15,8 +15,8 @@ from davy.sims.pictures import band, panels
 from davy.sims.result import joined
 
 # %% tags=["parameters"] small={"runs": 2, "nodes": 40, "silence": [0.0, 0.3], "topologies": ["live", "ring"]}
-runs, nodes = 12, 200
-silence = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
+runs, nodes = 6, 200
+silence = [0.0, 0.2, 0.3, 0.4, 0.5, 0.6]
 topologies = ["live", "random", "scale-free", "clusters", "star", "ring"]
 
 # %%
