@@ -18,7 +18,7 @@ grid, uids, seeds = 2, 512, 2
 honest = [0.52, 0.55, 0.6, 0.7, 0.8]
 
 # %% [markdown]
-# The experiment is that of subtensor's `docs/consensus.md`, on the code that pays here. Two sides, each with
+# The experiment is that of subtensor's docs/consensus.md, on the code that pays here. Two sides, each with
 # validators and miners in proportion to its stake, give their own miners a utility W and the others' 1 − W, under
 # noise σ. *Retention* is the least W of the honest at which they keep their stake's part of the emission for every
 # W of the cabal.
