@@ -3,7 +3,9 @@
 #
 # *Question.* One model registers many UIDs, to be paid many times or to push others out. Does it pay?
 #
-# *Answer.* ANSWER
+# *Answer.* Copies that answer alike are paid as one; noise of .2 nats frees them, and each is paid. Worthless UIDs
+# take seven of ten seats for 1% of the emission if immune for 4096 blocks; immune for 1440 and less they hold
+# hardly any.
 
 # %%
 import numpy as np
@@ -14,7 +16,7 @@ from davy.sims.pictures import band, level, panels
 from davy.sims.result import joined
 
 # %% tags=["parameters"] small={"runs": 2, "epochs": 4, "uids": [2], "jitters": [0.2], "immunities": [0]}
-runs, epochs = 12, 40
+runs, epochs = 6, 40
 uids = [1, 2, 4, 8, 16]
 jitters = [0.0, 0.1, 0.2, 0.4]
 limits = [0.2, 0.5, 1.0, 2.0, 5.0]
@@ -69,6 +71,8 @@ for which, alike in enumerate((True, False)):
     band(hurt, limits, np.stack([r.metrics["roi"] for r in of], axis=1), says, which)
 level(hurt, 0, "break even")
 hurt.set_xscale("log")
+hurt.set_xticks(limits, [str(tokens) for tokens in limits])
+hurt.minorticks_off()
 hurt.set_yscale("symlog", linthresh=1)
 hurt.set_xlabel("tokens that snipers pay for a UID at most")
 hurt.set_ylabel("return on the burned tokens")
