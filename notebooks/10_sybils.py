@@ -3,9 +3,8 @@
 #
 # *Question.* One model registers many UIDs, to be paid many times or to push others out. Does it pay?
 #
-# *Answer.* Copies that answer alike are paid as one; noise of .2 nats frees them, and each is paid. Worthless UIDs
-# take seven of ten seats for 1% of the emission if immune for 4096 blocks; immune for 1440 and less they hold
-# hardly any.
+# *Answer.* Copies that answer alike are paid as one; noise of .2 nats frees them. Worthless UIDs take seven of ten
+# seats for 1% of the emission if immune for 4096 blocks; immune for 1440 and less they hold hardly any.
 
 # %%
 import numpy as np

@@ -90,6 +90,7 @@ def pictures_only(notebook: Any) -> Any:
 
 def page(script: Path) -> tuple[str, Mapping[str, bytes]]:
     """Markdown of a script at full size, and its pictures by name."""
+    named = digest(script)  # of what is run, whatever is written into the script meanwhile
     notebook = pictures_only(run(read(script)))
     chosen = Config()
     chosen.TagRemovePreprocessor.enabled = True
@@ -99,7 +100,7 @@ def page(script: Path) -> tuple[str, Mapping[str, bytes]]:
     text, resources = exporter.from_notebook_node(notebook)
     said = (
         f"\n*Made by `make notebooks` from [notebooks/{script.name}](../../notebooks/{script.name}).*\n\n"
-        f"<!-- SHA-256 of the script: {digest(script)} -->\n"
+        f"<!-- SHA-256 of the script: {named} -->\n"
     )
     lines = [line.rstrip() for line in (text.strip() + "\n" + said).splitlines()]
     kept = [line for i, line in enumerate(lines) if line or (i and lines[i - 1])]  # nbconvert leaves many empty ones
