@@ -14,8 +14,8 @@ from davy.sims.pictures import band, heat, level, panels
 from davy.sims.retention import Retention, retention, retention_map
 
 # %% tags=["parameters"] small={"grid": 25, "uids": 128, "seeds": 2, "honest": [0.55, 0.6]}
-grid, uids, seeds = 2, 512, 2
-honest = [0.52, 0.55, 0.6, 0.7, 0.8]
+grid, uids, seeds = 2, 512, 3
+honest = [0.52, 0.55, 0.6, 0.65, 0.7, 0.8]
 
 # %% [markdown]
 # The experiment is that of subtensor's docs/consensus.md, on the code that pays here. Two sides, each with
@@ -56,9 +56,9 @@ plan.set_title("honest stake .6, σ .4, β 1, ξ .5, κ ½")
 
 
 # %%
-def needed(sigma: float) -> np.ndarray:
+def needed(name: str) -> np.ndarray:
     of_seed = [
-        [retention(Retention(uids=uids, honest=s, sigma=sigma, seed=seed), step=10) for s in honest]
+        [retention(Retention(uids=uids, honest=s, mechanism=name, seed=seed), step=10) for s in honest]
         for seed in range(1, seeds + 1)
     ]
     return np.nan_to_num(np.array(of_seed), nan=1.0)
@@ -66,13 +66,13 @@ def needed(sigma: float) -> np.ndarray:
 
 # %% tags=["picture"]
 figure, (ax,) = panels(width=5.6)
-for which, sigma in enumerate((0.4, 0.2, 0.0)):
-    band(ax, honest, needed(sigma), f"σ {sigma}", which, low=0, high=100)
+for which, name in enumerate(("yuma2", "yuma3")):
+    band(ax, honest, needed(name), name, which, low=0, high=100)
 ax.plot(honest, honest, color="black", linestyle="--", linewidth=0.8, label="its stake")
 level(ax, 0.5, "half of the stake", upright=True)
 ax.set_xlabel("honest share of the stake")
 ax.set_ylabel("utility that the honest need")
-ax.legend(title=f"median and range of {seeds} seeds")
+ax.legend(title=f"median and range of {seeds} seeds, σ .4")
 
 # %% [markdown]
 # ## Change this, see that

@@ -15,7 +15,7 @@ from davy.sims.comparing import COMPARED, compare
 from davy.sims.pictures import COLOURS, level, panels
 
 # %% tags=["parameters"] small={"runs": 2, "epochs": 6, "attacks": ["lazy-constant"]}
-runs, epochs = 4, 50
+runs, epochs = 8, 60
 attacks = ["lazy-constant", "lazy-random", "shared-noise", "weight-copying", "cartel", "under-weighing"]
 
 # %% [markdown]
