@@ -56,8 +56,8 @@ joined(two).group_by("ledger", "topology", "worst", maintain_order=True).agg(pl.
 )
 
 # %% [markdown]
-# Milliseconds until 99% of honest nodes have stopped, 30% being silent. Columns are {with the ledger, the silent are the
-# best known ones}. The pull alone is a bound from above: answers to ordinary requests carry heads too.
+# Milliseconds until 99% of honest nodes have stopped, 30% being silent. Columns: {with the ledger, the silent are
+# the best known ones}. The pull alone is a bound from above: answers to ordinary requests carry heads too.
 #
 # ## Change this, see that
 #
