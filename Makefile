@@ -21,7 +21,7 @@ EXAMPLES ?= 2000
 
 .PHONY: help
 help: ## this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
 
 $(UV): requirements/uv.txt
 	@command -v $(PYTHON) >/dev/null || { echo "davy needs Python 3.11 or newer: no $(PYTHON) on the PATH (choose one with PYTHON=…)"; exit 2; }
@@ -58,6 +58,16 @@ demo-seeds: $(VENV)/demo.stamp ## the demo under SEEDS (20) seeds with the roles
 test: $(VENV)/dev.stamp ## all tests, on JOBS (2) processes
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal --ignore tests/market
 	$(BIN)/python -m pytest tests/market -m "not market"
+	@$(MAKE) notebooks-small
+
+.PHONY: notebooks-small
+notebooks-small: $(VENV)/dev.stamp ## run each notebook with small parameters
+	$(BIN)/python notebooks/render.py --small build/notebooks
+	$(BIN)/python -m pytest --nbmake --numprocesses $(JOBS) build/notebooks
+
+.PHONY: notebooks
+notebooks: $(VENV)/dev.stamp ## run each notebook at full size and write docs/notebooks; some minutes
+	$(BIN)/python notebooks/render.py
 
 .PHONY: engine
 engine: $(VENV)/dev.stamp ## build the BFT engine into build/engine, for its tests; needs Go, two minutes and 800 MB

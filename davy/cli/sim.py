@@ -25,9 +25,11 @@ def sim_command() -> None:
 def list_command(as_json: bool) -> None:
     """List the scenarios by name, each with its story."""
     _needed()
-    from davy.sims.catalogue import scenarios
+    from davy.sims.catalogue import scenarios, studies
 
-    rows = [{"name": name, "story": s.attack.story, "parameters": s.parameters()} for name, s in scenarios().items()]
+    told = {name: (s.attack.story, s.parameters()) for name, s in scenarios().items()}
+    told |= {name: (s.story, s.parameters()) for name, s in studies().items()}
+    rows = [{"name": name, "story": story, "parameters": parameters} for name, (story, parameters) in told.items()]
     if as_json:
         show_table((), rows, as_json=True)
         return
@@ -55,13 +57,13 @@ def run_command(
     _needed()
     if compiled:
         _needed("numba", extra="fast")
-    from davy.sims.catalogue import scenario
+    from davy.sims.catalogue import experiment
     from davy.sims.result import check_ending, joined, write
     from davy.sims.running import sweep
 
     if place is not None:
         check_ending(place)
-    s = scenario(name).having(dict(_pair(c) for c in changes))
+    s = experiment(name).having(dict(_pair(c) for c in changes))
     over = {k: v.split(",") for k, v in map(_pair, swept)}
     results = sweep(s, over, jobs=jobs, folder=folder, progress=not as_json, compiled=compiled)
     if place is not None:
@@ -143,13 +145,13 @@ def _pair(words: str) -> tuple[str, str]:
     return key, value
 
 
-def _differing(results: list[Result]) -> list[str]:
+def _differing(results: list[Result[Any]]) -> list[str]:
     """Parameters that are not the same in all scenarios."""
     told = [r.scenario.parameters() for r in results]
     return [name for name in told[0] if name != "runs" and len({t.get(name) for t in told}) > 1]
 
 
-def _report(results: list[Result], varied: list[str], *, as_json: bool) -> None:
+def _report(results: list[Result[Any]], varied: list[str], *, as_json: bool) -> None:
     rows: list[dict[str, Any]] = []
     for r in results:
         told = r.scenario.parameters()
@@ -160,7 +162,7 @@ def _report(results: list[Result], varied: list[str], *, as_json: bool) -> None:
         show_table((), [{k: _finite(v) for k, v in row.items()} for row in rows], as_json=True)
         return
     told = results[0].scenario.parameters()
-    title = f"{told['attack.kind']}: seed {told['seed']}, {told['epochs']} epochs, davy {told['davy']}"
+    title = f"{told['attack.kind']}: seed {told['seed']}, {results[0].numbers.shape[2]} steps, davy {told['davy']}"
     words = [{k: _word(v) for k, v in row.items()} for row in rows]
     show_table((*varied, "metric", "median", "low", "high", "runs", "unit"), words, as_json=False, title=title)
 

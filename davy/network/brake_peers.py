@@ -29,9 +29,11 @@ from davy.protocol.ports import Clock, Entropy, SignedRequest, Store, Transport
 from davy.protocol.transaction import Endpoint
 from davy.protocol.words import Digest, Hotkey, UnixMillis
 
-_KNOWN: Final = 64
-_ASKED_AT_ONCE: Final = 4
-_ROUND_MS: Final = 5_000
+KNOWN: Final = 64
+"""Nodes that one remembers, drawn at random."""
+ASKED_AT_ONCE: Final = 4
+ROUND_MS: Final = 5_000
+"""After which a node asks some, if nothing made it ask before."""
 _REST_MS: Final = 1_000
 """Between two exchanges with one node, or for a stranger's head."""
 _PATIENCE_MS: Final = 3_000
@@ -53,7 +55,7 @@ class KnownPeers(Wire):
     """Whom a node can ask at its next start, should the ledger be away."""
 
     version: Annotated[int, Meta(ge=1, le=1)]
-    peers: Annotated[tuple[Peer, ...], Meta(max_length=_KNOWN)]
+    peers: Annotated[tuple[Peer, ...], Meta(max_length=KNOWN)]
 
 
 class _Settled(NamedTuple):
@@ -136,7 +138,7 @@ class BrakePeers:
         raw = await self._store.get(_PLACE)
         if raw:
             try:
-                self.known = decode(raw, KnownPeers, limit=_KNOWN * 1_024).peers
+                self.known = decode(raw, KnownPeers, limit=KNOWN * 1_024).peers
             except Refused as e:
                 _log.warning("the list of known nodes cannot be read, and is begun anew: %s", e)
 
@@ -145,7 +147,7 @@ class BrakePeers:
         fresh = tuple(Peer(endpoint, node) for endpoint, node in peers)
         if self._guard.state.first is None or not fresh or set(fresh) == set(self.known):
             return
-        self.known = self._drawn(fresh, _KNOWN)
+        self.known = self._drawn(fresh, KNOWN)
         try:
             await self._store.put(_PLACE, encode(KnownPeers(1, self.known)))
         except StoreFailed as e:
@@ -178,7 +180,7 @@ class BrakePeers:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._watch)
             while True:
-                with anyio.move_on_after((_ROUND_MS if self._guard.is_open else _REST_MS) / 1000) as quiet:
+                with anyio.move_on_after((ROUND_MS if self._guard.is_open else _REST_MS) / 1000) as quiet:
                     await self._wake.wait()
                 if quiet.cancelled_caught:
                     self._ask_some()
@@ -196,7 +198,7 @@ class BrakePeers:
             await self._guard.change()
 
     def _ask_some(self) -> None:
-        for peer in self._drawn(self.known, _ASKED_AT_ONCE):
+        for peer in self._drawn(self.known, ASKED_AT_ONCE):
             self._waiting.setdefault(peer.node, peer)
         self._wake.set()
 

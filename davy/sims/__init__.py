@@ -21,13 +21,20 @@ Flows through: a `Scenario` in; per run and epoch base units by side, in `Result
 `attack`            the seam: what an attack may see and do; by default what the honest do
 `attacks`           one story a file; `catalogue` has a scenario of each by name
 `play`              a chunk of runs through all epochs, both arms side by side
-`entry`             registration, pruning and immunity
+`design`            the seam of what no epoch's market shows: a brake, a full subnet, a vote
+`beyond`            one question a file; `catalogue` has each by name
+`common`            what a scenario and a study share, so that one `run` serves both
 `watch`             who would be noticed, from what is public
 `audits`            evidence for mechanisms that read it; `comparing` plays one attack under several
 `metrics`           ROI, cost to attack, emission share, honest loss, griefing factor, time to detection
 `result`            arrays, tables, Parquet and CSV
 `running`           chunks over cores, a folder that can be taken up again, sweeps
 `retention`         the security figures of subtensor's docs/consensus.md, made anew
+`tracing`           given weights through a mechanism, epoch by epoch; on it:
+`cases`             the case charts of yuma-simulation: who moves first
+`jump`              a copier after the truth jumps, with and without liquid alpha
+`concentration`     heavy-tailed stake, and how many wallets decide
+`pictures`          how the notebooks draw
 `adversaries`       not a simulation: cheats that run as real nodes
 ==================  ====================================================================================
 """
@@ -40,7 +47,8 @@ if not __name__.startswith("davy."):
     raise ImportError("import davy.sims, not sims: the folder at the root is a link, for reading only")
 
 if TYPE_CHECKING:
-    from davy.sims.catalogue import scenario, scenarios
+    from davy.sims.catalogue import scenario, scenarios, studies, study
+    from davy.sims.design import Study
     from davy.sims.experiment import Scenario
     from davy.sims.result import Result
     from davy.sims.running import run, sweep
@@ -48,13 +56,16 @@ if TYPE_CHECKING:
 _AT = {
     "Result": "result",
     "Scenario": "experiment",
+    "Study": "design",
     "run": "running",
     "scenario": "catalogue",
     "scenarios": "catalogue",
+    "studies": "catalogue",
+    "study": "catalogue",
     "sweep": "running",
 }
 
-__all__ = ["Result", "Scenario", "run", "scenario", "scenarios", "sweep"]
+__all__ = ["Result", "Scenario", "Study", "run", "scenario", "scenarios", "studies", "study", "sweep"]
 
 
 def __getattr__(name: str) -> object:

@@ -16,6 +16,7 @@ from davy.incentive.consensus import minority, weighted_median
 from davy.incentive.fixed_point import U16, Bool, Int64, row_normalise
 from davy.incentive.mechanism import Params
 from davy.incentive.weights import upscale_to_u16
+from davy.sims.holding import Holding
 from davy.sims.market import Market, Seats, base_units, within
 from davy.sims.noise import UNIT, UNIT_BITS, Draws, in_units
 
@@ -110,6 +111,14 @@ class Attack:
         """Weights [runs, a, M] of the attackers' validators, each 0 to 65535."""
         return v.own
 
+    def stakes(self, due: Int64, v: View, paid: Int64, kept: dict[int, Holding]) -> Int64 | None:
+        """What the attackers' stake counts in the epoch that ends, [runs, a] in base units; None: what they began with.
+
+        Asked before the mechanism, with their rows in force [runs, a, M] and, of the epoch before, dividends a unit of
+        stake in Q30, `paid` [runs, a]. `kept` is theirs to keep, a run a place.
+        """
+        return None
+
     def reveals(self, due: Int64, v: View) -> Bool:
         """Which attackers reveal the row that is due, [runs, a], of `due` [runs, a, M]; asked under commits only.
 
@@ -141,6 +150,10 @@ class Attack:
     def caught(self, alarms: Int64) -> Int64:
         """How many of the attackers' miners most validators know by now, [runs], or one number for all."""
         return np.zeros(1, dtype=np.int64)
+
+    def stops(self, epoch: int, seats: Seats, *, attacking: bool) -> tuple[int, ...]:
+        """Columns under a halt at the end of an epoch, counted from the attack's start; they earn nothing in it."""
+        return ()
 
     def spends(self, m: Market, *, attacking: bool) -> int:
         """Base units that the attackers spend in an epoch."""

@@ -13,10 +13,20 @@ from davy.protocol.errors import Misconfigured
 from davy.sims.attack import Attack
 from davy.sims.attacks.answers import Relaying, Sybils
 from davy.sims.attacks.cartel import Cartel, SelfDealing
-from davy.sims.attacks.copying import WeightCopying
+from davy.sims.attacks.copying import FrontRunningReveals, WeightCopying
 from davy.sims.attacks.griefing import CommitWithoutReveal, UnderWeighing
+from davy.sims.attacks.halting import FalseHalts, RefusingToLift, SilenceUnderLeases
 from davy.sims.attacks.lazy import LazyConstant, LazyRandom, SharedNoise
+from davy.sims.attacks.moving import ChildKeyShuffling, StakeGrinding
+from davy.sims.attacks.presence import Caching, Timing
 from davy.sims.attacks.two_faced import SelectiveQuality
+from davy.sims.beyond.bribery import PlusEpsilon
+from davy.sims.beyond.registration import Registrations
+from davy.sims.beyond.roster import KeyholderBribery
+from davy.sims.beyond.spreading import TimeToStop
+from davy.sims.beyond.votes import FlashStake, VoteBuying
+from davy.sims.common import Experiment
+from davy.sims.design import Study
 from davy.sims.experiment import REVISION, Scenario
 from davy.sims.market import Market
 
@@ -25,14 +35,30 @@ _ATTACKS: Final[tuple[Attack, ...]] = (
     Cartel(),
     SelfDealing(),
     WeightCopying(),
+    FrontRunningReveals(),
     LazyConstant(),
     LazyRandom(),
     SharedNoise(),
     UnderWeighing(),
     CommitWithoutReveal(),
+    StakeGrinding(),
+    ChildKeyShuffling(),
     Sybils(),
     Relaying(),
     SelectiveQuality(),
+    Caching(),
+    Timing(),
+    FalseHalts(),
+    RefusingToLift(),
+    SilenceUnderLeases(),
+)
+_STUDIES: Final[tuple[Study, ...]] = (
+    TimeToStop(),
+    Registrations(),
+    KeyholderBribery(),
+    VoteBuying(),
+    FlashStake(),
+    PlusEpsilon(),
 )
 _MARKETS: Final[Mapping[str, Market]] = MappingProxyType({"weight-copying": Market(concealment=0)})
 
@@ -56,13 +82,51 @@ def scenario(name: str) -> Scenario:
     return known[name]
 
 
-def read_scenario(written: bytes) -> Scenario:
-    """A scenario from its parameters as JSON.
+def studies() -> dict[str, Study]:
+    """All studies, by name."""
+    return {s.kind: s for s in _STUDIES}
+
+
+def study(name: str) -> Study:
+    """The study of that name.
 
     Raises
     ------
     Misconfigured
-        They are not those of a scenario, or another davy wrote them: its runs might not be continued bit for bit.
+        There is none; the message lists those there are.
+    """
+    known = studies()
+    if name not in known:
+        raise Misconfigured(f"there is no study '{name[:64]}'; there is {', '.join(known)}")
+    return known[name]
+
+
+def experiments() -> dict[str, Experiment]:
+    """All scenarios and studies, by name."""
+    return {**scenarios(), **studies()}
+
+
+def experiment(name: str) -> Experiment:
+    """The scenario or the study of that name.
+
+    Raises
+    ------
+    Misconfigured
+        There is none; the message lists those there are.
+    """
+    known = experiments()
+    if name not in known:
+        raise Misconfigured(f"there is no scenario '{name[:64]}'; there is {', '.join(known)}")
+    return known[name]
+
+
+def read_experiment(written: bytes) -> Experiment:
+    """A scenario or a study from its parameters as JSON.
+
+    Raises
+    ------
+    Misconfigured
+        They are those of none, or another davy wrote them: its runs might not be continued bit for bit.
     """
     try:
         told = msgspec.json.decode(written, type=dict[str, Any])
@@ -71,4 +135,4 @@ def read_scenario(written: bytes) -> Scenario:
         raise Misconfigured(f"these are no parameters of a scenario ({str(e)[:80]}); remove the folder") from None
     if (version, revision) != (davy.__version__, REVISION):
         raise Misconfigured(f"davy {version}, revision {revision} made this; read it with that version, or run it anew")
-    return scenario(str(kind)).having(told)
+    return experiment(str(kind)).having(told)

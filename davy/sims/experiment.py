@@ -94,9 +94,9 @@ class Scenario:
         for name, value in changes.items():
             part, dot, inner = name.partition(".")
             if dot and part in _PARTS:
-                parts.setdefault(part, {})[inner] = _as(getattr(self, part), inner, value, name)
+                parts.setdefault(part, {})[inner] = as_field(getattr(self, part), inner, value, name)
             else:
-                own[name] = _as(self, name, value, name)
+                own[name] = as_field(self, name, value, name)
         try:
             for part, values in parts.items():
                 own[part] = replace(getattr(self, part), **values)
@@ -113,12 +113,24 @@ class Scenario:
         return told
 
     def digest(self) -> str:
-        """SHA-256 over `parameters` but `runs`, in hexadecimal: results of one digest are runs of one experiment."""
-        told = {name: value for name, value in self.parameters().items() if name != "runs"}
-        return hashlib.sha256(msgspec.json.encode(told, order="deterministic")).hexdigest()
+        """`digest_of` its parameters: results of one digest are runs of one experiment."""
+        return digest_of(self.parameters())
 
 
-def _as(owner: object, name: str, value: Any, said: str) -> Any:
+def digest_of(parameters: Mapping[str, bool | int | float | str]) -> str:
+    """SHA-256 over all parameters but `runs`, in hexadecimal."""
+    told = {name: value for name, value in parameters.items() if name != "runs"}
+    return hashlib.sha256(msgspec.json.encode(told, order="deterministic")).hexdigest()
+
+
+def as_field(owner: object, name: str, value: Any, said: str) -> Any:
+    """A value as the field `name` of a dataclass has it; words are read as what the field is.
+
+    Raises
+    ------
+    Misconfigured
+        There is no such field, or it cannot have that value; `said` is what the message calls it.
+    """
     known = {f.name: f for f in fields(owner) if f.init and f.name not in _PARTS}  # type: ignore[arg-type]
     if name not in known:
         prefix = said[: -len(name)]

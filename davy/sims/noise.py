@@ -6,9 +6,12 @@ is played, and an attack's draws never move the market's.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from enum import IntEnum
 from functools import lru_cache
 from statistics import NormalDist
+from typing import TypeVar
 
 import numpy as np
 from numpy.random import SFC64, SeedSequence
@@ -22,6 +25,8 @@ UNIT = 1 << UNIT_BITS
 
 LEVELS = 1 << 16
 
+Item = TypeVar("Item")
+
 
 class Purpose(IntEnum):
     """What a stream is for; the last word of its spawn key."""
@@ -31,6 +36,8 @@ class Purpose(IntEnum):
     SCORES = 2
     ATTACK = 3
     ENTRY = 4
+    SPREAD = 5
+    PRICES = 6
     AUDITS = 16
 
 
@@ -76,6 +83,47 @@ def normal(deviation: float, mean: float = 0.0, low: float = -np.inf) -> NDArray
     return table
 
 
+@lru_cache(maxsize=64)
+def lognormal(median: float, spread: float) -> tuple[int, ...]:
+    """Median · e^(spread·z), to the nearest integer, z at the 2^16 quantiles (k + ½) / 2^16 of a normal number."""
+    z = NormalDist()
+    return tuple(round(median * math.exp(spread * z.inv_cdf((k + 0.5) / LEVELS))) for k in range(LEVELS))
+
+
 def in_units(x: float) -> int:
     """A proportion in units of 1/`UNIT`, to the nearest."""
     return round(x * UNIT)
+
+
+class Stream:
+    """One run's numbers, one after the other: for what is played event by event."""
+
+    def __init__(self, seed: int, run: int, purpose: Purpose) -> None:
+        self._bits = SFC64(SeedSequence(seed, spawn_key=(run, purpose)))
+        self._words: list[int] = []
+
+    def word(self) -> int:
+        """64 random bits."""
+        if not self._words:
+            self._words = self._bits.random_raw(256).tolist()
+        return self._words.pop()
+
+    def below(self, bound: int) -> int:
+        """Even over 0 to bound − 1, to within bound · 2^-64."""
+        return (self.word() * bound) >> 64
+
+    def chance(self, probability: float) -> bool:
+        """True with `probability`, to the nearest 2^-32."""
+        return self.word() >> 32 < round(probability * (1 << 32))
+
+    def of(self, table: Sequence[int]) -> int:
+        """An entry of a table of `LEVELS`."""
+        return table[self.word() >> 48]
+
+    def sample(self, among: Sequence[Item], count: int) -> list[Item]:
+        """`count` different entries, in the order they were drawn."""
+        left = list(among)
+        for i in range(count):
+            j = i + self.below(len(left) - i)
+            left[i], left[j] = left[j], left[i]
+        return left[:count]

@@ -20,6 +20,7 @@ from davy.incentive.registry import mechanism
 from davy.sims.attack import View, as_weights
 from davy.sims.audits import Audits
 from davy.sims.experiment import Scenario
+from davy.sims.holding import Holding
 from davy.sims.market import World, base_units
 from davy.sims.noise import UNIT_BITS, Draws, Purpose
 from davy.sims.watch import Watch
@@ -65,7 +66,11 @@ class Play:
         self.public: deque[Int64] = deque(maxlen=_PUBLIC)
         self.before = np.zeros((self.runs, seats.attack_rows, seats.columns), dtype=np.int64)
         self.alarms = np.zeros((1, 1, 1), dtype=np.int64)
+        self.paid = np.zeros((self.runs, seats.rows), dtype=np.int64)
+        self.kept: dict[int, Holding] = {}
         self.watch = Watch()
+        self.exposed = False
+        """Whether a halt of the attackers' doing stands, or stood, on the ledger."""
         self.audits = Audits(s, runs)
         self.spends = [s.attack.spends(m, attacking=attacking) for attacking in (False, True)]
 
@@ -79,6 +84,7 @@ class Play:
         self.audits.find(quality, self.alarms, attacking=t >= s.begins)
         due = self.commit_honest(rows, t)
         missed = self.reveal(due, rows, t)
+        self.place_stake(rows, t)
         now = (t + 2) * tempo
         x = EpochInputs(
             weights=self.force,
@@ -88,7 +94,7 @@ class Play:
             registered_at=np.zeros(seats.columns, dtype=np.int64),
             earliest_commit=np.full(seats.rows, self.open[0].at if self.open else NO_COMMIT, dtype=np.int64),
             self_column=np.full(seats.rows, -1, dtype=np.int64),
-            halted=np.zeros(seats.columns, dtype=np.bool_),
+            halted=self.halted(t - s.start),
             now=np.asarray(now, dtype=np.int64),
             previous_epoch=np.asarray(now - tempo, dtype=np.int64),
             owner_row=np.asarray(-1, dtype=np.int64),
@@ -96,9 +102,22 @@ class Play:
         )
         self.state, result = self.mechanism.epoch(self.state, x, s.params)
         self.permits = result.permits
+        self.paid = (result.dividends[1] << 30) // np.maximum(self.stake[1] >> 10, 1)
         noticed = self.watch.see(self.force, counts=t >= s.start) if s.watch else np.zeros_like(self.permits)
         emission = emit(base_units(s.market.emission), result, s.market.owner_cut)
         return self.told(emission, result, np.stack([q.used for q in shown]), missed, noticed, t - s.start)
+
+    def halted(self, since: int) -> Bool:
+        """Columns under a halt, [2, runs, M], or [M] where nobody is."""
+        s, shape = self.s, (2, self.runs, self.s.seats.columns)
+        stopped = [s.attack.stops(since, s.seats, attacking=a) if since >= 0 else () for a in (False, True)]
+        self.exposed = self.exposed or stopped[0] != stopped[1]
+        if not any(stopped):
+            return np.zeros(shape[-1], dtype=np.bool_)
+        halted = np.zeros(shape, dtype=np.bool_)
+        for arm, columns in enumerate(stopped):
+            halted[arm, :, list(columns)] = True
+        return halted
 
     def measured(self, quality: Int64, *, attacking: bool) -> Int64:
         """Weights [2, runs, V, M] of validators that work, from the quality they see."""
@@ -133,6 +152,15 @@ class Play:
         self.updated = np.where(missed, self.updated, (t + 1) * s.market.tempo + 2)
         return missed
 
+    def place_stake(self, rows: Int64, t: int) -> None:
+        """The attackers' stake may move as the attack counts; what counts of it they say."""
+        theirs = self.s.seats.their_rows
+        if t < self.s.start or not self.s.seats.attack_rows:
+            return
+        counted = self.s.attack.stakes(self.force[1, :, theirs], self.view(rows, t), self.paid[:, theirs], self.kept)
+        if counted is not None:
+            self.stake[1, :, theirs] = counted
+
     def view(self, rows: Int64, t: int) -> View:
         s = self.s
         return View(
@@ -159,7 +187,7 @@ class Play:
         counted = noticed.sum(axis=-1)
         counted[1] = noticed[1, :, seats.their_rows].sum(axis=-1)
         if since >= 0:
-            counted[1] += s.attack.caught(self.alarms)
+            counted[1] += s.attack.caught(self.alarms) + self.exposed
         hurt = np.stack(
             [flat[0], lost(dividends[..., seats.honest_rows]) + lost(e.incentive[..., seats.honest_columns])]
         )
@@ -189,8 +217,3 @@ def play(s: Scenario, runs: range, *, compiled: bool = False) -> Int64:
     p = Play(s, runs, compiled=compiled)
     told = [p.epoch(t) for t in range(s.start + s.epochs)]
     return np.stack(told[s.start :], axis=2)
-
-
-def play_apart(at: int, s: Scenario, runs: range, compiled: bool) -> tuple[int, range, Int64]:
-    """`play`, with what tells whose runs they are; it stands here so that a worker loads no table library."""
-    return at, runs, play(s, runs, compiled=compiled)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic
 
 import msgspec
 import numpy as np
@@ -15,16 +15,14 @@ import polars as pl
 
 from davy.incentive.fixed_point import Int64
 from davy.protocol.errors import Misconfigured
-from davy.sims.experiment import Scenario
-from davy.sims.metrics import METRICS, Float, metrics
-from davy.sims.play import ARMS, COLUMNS
-
-NUMBERS = tuple(f"{arm}.{name}" for arm in ARMS for name in COLUMNS)
+from davy.sims.common import Experiment, Kind, columns_of, defined, measured, steps_of
+from davy.sims.metrics import Float
+from davy.sims.play import ARMS
 
 
 @dataclass(frozen=True)
-class Result:
-    """Runs of a scenario.
+class Result(Generic[Kind]):
+    """Runs of a scenario, or of a study.
 
     Attributes
     ----------
@@ -33,22 +31,23 @@ class Result:
     runs : int64 [R]
         Numbers of the runs, rising.
     numbers : int64 [2, R, epochs, columns]
-        Arms as `play.ARMS`, columns as `play.COLUMNS`.
+        Arms as `play.ARMS`, columns as `play.COLUMNS`, or the study's.
     """
 
-    scenario: Scenario
+    scenario: Kind
     runs: Int64
     numbers: Int64
 
     @cached_property
     def arrays(self) -> Mapping[str, Int64]:
-        """`honest.NAME` and `attack.NAME`, [R, epochs], for each name of `play.COLUMNS`."""
-        return {f"{arm}.{n}": self.numbers[a, :, :, c] for a, arm in enumerate(ARMS) for c, n in enumerate(COLUMNS)}
+        """`honest.NAME` and `attack.NAME`, [R, epochs], for each name of `play.COLUMNS`, or the study's."""
+        names = columns_of(self.scenario)
+        return {f"{arm}.{n}": self.numbers[a, :, :, c] for a, arm in enumerate(ARMS) for c, n in enumerate(names)}
 
     @cached_property
     def metrics(self) -> Mapping[str, Float]:
-        """Each of `metrics.METRICS`, [R]."""
-        return metrics(self.scenario, self.arrays)
+        """Each of `metrics.METRICS`, or of the study's, [R]."""
+        return measured(self.scenario, self.arrays)
 
     def table(self) -> pl.DataFrame:
         """A row a run: its number, the metrics, and every parameter."""
@@ -65,7 +64,7 @@ class Result:
     def summary(self) -> pl.DataFrame:
         """A row a metric: its median over runs, and what nine of ten runs lie between."""
         rows: list[dict[str, Any]] = []
-        for name, (unit, meaning) in METRICS.items():
+        for name, (unit, meaning) in defined(self.scenario).items():
             values = self.metrics[name]
             known = np.sort(values[~np.isnan(values)])
             low, middle, high = (_quantile(known, q) for q in (0.05, 0.5, 0.95))
@@ -115,7 +114,7 @@ def check_ending(place: Path) -> Path:
     return place
 
 
-def joined(results: Iterable[Result]) -> pl.DataFrame:
+def joined(results: Iterable[Result[Any]]) -> pl.DataFrame:
     """The tables of several scenarios, one under the other; a parameter that one of them lacks is empty there."""
     return pl.concat([r.table() for r in results], how="diagonal")
 
@@ -129,30 +128,32 @@ def _epochs(count: int) -> Int64:
     return np.arange(count, dtype=np.int64)
 
 
-def chunk_table(runs: range, numbers: Int64) -> pl.DataFrame:
+def chunk_table(s: Experiment, runs: range, numbers: Int64) -> pl.DataFrame:
     """A finished chunk as it is kept: integers only."""
     _, count, epochs, _ = numbers.shape
-    flat = np.moveaxis(numbers, 0, -2).reshape(count * epochs, len(NUMBERS))
+    names = [f"{arm}.{name}" for arm in ARMS for name in columns_of(s)]
+    flat = np.moveaxis(numbers, 0, -2).reshape(count * epochs, len(names))
     columns: dict[str, Any] = {"run": np.repeat(np.array(runs, dtype=np.int64), epochs)}
     columns["epoch"] = np.tile(_epochs(epochs), count)
-    return pl.DataFrame(columns | {name: flat[:, i] for i, name in enumerate(NUMBERS)})
+    return pl.DataFrame(columns | {name: flat[:, i] for i, name in enumerate(names)})
 
 
-def chunk_numbers(table: pl.DataFrame, runs: range, epochs: int) -> Int64:
+def chunk_numbers(s: Experiment, table: pl.DataFrame, runs: range) -> Int64:
     """What `chunk_table` kept.
 
     Raises
     ------
     Misconfigured
-        It is not of these runs and epochs.
+        It is not of these runs, epochs and columns.
     """
-    wanted = chunk_table(runs, np.zeros((len(ARMS), len(runs), epochs, len(COLUMNS)), dtype=np.int64))
+    shape = (len(runs), steps_of(s), len(ARMS), len(columns_of(s)))
+    wanted = chunk_table(s, runs, np.moveaxis(np.zeros(shape, dtype=np.int64), 2, 0))
     keys = ["run", "epoch"]
     if table.schema != wanted.schema or not table.select(keys).equals(wanted.select(keys)):
         raise Misconfigured("a chunk holds other runs or columns than its name says; remove it")
-    flat = table.drop(keys).to_numpy().reshape(len(runs), epochs, len(ARMS), len(COLUMNS))
+    flat = table.drop(keys).to_numpy().reshape(shape)
     return np.moveaxis(flat, 2, 0)
 
 
-def parameters_json(s: Scenario) -> bytes:
+def parameters_json(s: Experiment) -> bytes:
     return msgspec.json.format(msgspec.json.encode(s.parameters()))

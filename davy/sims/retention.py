@@ -16,6 +16,7 @@ from typing import Any, Final
 import joblib  # pyright: ignore[reportMissingTypeStubs]
 import numpy as np
 
+from davy.incentive.accelerated import accelerated
 from davy.incentive.fixed_point import ONE, U16, Int64, row_normalise
 from davy.incentive.mechanism import EpochInputs, Params
 from davy.incentive.registry import mechanism
@@ -87,9 +88,10 @@ class Sides:
         return upscale_to_u16(np.concatenate([left[rows] * utility, right[rows] * (UNIT - utility)], axis=1))
 
 
-def kept(sides: Sides, honest: int, cabal: Sequence[int]) -> tuple[Int64, Int64]:
+def kept(sides: Sides, honest: int, cabal: Sequence[int], *, compiled: bool = False) -> tuple[Int64, Int64]:
     """The honest side's incentive and dividends, Q30 [cells], for W_H and each W_C in hundredths."""
-    r, chosen = sides.r, mechanism(sides.r.mechanism)
+    r = sides.r
+    chosen = accelerated(r.mechanism) if compiled else mechanism(r.mechanism)
     p = Params(bond_penalty=r.bond_penalty, kappa=r.kappa)
     ours = sides.weights(slice(0, sides.rows), honest / STEPS)
     found: list[tuple[Int64, Int64]] = []
@@ -110,7 +112,7 @@ def emission_share(incentive: Int64, dividends: Int64, validator_share: float) -
     return ((UNIT - xi) * incentive + xi * dividends) // UNIT
 
 
-def retention(r: Retention, step: int = 1) -> float:
+def retention(r: Retention, step: int = 1, *, compiled: bool = False) -> float:
     """The least W_H, to a hundredth, at which the honest side keeps its stake for every W_C on a grid of `step` of 100.
 
     By bisection between 0 and 1: what is kept rises with W_H (`retention_map` shows it). NaN where not even W_H = 1
@@ -121,7 +123,7 @@ def retention(r: Retention, step: int = 1) -> float:
     needed = round(r.honest * ONE) - ONE // 1000  # sides are whole validators and miners: 38 of 64 are not quite .6
 
     def holds(honest: int) -> bool:
-        return bool((emission_share(*kept(sides, honest, cabal), r.validator_share) >= needed).all())
+        return bool((emission_share(*kept(sides, honest, cabal, compiled=compiled), r.validator_share) >= needed).all())
 
     low, high = 0, STEPS
     if not holds(high):
@@ -132,13 +134,25 @@ def retention(r: Retention, step: int = 1) -> float:
     return high / STEPS
 
 
-def retention_map(r: Retention, honest: Sequence[int], cabal: Sequence[int], jobs: int = 1) -> Int64:
-    """What the honest side keeps, Q30 [W_H, W_C], on a grid in hundredths; the same bits for any number of `jobs`."""
+def retention_map(
+    r: Retention, honest: Sequence[int], cabal: Sequence[int], jobs: int = 1, *, compiled: bool = False
+) -> Int64:
+    """What the honest side keeps, Q30 [W_H, W_C], on a grid in hundredths; the same bits for any `jobs` and `compiled`.
+
+    Compiled rules are shared by `jobs` threads, so they are compiled once; the others run in as many processes. At full
+    size the compiler takes longer than one map of the reference, and five maps are where it pays.
+
+    Raises
+    ------
+    davy.incentive.accelerated.NotInstalled
+        `compiled`, and numba is missing.
+    """
     library: Any = joblib
     sides = Sides(r)
-    rows: list[Int64] = library.Parallel(n_jobs=jobs)(library.delayed(_row)(sides, w, cabal) for w in honest)
+    work = library.Parallel(n_jobs=jobs, prefer="threads" if compiled else "processes")
+    rows: list[Int64] = work(library.delayed(_row)(sides, w, cabal, compiled) for w in honest)
     return np.stack(rows)
 
 
-def _row(sides: Sides, honest: int, cabal: Sequence[int]) -> Int64:
-    return emission_share(*kept(sides, honest, cabal), sides.r.validator_share)
+def _row(sides: Sides, honest: int, cabal: Sequence[int], compiled: bool) -> Int64:
+    return emission_share(*kept(sides, honest, cabal, compiled=compiled), sides.r.validator_share)

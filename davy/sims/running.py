@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Generic
 
 import joblib  # pyright: ignore[reportMissingTypeStubs]
 import numpy as np
@@ -21,27 +21,24 @@ import polars as pl
 
 from davy.incentive.fixed_point import Int64
 from davy.protocol.errors import Misconfigured
-from davy.sims.catalogue import read_scenario
-from davy.sims.experiment import Scenario
-from davy.sims.play import play_apart
+from davy.sims.catalogue import read_experiment
+from davy.sims.common import Experiment, Kind, at_once, play_apart, steps_of
 from davy.sims.result import Result, chunk_numbers, chunk_table, parameters_json, write
 
-_CHUNK_ELEMENTS: Final = 1 << 18
-"""Of an array of both arms, 2 MB: smaller chunks were slower, by what the interpreter does a step."""
 _CHUNK: Final = re.compile(r"chunk-(\d{7})-(\d{7})\.parquet")
 _PARAMETERS: Final = "scenario.json"
 
 
 def run(
-    s: Scenario,
+    s: Kind,
     *,
     jobs: int = 1,
     chunk: int | None = None,
     folder: Path | None = None,
     progress: bool = False,
     compiled: bool = False,
-) -> Result:
-    """Play a scenario.
+) -> Result[Kind]:
+    """Play a scenario or a study.
 
     Parameters
     ----------
@@ -68,7 +65,7 @@ def run(
 
 
 def sweep(
-    s: Scenario,
+    s: Kind,
     over: Mapping[str, Sequence[Any]],
     *,
     jobs: int = 1,
@@ -76,8 +73,8 @@ def sweep(
     folder: Path | None = None,
     progress: bool = False,
     compiled: bool = False,
-) -> list[Result]:
-    """Play a scenario for every combination of values of any of its parameters; the last one varies fastest.
+) -> list[Result[Kind]]:
+    """Play a scenario or a study for every combination of values of its parameters; the last one varies fastest.
 
     `result.joined` makes one table of the results; the other parameters are those of `run`.
 
@@ -88,16 +85,16 @@ def sweep(
     """
     scenarios = [s.having(dict(zip(over, values, strict=True))) for values in itertools.product(*over.values())]
     kept = [_Kept(each, None if folder is None else folder / each.digest()[:16]) for each in scenarios]
-    todo = [(k, runs) for k in kept for runs in k.missing(chunk or _at_once(k.scenario))]
-    with _bar(sum(len(runs) * k.scenario.epochs for k, runs in todo), shown=progress) as advance:
+    todo = [(k, runs) for k in kept for runs in k.missing(chunk or at_once(k.scenario))]
+    with _bar(sum(len(runs) * steps_of(k.scenario) for k, runs in todo), shown=progress) as advance:
         work = [(i, k.scenario, r, compiled) for i, k in enumerate(kept) for r in _of(todo, k)]
         for at, runs, numbers in _played(work, jobs):
             kept[at].add(runs, numbers)
-            advance(len(runs) * kept[at].scenario.epochs)
+            advance(len(runs) * steps_of(kept[at].scenario))
     return [k.result() for k in kept]
 
 
-def read(folder: Path) -> list[Result]:
+def read(folder: Path) -> list[Result[Any]]:
     """What a folder of `run` or `sweep` holds: of each scenario the runs that are finished.
 
     Raises
@@ -106,9 +103,9 @@ def read(folder: Path) -> list[Result]:
         It holds none, or one that this version of davy plays differently.
     """
     places = sorted(p.parent for p in folder.glob(f"*/{_PARAMETERS}"))
-    results: list[Result] = []
+    results: list[Result[Any]] = []
     for place in places:
-        scenario = read_scenario((place / _PARAMETERS).read_bytes())
+        scenario = read_experiment((place / _PARAMETERS).read_bytes())
         kept = _Kept(scenario, place)
         if kept.parts:
             results.append(kept.result())
@@ -117,10 +114,10 @@ def read(folder: Path) -> list[Result]:
     return results
 
 
-class _Kept:
+class _Kept(Generic[Kind]):
     """The finished chunks of a scenario, in memory and, where there is one, in a folder."""
 
-    def __init__(self, s: Scenario, folder: Path | None) -> None:
+    def __init__(self, s: Kind, folder: Path | None) -> None:
         self.scenario, self.folder = s, folder
         self.parts: dict[range, Int64] = {}
         if folder is None:
@@ -135,7 +132,7 @@ class _Kept:
             if named := _CHUNK.fullmatch(place.name):
                 runs = range(int(named[1]), int(named[2]))
                 try:
-                    self.parts[runs] = chunk_numbers(pl.read_parquet(place), runs, s.epochs)
+                    self.parts[runs] = chunk_numbers(s, pl.read_parquet(place), runs)
                 except (pl.exceptions.PolarsError, Misconfigured) as e:
                     raise Misconfigured(f"{place} cannot be read ({str(e)[:80]}); remove it, and run again") from None
 
@@ -154,9 +151,11 @@ class _Kept:
     def add(self, runs: range, numbers: Int64) -> None:
         self.parts[runs] = numbers
         if self.folder is not None:
-            write(chunk_table(runs, numbers), self.folder / f"chunk-{runs.start:07}-{runs.stop:07}.parquet")
+            write(
+                chunk_table(self.scenario, runs, numbers), self.folder / f"chunk-{runs.start:07}-{runs.stop:07}.parquet"
+            )
 
-    def result(self) -> Result:
+    def result(self) -> Result[Kind]:
         """All finished runs below `scenario.runs`, in order; one that two processes played, which are equal, once."""
         order = sorted(self.parts, key=lambda runs: runs.start)
         numbers = np.concatenate([self.parts[runs] for runs in order], axis=1)
@@ -166,15 +165,11 @@ class _Kept:
         return Result(self.scenario, each[wanted], numbers[:, at[wanted]])
 
 
-def _of(todo: Iterable[tuple[_Kept, range]], kept: _Kept) -> list[range]:
+def _of(todo: Iterable[tuple[_Kept[Any], range]], kept: _Kept[Any]) -> list[range]:
     return [runs for k, runs in todo if k is kept]
 
 
-def _at_once(s: Scenario) -> int:
-    return max(1, _CHUNK_ELEMENTS // (2 * s.market.validators * s.market.miners))
-
-
-def _played(work: list[tuple[int, Scenario, range, bool]], jobs: int) -> Iterator[tuple[int, range, Int64]]:
+def _played(work: list[tuple[int, Experiment, range, bool]], jobs: int) -> Iterator[tuple[int, range, Int64]]:
     """Chunks as they are finished, in any order."""
     if jobs == 1:
         yield from itertools.starmap(play_apart, work)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from davy.incentive.fixed_point import ONE, Int64, row_normalise
-from davy.sims import Result, Scenario, run
+from davy.sims import Result, Scenario, Study, run
 from davy.sims.play import Play
 
 
@@ -46,9 +46,9 @@ def shares(rows: Int64) -> np.ndarray:
 
 
 @lru_cache(maxsize=64)
-def played(s: Scenario) -> Result:
+def played(s: Scenario | Study) -> Result[Any]:
     return run(s)
 
 
-def median(s: Scenario, metric: str) -> float:
+def median(s: Scenario | Study, metric: str) -> float:
     return float(np.median(played(s).metrics[metric]))

@@ -58,6 +58,14 @@ def test_a_map_is_the_same_on_two_processes() -> None:
     assert np.array_equal(one, two)
 
 
+def test_a_compiled_map_is_the_same_on_two_threads() -> None:
+    utilities = range(0, 101, 25)
+    r = Retention(uids=64, validators=16, mechanism="yuma3", bond_penalty=40_000)
+    reference = retention_map(r, utilities, utilities)
+    assert np.array_equal(reference, retention_map(r, utilities, utilities, jobs=2, compiled=True))
+    assert retention(r, step=25) == retention(r, step=25, compiled=True)
+
+
 def test_without_a_majority_nothing_protects() -> None:
     """κ = .6 needs more than .6 of the stake to hold a weight down."""
     assert np.isnan(retention(Retention(uids=64, validators=20, honest=0.55, kappa=39_321), step=10))

@@ -10,7 +10,8 @@ import pytest
 from davy.protocol.errors import Misconfigured
 from davy.sims import Scenario, run, scenario, scenarios, sweep
 from davy.sims import running as at_work
-from davy.sims.play import play, play_apart
+from davy.sims.common import play_apart
+from davy.sims.play import play
 from davy.sims.result import chunk_table, joined
 
 SMALL = {"market.validators": 6, "market.miners": 10, "attack.validators": 2, "start": 6, "epochs": 5, "runs": 6}
@@ -99,7 +100,7 @@ def test_what_was_stopped_goes_on_where_it_was(tmp_path: Path, monkeypatch: pyte
 def test_a_run_that_two_processes_played_counts_once(tmp_path: Path) -> None:
     run(small(), chunk=3, folder=tmp_path)
     (first, _) = sorted(tmp_path.glob("*/chunk-*"))
-    overlapping = chunk_table(range(2, 5), play(small(), range(2, 5)))
+    overlapping = chunk_table(small(), range(2, 5), play(small(), range(2, 5)))
     overlapping.write_parquet(first.with_name("chunk-0000002-0000005.parquet"))
     result = run(small(), folder=tmp_path)
     assert result.runs.tolist() == list(range(6))

@@ -5,7 +5,7 @@ import pytest
 from davy.protocol.errors import Misconfigured
 from davy.sims import Scenario, scenario, scenarios
 from davy.sims.attack import Attack
-from davy.sims.catalogue import read_scenario
+from davy.sims.catalogue import read_experiment
 from davy.sims.market import Market
 from davy.sims.result import parameters_json
 
@@ -62,7 +62,7 @@ def test_a_copier_has_no_third_source() -> None:
 @pytest.mark.parametrize("name", list(scenarios()))
 def test_parameters_are_the_whole_scenario(name: str) -> None:
     s = scenario(name).having({"seed": 9, "market.noise": 0.3})
-    assert read_scenario(parameters_json(s)) == s
+    assert read_experiment(parameters_json(s)) == s
 
 
 def test_the_digest_is_that_of_the_experiment() -> None:

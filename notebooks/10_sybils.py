@@ -1,0 +1,86 @@
+# %% [markdown]
+# # Sybils and registration economics: what is a second identity worth?
+#
+# *Question.* One model registers many UIDs, to be paid many times or to push others out. Does it pay?
+#
+# *Answer.* Copies that answer alike are paid as one; noise of .2 nats frees them. Worthless UIDs take seven of ten
+# seats for 1% of the emission if immune for 4096 blocks; immune for 1440 and less they hold hardly any.
+
+# %%
+import numpy as np
+import polars as pl
+
+from davy.sims import scenario, study, sweep
+from davy.sims.pictures import band, level, panels
+from davy.sims.result import joined
+
+# %% tags=["parameters"] small={"runs": 2, "epochs": 4, "uids": [2], "jitters": [0.2], "immunities": [0]}
+runs, epochs = 6, 40
+uids = [1, 2, 4, 8, 16]
+jitters = [0.0, 0.1, 0.2, 0.4]
+limits = [0.2, 0.5, 1.0, 2.0, 5.0]
+immunities = [0, 360, 720, 1440, 2880, 4096, 5760]
+
+# %% [markdown]
+# ## Paid many times
+#
+# Validators put UIDs that answer alike into one cluster, which is paid as one miner. Noise on each log-probability
+# takes a copy out of it, at a loss of skill.
+
+# %%
+sybils = scenario("sybils").having({"runs": runs, "epochs": epochs, "watch": False})
+found = sweep(sybils, {"attack.jitter": jitters, "attack.miners": uids})
+by = joined(found).group_by("attack.jitter", "attack.miners", maintain_order=True)
+by.agg(pl.col("emission_share").median().round(4)).pivot("attack.miners", values="emission_share")
+
+# %% [markdown]
+# ## Pushing others out
+#
+# A full subnet of 64 seats: the ledger's own price, immunity and pruning. Sitters register four worthless UIDs an
+# epoch, which do not move the price. Snipers take as many as an epoch allows whenever the price is at most a limit.
+
+# %%
+print(study("registrations").story)
+full = study("registrations").having({"runs": runs, "epochs": epochs})
+sitting = sweep(full.having({"plan": "sit", "quality": 0.0, "most": 56, "limit": 10.0}), {"immunity": immunities})
+by = joined(sitting).group_by("immunity", maintain_order=True)
+by.agg(pl.col("held", "shut_out", "capital", "harm", "quality_loss").median().round(3))
+
+# %%
+sniping = sweep(full.having({"plan": "snipe"}), {"alike": [True, False], "limit": limits})
+by = joined(sniping).group_by("alike", "limit", maintain_order=True)
+by.agg(pl.col("held", "capital", "roi", "harm").median().round(2))
+
+# %% tags=["picture"]
+figure, (paid, held, hurt) = panels(3, width=10.8, height=3.5)
+for which, jitter in enumerate(jitters):
+    of = [r for r in found if r.scenario.attack.jitter == jitter]
+    share = np.stack([r.metrics["emission_share"] for r in of], axis=1)
+    band(paid, uids, 100 * share, f"{jitter} nats", which)
+paid.set_xlabel("UIDs of one model")
+paid.set_ylabel("their part of all emission, %")
+paid.legend(title="noise on its answers")
+days = [i * 12 / 86_400 for i in immunities]
+band(held, days, 100 * np.stack([r.metrics["held"] for r in sitting], axis=1), "sitters", 0)
+held.set_xlabel("immunity, days of 12-second blocks")
+held.set_ylabel("miners' seats held by worthless UIDs, %")
+for which, alike in enumerate((True, False)):
+    of = [r for r in sniping if r.scenario.alike is alike]
+    says = "copies are looked for" if alike else "nobody looks"
+    band(hurt, limits, np.stack([r.metrics["roi"] for r in of], axis=1), says, which)
+level(hurt, 0, "break even")
+hurt.set_xscale("log")
+hurt.set_xticks(limits, [str(tokens) for tokens in limits])
+hurt.minorticks_off()
+hurt.set_yscale("symlog", linthresh=1)
+hurt.set_xlabel("tokens that snipers pay for a UID at most")
+hurt.set_ylabel("return on the burned tokens")
+hurt.legend()
+figure.suptitle(f"Median and 5–95% of {runs} runs of {epochs} epochs")
+
+# %% [markdown]
+# ## Change this, see that
+#
+# - `"kinship"` of the sybils: the wider, the more noise it takes, and the more honest miners are taken for copies.
+# - `"low": 1.0`: a floor ten times as high makes sitting ten times as dear, and no rarer.
+# - `"wanted": 1`: sitters hold 5% of the seats then; but the price climbs for newcomers as well.
