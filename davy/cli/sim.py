@@ -46,13 +46,14 @@ def list_command(as_json: bool) -> None:
 @netuid_option
 @click.option("--colluding", default="", metavar="UID,UID", help="Who attacks there.")
 @click.option("--jobs", default=1, show_default=True, help="Processes; -1 for all cores.")
+@click.option("--cluster", metavar="ADDRESS", help="A Dask scheduler's, to play on its workers instead.")
 @click.option("--compiled", is_flag=True, help="Compile the incentive first (numba): same numbers, sooner in sweeps.")
 @click.option("--folder", type=Place(), help="Keep finished chunks here, and go on from those there are.")
 @click.option("--table", "place", type=Place(), help="Write a row a run here, .parquet or .csv.")
 @json_option
 def run_command(
     name: str, changes: tuple[str, ...], swept: tuple[str, ...], source: str | None, netuid: int, colluding: str,
-    jobs: int, compiled: bool, folder: Path | None, place: Path | None, as_json: bool,
+    jobs: int, cluster: str | None, compiled: bool, folder: Path | None, place: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Play a scenario, and show what the attack earned, cost and hurt.
 
@@ -74,7 +75,7 @@ def run_command(
         raise Misconfigured("--colluding names UIDs of a network; say of which with --from URL")
     s = s.having(dict(_pair(c) for c in changes))
     over = {k: v.split(",") for k, v in map(_pair, swept)}
-    results = sweep(s, over, jobs=jobs, folder=folder, progress=not as_json, compiled=compiled)
+    results = sweep(s, over, jobs=jobs, folder=folder, progress=not as_json, compiled=compiled, cluster=cluster)
     if place is not None:
         write(joined(results), place)
     _report(results, list(over), as_json=as_json)
