@@ -12,7 +12,7 @@ from davy.cli.output import show_table
 from davy.protocol.errors import Misconfigured
 
 if TYPE_CHECKING:
-    from davy.sims.common import Experiment
+    from davy.sims.kinds import Experiment
     from davy.sims.result import Result
 
 

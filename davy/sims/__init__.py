@@ -25,7 +25,7 @@ Flows through: a `Scenario` in; per run and epoch base units by side, in `Result
 `play`              a chunk of runs through all epochs, both arms side by side
 `design`            the seam of what no epoch's market shows: a brake, a full subnet, a vote
 `beyond`            one question a file; `catalogue` has each by name
-`common`            what a scenario and a study share, so that one `run` serves both
+`kinds`             what a scenario and a study share, so that one `run` serves both
 `watch`             who would be noticed, from what is public
 `metrics`           ROI, cost to attack, emission share, honest loss, griefing factor, time to detection
 `result`            arrays, tables, Parquet and CSV

@@ -24,7 +24,7 @@ import polars as pl
 from davy.incentive.fixed_point import Int64
 from davy.protocol.errors import Misconfigured
 from davy.sims.catalogue import read_experiment
-from davy.sims.common import Experiment, Kind, at_once, play_apart, steps_of
+from davy.sims.kinds import Experiment, Kind, at_once, play_apart, steps_of
 from davy.sims.result import Result, chunk_numbers, chunk_table, parameters_json, write
 
 _CHUNK: Final = re.compile(r"chunk-(\d{7})-(\d{7})\.parquet")
