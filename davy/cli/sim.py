@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from davy.cli.options import Place, json_option
+from davy.cli.options import Place, json_option, netuid_option
 from davy.cli.output import show_table
 from davy.protocol.errors import Misconfigured
 
 if TYPE_CHECKING:
+    from davy.sims.kinds import Experiment
     from davy.sims.result import Result
 
 
@@ -41,14 +42,18 @@ def list_command(as_json: bool) -> None:
 @click.argument("name")
 @click.option("--set", "changes", multiple=True, metavar="K=V", help="Another value of a parameter; may be repeated.")
 @click.option("--sweep", "swept", multiple=True, metavar="K=V,V", help="Every one of these values, and combination.")
+@click.option("--from", "source", metavar="URL|FILE", help="A running network's ledger, or a snapshot of one.")
+@netuid_option
+@click.option("--colluding", default="", metavar="UID,UID", help="Who attacks there.")
 @click.option("--jobs", default=1, show_default=True, help="Processes; -1 for all cores.")
+@click.option("--cluster", metavar="ADDRESS", help="A Dask scheduler's, to play on its workers instead.")
 @click.option("--compiled", is_flag=True, help="Compile the incentive first (numba): same numbers, sooner in sweeps.")
 @click.option("--folder", type=Place(), help="Keep finished chunks here, and go on from those there are.")
 @click.option("--table", "place", type=Place(), help="Write a row a run here, .parquet or .csv.")
 @json_option
 def run_command(
-    name: str, changes: tuple[str, ...], swept: tuple[str, ...], jobs: int, compiled: bool, folder: Path | None,
-    place: Path | None, as_json: bool,
+    name: str, changes: tuple[str, ...], swept: tuple[str, ...], source: str | None, netuid: int, colluding: str,
+    jobs: int, cluster: str | None, compiled: bool, folder: Path | None, place: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Play a scenario, and show what the attack earned, cost and hurt.
 
@@ -63,12 +68,31 @@ def run_command(
 
     if place is not None:
         check_ending(place)
-    s = experiment(name).having(dict(_pair(c) for c in changes))
+    s = experiment(name)
+    if source is not None:
+        s = _running(s, source, netuid, colluding)
+    elif colluding:
+        raise Misconfigured("--colluding names UIDs of a network; say of which with --from URL")
+    s = s.having(dict(_pair(c) for c in changes))
     over = {k: v.split(",") for k, v in map(_pair, swept)}
-    results = sweep(s, over, jobs=jobs, folder=folder, progress=not as_json, compiled=compiled)
+    results = sweep(s, over, jobs=jobs, folder=folder, progress=not as_json, compiled=compiled, cluster=cluster)
     if place is not None:
         write(joined(results), place)
     _report(results, list(over), as_json=as_json)
+
+
+@sim_command.command("snapshot")
+@click.argument("url")
+@click.argument("place", metavar="FILE", type=Place())
+@netuid_option
+def snapshot_command(url: str, place: Path, netuid: int) -> None:
+    """Keep a subnet's stakes, weights and rules as they are now, for `davy sim run --from FILE`."""
+    _needed()
+    from davy.sims.snapshot import take_snapshot, write_snapshot
+
+    s = take_snapshot(url, netuid)
+    write_snapshot(s, place)
+    click.echo(f"subnet {netuid} after block {s.graph.height}: {len(s.graph.neurons)} neurons, in {place}")
 
 
 @sim_command.command("report")
@@ -127,6 +151,17 @@ def compare_command(
         for row in rows
     ]
     show_table(("attack", "mechanism", *MEASURES), words, as_json=False, title=f"{found[0].scenario.runs} runs")
+
+
+def _running(s: Experiment, source: str, netuid: int, colluding: str) -> Experiment:
+    from davy.sims.experiment import Scenario
+
+    if not isinstance(s, Scenario):
+        raise Misconfigured("a study is of no running network; --from goes with a scenario (davy sim list)")
+    uids = [u.strip() for u in colluding.split(",") if u.strip()]
+    if not all(u.isascii() and u.isdigit() and len(u) <= 5 for u in uids):
+        raise Misconfigured(f"'{colluding[:64]}' are no UIDs; write them as 3,5,7")
+    return Scenario.from_ledger(source, s.attack, netuid=netuid, colluding=[int(u) for u in uids])
 
 
 def _needed(*names: str, extra: str = "sims") -> None:

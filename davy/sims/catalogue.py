@@ -25,9 +25,9 @@ from davy.sims.beyond.registration import Registrations
 from davy.sims.beyond.roster import KeyholderBribery
 from davy.sims.beyond.spreading import TimeToStop
 from davy.sims.beyond.votes import FlashStake, VoteBuying
-from davy.sims.common import Experiment
 from davy.sims.design import Study
 from davy.sims.experiment import REVISION, Scenario
+from davy.sims.kinds import Experiment
 from davy.sims.market import Market
 
 _ATTACKS: Final[tuple[Attack, ...]] = (

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any, Final, Self, get_type_hints
 
 import msgspec
@@ -13,9 +14,12 @@ import davy
 from davy.incentive.door import BadInput
 from davy.incentive.mechanism import Params
 from davy.incentive.registry import mechanism
+from davy.ledger.rules.epoch import epoch_params
 from davy.protocol.errors import Misconfigured
+from davy.protocol.words import TOKEN
 from davy.sims.attack import Attack
 from davy.sims.market import Market, Seats, within
+from davy.sims.snapshot import Snapshot, minted, read_snapshot, seen_in, share_of, take_snapshot
 
 REVISION: Final = 1
 """Rises with a change after which the same scenario gives other bits."""
@@ -69,6 +73,59 @@ class Scenario:
             mechanism(self.mechanism)
         except BadInput as e:
             raise Misconfigured(str(e)) from None
+
+    @classmethod
+    def from_ledger(
+        cls, source: str | Path | Snapshot, attack: Attack, *, netuid: int = 1, colluding: Sequence[int] = ()
+    ) -> Self:
+        """A running network, and what if these UIDs attacked from tomorrow.
+
+        Stakes are the ledger's, qualities what its validators' weights say of its miners, σ how far these are apart;
+        mechanism, hyperparameters, concealment, tempo, emission and price are the subnet's. What it costs to work, and
+        how often a model changes, the ledger does not know: these are a `Market`'s guesses.
+
+        Parameters
+        ----------
+        source
+            A ledger's URL, a file of `davy sim snapshot`, or a `Snapshot`.
+        colluding
+            UIDs. Validators among them take the attack's rows, miners its columns; their numbers, and the share of
+            stake, are set from them. Without miners among them the attack's own miners join the subnet, on top.
+
+        Raises
+        ------
+        Misconfigured
+            No snapshot, or an attack that these UIDs cannot make.
+        Unreachable, Refused
+            See `davy.sims.snapshot.take_snapshot`.
+        """
+        if isinstance(source, str) and source.startswith(("http://", "https://")):
+            snapshot = take_snapshot(source, netuid)
+        else:
+            snapshot = source if isinstance(source, Snapshot) else read_snapshot(Path(source))
+        seen = seen_in(snapshot, tuple(colluding))
+        rows = sum(uid in colluding for uid in seen.validators)
+        columns = sum(uid in colluding for uid in seen.miners)
+        subnet, h = snapshot.graph.subnet, snapshot.graph.subnet.hyperparameters
+        joining = 0 if columns else attack.miners
+        qualities = [*seen.qualities.tolist(), *[0] * joining]
+        market = Market(
+            validators=len(seen.validators),
+            miners=len(qualities),
+            noise=seen.noise,
+            concealment=h.reveal_epochs if h.commit_reveal else 0,
+            unrevealed_penalty=h.unrevealed_penalty,
+            tempo=h.tempo,
+            emission=minted(snapshot),
+            owner_cut=snapshot.parameters.owner_cut,
+            stake=int(seen.stakes.sum()) / TOKEN,
+            price=subnet.registration_price / TOKEN,
+            stakes=" ".join(map(str, seen.stakes.tolist())),
+            qualities=" ".join(map(str, qualities)),
+        )
+        attack = replace(attack, validators=rows, stake=share_of(seen.stakes, rows), miners=columns or attack.miners)
+        start = max(20, 2 * market.concealment + 1)
+        return cls(attack=attack, market=market, params=epoch_params(h), mechanism=subnet.mechanism, start=start)
 
     @property
     def begins(self) -> int:

@@ -10,12 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from davy.incentive.evidence import MAX_EPOCHS
 from davy.incentive.fixed_point import U16, Int64
 from davy.protocol.errors import Misconfigured
 from davy.protocol.words import TOKEN
-from davy.sims.noise import Draws, Purpose, in_units, normal
+from davy.sims.noise import UNIT, Draws, Purpose, in_units, normal
 
 MOST_UIDS = 4096
 
@@ -58,6 +59,9 @@ class Market:
         Standard deviation of an audit's measurement, of the quality measured.
     window
         Epochs of evidence that the mechanism looks back on.
+    stakes, qualities
+        Of a running network (`Scenario.from_ledger`), words of whole numbers: base units of each validator, instead of
+        drawn ones; and each miner's quality, 1 being 16384, from which a new one is drawn too. Attackers come last.
 
     Raises
     ------
@@ -84,6 +88,8 @@ class Market:
     audits: int = 32
     audit_noise: float = 0.1
     window: int = 16
+    stakes: str = ""
+    qualities: str = ""
 
     def __post_init__(self) -> None:
         within("validators", self.validators, 2, MOST_UIDS)
@@ -104,6 +110,25 @@ class Market:
         within("window", self.window, 1, MAX_EPOCHS)
         for name in ("price", "validating", "serving"):
             within(name, getattr(self, name), 0, 1e6)
+        for name, count, most in (("stakes", self.validators, 2e16), ("qualities", self.miners, UNIT)):
+            listed = whole_numbers(name, getattr(self, name))
+            if listed and len(listed) != count:
+                raise Misconfigured(f"market.{name} lists {len(listed)} numbers; there are {count}")
+            within(f"each of market.{name}", max(listed, default=0), 0, most)
+
+
+def whole_numbers(name: str, words: str) -> tuple[int, ...]:
+    """Whole numbers, not below 0, of a line of words.
+
+    Raises
+    ------
+    Misconfigured
+        One is none.
+    """
+    listed = words.split()
+    if not all(word.isascii() and word.isdigit() and len(word) <= 17 for word in listed):
+        raise Misconfigured(f"market.{name} is to be whole numbers with blanks between them")
+    return tuple(map(int, listed))
 
 
 def within(name: str, value: float, low: float, high: float) -> None:
@@ -157,9 +182,15 @@ class World:
         self._quality, self._scores = (Draws(seed, runs, p) for p in (Purpose.QUALITY, Purpose.SCORES))
         self._factor = normal(m.noise, 1.0, 0.0)
         self.stake = stakes(m, seats, share, Draws(seed, runs, Purpose.STAKE))
+        listed = np.array(whole_numbers("qualities", m.qualities), dtype=np.int64)
+        self._listed = listed[seats.honest_columns] if len(listed) else listed
         self.quality = self._fresh()
+        if len(listed):
+            self.quality[:] = listed
 
     def _fresh(self) -> Int64:
+        if len(self._listed):
+            return self._listed[self._quality.below(len(self._listed), self.seats.columns)]
         low, high = in_units(self.market.quality_low), in_units(self.market.quality_high)
         return low + self._quality.below(high - low + 1, self.seats.columns)
 
@@ -170,13 +201,15 @@ class World:
             moved = self._quality.chance(self.market.churn, self.seats.columns)
             self.quality = np.where(moved, fresh, self.quality)
 
-    def factors(self) -> Int64:
-        """max(0, 1 + σz), [runs, V, M], of this epoch's measurements."""
-        return self._scores.of(self._factor, self.seats.rows, self.seats.columns)
+    def factors(self) -> NDArray[np.int32]:
+        """max(0, 1 + σz), [runs, V, M], of this epoch's measurements; at most 5.3 · 2^14."""
+        return self._factor.take(self._scores.words(self.seats.rows, self.seats.columns))
 
 
 def stakes(m: Market, seats: Seats, share: float, draws: Draws) -> Int64:
     """Base units [runs, V]: a side's are max(.01, 1 + spread·z), scaled so that the attackers hold `share` of all."""
+    if listed := whole_numbers("stakes", m.stakes):
+        return np.tile(np.array(listed, dtype=np.int64), (draws.runs, 1))
     drawn = draws.of(normal(m.spread, 1.0, 0.01), seats.rows)
     total = base_units(m.stake)
     theirs = round(total * share) if seats.attack_rows else 0

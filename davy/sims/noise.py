@@ -47,6 +47,10 @@ class Draws:
     def __init__(self, seed: int, runs: range, purpose: Purpose) -> None:
         self._streams = [SFC64(SeedSequence(seed, spawn_key=(run, purpose))) for run in runs]
 
+    @property
+    def runs(self) -> int:
+        return len(self._streams)
+
     def words(self, *shape: int) -> NDArray[np.uint16]:
         """[runs, *shape] of 16 random bits each."""
         count = int(np.prod(shape))

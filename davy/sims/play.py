@@ -13,7 +13,7 @@ import numpy as np
 
 from davy.incentive.accelerated import accelerated
 from davy.incentive.emission import Emission, cut, emit
-from davy.incentive.fixed_point import Bool, Int64
+from davy.incentive.fixed_point import U16, Bool, Int64
 from davy.incentive.masks import NO_COMMIT
 from davy.incentive.mechanism import EpochInputs, EpochResult
 from davy.incentive.registry import mechanism
@@ -121,13 +121,15 @@ class Play:
 
     def measured(self, quality: Int64, *, attacking: bool) -> Int64:
         """Weights [2, runs, V, M] of validators that work, from the quality they see."""
-        scores = quality[:, :, None, :] * self.world.factors()
-        scores >>= UNIT_BITS
+        # A product is below 2^31: half the memory to go through, which is most of the time of an epoch's market.
+        small = quality.astype(np.int32)[:, :, None, :] * self.world.factors()
+        small >>= UNIT_BITS
+        scores = small.astype(np.int64)
         if attacking:
             attack, seats = self.s.attack, self.s.seats
             self.alarms = self.alarms + attack.alarms(self.draws, seats)
             scores[1] = attack.convicted(attack.judged(scores[1], quality[1], seats), self.alarms, seats)
-        return as_weights(scores)
+        return np.minimum(scores, U16, out=scores)
 
     def commit_honest(self, rows: Int64, t: int) -> Commit | None:
         """Commit this epoch's rows, and what is due now; what attackers commit is written into them by `reveal`."""

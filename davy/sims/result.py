@@ -15,7 +15,7 @@ import polars as pl
 
 from davy.incentive.fixed_point import Int64
 from davy.protocol.errors import Misconfigured
-from davy.sims.common import Experiment, Kind, columns_of, defined, measured, steps_of
+from davy.sims.kinds import Experiment, Kind, columns_of, defined, measured, steps_of
 from davy.sims.metrics import Float
 from davy.sims.play import ARMS
 

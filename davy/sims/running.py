@@ -10,8 +10,10 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, Generic
 
@@ -22,10 +24,12 @@ import polars as pl
 from davy.incentive.fixed_point import Int64
 from davy.protocol.errors import Misconfigured
 from davy.sims.catalogue import read_experiment
-from davy.sims.common import Experiment, Kind, at_once, play_apart, steps_of
+from davy.sims.kinds import Experiment, Kind, at_once, play_apart, steps_of
 from davy.sims.result import Result, chunk_numbers, chunk_table, parameters_json, write
 
 _CHUNK: Final = re.compile(r"chunk-(\d{7})-(\d{7})\.parquet")
+PATIENCE_S: Final = 10.0
+"""For a cluster's scheduler to answer."""
 _PARAMETERS: Final = "scenario.json"
 
 
@@ -37,6 +41,7 @@ def run(
     folder: Path | None = None,
     progress: bool = False,
     compiled: bool = False,
+    cluster: str | None = None,
 ) -> Result[Kind]:
     """Play a scenario or a study.
 
@@ -53,15 +58,18 @@ def run(
     compiled
         Whether the mechanism is the one that numba compiles, for the same bits: worth it for sweeps, since each process
         compiles for some seconds first.
+    cluster
+        Address of a Dask scheduler, such as ``tcp://10.0.0.1:8786``, over whose workers chunks are spread instead; the
+        workers have this davy installed. Dask runs what its scheduler sends: give it a network of its own.
 
     Raises
     ------
     Misconfigured
-        A chunk in the folder cannot be read.
+        A chunk in the folder cannot be read. `cluster`, and distributed is missing, or nobody answers there.
     davy.incentive.accelerated.NotInstalled
         `compiled`, and numba is missing.
     """
-    return sweep(s, {}, jobs=jobs, chunk=chunk, folder=folder, progress=progress, compiled=compiled)[0]
+    return sweep(s, {}, jobs=jobs, chunk=chunk, folder=folder, progress=progress, compiled=compiled, cluster=cluster)[0]
 
 
 def sweep(
@@ -73,6 +81,7 @@ def sweep(
     folder: Path | None = None,
     progress: bool = False,
     compiled: bool = False,
+    cluster: str | None = None,
 ) -> list[Result[Kind]]:
     """Play a scenario or a study for every combination of values of its parameters; the last one varies fastest.
 
@@ -88,7 +97,7 @@ def sweep(
     todo = [(k, runs) for k in kept for runs in k.missing(chunk or at_once(k.scenario))]
     with _bar(sum(len(runs) * steps_of(k.scenario) for k, runs in todo), shown=progress) as advance:
         work = [(i, k.scenario, r, compiled) for i, k in enumerate(kept) for r in _of(todo, k)]
-        for at, runs, numbers in _played(work, jobs):
+        for at, runs, numbers in _played(work, jobs, cluster):
             kept[at].add(runs, numbers)
             advance(len(runs) * steps_of(kept[at].scenario))
     return [k.result() for k in kept]
@@ -169,14 +178,38 @@ def _of(todo: Iterable[tuple[_Kept[Any], range]], kept: _Kept[Any]) -> list[rang
     return [runs for k, runs in todo if k is kept]
 
 
-def _played(work: list[tuple[int, Experiment, range, bool]], jobs: int) -> Iterator[tuple[int, range, Int64]]:
+def _played(
+    work: list[tuple[int, Experiment, range, bool]], jobs: int, cluster: str | None
+) -> Iterator[tuple[int, range, Int64]]:
     """Chunks as they are finished, in any order."""
-    if jobs == 1:
+    if cluster is None and jobs == 1:
         yield from itertools.starmap(play_apart, work)
         return
+    with nullcontext() if cluster is None else _on_cluster(cluster):
+        library: Any = joblib
+        pool = library.Parallel(n_jobs=jobs if cluster is None else -1, return_as="generator_unordered", batch_size=1)
+        yield from pool(library.delayed(play_apart)(*each) for each in work)
+
+
+@contextmanager
+def _on_cluster(address: str) -> Generator[None]:
+    """Within, joblib runs on the workers of a Dask scheduler.
+
+    Raises
+    ------
+    Misconfigured
+        distributed is missing, or nobody answers.
+    """
+    if find_spec("distributed") is None:
+        raise Misconfigured("a cluster needs Dask here and on its workers: pip install distributed")
+    dask: Any = import_module("distributed")
     library: Any = joblib
-    pool = library.Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)
-    yield from pool(library.delayed(play_apart)(*each) for each in work)
+    try:
+        client = dask.Client(address, timeout=PATIENCE_S)
+    except (OSError, ValueError) as e:
+        raise Misconfigured(f"no Dask scheduler answers at {address[:200]} ({str(e)[:80]}); see its log") from None
+    with client, library.parallel_config(backend="dask"):
+        yield
 
 
 @contextmanager

@@ -26,7 +26,7 @@ SHOWN = ("relative_pay", "emission_share", "honest_loss", "griefing", "cost", "n
 
 
 def test_the_page_has_commands_and_blocks() -> None:
-    assert len(BLOCKS) == 5
+    assert len(BLOCKS) == 6
     assert len(COMMANDS) == 5
     assert all(c.startswith("davy sim ") for c in COMMANDS)
 

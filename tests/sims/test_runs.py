@@ -10,7 +10,7 @@ import pytest
 from davy.protocol.errors import Misconfigured
 from davy.sims import Scenario, run, scenario, scenarios, sweep
 from davy.sims import running as at_work
-from davy.sims.common import play_apart
+from davy.sims.kinds import play_apart
 from davy.sims.play import play
 from davy.sims.result import chunk_table, joined
 

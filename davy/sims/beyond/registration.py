@@ -202,7 +202,8 @@ class Subnet:
             for arm, seats in enumerate(self.arms):
                 seat, paid = seats[r], pay[arm, r]
                 theirs = int(paid[seat.holder == THEIRS].sum())
-                by = {n: int(p) for n, p in zip(seat.holder.tolist(), paid.tolist(), strict=True) if n >= 0}
+                holders: list[int] = seat.holder.tolist()
+                by = {n: int(p) for n, p in zip(holders, paid.tolist(), strict=True) if n >= 0}
                 earned.append(by)
                 worth = sum(seat.qualities[n] for n in by)
                 self._rate[arm][r] = sum(by.values()) * UNIT // max(worth, 1)

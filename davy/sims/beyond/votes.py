@@ -70,7 +70,7 @@ class FlashStake(Study):
     block_ms: int = 12_000
 
     kind: str = field(default="flash-stake", init=False, repr=False)
-    columns: ClassVar[tuple[str, ...]] = (*MONEY, "passed", "counted", "borrowed", "held", "seen")
+    columns: ClassVar[tuple[str, ...]] = (*MONEY, "passed", "counted", "borrowed", "held", "seen", "against")
     metrics: ClassVar[Mapping[str, tuple[str, str]]] = {
         **_MONEY,
         "passed": ("probability", "the vote is won"),
@@ -108,7 +108,7 @@ class FlashStake(Study):
         worth = base_units(self.worth) if passed else 0
         spent = round(loan * (self.fee if held <= 1 else self.interest * held * self.block_ms / _YEAR_MS))
         share = counted * UNIT // (counted + against)
-        return (worth, 0, spent, spent, worth, seen > 0, int(passed), share, loan, held, seen)
+        return (worth, 0, spent, spent, worth, seen > 0, int(passed), share, loan, held, seen, against)
 
     def _counted(self, loan: int) -> tuple[int, int, int]:
         """Stake that counts at the end of the epoch, blocks that the loan lasts, and blocks in which it is seen."""
