@@ -22,11 +22,11 @@ def settle(a: Agreement, dividends: Int64, x: EpochInputs) -> EpochResult:
         paid = [withhold(share, halted) for share, halted in zip(shares, (x.halted, rows, rows), strict=True)]
     else:
         paid = [(share, np.zeros(share.shape[:-1], dtype=np.int64)) for share in shares]
-    (incentive_kept, incentive_withheld), (dividends_kept, dividends_withheld), (fallback_kept, fallback_withheld) = paid
+    (incentive, incentive_withheld), (dividends, dividends_withheld), (unearned, fallback_withheld) = paid
     return EpochResult(
-        incentive=incentive_kept,
-        dividends=dividends_kept,
-        fallback=fallback_kept,
+        incentive=incentive,
+        dividends=dividends,
+        fallback=unearned,
         incentive_withheld=incentive_withheld,
         dividends_withheld=dividends_withheld,
         fallback_withheld=fallback_withheld,
