@@ -11,5 +11,5 @@ differ, this one is wrong. What differs on purpose is the order of the work, not
   then proved by the exact stake;
 - what needs a division an element is divided by a reciprocal, and corrected where that is not exact.
 
-Integers only: numba, like numpy, makes a float of uint64 and int64, so unsigned are offsets alone, and among themselves.
+Integers only: numba, like numpy, makes a float of uint64 and int64, so only offsets are unsigned, among themselves.
 """

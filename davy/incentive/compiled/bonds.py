@@ -78,7 +78,7 @@ def clear(
 
 
 @compiled
-def column_factors(held: Int64, base: int, n: int, factor: Int64, first: int) -> None:
+def column_factors(held: Int32 | Int64, base: int, n: int, factor: Int64, first: int) -> None:
     """The reciprocals of a tile's sums of columns, from `first` on; `held` is of 32 bits or of 64."""
     columns = U(first)
     for j in range(TILE):

@@ -7,6 +7,7 @@ import numpy as np
 from davy.incentive.compiled.jit import compiled
 from davy.incentive.fixed_point import Int32, Int64
 
+Either = Int32 | Int64
 U = np.uint64
 """Of offsets; see `arrays`."""
 TILE = 64
@@ -63,7 +64,7 @@ def least_from(w: Int32, base: int, voters: int, low: Int32, high: Int32, least:
 
 
 @compiled
-def add_stake_up_to(w: Int32, base: int, stake: Int64, voters: int, middle: Int32, below: Int64) -> None:
+def add_stake_up_to(w: Int32, base: int, stake: Either, voters: int, middle: Int32, below: Either) -> None:
     """below_j = Σ_{k: w_kj ≤ middle_j} stake_k, of 64 bits or, where stake is, of 32.
 
     Eight rows at a time, so that a sum is loaded and stored once for all of them.
@@ -92,7 +93,7 @@ def add_stake_up_to(w: Int32, base: int, stake: Int64, voters: int, middle: Int3
 
 
 @compiled
-def halve(threshold: int, below: Int64, low: Int32, middle: Int32, high: Int32) -> None:
+def halve(threshold: int, below: Either, low: Int32, middle: Int32, high: Int32) -> None:
     """Keep the half of each [low, high] that C lies in, by the stake `below` or at its middle; then take its middle."""
     for j in range(TILE):
         exceeds = below[j] > threshold
@@ -118,8 +119,8 @@ def not_proved(
 
 @compiled
 def search(
-    w: Int32, base: int, guide: Int64, voters: int, guide_threshold: int, stake: Int64, threshold: int, lane: Int32,
-    guided: Int64, below: Int64, consensus: Int32,
+    w: Int32, base: int, guide: Either, voters: int, guide_threshold: int, stake: Int64, threshold: int, lane: Int32,
+    guided: Either, below: Int64, consensus: Int32,
 ) -> bool:  # fmt: skip
     """`consensus.weighted_median` of a tile, guided by stake that may be rounded; False where that led astray.
 
@@ -154,7 +155,7 @@ def weighted_median(
     """C of the tile of w that begins at `base`, into lane 3; its first rows are the voters', whose stake is `stake`.
 
     `guide` is the stake without as many low bits as `dropped`. Where it says otherwise than the exact stake, which
-    takes a threshold that a sum of stakes comes near to by a 2^-25, the exact stake searches once more.
+    takes a sum of stakes within 2^-30 of the total, times their number, of the threshold, the exact stake searches.
     """
     consensus = lane[3]
     if voters == 0:
