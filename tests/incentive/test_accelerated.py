@@ -86,8 +86,7 @@ def test_weights_that_are_nearly_alike(name: str, seed: int, spread: int, rows: 
 
 
 @EVERY
-@COMPILES
-@settings(max_examples=60)
+@settings(COMPILES, max_examples=60)
 @given(seed=st.integers(0, 10**9), validators=st.sampled_from([3, 6, 9, 24]))
 def test_stakes_that_exceed_the_threshold_by_a_unit_or_not(name: str, seed: int, validators: int) -> None:
     """With κ = ⅔ a third of the stake, which is what some of equal stakes have together, has to be exceeded.
