@@ -248,7 +248,7 @@ HEAD = """# How fast an epoch is
 µs a run: the median, in brackets the better tenth, and how many times as fast as the reference's single epoch. CPU
 time, but two threads by the clock. Written by `python -m bench.incentive --write docs/bench-incentive.md`; the head of
 `bench/incentive.py` says what is measured and how peers are fetched. numpy is the reference, which a ledger runs;
-numba (`davy[fast]`) is for sweeps, has the same bits, and takes ten seconds or more to compile at the first epoch.
+numba (`davy[fast]`) is for sweeps, has the same bits, and takes half a minute to compile at the first epoch.
 
 """
 
