@@ -43,7 +43,7 @@ def moving_average(bond: int, target: int, alpha: int) -> int:
 @compiled
 def mixed(bond: int, target: int, kept: int, alpha: int) -> int:
     """The same for α ≤ ONE, kept = ONE − α: nothing is negative, and no sum of shares of two numbers exceeds both."""
-    return (((bond & WORD) * (kept & WORD) + (target & WORD) * (alpha & WORD)) >> ONE_BITS) & WORD
+    return ((bond & WORD) * kept + (target & WORD) * alpha) >> ONE_BITS
 
 
 @compiled
