@@ -1,6 +1,6 @@
 """Median CPU time of an epoch: the reference, the compiled path, and peers that whoever runs this has fetched.
 
-    python -m bench.incentive [--peers FOLDER] [--write docs/bench-incentive.md]
+    python -m bench.incentive [--peers FOLDER] [--against FOLDER] [--write docs/bench-incentive.md]
 
 CPU time of the process, so that other work on the machine counts little; two threads are timed by the clock, and the
 better tenth is given beside the median. Weights and stake are random, one validator of eight has no permit, one miner
@@ -12,6 +12,10 @@ Peers are not part of davy. FOLDER holds what was fetched into it:
     git clone https://github.com/bactensor/yuma-simulation FOLDER/yuma-simulation
 
 which is the torch simulator in float32 (torch comes with `make install`). A folder without it is an error.
+
+`--against` is another checkout of davy, of an older commit for instance: its paths take turns with these in each line.
+
+    git worktree add FOLDER COMMIT
 """
 
 from __future__ import annotations
@@ -29,6 +33,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bench.older import older
 from davy.incentive.accelerated import accelerated
 from davy.incentive.bonds import store
 from davy.incentive.fixed_point import ONE, U16, BondFormat
@@ -107,29 +112,36 @@ def torch_simulator(folder: Path, x: EpochInputs) -> Work:
     return lambda: yumas.Yuma3(weights, stake, columns, rows, False, B_old=held, config=config)
 
 
-def line(
-    rows: int, columns: int, name: str, p: Params, batch: int, pool: ThreadPoolExecutor, peers: Path | None
-) -> str:
-    """A row of the table: µs a run of every path, and the reference's single time in each."""
+def line(rows: int, columns: int, name: str, p: Params, batch: int, pool: ThreadPoolExecutor, o: Others) -> list[str]:
+    """A row of the table: µs a run of every path, and the reference's single time in each. And one against before."""
     rng = np.random.default_rng(1)
     one, many = inputs(rng, 1, rows, columns), inputs(rng, batch, rows, columns)
     alone = BondState(store(rng.integers(0, ONE + 1, one.weights.shape), p.bond_format))
     held = BondState(store(rng.integers(0, ONE + 1, many.weights.shape), p.bond_format))
-    reference, fast = mechanism(name), accelerated(name)
-    spread = accelerated(name, across=pool.map, parts=THREADS)
 
-    def of(chosen: Mechanism[BondState], s: BondState, x: EpochInputs) -> Work:
-        return lambda: chosen.epoch(s, x, p)
+    def paths(
+        before: str,
+        reference: Mechanism[BondState],
+        fast: Mechanism[BondState],
+        spread: Mechanism[BondState],
+        p: Params,
+    ) -> dict[str, tuple[Work, int, Callable[[], int]]]:
+        def of(chosen: Mechanism[BondState], s: BondState, x: EpochInputs) -> Work:
+            return lambda: chosen.epoch(s, x, p)
 
-    cases: dict[str, tuple[Work, int, Callable[[], int]]] = {
-        "reference": (of(reference, alone, one), 1, process_time_ns),
-        "reference, batch": (of(reference, held, many), batch, process_time_ns),
-        "compiled": (of(fast, alone, one), 1, process_time_ns),
-        "compiled, batch": (of(fast, held, many), batch, process_time_ns),
-        "compiled, two threads": (of(spread, held, many), batch, perf_counter_ns),
-    }
-    if peers is not None and name == "yuma3" and p == Params():
-        cases["torch simulator"] = (torch_simulator(peers, one), 1, process_time_ns)
+        return {
+            before + "reference": (of(reference, alone, one), 1, process_time_ns),
+            before + "reference, batch": (of(reference, held, many), batch, process_time_ns),
+            before + "compiled": (of(fast, alone, one), 1, process_time_ns),
+            before + "compiled, batch": (of(fast, held, many), batch, process_time_ns),
+            before + "compiled, two threads": (of(spread, held, many), batch, perf_counter_ns),
+        }
+
+    cases = paths("", mechanism(name), accelerated(name), accelerated(name, across=pool.map, parts=THREADS), p)
+    if o.against is not None:
+        cases |= paths(BEFORE, *older(o.against, name, p, pool.map, THREADS))
+    if o.peers is not None and name == "yuma3" and p == Params():
+        cases["torch simulator"] = (torch_simulator(o.peers, one), 1, process_time_ns)
     taken = timed(cases)
     base = taken["reference"].median
     cells = [
@@ -138,9 +150,19 @@ def line(
     ]
     label = f"{name} {rows} x {columns}" + (", liquid α" if p.liquid_alpha else "")
     label += ", u16 bonds" if p.bond_format is BondFormat.U16 else ""
-    return f"| {label} | {batch} | " + " | ".join(cells) + " |"
+    rows_of_both = [f"| {label} | {batch} | " + " | ".join(cells) + " |"]
+    if o.against is not None:
+        turns = [(taken[BEFORE + case], taken[case]) for case in CASES[:-1]]
+        cells = [
+            f"{old.median:.0f} → {new.median:.0f} {old.median / new.median:.1f}x"
+            f" ({old.low_tenth:.0f} → {new.low_tenth:.0f} {old.low_tenth / new.low_tenth:.1f}x)"
+            for old, new in turns
+        ]
+        rows_of_both.append(f"| {label} | {batch} | " + " | ".join(cells) + " |")
+    return rows_of_both
 
 
+BEFORE = "before: "
 CASES = (
     "reference",
     "reference, batch",
@@ -176,10 +198,21 @@ def sweep(pool: ThreadPoolExecutor, runs: int = 1000, epochs: int = 40, at_once:
     return lines
 
 
-def table(peers: Path | None) -> list[str]:
+class Others(NamedTuple):
+    """What is timed beside: a folder with peers, and an older checkout."""
+
+    peers: Path | None
+    against: Path | None
+
+
+def heading(cases: tuple[str, ...]) -> list[str]:
+    return [f"| epoch of | batch | {' | '.join(cases)} |", "|---" * (len(cases) + 2) + "|"]
+
+
+def table(o: Others, names: list[str]) -> list[str]:
     fixed, liquid, u16 = Params(), Params(liquid_alpha=True), Params(bond_format=BondFormat.U16)
     before = os.getloadavg()[0]
-    lines = [f"| epoch of | batch | {' | '.join(CASES)} |", "|---" * (len(CASES) + 2) + "|"]
+    lines, against = heading(CASES), heading(CASES[:-1])
     with ThreadPoolExecutor(THREADS) as pool:
         for rows, columns, name, p, batch in (
             (64, 192, "yuma3", fixed, 32),
@@ -189,12 +222,18 @@ def table(peers: Path | None) -> list[str]:
             (256, 256, "yuma3", fixed, 8),
             (64, 4032, "yuma3", fixed, 4),
         ):
-            lines.append(line(rows, columns, name, p, batch, pool, peers))
-            sys.stdout.write(lines[-1] + "\n")
+            if name not in names:
+                continue
+            found = line(rows, columns, name, p, batch, pool, o)
+            lines.append(found[0])
+            against += found[1:]
+            sys.stdout.write("\n".join(found) + "\n")
             sys.stdout.flush()
         swept = sweep(pool)
     x = inputs(np.random.default_rng(1), 1, 64, 192)
     door = timed({"door": (lambda: EpochInputs.unmasked(x.weights, x.stake), 1, process_time_ns)}, 1)["door"]
+    if o.against is not None:
+        lines += ["", "Before and now, in turn in the same run; the better tenths in brackets:", "", *against]
     lines += [
         "",
         f"{os.cpu_count()} cores; load of the last minute before {before:.1f}, after {os.getloadavg()[0]:.1f}.",
@@ -209,7 +248,7 @@ HEAD = """# How fast an epoch is
 µs a run: the median, in brackets the better tenth, and how many times as fast as the reference's single epoch. CPU
 time, but two threads by the clock. Written by `python -m bench.incentive --write docs/bench-incentive.md`; the head of
 `bench/incentive.py` says what is measured and how peers are fetched. numpy is the reference, which a ledger runs;
-numba (`davy[fast]`) is for sweeps, has the same bits, and takes ten seconds or more to compile at the first epoch.
+numba (`davy[fast]`) is for sweeps, has the same bits, and takes half a minute to compile at the first epoch.
 
 """
 
@@ -218,9 +257,12 @@ def main() -> None:
     """Print the table, and write it where told."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peers", type=Path, help="a folder with what was fetched")
+    parser.add_argument("--against", type=Path, help="another checkout of davy")
+    parser.add_argument("--only", action="append", choices=["yuma2", "yuma3"], help="leave the other lines out")
     parser.add_argument("--write", type=Path, help="the page to write")
     chosen = parser.parse_args()
-    text = "\n".join(table(chosen.peers)).replace(".\n", ".\n\n") + "\n"
+    found = table(Others(chosen.peers, chosen.against), chosen.only or ["yuma2", "yuma3"])
+    text = "\n".join(found).replace(".\n", ".\n\n") + "\n"
     sys.stdout.write(text)
     if chosen.write:
         chosen.write.write_text(HEAD + text)

@@ -37,8 +37,10 @@ class Agreement:
 def counted_weights(x: EpochInputs) -> Int64:
     """Step 5, before normalising: weights [..., V, M] with 0 where any mask forbids them."""
     newest = masks.newest_meant(x.last_update, x.earliest_commit, x.permits)
-    own = masks.self_weight(x.self_column, x.owner_row, x.weights.shape[-1])
-    return np.where(masks.newer(x.registered_at, newest) | own, 0, x.weights)
+    forbidden = masks.newer(x.registered_at, newest)
+    if (x.self_column >= 0).any():
+        forbidden = forbidden | masks.self_weight(x.self_column, x.owner_row, x.weights.shape[-1])
+    return x.weights * ~forbidden
 
 
 def agree(x: EpochInputs, p: Params) -> Agreement:

@@ -23,9 +23,11 @@ def standing(s: BondState, x: EpochInputs) -> Int64:
     stored_at = x.previous_epoch[..., None] if x.bonds_at is None else x.bonds_at
     if x.registered_at.max() < stored_at.min():
         return s.bonds
-    columns = masks.newer(x.registered_at, stored_at - 1)
-    rows = masks.own_column(x.registered_at, x.self_column, -1) >= stored_at
-    return np.where(columns | rows[..., :, None], 0, s.bonds)
+    standing = s.bonds * (x.registered_at[..., None, :] < stored_at[..., :, None]).astype(np.int64)
+    if (x.self_column >= 0).any():
+        rows = masks.own_column(x.registered_at, x.self_column, -1) < stored_at
+        standing *= rows[..., :, None]
+    return standing
 
 
 def read(stored: Int64, form: BondFormat) -> Int64:

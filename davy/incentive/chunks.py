@@ -10,30 +10,37 @@ from typing import Any
 import numpy as np
 
 from davy.incentive.evidence import Evidence
-from davy.incentive.fixed_point import Int64
 from davy.incentive.mechanism import BondState, EpochInputs, EpochResult, Params
 
-CHUNK_ELEMENTS = 1 << 15
-"""256 KiB of int64, of which a second-level cache holds several."""
+CHUNK_ELEMENTS = 1 << 17
+"""1 MiB of int64: enough runs to share the price of a call, few enough that all temporaries stay in a cache."""
 
 Epoch = Callable[[BondState, EpochInputs, Params], tuple[BondState, EpochResult]]
 
 _OWN_AXES = {"weights": 2, "now": 0, "previous_epoch": 0, "owner_row": 0}
 """Axes of a field of `EpochInputs` that are not the batch's; the others have one."""
+_RESULTS = [field.name for field in fields(EpochResult)]
 
 
-def _some_runs(x: EpochInputs, runs: slice | int) -> EpochInputs:
-    """Part of a batch, counted through all its axes. What was checked as a whole is not checked again."""
-    part = copy(x)
+def _flat(x: EpochInputs) -> dict[str, Any]:
+    """The fields that have batch axes, with one axis for all of them; what serves all runs is not among them."""
+    flat: dict[str, Any] = {}
     for field in fields(x):
         values = getattr(x, field.name)
-        if isinstance(values, Evidence):
-            object.__setattr__(part, field.name, values.of_runs(runs))
-            continue
         own = _OWN_AXES.get(field.name, 1)
-        if values is not None and values.ndim > own:
-            flat = values.reshape(-1, *values.shape[values.ndim - own :])
-            object.__setattr__(part, field.name, np.asarray(flat[runs]))
+        if isinstance(values, Evidence):
+            flat[field.name] = values
+        elif values is not None and values.ndim > own:
+            flat[field.name] = values.reshape(-1, *values.shape[values.ndim - own :])
+    return flat
+
+
+def _some_runs(x: EpochInputs, flat: dict[str, Any], runs: slice | int) -> EpochInputs:
+    """Part of a batch. What was checked as a whole is not checked again."""
+    part = copy(x)
+    for name, values in flat.items():
+        piece = values.of_runs(runs) if isinstance(values, Evidence) else np.asarray(values[runs])
+        object.__setattr__(part, name, piece)
     return part
 
 
@@ -43,18 +50,20 @@ def in_chunks(epoch: Epoch, s: BondState, x: EpochInputs, p: Params) -> tuple[Bo
     if not batch or s.bonds.shape != x.weights.shape:
         return epoch(s, x, p)
     at_once = max(1, CHUNK_ELEMENTS // (rows * columns))
-    bonds = s.bonds.reshape(-1, rows, columns)
+    bonds, flat = s.bonds.reshape(-1, rows, columns), _flat(x)
+    runs = len(bonds)
     # A single run goes without a batch axis, which is the faster path.
-    parts = range(len(bonds)) if at_once == 1 else [slice(i, i + at_once) for i in range(0, len(bonds), at_once)]
-    done = [epoch(BondState(bonds[part]), _some_runs(x, part), p) for part in parts]
-    moved = [state.bonds.reshape(-1, rows, columns) for state, _ in done]
-
-    def gathered(name: str) -> Int64:
-        pieces = [getattr(result, name) for _, result in done]
-        own = () if name.endswith("_withheld") else pieces[0].shape[-1:]
-        # What all runs share comes without the batch axis.
-        whole = [np.broadcast_to(piece, (len(part), *own)) for piece, part in zip(pieces, moved, strict=True)]
-        return np.concatenate(whole).reshape(*batch, *own)
-
-    result: Any = {field.name: gathered(field.name) for field in fields(EpochResult)}
-    return BondState(np.concatenate(moved).reshape(x.weights.shape)), EpochResult(**result)
+    parts = range(runs) if at_once == 1 else [slice(i, i + at_once) for i in range(0, runs, at_once)]
+    moved = np.empty(bonds.shape, dtype=np.int64)
+    gathered: dict[str, Any] = {}
+    for part in parts:
+        state, result = epoch(BondState(bonds[part]), _some_runs(x, flat, part), p)
+        moved[part] = state.bonds
+        for name in _RESULTS:
+            piece = getattr(result, name)
+            if name not in gathered:
+                own = () if name.endswith("_withheld") else piece.shape[-1:]
+                gathered[name] = np.empty((runs, *own), dtype=piece.dtype)
+            gathered[name][part] = piece  # what all runs share comes without the batch axis
+    whole: Any = {name: values.reshape(*batch, *values.shape[1:]) for name, values in gathered.items()}
+    return BondState(moved.reshape(x.weights.shape)), EpochResult(**whole)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from davy.incentive.fixed_point import MAX_N, U16, Int64
-
-_ROW_BITS = (MAX_N - 1).bit_length()
+from davy.incentive.fixed_point import U16, Int64
 
 
 def minority(total: Int64, kappa: int) -> Int64:
@@ -23,23 +21,28 @@ def minority(total: Int64, kappa: int) -> Int64:
 def weighted_median(weights: Int64, stake: Int64, threshold: Int64) -> Int64:
     """C_j, [..., M]: the smallest weight w in column j with Σ_{i: w_ij ≤ w} stake_i > threshold; 0 if there is none.
 
-    Weight and row are packed in one integer, so that one sort brings the stakes in order too; rows of equal weight
-    come in the order of their index, on which no result depends.
+    Rows without stake in any run do not matter. Weight and row are packed in one integer, so that one sort brings the
+    stakes in order too; rows of equal weight come in the order of their index, on which no result depends.
 
     Parameters
     ----------
-    weights : int64 [..., V, M], 0 ≤ w < 2^50.
-    stake : int64 [..., V], the exact base units: nothing is rounded before it is compared.
+    weights : int64 [..., V, M], 0 ≤ w < 2^32, of fewer than 2^31 rows in all runs.
+    stake : int64 [..., V], or [V] of all runs; the exact base units: nothing is rounded before it is compared.
     threshold : int64 [...], `minority` of the total.
     """
-    packed = (weights << _ROW_BITS) | np.arange(weights.shape[-2], dtype=np.int64)[:, None]
-    columns = np.ascontiguousarray(np.swapaxes(packed, -1, -2))
+    voters = np.flatnonzero(stake if stake.ndim == 1 else stake.reshape(-1, stake.shape[-1]).any(axis=0))
+    if not len(voters):
+        return np.zeros((*weights.shape[:-2], weights.shape[-1]), dtype=np.int64)
+    bits = stake.size.bit_length()
+    packed = weights.take(voters, axis=-2)
+    packed <<= bits
+    packed |= np.arange(stake.size, dtype=np.int64).reshape(stake.shape)[..., voters, None]
+    columns = np.array(np.swapaxes(packed, -1, -2), order="C")
     columns.sort(axis=-1)
-    row = columns & (MAX_N - 1)
-    ordered = stake[row] if stake.ndim == 1 else np.take_along_axis(stake[..., None, :], row, axis=-1)
-    exceeds = np.cumsum(ordered, axis=-1) > threshold[..., None, None]
-    first = exceeds.argmax(axis=-1)[..., None]
-    median = np.take_along_axis(columns, first, axis=-1)[..., 0] >> _ROW_BITS
+    stakes = stake.reshape(-1).take(columns & ((1 << bits) - 1), mode="clip")  # "clip" is the fastest; none is out
+    exceeds = np.cumsum(stakes, axis=-1, out=stakes) > threshold[..., None, None]
+    first = np.arange(0, exceeds.size, len(voters)) + exceeds.argmax(axis=-1).reshape(-1)
+    median = (columns.reshape(-1)[first] >> bits).reshape(columns.shape[:-1])
     return np.where(exceeds[..., -1], median, 0)
 
 
@@ -60,4 +63,4 @@ def penalise(weights: Int64, clipped: Int64, bond_penalty: int) -> Int64:
 
 def rank(stake_share: Int64, clipped: Int64) -> Int64:
     """R = SᵀW̄, [..., V] and [..., V, M] in Q30 to [..., M] in Q60."""
-    return (stake_share[..., None, :] @ clipped)[..., 0, :]
+    return np.einsum("...i,...ij->...j", stake_share, clipped)

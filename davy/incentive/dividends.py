@@ -14,7 +14,7 @@ def incentive(rank: Int64) -> Int64:
 
 def bond_income(bond_share: Int64, incentive: Int64) -> Int64:
     """B·I, [..., V] in Q30, rounded down, of bonds [..., V, M] normalised by column and incentive [..., M]."""
-    return (bond_share @ incentive[..., :, None])[..., 0] >> ONE_BITS
+    return np.einsum("...ij,...j->...i", bond_share, incentive) >> ONE_BITS
 
 
 def stake_dividends(bond_share: Int64, incentive: Int64, stake_share: Int64) -> Int64:
@@ -29,13 +29,11 @@ def bond_dividends(bond_share: Int64, incentive: Int64) -> Int64:
 
 def fallback(stake_share: Int64, stake: Int64) -> Int64:
     """Shares for whoever has none: active stake S [..., V], or all stake where none is active; Q30."""
-    nobody = ~stake_share.any(axis=-1, keepdims=True)
-    return np.where(nobody, normalise(stake), stake_share) if nobody.any() else stake_share
+    somebody = stake_share.any(axis=-1, keepdims=True)
+    return stake_share if somebody.all() else np.where(somebody, stake_share, normalise(stake))
 
 
 def withhold(shares: Int64, halted: Bool) -> tuple[Int64, Int64]:
     """Shares with 0 for halted UIDs, and what these had, [...]: it is not minted, so a halt pays no rival."""
-    if not halted.any():
-        return shares, np.zeros(shares.shape[:-1], dtype=np.int64)
     kept = np.where(halted, 0, shares)
     return kept, (shares - kept).sum(axis=-1)

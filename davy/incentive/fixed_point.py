@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Int64 = NDArray[np.int64]
+Int32 = NDArray[np.int32]
 Bool = NDArray[np.bool_]
 
 U16 = 65_535
@@ -69,7 +70,7 @@ def multiply_divide(a: Int64, b: Int64 | int, d: Int64) -> tuple[Int64, Int64]:
     a, b, d : broadcast together; 0 ≤ a ≤ d < 2^55, 0 ≤ b < 2^62.
     """
     divisor = np.maximum(d, 1)
-    greatest = int(np.max(b))
+    greatest = b if isinstance(b, int) else int(b.max())
     if int(a.max()) * greatest < 1 << 63:
         return np.divmod(a * b, divisor)
     digit_bits = 62 - int(divisor.max()).bit_length()
@@ -83,6 +84,18 @@ def multiply_divide(a: Int64, b: Int64 | int, d: Int64) -> tuple[Int64, Int64]:
     return quotient, remainder
 
 
+def largest(remainder: Int64, count: Int64) -> Bool:
+    """The `count` [..., 1] largest of each row of remainders [..., N], ties to the lower index.
+
+    Remainder and index are packed in one integer, so that no two are alike and one sort finds where to cut;
+    0 ≤ count < N ≤ 8192, remainders are below 2^50.
+    """
+    last = remainder.shape[-1] - 1
+    packed = (remainder << 13) | np.arange(last, -1, -1, dtype=np.int64)
+    ordered = np.sort(packed, axis=-1)
+    return packed > (ordered[last - count] if ordered.ndim == 1 else np.take_along_axis(ordered, last - count, axis=-1))
+
+
 def apportion(total: Int64 | int, claims: Int64) -> Int64:
     """Split `total` in proportion to `claims`, to the last unit: largest remainder, ties to the lower index (Hamilton).
 
@@ -93,12 +106,12 @@ def apportion(total: Int64 | int, claims: Int64) -> Int64:
     total : int64 [...] or int, 0 ≤ total < 2^62.
     claims : int64 [..., N] ≥ 0, N ≤ 4097, with a sum below 2^55.
     """
-    claimed = claims.sum(axis=-1)
+    claimed = claims.sum(axis=-1, keepdims=True)
     each = total if isinstance(total, int) else total[..., None]
-    parts, remainder = multiply_divide(claims, each, claimed[..., None])
-    missing = np.where(claimed > 0, total, 0) - parts.sum(axis=-1)
+    parts, remainder = multiply_divide(claims, each, claimed)
+    missing = (claimed > 0) * each - parts.sum(axis=-1, keepdims=True)
     place = np.argsort(np.argsort(-remainder, axis=-1, kind="stable"), axis=-1, kind="stable")
-    return parts + (place < missing[..., None])
+    return parts + (place < missing)
 
 
 def narrow(x: Int64, total: Int64) -> Int64:
@@ -112,9 +125,13 @@ def narrow(x: Int64, total: Int64) -> Int64:
 def normalise(x: Int64) -> Int64:
     """Shares x / Σx, [..., N] in Q30, that sum to ONE exactly, or all 0; Σx ≤ 2^60.
 
-    |error| ≤ 2^-30 + (1 + N·share)·2^-32: a unit for the remainder, and what `narrow` drops.
+    |error| ≤ 2^-30 + (1 + N·share)·2^-32: a unit for the remainder, and what `narrow` drops. It is `apportion` of ONE,
+    where a product needs no more than 63 bits, nor a remainder more than 33.
     """
-    return apportion(ONE, narrow(x, x.sum(axis=-1, keepdims=True)))
+    narrowed = narrow(x, x.sum(axis=-1, keepdims=True))
+    claimed = narrowed.sum(axis=-1, keepdims=True)
+    parts, remainder = np.divmod(narrowed << ONE_BITS, np.maximum(claimed, 1))
+    return parts + largest(remainder, ONE * (claimed > 0) - parts.sum(axis=-1, keepdims=True))
 
 
 def share_of(x: Int64, total: Int64) -> Int64:
@@ -124,7 +141,9 @@ def share_of(x: Int64, total: Int64) -> Int64:
     total is 0. Bounds: x ≤ total ≤ 2^44 and x ≤ 2^32, so the product is at most 2^62 + x.
     """
     divisor = np.maximum(total, 1)
-    return (x * (((1 << 62) + divisor - 1) // divisor)) >> 32
+    shares = x * (((1 << 62) + divisor - 1) // divisor)
+    shares >>= 32
+    return shares
 
 
 def row_normalise(w: Int64) -> Int64:

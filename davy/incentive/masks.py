@@ -20,7 +20,7 @@ def inactive(last_update: Int64, activity_cutoff: int, now: Int64) -> Bool:
 
 def above_threshold(stake: Int64, threshold: int) -> Int64:
     """Stake [..., V], where what is below `threshold` base units counts 0."""
-    return np.where(stake < threshold, 0, stake)
+    return np.where(stake < threshold, 0, stake) if threshold else stake
 
 
 def active_stake(stake: Int64, idle: Bool, permits: Bool) -> Int64:

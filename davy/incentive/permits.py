@@ -12,6 +12,8 @@ def top_k(values: Int64, k: int, *, tie_to_newer: bool = False) -> Bool:
 
     With `tie_to_newer` the higher index does: subtensor's `is_topk` sorts upwards and drops the first n − k.
     """
+    if k >= values.shape[-1]:
+        return np.ones(values.shape, dtype=np.bool_)
     ordered = values[..., ::-1] if tie_to_newer else values
     chosen = np.argsort(np.argsort(-ordered, axis=-1, kind="stable"), axis=-1, kind="stable") < k
     return chosen[..., ::-1] if tie_to_newer else chosen

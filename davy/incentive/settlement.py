@@ -16,14 +16,17 @@ def settle(a: Agreement, dividends: Int64, x: EpochInputs) -> EpochResult:
 
     Its weights, bonds and dividends were computed as if it were not halted: what the others get does not move.
     """
-    halted_rows = masks.own_column(x.halted.astype(np.int64), x.self_column, 0) != 0
-    incentive_kept, incentive_withheld = withhold(a.I, x.halted)
-    dividends_kept, dividends_withheld = withhold(dividends, halted_rows)
-    fallback_kept, fallback_withheld = withhold(fallback(a.S, a.stake), halted_rows)
+    shares = (a.I, dividends, fallback(a.S, a.stake))
+    if x.halted.any():
+        rows = masks.own_column(x.halted.astype(np.int64), x.self_column, 0) != 0
+        paid = [withhold(share, halted) for share, halted in zip(shares, (x.halted, rows, rows), strict=True)]
+    else:
+        paid = [(share, np.zeros(share.shape[:-1], dtype=np.int64)) for share in shares]
+    (incentive, incentive_withheld), (dividends, dividends_withheld), (unearned, fallback_withheld) = paid
     return EpochResult(
-        incentive=incentive_kept,
-        dividends=dividends_kept,
-        fallback=fallback_kept,
+        incentive=incentive,
+        dividends=dividends,
+        fallback=unearned,
         incentive_withheld=incentive_withheld,
         dividends_withheld=dividends_withheld,
         fallback_withheld=fallback_withheld,

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 import davy.incentive
 from davy.incentive import agreement, bonds, consensus, dividends, permits, yuma3
 from davy.incentive.accelerated import NotInstalled, accelerated
+from davy.incentive.compiled.bonds import read_u16
 from davy.incentive.door import BadInput
 from davy.incentive.fixed_point import MAX_N, MAX_TOTAL_STAKE, ONE, U16, BondFormat, Int64
 from davy.incentive.mechanism import BondState, EpochInputs, Mechanism, Params
@@ -82,6 +83,27 @@ def test_weights_that_are_nearly_alike(name: str, seed: int, spread: int, rows: 
     weights = (1 << 24) + rng.integers(0, (1 << spread) + 1, (rows, 40)) % (1 << 26)
     p = epochs.params(rng)
     same(name, epochs.bonds(rng, rows, 40, p), EpochInputs.unmasked(weights, epochs.stakes(rng, rows)), p)
+
+
+@EVERY
+@settings(COMPILES, max_examples=60)
+@given(seed=st.integers(0, 10**9), validators=st.sampled_from([3, 6, 9, 24]))
+def test_stakes_that_exceed_the_threshold_by_a_unit_or_not(name: str, seed: int, validators: int) -> None:
+    """With κ = ⅔ a third of the stake, which is what some of equal stakes have together, has to be exceeded.
+
+    Stake cut to 31 bits cannot tell on which side of it they are; only the exact search does.
+    """
+    rng = Stream(seed)
+    off = rng.integers(-1, 2, validators)
+    stake = 2**49 + off - np.roll(off, 1)
+    weights = rng.integers(0, 50, (validators, 40))
+    p = Params(kappa=43_690, max_validators=validators)
+    same(name, epochs.bonds(rng, validators, 40, p), EpochInputs.unmasked(weights, stake), p)
+
+
+def test_u16_bonds_are_read_without_a_division_as_with_it() -> None:
+    stored = np.arange(U16 + 1)
+    assert [read_u16(b) for b in range(U16 + 1)] == bonds.read(stored, BondFormat.U16).tolist()
 
 
 @EVERY

@@ -3,10 +3,13 @@
 A rule has the name and the formula that it has in the reference, one folder up, which is normative: where the two
 differ, this one is wrong. What differs on purpose is the order of the work, not of the operations:
 
-- one run at a time, so that all of it stays in the second-level cache;
+- one run at a time, and a few tiles of it from weights to bonds, so that what is worked on stays in cache;
 - columns in tiles of `TILE`, a column a SIMD lane, rows the outer loop; a partial tile is padded with columns of zeros;
-- the median is found by halving an interval in all lanes at once, without a sort or a branch;
+- weights and bonds of a tile are Q30 in 32 bits, which holds ONE, so that a vector has twice as many;
+- rows that vote come first in a tile, so that rows follow on each other and share an address;
+- the median is found by halving an interval in all lanes at once, without a sort or a branch, by stake of 32 bits, and
+  then proved by the exact stake;
 - what needs a division an element is divided by a reciprocal, and corrected where that is not exact.
 
-Integers only, int64 only: numba, like numpy, makes a float of uint64 and int64.
+Integers only: numba, like numpy, makes a float of uint64 and int64, so only offsets are unsigned, among themselves.
 """

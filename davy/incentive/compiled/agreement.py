@@ -2,39 +2,82 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from davy.incentive.compiled.arrays import Inputs, Numbers, Outputs, Room
 from davy.incentive.compiled.jit import compiled
-from davy.incentive.compiled.median import BLOCK, TILE, weighted_median
+from davy.incentive.compiled.median import GUIDE_BITS, ROW, TILE, U, weighted_median
 from davy.incentive.compiled.shares import WORD, mark_largest, normalise, reciprocal
-from davy.incentive.fixed_point import U16, Bool, Int64
+from davy.incentive.fixed_point import U16, Bool, Int32, Int64
 
-COUNTED, VOTING, NEWEST, OWN, FACTOR, VOTER, VOTER_STAKE, INCOME, SINCE = range(9)
+COUNTED, VOTING, NEWEST, OWN, FACTOR, ORDER, ORDERED_STAKE, ORDERED_SHARE, TRUST, INCOME, SINCE, EARNED = range(12)
 """Of `Room.rows`: stake above the threshold and active, the newest registration meant, the own column that does not
-count, the reciprocal of the row's sum, rows that vote and their stakes, income by bonds, since when bonds stand."""
-CONSENSUS, RANK, INCENTIVE = range(3)
-"""Of `Room.columns`."""
+count, the reciprocal of the row's sum. Then, in the order of the tiles: which row it is, its stake that votes and its
+share of it, trust, income by bonds; and of each row since when bonds stand and what it earned."""
+RANK, INCENTIVE, CONSENSUS, BOND_FACTOR = range(4)
+"""Of `Room.columns`; the last are the reciprocals of what a column's bonds sum to."""
+
+
+class Electorate(NamedTuple):
+    """How many rows vote, what `minority` makes of their stake, and how many bits `guide_by` dropped of it."""
+
+    voters: int
+    threshold: int
+    dropped: int
 
 
 @compiled
-def of_run(run: int, runs: int) -> int:
-    """Where a run's values stand in an array of so many runs: all share the only ones."""
-    return run if runs > 1 else 0
+def of_run(run: int, own: int, length: int) -> int:
+    """Where the `own` values of a run begin in an array of so many: those that all runs share are there once."""
+    return run * own if length > own else 0
 
 
 @compiled
-def active_stake(stake: Int64, permits: Bool, last_update: Int64, now: int, p: Numbers, room_rows: Int64) -> int:
-    """Steps 1, 2 and 4: fills COUNTED, VOTING, VOTER and VOTER_STAKE; returns the number of voters."""
-    voters = 0
-    for i in range(len(stake)):
-        counted = 0 if stake[i] < p.stake_threshold else stake[i]
-        votes = permits[i] and last_update[i] + p.activity_cutoff >= now
-        room_rows[COUNTED, i] = counted
-        room_rows[VOTING, i] = counted if votes else 0
-        if votes and counted > 0:
-            room_rows[VOTER, voters] = i
-            room_rows[VOTER_STAKE, voters] = counted
-            voters += 1
+def registered(run: int, x: Inputs, width: int) -> int:
+    """Where the run's registrations begin."""
+    return of_run(run, width, len(x.registered_at))
+
+
+@compiled
+def active_stake(run: int, x: Inputs, p: Numbers, rows: Int64) -> int:
+    """Steps 1, 2 and 4: COUNTED and VOTING, and the ORDER with the voters first; returns the number of voters."""
+    stake, permits = of_run(run, x.rows, len(x.stake)), of_run(run, x.rows, len(x.permits))
+    last_update, now = of_run(run, x.rows, len(x.last_update)), x.now[of_run(run, 1, len(x.now))]
+    voters, others = 0, x.rows
+    for i in range(x.rows):
+        counted = 0 if x.stake[stake + i] < p.stake_threshold else x.stake[stake + i]
+        votes = x.permits[permits + i] and x.last_update[last_update + i] + p.activity_cutoff >= now and counted > 0
+        rows[COUNTED, i] = counted
+        rows[VOTING, i] = counted if votes else 0
+        others -= not votes
+        rows[ORDER, voters if votes else others] = i
+        voters += votes
     return voters
+
+
+@compiled
+def meant(run: int, x: Inputs, rows: Int64) -> None:
+    """Step 5, what a row's weights can have meant: NEWEST, and OWN but for the subnet's owner."""
+    last_update, permits = of_run(run, x.rows, len(x.last_update)), of_run(run, x.rows, len(x.permits))
+    commit, own = of_run(run, x.rows, len(x.earliest_commit)), of_run(run, x.rows, len(x.self_column))
+    owner = x.owner_row[of_run(run, 1, len(x.owner_row))]
+    for i in range(x.rows):
+        newest = min(x.last_update[last_update + i] - 1, x.earliest_commit[commit + i])
+        rows[NEWEST, i] = newest if x.permits[permits + i] else -1
+        rows[OWN, i] = -1 if i == owner else x.self_column[own + i]
+
+
+@compiled
+def guide_by(stake: Int64, voters: int, guide: Int32) -> int:
+    """Stake without its low bits, so that its total has no more than `GUIDE_BITS`; returns how many it lost."""
+    total, dropped = 0, 0
+    for k in range(voters):
+        total += stake[k]
+    while total >> dropped >= 1 << GUIDE_BITS:
+        dropped += 1
+    for k in range(voters):
+        guide[k] = stake[k] >> dropped
+    return dropped
 
 
 @compiled
@@ -49,80 +92,125 @@ def minority(stake: Int64, m: int) -> int:
 @compiled
 def permits_handed_out(counted: Int64, p: Numbers, handed_out: Bool) -> None:
     """Step 3: `permits.permits`."""
-    mark_largest(counted, len(counted), p.max_validators, p.permit_tie_to_newer, handed_out)
+    if p.max_validators < len(counted):
+        mark_largest(counted, len(counted), p.max_validators, p.permit_tie_to_newer, handed_out)
+    else:
+        handed_out[:] = True
     for i in range(len(counted)):
         handed_out[i] = handed_out[i] and (p.permit_zero_stake or counted[i] > 0)
 
 
 @compiled
-def row_factors(weights: Int64, registered_at: Int64, rows: Int64) -> None:
+def row_factors(weights: Int64, start: int, width: int, registered_at: Int64, since: int, rows: Int64) -> None:
     """Step 5, rows: FACTOR is the reciprocal of the sum of the weights that count."""
-    for i in range(weights.shape[0]):
+    for i in range(rows.shape[1]):
         newest, own, total = rows[NEWEST, i], rows[OWN, i], 0
-        for t in range(weights.shape[1]):
-            for j in range(TILE):
-                total += weights[i, t, j] if registered_at[t, j] <= newest else 0
-        if own >= 0 and registered_at[own // TILE, own % TILE] <= newest:
-            total -= weights[i, own // TILE, own % TILE]
+        row, columns = U(start) + U(i) * U(width), U(since)
+        for j in range(width):
+            weight = weights[row + U(j)]
+            total += weight if registered_at[columns + U(j)] <= newest else 0
+        if own >= 0 and registered_at[columns + U(own)] <= newest:
+            total -= weights[row + U(own)]
         rows[FACTOR, i] = reciprocal(total)
 
 
 @compiled
-def row_normalise(weights: Int64, registered_at: Int64, rows: Int64, first: int, last: int, tiles: Int64) -> None:
+def row_normalise(
+    weights: Int64, start: int, width: int, registered_at: Int64, since: int, rows: Int64, first: int, last: int,
+    tiles: Int32,
+) -> None:  # fmt: skip
     """Step 5, some tiles of W: `fixed_point.share_of` of what `agreement.counted_weights` leaves."""
-    for i in range(weights.shape[0]):
+    n = rows.shape[1]
+    for k in range(n):
+        i = rows[ORDER, k]
         newest, factor, own = rows[NEWEST, i], rows[FACTOR, i], rows[OWN, i]
         for t in range(first, last):
+            row, columns = U(start) + U(i) * U(width) + U(t) * ROW, U(since) + U(t) * ROW
+            to = (U(t) * U(n) + U(k)) * ROW
             for j in range(TILE):
-                tiles[t, i, j] = ((weights[i, t, j] & WORD) * factor) >> 32 if registered_at[t, j] <= newest else 0
+                share = ((weights[row + U(j)] & WORD) * factor) >> 32
+                tiles[to + U(j)] = share if registered_at[columns + U(j)] <= newest else 0
         if first * TILE <= own < last * TILE:
-            tiles[own // TILE, i, own % TILE] = 0
+            tiles[(U(own // TILE) * U(n) + U(k)) * ROW + U(own % TILE)] = 0
 
 
 @compiled
-def clip(w: Int64, stake_share: Int64, bond_penalty: int, consensus: Int64, rank: Int64, trust: Int64) -> int:
-    """Steps 7 to 9 of a tile: its rank, makes W_b of W, adds to the rows' trust; returns the greatest C."""
-    greatest = 0
-    for j in range(w.shape[1]):
-        greatest = max(greatest, consensus[j])
-        rank[j] = 0
-    for i in range(w.shape[0]):
-        share, kept = stake_share[i] & WORD, 0
-        for j in range(w.shape[1]):
-            clipped = min(w[i, j], consensus[j])
-            kept += clipped
-            rank[j] += share * (clipped & WORD)
-            w[i, j] = clipped if bond_penalty == U16 else w[i, j] + (clipped - w[i, j]) * bond_penalty // U16
-        trust[i] += kept
-    return greatest
+def rank(w: Int32, base: int, share: Int64, consensus: Int32, ranks: Int64, first: int, trust: Int64) -> None:
+    """Steps 7 and 8 of a tile: R of its columns, which begin at `first`, and what it adds to the rows' trust."""
+    for j in range(TILE):
+        ranks[U(first) + U(j)] = 0
+    n = len(share)
+    for k in range(0, n - 3, 4):
+        row = U(base) + U(k) * ROW
+        s0, s1, s2, s3 = share[k] & WORD, share[k + 1] & WORD, share[k + 2] & WORD, share[k + 3] & WORD
+        t0, t1, t2, t3 = 0, 0, 0, 0
+        for j in range(TILE):
+            at, c = row + U(j), consensus[j]
+            w0, w1, w2, w3 = w[at], w[at + ROW], w[at + U(2) * ROW], w[at + U(3) * ROW]
+            w0, w1, w2, w3 = min(w0, c), min(w1, c), min(w2, c), min(w3, c)
+            t0, t1, t2, t3 = t0 + w0, t1 + w1, t2 + w2, t3 + w3
+            ranks[U(first) + U(j)] += s0 * (w0 & WORD) + s1 * (w1 & WORD) + s2 * (w2 & WORD) + s3 * (w3 & WORD)
+        trust[k] += t0
+        trust[k + 1] += t1
+        trust[k + 2] += t2
+        trust[k + 3] += t3
+    for k in range(n & ~3, n):
+        row, s0, t0 = U(base) + U(k) * ROW, share[k] & WORD, 0
+        for j in range(TILE):
+            w0 = min(w[row + U(j)], consensus[j])
+            t0 += w0
+            ranks[U(first) + U(j)] += s0 * (w0 & WORD)
+        trust[k] += t0
 
 
 @compiled
-def agree(run: int, x: Inputs, p: Numbers, room: Room, out: Outputs) -> int:
-    """Steps 1 to 9. C, R and I stand in `room.columns`, W_b in `room.weights`; returns the greatest C."""
-    permits = x.permits[of_run(run, len(x.permits))]
-    last_update = x.last_update[of_run(run, len(x.last_update))]
-    earliest_commit = x.earliest_commit[of_run(run, len(x.earliest_commit))]
-    self_column = x.self_column[of_run(run, len(x.self_column))]
-    registered_at = x.registered_at[of_run(run, len(x.registered_at))]
-    now, owner_row = x.now[of_run(run, len(x.now))], x.owner_row[of_run(run, len(x.owner_row))]
-    weights, rows, columns = x.weights[run], room.rows, room.columns
-    trust, stake_share = out.rows[2, run], out.rows[3, run]
-    voters = active_stake(x.stake[of_run(run, len(x.stake))], permits, last_update, now, p, rows)
+def penalise(w: Int32, base: int, n: int, bond_penalty: int, consensus: Int32) -> None:
+    """Step 9 of a tile: W_b in place of W."""
+    for k in range(n):
+        row = U(base) + U(k) * ROW
+        if bond_penalty == U16:
+            for j in range(TILE):
+                w[row + U(j)] = min(w[row + U(j)], consensus[j])
+        else:
+            for j in range(TILE):
+                weight = w[row + U(j)]
+                w[row + U(j)] = weight + (min(weight, consensus[j]) - weight) * bond_penalty // U16
+
+
+@compiled
+def prepare(run: int, x: Inputs, p: Numbers, room: Room, out: Outputs) -> Electorate:
+    """Steps 1 to 4 and the sums of step 5."""
+    rows, width = room.rows, room.columns.shape[1]
+    voters = active_stake(run, x, p, rows)
     permits_handed_out(rows[COUNTED], p, out.permits[run])
-    normalise(rows[VOTING], stake_share, room.remainder, room.chosen)
-    for i in range(len(permits)):
-        rows[NEWEST, i] = min(last_update[i] - 1, earliest_commit[i]) if permits[i] else -1
-        rows[OWN, i] = -1 if i == owner_row else self_column[i]
-        trust[i] = 0
-    row_factors(weights, registered_at, rows)
-    threshold, greatest = minority(rows[VOTING], p.minority), 0
-    for first in range(0, len(room.weights), BLOCK):
-        last = min(first + BLOCK, len(room.weights))
-        row_normalise(weights, registered_at, rows, first, last, room.weights)
-        for t in range(first, last):
-            w, consensus, rank = room.weights[t], columns[CONSENSUS, t], columns[RANK, t]
-            weighted_median(w, rows[VOTER], rows[VOTER_STAKE], voters, threshold, room.lane, consensus)
-            greatest = max(greatest, clip(w, stake_share, p.bond_penalty, consensus, rank, trust))
-    normalise(columns[RANK].ravel(), columns[INCENTIVE].ravel(), room.remainder, room.chosen)
+    share = out.rows[3, run]
+    normalise(rows[VOTING], share, room.remainder, room.chosen)
+    for k in range(x.rows):
+        i = rows[ORDER, k]
+        rows[ORDERED_STAKE, k] = rows[VOTING, i]
+        rows[ORDERED_SHARE, k] = share[i]
+        rows[TRUST, k] = rows[INCOME, k] = 0
+    meant(run, x, rows)
+    row_factors(x.weights, run * x.rows * width, width, x.registered_at, registered(run, x, width), rows)
+    dropped = guide_by(rows[ORDERED_STAKE], voters, room.guide)
+    return Electorate(voters, minority(rows[VOTING], p.minority), dropped)
+
+
+@compiled
+def agree(run: int, x: Inputs, p: Numbers, room: Room, e: Electorate, first: int, last: int) -> int:
+    """Steps 5 to 9 of some tiles: W_b in `room.tiles`, C and R in `room.columns`; returns the greatest C."""
+    rows, columns, width, greatest = room.rows, room.columns, room.columns.shape[1], 0
+    since = registered(run, x, width)
+    row_normalise(x.weights, run * x.rows * width, width, x.registered_at, since, rows, first, last, room.tiles)
+    consensus = room.lane[3]
+    for t in range(first, last):
+        base = t * x.rows * TILE
+        weighted_median(
+            room.tiles, base, rows[ORDERED_STAKE], e.voters, e.threshold, room.guide, e.dropped, room.lane, room.below
+        )
+        rank(room.tiles, base, rows[ORDERED_SHARE], consensus, columns[RANK], t * TILE, rows[TRUST])
+        penalise(room.tiles, base, x.rows, p.bond_penalty, consensus)
+        for j in range(TILE):
+            columns[CONSENSUS, t * TILE + j] = consensus[j]
+            greatest = max(greatest, consensus[j])
     return greatest

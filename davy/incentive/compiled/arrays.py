@@ -1,4 +1,8 @@
-"""What a compiled epoch reads, writes and works in. A leading axis of 1 is what all runs share."""
+"""What a compiled epoch reads, writes and works in.
+
+Arrays are flat, and indexed by unsigned offsets (`U`): numba lets a signed index count from the end, and the test for
+that keeps a loop from being vectorised. Offsets are sums of unsigned numbers only, so none becomes a float.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +11,17 @@ from typing import NamedTuple
 import numpy as np
 
 from davy.incentive.compiled.median import TILE
-from davy.incentive.fixed_point import Bool, Int64
+from davy.incentive.fixed_point import Bool, Int32, Int64
 
 
 class Inputs(NamedTuple):
-    """`EpochInputs` and the state, batch axes flattened; `stored_at` is `bonds_at`, or the epoch before.
+    """`EpochInputs` and the state, flat, of `rows` rows; `stored_at` is `bonds_at`, or the epoch before if not `each`.
 
-    Columns come in tiles, the last one filled with zeros: bonds and weights [runs, V, tiles, TILE], registered_at
-    [runs, tiles, TILE], halted [runs, tiles·TILE].
+    Columns come in whole tiles, the last one filled with zeros. What all runs share is there once: see `of_run`.
     """
 
+    rows: int
+    each: bool
     bonds: Int64
     weights: Int64
     stake: Int64
@@ -32,7 +37,7 @@ class Inputs(NamedTuple):
 
 
 class Outputs(NamedTuple):
-    """The next state and an `EpochResult`: bonds [runs, V, tiles, TILE], permits [runs, V], withheld [3, runs].
+    """The next state and an `EpochResult`: bonds [runs·V·tiles·TILE], permits [runs, V], withheld [3, runs].
 
     `rows` [4, runs, V] are dividends, fallback, validator trust and active stake; `columns` [3, runs, tiles·TILE]
     incentive, consensus and rank.
@@ -65,38 +70,37 @@ class Numbers(NamedTuple):
 class Room(NamedTuple):
     """Room for one run to work in; what an epoch before left in it is overwritten.
 
-    `weights` [tiles, V, TILE] are W, then W_b, then the next bonds; `held` [V, TILE] are Yuma 2's bonds of a tile; of
-    `rows` [9, V] and `columns` [3, tiles, TILE] `agreement` says what they hold; `lane` [6, TILE] is the median's;
-    `factor`, `total` and `drop` [TILE] are of a tile's columns.
+    `tiles` [tiles·V·TILE] are W, then W_b, then the next bonds, voters' rows first (`ORDER`); `held` and `bought`
+    [V·TILE] are Yuma 2's of a tile; of `rows` [12, V] and `columns` [4, tiles·TILE] `agreement` says what they hold;
+    `guide` [V], `lane` [5, TILE] and `below` [3, TILE] are the median's, and the last Yuma 2's after it.
     """
 
-    weights: Int64
+    tiles: Int32
     held: Int64
+    bought: Int64
     rows: Int64
     columns: Int64
     remainder: Int64
     chosen: Bool
-    lane: Int64
-    factor: Int64
-    total: Int64
-    drop: Int64
+    guide: Int32
+    lane: Int32
+    below: Int64
 
     def fits(self, rows: int, tiles: int) -> bool:
-        return self.weights.shape[:2] == (tiles, rows)
+        return len(self.guide) == rows and len(self.tiles) == tiles * rows * TILE
 
 
 def room(rows: int, tiles: int) -> Room:
-    lanes = np.empty((9, TILE), dtype=np.int64)
     most = max(tiles * TILE, rows)
     return Room(
-        weights=np.empty((tiles, rows, TILE), dtype=np.int64),
-        held=np.empty((rows, TILE), dtype=np.int64),
-        rows=np.empty((9, rows), dtype=np.int64),
-        columns=np.empty((3, tiles, TILE), dtype=np.int64),
+        tiles=np.empty(tiles * rows * TILE, dtype=np.int32),
+        held=np.empty(rows * TILE, dtype=np.int64),
+        bought=np.empty(rows * TILE, dtype=np.int64),
+        rows=np.empty((12, rows), dtype=np.int64),
+        columns=np.empty((4, tiles * TILE), dtype=np.int64),
         remainder=np.empty(most, dtype=np.int64),
         chosen=np.empty(most, dtype=np.bool_),
-        lane=lanes[:6],
-        factor=lanes[6],
-        total=lanes[7],
-        drop=lanes[8],
+        guide=np.empty(rows, dtype=np.int32),
+        lane=np.empty((5, TILE), dtype=np.int32),
+        below=np.empty((3, TILE), dtype=np.int64),
     )

@@ -1,49 +1,49 @@
-"""Bonds, a tile of columns at a time; see `bonds.py` one folder up."""
+"""Bonds, some tiles of columns at a time; see `bonds.py` one folder up."""
 
 from __future__ import annotations
 
+from davy.incentive.compiled.agreement import of_run
+from davy.incentive.compiled.arrays import Inputs
 from davy.incentive.compiled.jit import compiled
-from davy.incentive.compiled.median import TILE
+from davy.incentive.compiled.median import ROW, TILE, U
 from davy.incentive.compiled.shares import WORD, reciprocal
-from davy.incentive.fixed_point import CELL_BITS, ONE, ONE_BITS, U16, Bool, Int64
+from davy.incentive.fixed_point import CELL_BITS, ONE, ONE_BITS, U16, Bool, Int32, Int64
 
 
 @compiled
-def standing_since(registered_at: Int64, self_column: Int64, stored_at: Int64, since: Int64) -> None:
+def standing_since(run: int, x: Inputs, first: int, since: Int64) -> None:
     """Step 10, `bonds.standing`: row i's bonds stand in columns registered before since_i; 0 is before all.
 
-    `stored_at` is of each row, or one for all.
+    The run's registrations begin at `first`.
     """
-    for i in range(len(self_column)):
-        own, stored = self_column[i], stored_at[i if len(stored_at) > 1 else 0]
-        replaced = own >= 0 and registered_at[own // TILE, own % TILE] >= stored
-        since[i] = 0 if replaced else stored
+    own, stored = of_run(run, x.rows, len(x.self_column)), of_run(run, x.rows if x.each else 1, len(x.stored_at))
+    for i in range(x.rows):
+        column, at = x.self_column[own + i], x.stored_at[stored + (i if x.each else 0)]
+        since[i] = 0 if column >= 0 and x.registered_at[first + max(column, 0)] >= at else at
 
 
 @compiled
-def within(bonds: Int64, first: int, last: int, one: int) -> bool:
-    """Whether all bonds of some tiles lie within 0 and `one`."""
-    signs = 0
-    for i in range(bonds.shape[0]):
-        for t in range(first, last):
-            for j in range(TILE):
-                signs |= bonds[i, t, j] | (one - bonds[i, t, j])
-    return signs >= 0
+def read_u16(stored: int) -> int:
+    """`bonds.read` of u16: ceil(b·2^30 / 65535) = b·2^14 + ceil(b·2^14 / 65535), and y // 65535 without a division."""
+    y = (stored << 14) + U16 - 1
+    return (stored << 14) + ((y + 1 + (y >> 16)) >> 16)
 
 
 @compiled
-def read(stored: int, u16: bool) -> int:
-    return ((stored << ONE_BITS) + U16 - 1) // U16 if u16 else stored
-
-
-@compiled
-def store(bond: int, u16: bool) -> int:
-    return ((bond + 4) * U16) >> ONE_BITS if u16 else bond
+def store_u16(bond: int) -> int:
+    return ((bond + 4) * U16) >> ONE_BITS
 
 
 @compiled
 def moving_average(bond: int, target: int, alpha: int) -> int:
+    """`bonds.moving_average` for an α that may exceed ONE by a rounding."""
     return min(((target - bond) * alpha >> ONE_BITS) + bond, ONE)
+
+
+@compiled
+def mixed(bond: int, target: int, kept: int, alpha: int) -> int:
+    """The same for α ≤ ONE, kept = ONE − α: nothing is negative, and no sum of shares of two numbers exceeds both."""
+    return ((bond & WORD) * kept + (target & WORD) * alpha) >> ONE_BITS
 
 
 @compiled
@@ -57,32 +57,52 @@ def liquid_alpha(weight: int, bond: int, consensus: int, low: int, high: int, si
 
 
 @compiled
-def clear(tiles: Int64, first: int, last: int, u16: bool, permits: Bool, stored: Int64) -> None:
+def clear(
+    tiles: Int32, order: Int64, first: int, last: int, u16: bool, permits: Bool, stored: Int64, start: int, width: int
+) -> None:
     """Step 13 from some tiles to rows: `bonds.store`, in u16 if so, then `bonds.clear`."""
-    for i in range(stored.shape[0]):
-        kept = permits[i]
+    n = len(order)
+    for k in range(n):
+        i = order[k]
         for t in range(first, last):
-            for j in range(TILE):
-                stored[i, t, j] = store(tiles[t, i, j], u16) if kept else 0
+            at, to = (U(t) * U(n) + U(k)) * ROW, U(start) + U(i) * U(width) + U(t) * ROW
+            if not permits[i]:
+                for j in range(TILE):
+                    stored[to + U(j)] = 0
+            elif u16:
+                for j in range(TILE):
+                    stored[to + U(j)] = store_u16(tiles[at + U(j)])
+            else:
+                for j in range(TILE):
+                    stored[to + U(j)] = tiles[at + U(j)]
 
 
 @compiled
-def column_factors(held: Int64, factor: Int64) -> None:
-    """The reciprocals of the columns' sums."""
-    for j in range(held.shape[1]):
-        factor[j] = 0
-    for i in range(held.shape[0]):
-        for j in range(held.shape[1]):
-            factor[j] += held[i, j]
-    for j in range(held.shape[1]):
-        factor[j] = reciprocal(factor[j])
+def column_factors(held: Int32 | Int64, base: int, n: int, factor: Int64, first: int) -> None:
+    """The reciprocals of a tile's sums of columns, from `first` on; `held` is of 32 bits or of 64."""
+    columns = U(first)
+    for j in range(TILE):
+        factor[columns + U(j)] = 0
+    for k in range(0, n - 3, 4):
+        row = U(base) + U(k) * ROW
+        for j in range(TILE):
+            at = row + U(j)
+            factor[columns + U(j)] += (held[at] + held[at + ROW]) + (held[at + U(2) * ROW] + held[at + U(3) * ROW])
+    for k in range(n & ~3, n):
+        row = U(base) + U(k) * ROW
+        for j in range(TILE):
+            factor[columns + U(j)] += held[row + U(j)]
+    for j in range(TILE):
+        factor[columns + U(j)] = reciprocal(factor[columns + U(j)])
 
 
 @compiled
-def bond_income(held: Int64, factor: Int64, incentive: Int64, income: Int64) -> None:
+def bond_income(tiles: Int32, base: int, factor: Int64, incentive: Int64, first: int, income: Int64) -> None:
     """Step 12, adds Σ_j share_ij · I_j of a tile, in Q60: the shares are `column_normalise` of what is held."""
-    for i in range(held.shape[0]):
-        total = 0
-        for j in range(held.shape[1]):
-            total += ((((held[i, j] & WORD) * factor[j]) >> 32) & WORD) * (incentive[j] & WORD)
-        income[i] += total
+    columns = U(first)
+    for k in range(len(income)):
+        row, total = U(base) + U(k) * ROW, 0
+        for j in range(TILE):
+            share = ((tiles[row + U(j)] & WORD) * factor[columns + U(j)]) >> 32
+            total += (share & WORD) * (incentive[columns + U(j)] & WORD)
+        income[k] += total

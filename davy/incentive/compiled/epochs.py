@@ -47,41 +47,40 @@ def numbers(p: Params) -> tuple[Numbers, Int64]:
     )
 
 
-def plain(array: NDArray[Number]) -> NDArray[Number]:
-    """Itself, or a copy that is contiguous and writable: numba compiles anew for any other kind of array."""
-    return array if array.flags.carray else array.copy(order="C")
+def flat(array: NDArray[Number]) -> NDArray[Number]:
+    """All axes as one; a copy if it is not contiguous and writable: numba compiles anew for any other kind of array."""
+    whole = array if array.flags.carray else array.copy(order="C")
+    return whole if whole.ndim == 1 else whole.reshape(-1)
 
 
 def tiled(array: NDArray[Number]) -> NDArray[Number]:
-    """The last axis filled with zeros up to whole tiles; itself where it is whole."""
+    """The last axis filled with zeros up to whole tiles, and flat."""
     missing = -array.shape[-1] % TILE
-    return np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, missing)]) if missing else array
+    return flat(np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, missing)]) if missing else array)
 
 
 def flattened(s: BondState, x: EpochInputs) -> Inputs:
-    """All batch axes as one, of length 1 where there are none."""
-    rows, columns = x.weights.shape[-2:]
-    tiles = -(-columns // TILE)
-    stored_at, per_row = (x.previous_epoch, 1) if x.bonds_at is None else (x.bonds_at, rows)
     return Inputs(
-        bonds=plain(tiled(s.bonds)).reshape(-1, rows, tiles, TILE),
-        weights=plain(tiled(x.weights)).reshape(-1, rows, tiles, TILE),
-        stake=plain(x.stake).reshape(-1, rows),
-        permits=plain(x.permits).reshape(-1, rows),
-        last_update=plain(x.last_update).reshape(-1, rows),
-        registered_at=plain(tiled(x.registered_at)).reshape(-1, tiles, TILE),
-        earliest_commit=plain(x.earliest_commit).reshape(-1, rows),
-        self_column=plain(x.self_column).reshape(-1, rows),
-        halted=plain(tiled(x.halted)).reshape(-1, tiles * TILE),
-        now=plain(x.now).reshape(-1),
-        stored_at=plain(stored_at).reshape(-1, per_row),
-        owner_row=plain(x.owner_row).reshape(-1),
+        rows=x.weights.shape[-2],
+        each=x.bonds_at is not None,
+        bonds=tiled(s.bonds),
+        weights=tiled(x.weights),
+        stake=flat(x.stake),
+        permits=flat(x.permits),
+        last_update=flat(x.last_update),
+        registered_at=tiled(x.registered_at),
+        earliest_commit=flat(x.earliest_commit),
+        self_column=flat(x.self_column),
+        halted=tiled(x.halted),
+        now=flat(x.now),
+        stored_at=flat(x.previous_epoch if x.bonds_at is None else x.bonds_at),
+        owner_row=flat(x.owner_row),
     )
 
 
 def room_for_results(runs: int, rows: int, tiles: int) -> Outputs:
     return Outputs(
-        bonds=np.empty((runs, rows, tiles, TILE), dtype=np.int64),
+        bonds=np.empty(runs * rows * tiles * TILE, dtype=np.int64),
         permits=np.empty((runs, rows), dtype=np.bool_),
         rows=np.empty((4, runs, rows), dtype=np.int64),
         columns=np.empty((3, runs, tiles * TILE), dtype=np.int64),
@@ -150,7 +149,8 @@ class Compiled:
         if s.bonds.dtype != np.int64:
             raise BadInput(f"bonds are {s.bonds.dtype}; they must be int64")
         inputs = flattened(s, x)
-        runs, rows, tiles, _ = inputs.bonds.shape
+        rows, tiles = inputs.rows, -(-x.weights.shape[-1] // TILE)
+        runs = len(inputs.weights) // (rows * tiles * TILE)
         out = room_for_results(runs, rows, tiles)
         chosen, sigmoid = numbers(p)
 
@@ -162,6 +162,6 @@ class Compiled:
 
         parts = min(self._parts, runs)
         ranges = [range(runs * i // parts, runs * (i + 1) // parts) for i in range(parts)]
-        if not all(list(self._across(compute, ranges))):
+        if not (compute(ranges[0]) if parts == 1 else all(list(self._across(compute, ranges)))):
             raise BadInput(f"bonds in {p.bond_format.name} must lie within 0 to {p.bond_format.one}")
         return result(out, x.weights.shape)

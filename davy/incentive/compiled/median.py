@@ -1,104 +1,165 @@
-"""The stake-weighted median of a tile of columns: by halving, a column a SIMD lane."""
+"""The stake-weighted median of a tile of columns: guessed in 32 bits by halving, a column a SIMD lane, then proved."""
 
 from __future__ import annotations
 
-from davy.incentive.compiled.jit import compiled
-from davy.incentive.fixed_point import ONE, Int64
+import numpy as np
 
+from davy.incentive.compiled.jit import compiled
+from davy.incentive.fixed_point import Int32, Int64
+
+Either = Int32 | Int64
+U = np.uint64
+"""Of offsets; see `arrays`."""
 TILE = 64
-"""Columns at a time: a tile of 64 rows is as large as a first-level cache, and a loop over it long enough to pay."""
+"""Columns at a time: 64 rows of a tile are half of a first-level cache, and a loop over it is long enough to pay."""
+ROW = U(TILE)
 BLOCK = 4
 """Tiles at a time: what lies in rows is read and written in runs that are long enough to be fetched ahead."""
-UNROLLED = 8
-"""Rows at a time, so that a sum is loaded and stored once for all of them."""
-CLOSER = 6
+CLOSER = 7
 """So many more halvings than the number of voters has bits: by then, a column seldom has two weights left."""
+LATER = 3
+"""Halvings between one proof that fails and the next."""
+GUIDE_BITS = 31
+"""Of the stake that guides the halving, in total."""
 
 
 @compiled
-def narrow(w: Int64, voter: Int64, voters: int, low: Int64, high: Int64, least: Int64, greatest: Int64) -> int:
-    """Narrow [low, high] to the least and the greatest weight of a voter within; what the widest measures then."""
+def extremes(w: Int32, base: int, voters: int, least: Int32, greatest: Int32) -> None:
+    """The least and the greatest weight of a voter; of the first row where there is none."""
     for j in range(TILE):
-        least[j], greatest[j] = high[j], low[j]
-    for k in range(0, voters, 4):
-        r0, r1 = voter[k], voter[min(k + 1, voters - 1)]
-        r2, r3 = voter[min(k + 2, voters - 1)], voter[min(k + 3, voters - 1)]
+        least[j] = greatest[j] = w[U(base) + U(j)]
+    for k in range(0, voters - 3, 4):
+        row = U(base) + U(k) * ROW
         for j in range(TILE):
-            w0, w1, w2, w3 = w[r0, j], w[r1, j], w[r2, j], w[r3, j]
-            a, b, at_least, at_most = low[j], high[j], least[j], greatest[j]
-            at_least = min(at_least, w0 if w0 >= a else at_least)
-            at_most = max(at_most, w0 if w0 <= b else at_most)
-            at_least = min(at_least, w1 if w1 >= a else at_least)
-            at_most = max(at_most, w1 if w1 <= b else at_most)
-            at_least = min(at_least, w2 if w2 >= a else at_least)
-            at_most = max(at_most, w2 if w2 <= b else at_most)
-            at_least = min(at_least, w3 if w3 >= a else at_least)
-            at_most = max(at_most, w3 if w3 <= b else at_most)
-            least[j], greatest[j] = at_least, at_most
-    widest = 0
-    for j in range(TILE):
-        low[j], high[j] = least[j], greatest[j]
-        widest = max(widest, high[j] - low[j])
-    return widest
+            at = row + U(j)
+            w0, w1, w2, w3 = w[at], w[at + ROW], w[at + U(2) * ROW], w[at + U(3) * ROW]
+            least[j] = min(least[j], min(min(w0, w1), min(w2, w3)))
+            greatest[j] = max(greatest[j], max(max(w0, w1), max(w2, w3)))
+    for k in range(voters & ~3, voters):
+        row = U(base) + U(k) * ROW
+        for j in range(TILE):
+            least[j] = min(least[j], w[row + U(j)])
+            greatest[j] = max(greatest[j], w[row + U(j)])
 
 
 @compiled
-def add_stake_up_to(w: Int64, voter: Int64, stake: Int64, voters: int, middle: Int64, below: Int64) -> None:
-    """below_j = Σ_{i: w_ij ≤ middle_j} stake_i; `stake` goes with `voter`, which are rows of w."""
-    for j in range(w.shape[1]):
+def least_from(w: Int32, base: int, voters: int, low: Int32, high: Int32, least: Int32) -> None:
+    """The least weight of a voter within [low_j, high_j]; high_j where there is none."""
+    for j in range(TILE):
+        least[j] = high[j]
+    for k in range(0, voters - 3, 4):
+        row = U(base) + U(k) * ROW
+        for j in range(TILE):
+            at, a, b = row + U(j), low[j], least[j]
+            w0, w1, w2, w3 = w[at], w[at + ROW], w[at + U(2) * ROW], w[at + U(3) * ROW]
+            b = min(b, w0 if w0 >= a else b)
+            b = min(b, w1 if w1 >= a else b)
+            b = min(b, w2 if w2 >= a else b)
+            least[j] = min(b, w3 if w3 >= a else b)
+    for k in range(voters & ~3, voters):
+        row = U(base) + U(k) * ROW
+        for j in range(TILE):
+            w0 = w[row + U(j)]
+            least[j] = min(least[j], w0 if w0 >= low[j] else least[j])
+
+
+@compiled
+def add_stake_up_to(w: Int32, base: int, stake: Either, voters: int, middle: Int32, below: Either) -> None:
+    """below_j = Σ_{k: w_kj ≤ middle_j} stake_k, of 64 bits or, where stake is, of 32.
+
+    Eight rows at a time, so that a sum is loaded and stored once for all of them.
+    """
+    for j in range(TILE):
         below[j] = 0
-    whole = voters - voters % UNROLLED
-    for k in range(0, whole, UNROLLED):
-        r0, r1, r2, r3 = voter[k], voter[k + 1], voter[k + 2], voter[k + 3]
-        r4, r5, r6, r7 = voter[k + 4], voter[k + 5], voter[k + 6], voter[k + 7]
+    for k in range(0, voters - 7, 8):
+        row = U(base) + U(k) * ROW
         s0, s1, s2, s3 = stake[k], stake[k + 1], stake[k + 2], stake[k + 3]
         s4, s5, s6, s7 = stake[k + 4], stake[k + 5], stake[k + 6], stake[k + 7]
-        for j in range(w.shape[1]):
-            m = middle[j]
-            added = s0 if w[r0, j] <= m else 0
-            added += s1 if w[r1, j] <= m else 0
-            added += s2 if w[r2, j] <= m else 0
-            added += s3 if w[r3, j] <= m else 0
-            added += s4 if w[r4, j] <= m else 0
-            added += s5 if w[r5, j] <= m else 0
-            added += s6 if w[r6, j] <= m else 0
-            added += s7 if w[r7, j] <= m else 0
+        for j in range(TILE):
+            at, m = row + U(j), middle[j]
+            added = s0 if w[at] <= m else 0
+            added += s1 if w[at + ROW] <= m else 0
+            added += s2 if w[at + U(2) * ROW] <= m else 0
+            added += s3 if w[at + U(3) * ROW] <= m else 0
+            added += s4 if w[at + U(4) * ROW] <= m else 0
+            added += s5 if w[at + U(5) * ROW] <= m else 0
+            added += s6 if w[at + U(6) * ROW] <= m else 0
+            added += s7 if w[at + U(7) * ROW] <= m else 0
             below[j] += added
-    for k in range(whole, voters):
-        for j in range(w.shape[1]):
-            below[j] += stake[k] if w[voter[k], j] <= middle[j] else 0
+    for k in range(voters & ~7, voters):
+        row, s0 = U(base) + U(k) * ROW, stake[k]
+        for j in range(TILE):
+            below[j] += s0 if w[row + U(j)] <= middle[j] else 0
 
 
 @compiled
-def halve(threshold: int, middle: Int64, below: Int64, low: Int64, high: Int64) -> None:
-    """Keep the half of each [low, high] that C lies in, by the stake `below` or at its middle."""
+def halve(threshold: int, below: Either, low: Int32, middle: Int32, high: Int32) -> None:
+    """Keep the half of each [low, high] that C lies in, by the stake `below` or at its middle; then take its middle."""
     for j in range(TILE):
         exceeds = below[j] > threshold
         high[j] = middle[j] if exceeds else high[j]
         low[j] = low[j] if exceeds else min(middle[j] + 1, high[j])
+        middle[j] = low[j] + ((high[j] - low[j]) >> 1)
+
+
+@compiled
+def not_proved(
+    w: Int32, base: int, stake: Int64, voters: int, threshold: int, middle: Int32, below: Int64, consensus: Int32
+) -> int:
+    """How many of `consensus` are not C by its definition: without it not above the threshold, with it above."""
+    for j in range(TILE):
+        middle[j] = consensus[j] - 1
+    add_stake_up_to(w, base, stake, voters, middle, below[0])
+    add_stake_up_to(w, base, stake, voters, consensus, below[1])
+    wrong = 0
+    for j in range(TILE):
+        wrong += below[0, j] > threshold or below[1, j] <= threshold
+    return wrong
+
+
+@compiled
+def search(
+    w: Int32, base: int, guide: Either, voters: int, guide_threshold: int, stake: Int64, threshold: int, lane: Int32,
+    guided: Either, below: Int64, consensus: Int32,
+) -> bool:  # fmt: skip
+    """`consensus.weighted_median` of a tile, guided by stake that may be rounded; False where that led astray.
+
+    C is the least weight within [low, high] as soon as no other is left below it there, which is what a proof shows.
+    """
+    low, middle, high = lane[0], lane[1], lane[2]
+    extremes(w, base, voters, low, high)
+    rounds = CLOSER
+    while 1 << (rounds - CLOSER) <= voters:
+        rounds += 1
+    widest = 1
+    while widest > 0:
+        for j in range(TILE):
+            middle[j] = low[j] + ((high[j] - low[j]) >> 1)
+        for _ in range(rounds):
+            add_stake_up_to(w, base, guide, voters, middle, guided)
+            halve(guide_threshold, guided, low, middle, high)
+        least_from(w, base, voters, low, high, consensus)
+        if not_proved(w, base, stake, voters, threshold, middle, below, consensus) == 0:
+            return True
+        widest, rounds = 0, LATER
+        for j in range(TILE):
+            widest = max(widest, high[j] - low[j])
+    return False
 
 
 @compiled
 def weighted_median(
-    w: Int64, voter: Int64, stake: Int64, voters: int, threshold: int, lane: Int64, consensus: Int64
-) -> None:
-    """`consensus.weighted_median` of a tile w [V, TILE]; `lane` [6, TILE] is to work in.
+    w: Int32, base: int, stake: Int64, voters: int, threshold: int, guide: Int32, dropped: int, lane: Int32,
+    below: Int64,
+) -> None:  # fmt: skip
+    """C of the tile of w that begins at `base`, into lane 3; its first rows are the voters', whose stake is `stake`.
 
-    C is a weight, and always the least one within [low, high] that the threshold lies below. What halving would take
-    long to tell apart, `narrow` sees at once: that one weight is left.
+    `guide` is the stake without as many low bits as `dropped`. Where it says otherwise than the exact stake, which
+    takes a sum of stakes within 2^-30 of the total, times their number, of the threshold, the exact stake searches.
     """
-    low, high, middle, below, least, greatest = lane[0], lane[1], lane[2], lane[3], lane[4], lane[5]
-    rounds = CLOSER
-    while 1 << (rounds - CLOSER) <= voters:
-        rounds += 1
-    for j in range(TILE):
-        low[j], high[j] = 0, ONE if voters > 0 else 0
-    while narrow(w, voter, voters, low, high, least, greatest) > 0:
-        for _ in range(rounds):
-            for j in range(TILE):
-                middle[j] = (low[j] + high[j]) >> 1
-            add_stake_up_to(w, voter, stake, voters, middle, below)
-            halve(threshold, middle, below, low, high)
-        rounds = 2
-    for j in range(TILE):
-        consensus[j] = high[j]
+    consensus = lane[3]
+    if voters == 0:
+        for j in range(TILE):
+            consensus[j] = 0
+    elif not search(w, base, guide, voters, threshold >> dropped, stake, threshold, lane, lane[4], below, consensus):
+        search(w, base, stake, voters, threshold, stake, threshold, lane, below[0], below, consensus)

@@ -18,6 +18,15 @@ def reciprocal(total: int) -> int:
 
 
 @compiled
+def whole_share(a: int, d: int, factor: int) -> int:
+    """floor(a·ONE / d) for a ≤ d < 2^33, with d's `reciprocal`: its product is less than 2 above, so correct twice."""
+    quotient = min((a * factor) >> 32, ONE)
+    quotient -= quotient * d > a << ONE_BITS
+    quotient -= quotient * d > a << ONE_BITS
+    return quotient
+
+
+@compiled
 def mark_largest(values: Int64, n: int, k: int, last_first: bool, chosen: Bool) -> None:
     """`chosen`: the k largest of n `values` ≥ 0; among equals the lower index first, or the higher with `last_first`.
 
@@ -62,12 +71,12 @@ def normalise(x: Int64, shares: Int64, remainder: Int64, chosen: Bool) -> None:
         claimed += shares[i]
     if claimed == 0:
         return
-    missing = ONE
+    factor, missing = reciprocal(claimed), ONE
     for i in range(n):
-        scaled = shares[i] << ONE_BITS
-        shares[i] = scaled // claimed
-        remainder[i] = scaled - shares[i] * claimed
-        missing -= shares[i]
+        share = whole_share(shares[i], claimed, factor)
+        remainder[i] = (shares[i] << ONE_BITS) - share * claimed
+        shares[i] = share
+        missing -= share
     mark_largest(remainder, n, missing, False, chosen)
     for i in range(n):
         shares[i] += chosen[i]

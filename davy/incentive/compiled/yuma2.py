@@ -2,129 +2,151 @@
 
 from __future__ import annotations
 
-from davy.incentive.compiled.agreement import INCENTIVE, INCOME, SINCE, agree, of_run
+from davy.incentive.compiled.agreement import (
+    BOND_FACTOR,
+    EARNED,
+    INCENTIVE,
+    INCOME,
+    ORDER,
+    ORDERED_SHARE,
+    RANK,
+    SINCE,
+    agree,
+    prepare,
+    registered,
+)
 from davy.incentive.compiled.arrays import Inputs, Numbers, Outputs, Room
-from davy.incentive.compiled.bonds import clear, column_factors, moving_average, standing_since, within
+from davy.incentive.compiled.bonds import clear, column_factors, mixed, standing_since
 from davy.incentive.compiled.jit import compiled
-from davy.incentive.compiled.median import TILE
+from davy.incentive.compiled.median import BLOCK, ROW, TILE, U
 from davy.incentive.compiled.settlement import settle
-from davy.incentive.compiled.shares import normalise, reciprocal
-from davy.incentive.fixed_point import NARROW_BITS, ONE, ONE_BITS, U16, Int64
+from davy.incentive.compiled.shares import WORD, normalise, reciprocal, whole_share
+from davy.incentive.fixed_point import NARROW_BITS, ONE, ONE_BITS, U16, Int32, Int64
 
 
 @compiled
-def whole_share(a: int, d: int, factor: int) -> int:
-    """floor(a·ONE / d) for a ≤ d < 2^33, with d's `reciprocal`: its product is less than 2 above, so correct twice."""
-    quotient = min((a * factor) >> 32, ONE)
-    quotient -= quotient * d > a << ONE_BITS
-    quotient -= quotient * d > a << ONE_BITS
-    return quotient
-
-
-@compiled
-def standing(bonds: Int64, registered_at: Int64, since: Int64, t: int, held: Int64) -> None:
-    """Step 10, a tile of `bonds.standing`."""
-    for i in range(bonds.shape[0]):
+def standing(run: int, x: Inputs, since: int, rows: Int64, width: int, t: int, one: int, held: Int64) -> bool:
+    """Step 10, a tile of `bonds.standing`; False where a stored bond is not within 0 and `one`."""
+    n, signs = rows.shape[1], 0
+    for k in range(n):
+        i = rows[ORDER, k]
+        stands_before = rows[SINCE, i]
+        row, columns, to = (U(run) * U(n) + U(i)) * U(width) + U(t) * ROW, U(since) + U(t) * ROW, U(k) * ROW
         for j in range(TILE):
-            held[i, j] = bonds[i, t, j] if registered_at[t, j] < since[i] else 0
+            stored = x.bonds[row + U(j)]
+            signs |= stored | (one - stored)
+            held[to + U(j)] = stored if x.registered_at[columns + U(j)] < stands_before else 0
+    return signs >= 0
 
 
 @compiled
-def column_normalise(held: Int64, factor: Int64) -> None:
-    column_factors(held, factor)
-    for i in range(held.shape[0]):
-        for j in range(held.shape[1]):
-            held[i, j] = (held[i, j] * factor[j]) >> 32
+def column_normalise(held: Int64, n: int, factor: Int64, first: int) -> None:
+    """`fixed_point.column_normalise` of a tile; its factors begin at `first`."""
+    column_factors(held, 0, n, factor, first)
+    for k in range(n):
+        for j in range(TILE):
+            at = U(k) * ROW + U(j)
+            held[at] = ((held[at] & WORD) * factor[U(first) + U(j)]) >> 32
 
 
 @compiled
-def bought(w: Int64, stake_share: Int64, total: Int64, drop: Int64, factor: Int64) -> None:
-    """`fixed_point.column_normalise_products` of W_b∘S, a tile, in place of W_b."""
-    for j in range(w.shape[1]):
-        total[j] = factor[j] = 0
-    for i in range(w.shape[0]):
-        for j in range(w.shape[1]):
-            w[i, j] *= stake_share[i]
-            total[j] += w[i, j]
-    for j in range(w.shape[1]):
+def buy(w: Int32, base: int, share: Int64, total: Int64, drop: Int64, factor: Int64, bought: Int64) -> None:
+    """`fixed_point.column_normalise_products` of W_b∘S, of a tile; total, drop and factor are room to work in."""
+    n = len(share)
+    for j in range(TILE):
+        total[j] = 0
+    for k in range(n):
+        for j in range(TILE):
+            at = U(k) * ROW + U(j)
+            bought[at] = (w[U(base) + at] & WORD) * (share[k] & WORD)
+            total[j] += bought[at]
+    for j in range(TILE):
         drop[j] = 0
         while total[j] >> drop[j] >= 1 << NARROW_BITS:
             drop[j] += 1
         total[j] = 0
-    for i in range(w.shape[0]):
-        for j in range(w.shape[1]):
-            w[i, j] >>= drop[j]
-            total[j] += w[i, j]
-    for j in range(w.shape[1]):
+    for k in range(n):
+        for j in range(TILE):
+            at = U(k) * ROW + U(j)
+            bought[at] >>= drop[j]
+            total[j] += bought[at]
+    for j in range(TILE):
         factor[j] = reciprocal(total[j])
-    for i in range(w.shape[0]):
-        for j in range(w.shape[1]):
-            w[i, j] = whole_share(w[i, j], total[j], factor[j])
+    for k in range(n):
+        for j in range(TILE):
+            at = U(k) * ROW + U(j)
+            bought[at] = whole_share(bought[at], total[j], factor[j])
 
 
 @compiled
-def upscale(held: Int64, one: int, largest: Int64, factor: Int64, upscaled: Int64) -> None:
-    """Step 13, a tile of `bonds.upscale`."""
-    for j in range(held.shape[1]):
-        largest[j] = 1
-    for i in range(held.shape[0]):
-        for j in range(held.shape[1]):
-            largest[j] = max(largest[j], held[i, j])
-    for j in range(held.shape[1]):
-        factor[j] = reciprocal(largest[j])
-    for i in range(held.shape[0]):
-        if one == U16:
-            for j in range(held.shape[1]):
-                upscaled[i, j] = (held[i, j] * U16 + (largest[j] >> 5)) // largest[j]
-        else:
-            for j in range(held.shape[1]):
-                upscaled[i, j] = whole_share(held[i, j], largest[j], factor[j])
+def average(held: Int64, bought: Int64, alpha: int) -> None:
+    """Step 11: the next bonds in place of those held."""
+    kept = ONE - alpha
+    for i in range(len(held)):
+        held[i] = mixed(held[i], bought[i], kept, alpha)
 
 
 @compiled
-def add_income(held: Int64, incentive: Int64, income: Int64) -> None:
+def add_income(held: Int64, incentive: Int64, first: int, income: Int64) -> None:
     """Step 12, adds Σ_j B_ij · I_j of a tile, in Q60."""
-    for i in range(held.shape[0]):
-        for j in range(held.shape[1]):
-            income[i] += held[i, j] * incentive[j]
+    for k in range(len(income)):
+        total = 0
+        for j in range(TILE):
+            total += (held[U(k) * ROW + U(j)] & WORD) * (incentive[U(first) + U(j)] & WORD)
+        income[k] += total
+
+
+@compiled
+def upscale(held: Int64, n: int, one: int, largest: Int64, factor: Int64, tiles: Int32, base: int) -> None:
+    """Step 13, a tile of `bonds.upscale`, from `held` to `tiles`."""
+    for j in range(TILE):
+        largest[j] = 1
+    for k in range(n):
+        for j in range(TILE):
+            largest[j] = max(largest[j], held[U(k) * ROW + U(j)])
+    for j in range(TILE):
+        factor[j] = reciprocal(largest[j])
+    for k in range(n):
+        at = U(k) * ROW
+        if one == U16:
+            for j in range(TILE):
+                tiles[U(base) + at + U(j)] = (held[at + U(j)] * U16 + (largest[j] >> 5)) // largest[j]
+        else:
+            for j in range(TILE):
+                tiles[U(base) + at + U(j)] = whole_share(held[at + U(j)], largest[j], factor[j])
 
 
 @compiled
 def yuma2_bonds(run: int, x: Inputs, p: Numbers, room: Room, out: Outputs) -> bool:
-    """Steps 10 to 13: the stored bonds and the dividends, before `settle`; False for bonds out of their format."""
-    bonds, stored_at = x.bonds[run], x.stored_at[of_run(run, len(x.stored_at))]
-    registered_at = x.registered_at[of_run(run, len(x.registered_at))]
-    self_column = x.self_column[of_run(run, len(x.self_column))]
-    held, income, since = room.held, room.rows[INCOME], room.rows[SINCE]
-    stake_share, factor, total, drop = out.rows[3, run], room.factor, room.total, room.drop
-    if not within(bonds, 0, len(room.weights), p.bond_one):
-        return False
-    standing_since(registered_at, self_column, stored_at, since)
-    for i in range(len(income)):
-        income[i] = 0
-    for t in range(len(room.weights)):
-        w = room.weights[t]
-        standing(bonds, registered_at, since, t, held)
-        column_normalise(held, factor)
-        bought(w, stake_share, total, drop, factor)
-        for i in range(held.shape[0]):
-            for j in range(held.shape[1]):
-                held[i, j] = moving_average(held[i, j], w[i, j], p.alpha)
-        column_normalise(held, factor)
-        add_income(held, room.columns[INCENTIVE, t], income)
-        upscale(held, p.bond_one, total, factor, w)
-    clear(room.weights, 0, len(room.weights), False, out.permits[run], out.bonds[run])
-    for i in range(len(income)):
-        income[i] >>= ONE_BITS
-    normalise(income, out.rows[0, run], room.remainder, room.chosen)
+    """Steps 10 to 13: the stored bonds, and what rows earned; False for bonds out of their format."""
+    rows, columns, width, tiles, held = room.rows, room.columns, room.columns.shape[1], room.tiles, room.held
+    since, factor, incentive = registered(run, x, width), columns[BOND_FACTOR], columns[INCENTIVE]
+    standing_since(run, x, since, rows[SINCE])
+    for first in range(0, width, TILE):
+        base = first * x.rows
+        if not standing(run, x, since, rows, width, first // TILE, p.bond_one, held):
+            return False
+        column_normalise(held, x.rows, factor, first)
+        buy(tiles, base, rows[ORDERED_SHARE], room.below[0], room.below[1], room.below[2], room.bought)
+        average(held, room.bought, p.alpha)
+        column_normalise(held, x.rows, factor, first)
+        add_income(held, incentive, first, rows[INCOME])
+        upscale(held, x.rows, p.bond_one, room.below[0], room.below[2], tiles, base)
+    clear(tiles, rows[ORDER], 0, width // TILE, False, out.permits[run], out.bonds, run * x.rows * width, width)
+    for k in range(x.rows):
+        rows[EARNED, rows[ORDER, k]] = rows[INCOME, k] >> ONE_BITS
     return True
 
 
 @compiled
-def yuma2(first: int, last: int, x: Inputs, p: Numbers, sigmoid: Int64, room: Room, out: Outputs) -> bool:
-    """`yuma2.yuma2` of the runs from `first` to before `last`; False where stored bonds are out of their format."""
-    for run in range(first, last):
-        agree(run, x, p, room, out)
+def yuma2(begin: int, end: int, x: Inputs, p: Numbers, sigmoid: Int64, room: Room, out: Outputs) -> bool:
+    """`yuma2.yuma2` of the runs from `begin` to before `end`; False where stored bonds are out of their format."""
+    for run in range(begin, end):
+        electorate = prepare(run, x, p, room, out)
+        tiles = room.columns.shape[1] // TILE
+        for first in range(0, tiles, BLOCK):
+            agree(run, x, p, room, electorate, first, min(first + BLOCK, tiles))
+        normalise(room.columns[RANK], room.columns[INCENTIVE], room.remainder, room.chosen)
         if not yuma2_bonds(run, x, p, room, out):
             return False
         settle(run, x, room, out)
