@@ -50,10 +50,10 @@ for number in chosen:
             label = f"{validator}: {paid[:, n].sum():.2f}"
             ax.plot(paid[:, n], color=COLOURS[n], marker=MARKERS[n], markevery=4, label=label)
         level(ax, 0.041, "by stake")
-        ax.set_ylim(bottom=0)
         ax.set_title(says)
         ax.set_xlabel("epoch")
         ax.legend(title="total")
+    axes[0].set_ylim(bottom=0)  # of all four, as wide as the widest
     axes[0].set_ylabel("tokens an epoch per 1000 staked")
     figure.suptitle(f"Case {number + 1}: {case.title} (no chance in it, so no bands)")
 
