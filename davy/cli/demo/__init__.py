@@ -16,8 +16,10 @@ The demo knows davy's client side only: it sees what anybody could see.
 
 from __future__ import annotations
 
+import signal
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -65,7 +67,7 @@ def demo_command(
     failed = 0
     weakest: list[tuple[float, int, Claim]] = []
     for number in numbers:
-        told = anyio.run(_play, number, fast, report, keep, quiet, sabotage)
+        told = anyio.run(_ended_with_all, partial(_play, number, fast, report, keep, quiet, sabotage))
         _write(report, told, as_json_)
         failed += any(not c.holds for c in told.claims)
         weakest += [(c.margin, number, c) for c in told.claims]
@@ -74,6 +76,24 @@ def demo_command(
         click.echo(f"{seeds - failed} of {seeds} seeds hold")
         click.echo(f"the weakest margin is {margin:.4g}: {claim.name}, seed {number}")
     return 1 if failed else 0
+
+
+async def _ended_with_all(play: Callable[[], Awaitable[Report]]) -> Report:
+    """Play; SIGTERM ends every process that was started before this one, as Ctrl-C does."""
+    told: list[Report] = []
+    async with anyio.create_task_group() as tasks:
+
+        async def all_of_it() -> None:
+            told.append(await play())
+            tasks.cancel_scope.cancel()
+
+        with anyio.open_signal_receiver(signal.SIGTERM) as signals:
+            tasks.start_soon(all_of_it)
+            async for _ in signals:
+                tasks.cancel_scope.cancel()
+    if not told:
+        raise SystemExit(128 + signal.SIGTERM)
+    return told[0]
 
 
 async def _play(seed: int, fast: bool, report: Path, keep: bool, quiet: bool, sabotage: str | None) -> Report:
