@@ -10,6 +10,7 @@ sentence that says what to do and exit code 2, never with a traceback.
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from typing import Any, Final, NoReturn, TypeVar, cast
 
@@ -71,6 +72,8 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line: exit code 0 for done, 1 for a claim or check that failed, 2 for a mistake to be mended."""
+    # A node multiplies small matrices: more threads would wait for each other. NumPy reads this when it is imported.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         code: object = cli.main(prog_name="davy", standalone_mode=False)
     except click.exceptions.Abort:

@@ -13,13 +13,15 @@ import ctypes
 import logging
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import IO, Final, NamedTuple
+from typing import IO, Any, Final, NamedTuple, TypeVar
 
 import anyio
 
 from davy.protocol.errors import Misconfigured
+
+T = TypeVar("T")
 
 _log: Final = logging.getLogger(__name__)
 _LOOK_S: Final = 1.0
@@ -81,17 +83,23 @@ async def supervise(
         place.rpc.unlink(missing_ok=True)
         with place.log.open("ab") as log:
             seen = log.tell()
-            with anyio.CancelScope(shield=True):  # what is started is ended below
-                process = await _started(binary, place, log)
+            # Shielded: what is started is known, and ended below.
+            process = await _shielded(_started(binary, place, log))
             try:
                 code = await _Watch(process, place, log, height, connections).until_end(seen)
             finally:
-                with anyio.CancelScope(shield=True):
-                    await _end(process)
+                await _shielded(_end(process))
         pause = _SHORTEST_PAUSE_S if height() > before else min(2 * pause, _LONGEST_PAUSE_S)
         before = height()
         _log.warning("the engine ended with code %s at block %d; it is started again (%s)", code, before, place.log)
         await anyio.sleep(pause)
+
+
+async def _shielded(work: Coroutine[Any, Any, T]) -> T:
+    done: list[T] = []
+    with anyio.CancelScope(shield=True):
+        done.append(await work)
+    return done[0]
 
 
 async def _started(binary: Path, place: EnginePlace, log: IO[bytes]) -> asyncio.subprocess.Process:

@@ -138,8 +138,8 @@ async def answer(stream: SocketStream) -> abci.Response:
 
 async def test_nobody_is_answered_from_what_is_not_kept(app: Application, ask: Ask, chain: Any) -> None:
     await decided(ask, 1, chain.tx(0, 0), keep=False)
+    told: list[int] = []
     async with anyio.create_task_group() as tasks:
-        told: list[int] = []
 
         async def look() -> None:
             machine = await app.settled()
