@@ -262,9 +262,10 @@ def sign(home: Path, as_json: bool, yes: bool, id: str) -> None:
 
 @keyholder_command.command()
 @home_option
+@json_option
 @click.argument("sheet", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="New file for the answer; printed if not given.")
-def carry(home: Path, sheet: Path, out: Path | None) -> None:
+def carry(home: Path, as_json: bool, sheet: Path, out: Path | None) -> None:
     """Answer a SHEET that was carried here from a keyholder without a network, through your running `serve`.
 
     It waits until you said yes or no there, or by `davy keyholder sign`.
@@ -276,7 +277,12 @@ def carry(home: Path, sheet: Path, out: Path | None) -> None:
     except UnicodeDecodeError:
         raise Misconfigured(f"{sheet} is no sheet; copy the text that the other keyholder's command wrote") from None
     back = run(control.carry, Home.open(home).control, text)
-    click.echo(back, nl=False) if out is None else write_new(out, back.encode())
+    if out is not None:
+        write_new(out, back.encode())
+    if as_json:
+        show({"answer": back} if out is None else {"answer": back, "out": str(out)}, as_json=True)
+    elif out is None:
+        click.echo(back, nl=False)
 
 
 @keyholder_command.command()

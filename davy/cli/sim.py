@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from davy.cli.options import Place, json_option, netuid_option
-from davy.cli.output import show_table
+from davy.cli.output import show, show_table
 from davy.protocol.errors import Misconfigured
 
 if TYPE_CHECKING:
@@ -85,14 +85,19 @@ def run_command(
 @click.argument("url")
 @click.argument("place", metavar="FILE", type=Place())
 @netuid_option
-def snapshot_command(url: str, place: Path, netuid: int) -> None:
+@json_option
+def snapshot_command(url: str, place: Path, netuid: int, as_json: bool) -> None:
     """Keep a subnet's stakes, weights and rules as they are now, for `davy sim run --from FILE`."""
     _needed()
     from davy.sims.snapshot import take_snapshot, write_snapshot
 
     s = take_snapshot(url, netuid)
     write_snapshot(s, place)
-    click.echo(f"subnet {netuid} after block {s.graph.height}: {len(s.graph.neurons)} neurons, in {place}")
+    if as_json:
+        kept = {"netuid": netuid, "height": s.graph.height, "neurons": len(s.graph.neurons), "file": str(place)}
+        show(kept, as_json=True)
+    else:
+        click.echo(f"subnet {netuid} after block {s.graph.height}: {len(s.graph.neurons)} neurons, in {place}")
 
 
 @sim_command.command("report")

@@ -132,11 +132,18 @@ KINDS: Final[Mapping[str, tuple[bytes, tuple[Part, ...]]]] = MappingProxyType(
 """What can be asked for: where the state holds it, and the words that name one."""
 
 
+class _Kind(click.Choice[str]):
+    """Many: who mistypes one is sent to the list."""
+
+    def get_invalid_choice_message(self, value: object, ctx: click.Context | None) -> str:
+        return f"'{str(value)[:64]}' is not one of the kinds that `davy verify --help` lists"
+
+
 @click.command("verify")
 @network_option
 @json_option
 @click.option("--save", type=click.Path(path_type=Path), help="Keep the proof in this file.")
-@click.argument("kind", type=click.Choice([*KINDS, "saved"]))
+@click.argument("kind", type=_Kind([*KINDS, "saved"]))
 @click.argument("names", nargs=-1)
 def verify_command(network: Path, as_json: bool, save: Path | None, kind: str, names: tuple[str, ...]) -> None:
     """Prove what the ledger's state holds, or that it holds nothing, and print it.

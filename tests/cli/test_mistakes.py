@@ -98,7 +98,7 @@ MISTAKES = {
     "a budget that is not there": Mistake(f"budget close {'0' * 64} --home member", ("no budget of this id",)),
     "tickets that are none": Mistake("budget convict file file --home member", ("not a valid SignedTicket",)),
     # proofs
-    "a proof of too little": Mistake("verify stake HOT", ("write: davy verify stake HOTKEY COLDKEY",)),
+    "a proof of too little": Mistake("verify stake HOT", ("write: davy verify stake",)),
     "a proof of no number": Mistake("verify subnet one", ("no number from 0",)),
     "a proof of no hex": Mistake("verify key xyz", ("not written in hex",)),
     "a proof of no kind": Mistake("verify everything", ("is not one of",)),
