@@ -126,7 +126,7 @@ def test_anything_else_is_refused_in_one_sentence(text: str) -> None:
 
 
 class Courier:
-    """Brings each sheet to its reader; `spoil` changes what comes back on a journey."""
+    """Brings each sheet to its reader; `spoil` changes what comes back on a journey to somebody."""
 
     def __init__(self, stage: Stage, spoil: Callable[[int, str], str] = lambda _, text: text) -> None:
         self.people = {p.name: p for p in stage.people}
@@ -135,7 +135,7 @@ class Courier:
 
     async def carry(self, name: str, sheet: str) -> str:
         self.journeys[name] += 1
-        journey = self.journeys.total()
+        journey = self.journeys[name]
         person = self.people[name]
         while True:
             back = await answer_sheet(sheet, person.stage.circle, person.keys, person.attendant.answer)
@@ -183,7 +183,7 @@ async def test_a_person_says_yes_to_what_a_sheet_brought_before_anything_is_comm
 async def test_a_sheet_that_suffered_on_its_way_is_carried_again() -> None:
     stage = await Stage().start()
     alice = stage.people[0]
-    courier = Courier(stage, lambda journey, text: mistyped(text) if journey % 2 else text)
+    courier = Courier(stage, lambda journey, text: mistyped(text) if journey == 1 else text)
     await alice.complete(alice.order(), by_hand(alice, courier))
     assert any("line 2 of the letters" in what for _, what in stage.said)
 

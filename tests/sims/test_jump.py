@@ -55,7 +55,7 @@ def test_a_jump_beyond_all_of_it_is_refused() -> None:
 
 def test_the_page_has_these_figures() -> None:
     for size, published in ((0.1, "0.06"), (0.5, "0.33")):
-        assert f"| {size} | {penalty(Jump(size=size))[FIRST_FOUR].mean():.3f} | {published} |\n" in PAGE
+        assert f"| by {size} | {penalty(Jump(size=size))[FIRST_FOUR].mean():.3f} | {published} |\n" in PAGE
     j = Jump(rounds=60)
     for each in (j, j.liquid()):
         assert f"{(1 - relative_dividend(each)).sum():.2f}" in PAGE

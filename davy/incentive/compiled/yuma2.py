@@ -79,7 +79,7 @@ def buy(w: Int32, base: int, share: Int64, total: Int64, drop: Int64, factor: In
 
 
 @compiled
-def average(held: Int64, bought: Int64, alpha: int) -> None:
+def move(held: Int64, bought: Int64, alpha: int) -> None:
     """Step 11: the next bonds in place of those held."""
     kept = ONE - alpha
     for i in range(len(held)):
@@ -128,7 +128,7 @@ def yuma2_bonds(run: int, x: Inputs, p: Numbers, room: Room, out: Outputs) -> bo
             return False
         column_normalise(held, x.rows, factor, first)
         buy(tiles, base, rows[ORDERED_SHARE], room.below[0], room.below[1], room.below[2], room.bought)
-        average(held, room.bought, p.alpha)
+        move(held, room.bought, p.alpha)
         column_normalise(held, x.rows, factor, first)
         add_income(held, incentive, first, rows[INCOME])
         upscale(held, x.rows, p.bond_one, room.below[0], room.below[2], tiles, base)
