@@ -72,7 +72,7 @@ class GatewayNode:
     async def _at_block(self, head: Head) -> None:
         await self._brake.look(head)
         self._directory.see(head, self._clock.now())
-        await self._directory.update(tuple((await self._graphs.look()).values()))
+        await self._directory.update(tuple((await self._graphs.look(head)).values()))
         places = self._directory.places
         await self._guard.learn(places)
         listening = {p.neuron.hotkey: p.neuron.endpoint[0] for p in places}

@@ -1,8 +1,9 @@
-"""Which miner is asked: drawn by incentive, the less loaded of two drawn first, who failed lately last.
+"""Which miner is asked: drawn by incentive, the less loaded of two drawn mostly first, who failed lately last.
 
 A draw in proportion to incentive sends users where consensus says answers are good; comparing two draws by load (the
-power of two choices, Mitzenmacher 2001) keeps a slow or crowded miner from being asked as often as a quick one. Nobody
-is measured by more than what this gateway saw of it, and nothing here enters a weight.
+power of two choices, Mitzenmacher 2001) keeps a slow or crowded miner from being asked as often as a quick one. It is
+asked now and then all the same: who is never asked is never measured again, and nobody sees what it gives to users.
+Nobody is measured by more than what this gateway saw of it, and nothing here enters a weight.
 """
 
 from __future__ import annotations
@@ -80,12 +81,13 @@ def order(candidates: Sequence[Candidate], now: UnixMillis, rng: random.Random) 
     """Whom to ask first, and whom next.
 
     Those with incentive that do not rest come first, drawn without replacement in proportion to incentive (Efraimidis
-    & Spirakis 2006), of the first two the less loaded one before the other. Then those without incentive, then who
+    & Spirakis 2006). If the second is the less loaded one it goes before the first, but for a share of the draws that
+    is its load over the first one's. Then those without incentive, then who
     rests, soonest awake first.
     """
     awake = [c for c in candidates if c.health.rests_until <= now]
     paid = sorted((c for c in awake if c.incentive), key=lambda c: -(rng.random() ** (1 / c.incentive)))
-    if len(paid) > 1 and load(paid[1].health) < load(paid[0].health):
+    if len(paid) > 1 and rng.random() * load(paid[0].health) >= load(paid[1].health):
         paid[0], paid[1] = paid[1], paid[0]
     unpaid = [c for c in awake if not c.incentive]
     rng.shuffle(unpaid)

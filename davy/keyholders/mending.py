@@ -259,11 +259,11 @@ class Mender:
         if len(hellos) != len(ask.hellos) or hellos.get(self._own) != c.hello:
             raise Misdirected("one hello of each who takes part is needed, with the one sent from here; begin again")
         sessions = {key: self._session(c, key, hellos) for key in GroupKey}
-        context = echo.context(sessions[GroupKey.HALT])
+        contexts = {echo.context(session) for session in sessions.values()}
         # Two packages in one session are what only a cheat has.
-        if context in c.begun or len(c.begun) >= _MAX_BEGINNINGS:
+        if contexts & c.begun or len(c.begun) >= len(sessions) * _MAX_BEGINNINGS:
             raise Malformed("this ceremony has begun like this already; begin a new one")
-        c.begun.add(context)
+        c.begun |= contexts
         c.heard = c.dealt = False
         c.envelopes = Envelopes(self._circle, self._own, c.box, {k: h.box for k, h in hellos.items()})
         c.parts = {key: self._part(c, key, session, hellos) for key, session in sessions.items()}

@@ -168,7 +168,7 @@ async def renew(
     if missing := [s for k in members if (s := by_key[k]).proof is None or k in failed]:
         raise Unreachable(f"{_faults(missing)}; begin again when they are there, or remove them with --without")
     newest = max(by_key[k].newest for k in members)
-    if newest > base.number + MAX_STEP:
+    if newest >= base.number + MAX_STEP:
         liar = max((by_key[k] for k in members), key=lambda s: s.newest)
         raise Misbehaved(f"{liar.name} has shares of a number that no refresh gave; leave it out with --without", ())
     ceremony = entropy.bytes(16)

@@ -24,7 +24,9 @@ POWER: Final = 1
 _NONE_OR_HASH: Final = Meta(max_length=32)
 _COMMITTED: Final = 2
 _PRECOMMIT: Final = 2
-_SECONDS: Final = Meta(ge=0, le=253_402_300_799)
+MAX_SECONDS: Final = 253_402_300_799
+"""Since 1970, of the last moment that RFC 3339 can say."""
+_SECONDS: Final = Meta(ge=0, le=MAX_SECONDS)
 _NANOS: Final = Meta(ge=0, le=999_999_999)
 _PARTS: Final = Meta(ge=0, le=1 << 16)
 

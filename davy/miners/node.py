@@ -146,7 +146,7 @@ class MinerNode:
     async def _see(self, head: Head) -> None:
         """Take a block for seen once the orders up to it are known, and our model's class and kin as of then."""
         await self._brake.look(head)
-        graphs = await self._graphs.look()
+        graphs = await self._graphs.look(head)
         if self._graphs.anew or self._learned != (self._handler.serving, self._brake.guard.head):
             await self._learn()
         self._view.see(head, self._clock.now())

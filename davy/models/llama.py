@@ -19,6 +19,17 @@ _NO_WEIGHTS: Final = "rotary_emb.inv_freq"
 """Written into checkpoints by old versions of transformers, and computed anew by all."""
 
 
+_MOST: Final = {
+    "hidden_size": 1 << 17,
+    "num_attention_heads": 1 << 12,
+    "num_hidden_layers": 1 << 12,
+    "vocab_size": 1 << 23,
+    "intermediate_size": 1 << 20,
+    "num_key_value_heads": 1 << 12,
+    "head_dim": 1 << 13,
+}
+
+
 class Rope(msgspec.Struct):
     """How positions are written, as transformers 5 has it; 4 had `rope_theta` beside it, and `type`."""
 
@@ -54,10 +65,24 @@ def shape_of(config: Mapping[str, Any]) -> Shape | None:
         s = msgspec.convert(config, Shape)
     except msgspec.ValidationError:
         return None
+    _check_bounds(s)
     ropes = [r for r in (s.rope_parameters, s.rope_scaling) if r is not None]
     plain = all((r.rope_type, r.type) == ("default", "default") for r in ropes)
     ours = s.model_type == "llama" and s.hidden_act == "silu" and not s.attention_bias and not s.mlp_bias
     return s if ours and plain else None
+
+
+def _check_bounds(s: Shape) -> None:
+    """Refuse sizes that no model has, before anything is made of them: the file may be anybody's.
+
+    Raises
+    ------
+    Misconfigured
+    """
+    for name, most in _MOST.items():
+        size = getattr(s, name)
+        if size is not None and not 1 <= size <= most:
+            raise Misconfigured(f"a config.json asks for {name} {size}, and no model has that; copy the folder again")
 
 
 def sizes(s: Shape) -> dict[str, tuple[int, ...]]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from davy.protocol.chain import Metagraph
+from davy.protocol.chain import Head, Metagraph
 from davy.protocol.ports import LedgerClient
-from davy.protocol.words import Netuid
+from davy.protocol.words import Height, Netuid
 
 
 class Graphs:
@@ -21,25 +21,25 @@ class Graphs:
     def __init__(self, ledger: LedgerClient, netuids: Sequence[Netuid]) -> None:
         self._ledger = ledger
         self._netuids = tuple(netuids)
-        self._known: dict[Netuid, Metagraph] = {}
+        self._known: dict[Netuid, tuple[Metagraph, Height]] = {}
+        """With the block up to which it is known to stand: what the ledger says of its height alone may be anything."""
         self.anew = False
 
-    async def look(self) -> dict[Netuid, Metagraph]:
-        """Return them as of the newest block that is followed; call it for each.
+    async def look(self, block: Head) -> dict[Netuid, Metagraph]:
+        """Return them as of a block that was followed, or a later one; call it for each.
 
         Raises
         ------
         TxFailed, Unreachable
         """
         self.anew = False
-        for netuid in self._netuids:
-            await self.of(netuid)
-        return dict(self._known)
+        return {netuid: await self.of(netuid, block) for netuid in self._netuids}
 
-    async def of(self, netuid: Netuid) -> Metagraph:
+    async def of(self, netuid: Netuid, block: Head) -> Metagraph:
         """One of them; see `look`."""
         known = self._known.get(netuid)
-        if known is None or not self._ledger.unchanged(netuid, known.height):
+        if known is None or not self._ledger.unchanged(netuid, known[1]):
             self.anew = True
-            known = self._known[netuid] = await self._ledger.metagraph(netuid)
-        return known
+            graph = await self._ledger.metagraph(netuid)
+            known = self._known[netuid] = graph, min(graph.height, block.height)
+        return known[0]

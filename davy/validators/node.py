@@ -97,7 +97,7 @@ class ValidatorNode:
         listening: dict[Hotkey, Endpoint] = {}
         for netuid in self._netuids:
             try:
-                m = await self._graphs.of(netuid)
+                m = await self._graphs.of(netuid, head)
                 listening |= {n.hotkey: n.endpoint[0] for n in m.neurons if n.endpoint and n.hotkey != self._own}
                 self._brake.guard.permit(Subject(netuid))
                 await self._act(m, head)

@@ -190,3 +190,18 @@ def test_numpy_is_refused_what_it_cannot_compute(tmp_path: Path) -> None:
     path.write_bytes((9).to_bytes(8, "little") + b"[1, 2, 3]")
     with pytest.raises(Misconfigured, match="damaged safetensors"):
         load_model(checkpoint, 1)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"num_attention_heads": 0}, {"num_hidden_layers": 10**8}, {"head_dim": -1}, {"vocab_size": 10**12}],
+    ids=repr,
+)
+def test_sizes_that_no_model_has_are_refused_before_anything_is_made_of_them(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
+    folder = tiny.write(tmp_path / "m")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **change}))
+    with pytest.raises(Misconfigured, match="no model has that"):
+        load_model(open_checkpoint(folder), 1)

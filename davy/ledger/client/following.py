@@ -127,6 +127,8 @@ class Heads:
                 event = msgspec.json.decode(message.data, type=Event)
             except msgspec.ValidationError:
                 return  # the answer to `subscribe`
+            except (msgspec.DecodeError, UnicodeError, RecursionError):
+                raise Unreachable("what the subscription told is no event; it is opened again") from None
             told = event.result.data.value
             opened = open_header(to_bytes(told.signed_header), authority)
             if self._last is not None and opened.header.height <= self._last.height:

@@ -220,7 +220,8 @@ class RpcLedger:
 
     def unchanged(self, netuid: Netuid, since: Height) -> bool:
         """See `davy.protocol.ports.LedgerClient`; known only while blocks are followed, and none was missed."""
-        return bool(self._followed) and self._followed[0].heard.unchanged(netuid, since)
+        heads = self._foremost()
+        return heads is not None and heads.heard.unchanged(netuid, since)
 
     async def rows(self, netuid: Netuid) -> RowsInForce:
         """Return the weights of a subnet that everybody can see now."""
@@ -398,7 +399,12 @@ class RpcLedger:
         return height, decode(stored, BrakeRecord, limit=MAX_RESULT_BYTES)
 
     def _told_record(self) -> ToldRecord | None:
-        return self._followed[0].heard.brake() if self._followed else None
+        heads = self._foremost()
+        return None if heads is None else heads.heard.brake()
+
+    def _foremost(self) -> Heads | None:
+        """Of the iterators that are open the one that is furthest: another may wait for who reads it."""
+        return max(self._followed, key=lambda h: -1 if h.newest is None else h.newest.height, default=None)
 
     @asynccontextmanager
     async def blocks(self, after: Height) -> AsyncGenerator[AsyncIterator[Head]]:
@@ -448,7 +454,8 @@ class RpcLedger:
 
     async def _height(self) -> Height:
         """Of the newest block: as far as it is followed, or as the ledger says."""
-        newest = self._followed[0].newest if self._followed else None
+        heads = self._foremost()
+        newest = None if heads is None else heads.newest
         return (await self.head()).height if newest is None else newest.height
 
     async def _app_hash(self, height: Height) -> Digest:
@@ -461,7 +468,8 @@ class RpcLedger:
         """
         with anyio.move_on_after(_NEXT_BLOCK_PATIENCE_S):
             pause = _SHORTEST_PAUSE_S
-            newest = await self._followed[0].ahead(height) if self._followed else await self.head()
+            heads = self._foremost()
+            newest = await self.head() if heads is None else await heads.ahead(height)
             while newest.height <= height:
                 await anyio.sleep(pause)
                 pause = min(1.5 * pause, _LONGEST_PAUSE_S / 4)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import sqlite3
+import threading
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -75,6 +76,7 @@ class BlockStore:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._held = _hold(path)
+        self._one_writes = threading.Lock()
         try:
             self._writer = _connect(path)
             self._writer.executescript(_SCHEMA)
@@ -208,14 +210,15 @@ class BlockStore:
     @contextmanager
     def _writing(self) -> Generator[None]:
         try:
-            self._writer.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._writer.execute("COMMIT")
-            except BaseException:
-                if self._writer.in_transaction:
-                    self._writer.execute("ROLLBACK")
-                raise
+            with self._one_writes:
+                self._writer.execute("BEGIN IMMEDIATE")
+                try:
+                    yield
+                    self._writer.execute("COMMIT")
+                except BaseException:
+                    if self._writer.in_transaction:
+                        self._writer.execute("ROLLBACK")
+                    raise
         except sqlite3.Error as e:
             raise StoreFailed(
                 f"{self.path} did not take a block ({e}); free disk space and start the ledger again"

@@ -134,11 +134,16 @@ class Machine:
         """The whole state as `restore` takes it, in key order."""
         return ((key, encode(record)) for key, record in sorted(self.state.records.items()))
 
-    def check_tx(self, raw: bytes) -> Verdict:
+    def check_tx(self, raw: bytes, *, at_door: bool = True) -> Verdict:
         """Whether a block would take this transaction, by the state after the last block; its rule is not run.
 
-        Its nonce may be as far ahead as `door.room` says, so that a sender can hand in several for one block. An order
-        is taken if it would change the state.
+        An order is taken if it would change the state.
+
+        Parameters
+        ----------
+        at_door
+            Its nonce may be as far ahead as `door.room` says, so that a sender can hand in several for one block, and
+            it is counted. False: the verdict follows from the state alone, as whoever votes on a block needs it.
         """
         if is_brake_order(raw):
             return self._check_order(raw)
@@ -151,7 +156,8 @@ class Machine:
             expected = known_sender(self.state, owner)
             if not expected <= nonce < expected + NONCE_WINDOW:
                 raise TxFailed(TxCode.WRONG_NONCE, f"the sender's next nonce is {expected}, not {nonce}; sign again")
-            self._door.admit(self.state, opened.hash, sender, owner, nonce - expected)
+            if at_door:
+                self._door.admit(self.state, opened.hash, sender, owner, nonce - expected)
         except TxFailed as e:
             return Verdict(e.code, str(e), sender, nonce, tx_hash(raw))
         return Verdict(TxCode.OK, "", sender, nonce, opened.hash)

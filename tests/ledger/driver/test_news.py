@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import aiohttp
 import anyio
 import pytest
 
 from davy.ledger.client import RpcLedger
 from davy.ledger.client.answers import NewsAnswer
+from davy.ledger.client.following import Heads
 from davy.ledger.client.news import Heard, ToldRecord
 from davy.ledger.rules.records import ISSUANCE
 from davy.network.graphs import Graphs
+from davy.protocol.chain import Head
 from davy.protocol.encoding import encode
 from davy.protocol.errors import Malformed, Refused
 from davy.protocol.manifest import ModelClass
@@ -160,6 +163,40 @@ async def test_a_ledger_that_pushes_a_false_brake_is_refused(
             await client.brake(await client.told_brake())
 
 
+async def test_a_subscription_that_tells_no_json_is_opened_again(served: Ledger) -> None:
+    await served.producer.make_block()
+    for noise in ("x", '{"a":' * 100_000, '{"result": 1}'):
+        async with RpcLedger(served.url, served.chain.id) as client, client.blocks(0) as heads:
+            assert (await heads.__anext__()).height == 1
+            assert isinstance(heads, Heads)
+            await heads._look()
+            assert heads._socket is not None
+
+            async def noisy(noise: str = noise) -> Any:
+                return type("Message", (), {"type": aiohttp.WSMsgType.TEXT, "data": noise})
+
+            heads._socket.receive = noisy  # type: ignore[method-assign]
+            made = await served.producer.make_block()
+            with anyio.fail_after(30):
+                while (await heads.__anext__()).height < made.height:
+                    pass
+
+
+async def test_who_follows_slowly_makes_nobody_deaf(client: RpcLedger, served: Ledger) -> None:
+    first = await served.producer.make_block()
+    async with client.blocks(first.height) as slow, client.blocks(first.height) as quick:
+        with anyio.move_on_after(0.5):
+            await slow.__anext__()
+        made = first
+        for _ in range(4):
+            made = await served.producer.make_block()
+            with anyio.fail_after(30):
+                while (await quick.__anext__()).height < made.height:
+                    pass
+        assert await client._height() == made.height
+        assert (await client.told_brake()).height >= made.height
+
+
 async def test_metagraphs_are_read_again_when_something_changed() -> None:
     read: list[int] = []
     stands = True
@@ -167,16 +204,23 @@ async def test_metagraphs_are_read_again_when_something_changed() -> None:
     class Told:
         async def metagraph(self, netuid: int, at: int | None = None) -> Any:
             read.append(netuid)
-            return type("M", (), {"height": 5})
+            return type("M", (), {"height": told})
 
         def unchanged(self, netuid: int, since: int) -> bool:
-            return stands and since == 5
+            asked.append(since)
+            return stands
 
-    graphs = Graphs(Told(), [1, 2])  # type: ignore[arg-type]
-    assert list(await graphs.look()) == [1, 2]
+    asked: list[int] = []
+    told = 5
+    graphs, block = Graphs(Told(), [1, 2]), Head(4, 0, bytes(32), bytes(32))  # type: ignore[arg-type]
+    assert list(await graphs.look(block)) == [1, 2]
     assert graphs.anew
-    await graphs.look()
+    await graphs.look(block)
     assert (read, graphs.anew) == ([1, 2], False)
-    stands = False
-    await graphs.look()
+    stands, told = False, 3
+    await graphs.look(block)
     assert (read, graphs.anew) == ([1, 2, 1, 2], True)
+    told = 1 << 62  # a ledger may say anything: it stands up to the block that was followed, and no further
+    await graphs.look(block)
+    await graphs.look(block)
+    assert asked == [4, 4, 4, 4, 3, 3, 4, 4]

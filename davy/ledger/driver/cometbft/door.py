@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from davy.ledger.rules.coldkeys import signs_for
 from davy.ledger.rules.machine import Machine, Verdict
 from davy.ledger.rules.transactions import known_sender
 from davy.protocol.errors import TxCode, TxFailed
@@ -68,6 +69,6 @@ class Door:
 
 def _expected(machine: Machine, sender: bytes) -> int:
     try:
-        return known_sender(machine.state, sender)
+        return known_sender(machine.state, signs_for(machine.state, sender))
     except TxFailed:
         return 1 << 63

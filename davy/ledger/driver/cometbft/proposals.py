@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from davy.ledger.rules.coldkeys import signs_for
 from davy.ledger.rules.machine import Machine, Verdict
 from davy.ledger.rules.transactions import known_sender
 from davy.protocol.errors import TxCode, TxFailed
@@ -69,16 +70,18 @@ def _orders(machine: Machine, orders: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _in_turn(machine: Machine, txs: Iterable[bytes]) -> Iterator[bytes]:
-    """Those whose nonce is their sender's next; one that was early comes after the one it waited for."""
+    """Those whose nonce is next of who they are signed for; one that was early comes after the one it waited for."""
     due: dict[bytes, int] = {}
     early: dict[tuple[bytes, int], bytes] = {}
     for raw in txs:
         verdict = _verdict(machine, raw)
         if verdict is None:
             continue
-        sender = verdict.sender
-        if sender not in due:
-            due[sender] = known_sender(machine.state, sender)
+        try:
+            sender = signs_for(machine.state, verdict.sender)
+            due.setdefault(sender, known_sender(machine.state, sender))
+        except TxFailed:
+            continue
         early.setdefault((sender, verdict.nonce), raw)
         while (next_one := early.pop((sender, due[sender]), None)) is not None:
             due[sender] += 1
@@ -86,11 +89,11 @@ def _in_turn(machine: Machine, txs: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _verdict(machine: Machine, raw: bytes) -> Verdict | None:
-    """The door's verdict on what may be included; None for anything else."""
+    """The verdict on what may be included; None for anything else."""
     if len(raw) > MAX_TX_BYTES:
         return None
     try:
-        verdict = machine.check_tx(raw)
+        verdict = machine.check_tx(raw, at_door=False)
     except TxFailed:
         return None
     return verdict if verdict.code is TxCode.OK else None

@@ -12,6 +12,7 @@ import asyncio
 import ctypes
 import logging
 import os
+import re
 import signal
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -31,7 +32,8 @@ _PATIENCE_S: Final = 5.0
 """For the engine to end when it is told to."""
 _STALLED_S: Final = 60.0
 _MAX_LOG_BYTES: Final = 32 * 1024 * 1024
-_FAILURE: Final = b"CONSENSUS FAILURE"
+_FAILURE: Final = re.compile(rb"E\[[0-9|:.-]{10,32}\] CONSENSUS FAILURE!!!")
+"""How a line begins with which the engine's own consensus gives up. What peers send stands in quotes, further on."""
 _LIBC: Final = ctypes.CDLL(None)
 _SET_PARENT_DEATH_SIGNAL: Final = 1
 
@@ -152,16 +154,18 @@ class _Watch(NamedTuple):
 
 
 def _read_on(place: EnginePlace, seen: int, height: int) -> int:
-    """Look for a failure in what was logged since; return how far it was read."""
+    """Look for a failure in the lines that were logged since; return how far they were read."""
     with place.log.open("rb") as file:
-        file.seek(max(0, seen - len(_FAILURE) + 1))
-        if _FAILURE in file.read():
+        file.seek(seen)
+        logged = file.read()
+        whole = logged.rfind(b"\n") + 1
+        if any(map(_FAILURE.match, logged[:whole].splitlines())):
             raise Misconfigured(
                 f"this producer's engine failed after block {height} and takes no part any more: see {place.log}. If "
                 "the others go on, its state differs from theirs: set ledger.db aside, and all of engine/data but "
                 "priv_validator_state.json, and start again, which gets every block from them"
             )
-        return file.tell()
+        return seen + whole
 
 
 def _die_with_davy() -> None:

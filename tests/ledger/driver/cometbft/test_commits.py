@@ -1,5 +1,6 @@
 """A header of the engine counts when more than two thirds of the producers signed it, and only then."""
 
+import base64
 import hashlib
 import json
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from nacl import bindings
 
 from davy.ledger import commits, zip215
 from davy.ledger.commits import BlockId, CommittedHeader, EngineHeader, Vote
+from davy.ledger.driver.cometbft import engine
 from davy.ledger.headers import Authority, check_follows, open_header
 from davy.ledger.zip215 import verifies
 from davy.protocol.chain import Head, Header, SignedHeader
@@ -221,3 +223,20 @@ def _encoded(p: tuple[int, int, int, int]) -> bytes:
     z = pow(p[2], -1, PRIME)
     x, y = p[0] * z % PRIME, p[1] * z % PRIME
     return (y | (x & 1) << 255).to_bytes(32, "little")
+
+
+@pytest.mark.parametrize(
+    ("timestamp", "flag"),
+    [
+        ("2026-11-26T02:11:33.123456789Z", 2),
+        ("1970-01-01T00:00:00Z", 2),
+        ("1900-01-01T00:00:00Z", 1),
+        ("0001-01-01T00:00:00Z", 1),
+        ("10000-01-01T00:00:00Z", 1),
+        ("yesterday", 1),
+    ],
+)
+def test_a_vote_with_a_time_that_no_header_has_is_void_and_spoils_no_other(timestamp: str, flag: int) -> None:
+    read = engine._vote(engine._Signature(2, timestamp, base64.b64encode(bytes(64)).decode()))
+    assert read.flag == flag
+    assert decode(encode(read), Vote, limit=1_000) == read

@@ -144,11 +144,25 @@ async def test_an_engine_that_ends_is_started_again(tmp_path: Path) -> None:
 
 async def test_a_failed_engine_ends_the_pair_with_a_sentence(tmp_path: Path) -> None:
     engine = program(
-        tmp_path / "engine", 'echo "E[] CONSENSUS FAILURE!!! err=wrong Block.Header.AppHash"; exec sleep 999'
+        tmp_path / "engine",
+        'echo "E[2026-11-26|02:11:33.123] CONSENSUS FAILURE!!!    module=consensus err=wrong"; exec sleep 999',
     )
     with anyio.fail_after(60):
         with pytest.raises(Misconfigured, match="failed after block 41 and takes no part any more"):
             await supervise(engine, EnginePlace(tmp_path), lambda: 41, lambda: 0)
+
+
+async def test_what_a_peer_brings_into_the_log_is_no_failure(tmp_path: Path) -> None:
+    lives = tmp_path / "lives"
+    said = "E[2026-11-26|02:11:33.123] Stopping peer for error    err='invalid IP address CONSENSUS FAILURE!!!'"
+    engine = program(tmp_path / "engine", f'echo "{said}"; echo life >> {lives}')
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(supervise, engine, EnginePlace(tmp_path), lambda: 0, lambda: 0)
+        with anyio.fail_after(60):
+            while not lives.exists() or len(lives.read_text().splitlines()) < 2:  # noqa: ASYNC110
+                await anyio.sleep(0.05)
+        tasks.cancel_scope.cancel()
+    assert EnginePlace(tmp_path).log.read_text().count("CONSENSUS FAILURE!!!") >= 2
 
 
 async def test_an_engine_that_hung_up_is_killed_and_started_again(tmp_path: Path) -> None:
