@@ -9,7 +9,8 @@ import anyio
 import click
 from anyio.streams.memory import MemoryObjectReceiveStream
 
-from davy.cli.keyholding import Keyholder, ask_person, asked_desk, at_terminal
+from davy.cli.keyholding import Keyholder, ask_person, asked_desk
+from davy.cli.options import at_terminal
 from davy.cli.ordering import routes
 from davy.cli.output import show
 from davy.host.files import write_new

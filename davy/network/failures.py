@@ -7,8 +7,6 @@ import socket
 import ssl
 from typing import Final
 
-import aiohttp
-
 _WORDS: Final = {
     errno.ECONNREFUSED: "nothing listens there",
     errno.EHOSTUNREACH: "there is no way to that address",
@@ -21,16 +19,22 @@ _WORDS: Final = {
 
 def told(e: BaseException) -> str:
     """Say in a few words why a connection failed; they stand between brackets in a sentence."""
-    if isinstance(e, TimeoutError):
-        return "no answer in time"
-    if isinstance(e, aiohttp.ClientConnectorDNSError | socket.gaierror):
-        return "there is no host of that name"
-    if isinstance(e, aiohttp.InvalidURL | UnicodeError):
-        return "that is no address of a node"
-    if isinstance(e, aiohttp.ClientSSLError | ssl.SSLError):
-        return "no TLS connection came about"
-    if isinstance(e, OSError) and e.errno in _WORDS:
-        return _WORDS[e.errno]
-    if isinstance(e, aiohttp.ClientResponseError | ValueError):
-        return "what answers there speaks another protocol"
-    return "the connection broke off"
+    match e:
+        case TimeoutError():
+            return "no answer in time"
+        case socket.gaierror():
+            return "there is no host of that name"
+        case UnicodeError():
+            return "that is no address of a node"
+        case ssl.SSLError():
+            return "no TLS connection came about"
+        case OSError() if e.errno in _WORDS:
+            return _WORDS[e.errno]
+        case OSError() if e.errno is None and isinstance(e.__cause__, OSError):  # anyio's, of one address
+            return told(e.__cause__)
+        case OSError() if e.errno is None and isinstance(e.__cause__, ExceptionGroup):  # and of several
+            return told(e.__cause__.exceptions[0])
+        case ValueError():
+            return "what answers there speaks another protocol"
+        case _:
+            return "the connection broke off"
