@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from davy.cli.loop import run
-from davy.cli.options import at_terminal, home_option, json_option, yes_option
+from davy.cli.options import Term, at_terminal, home_option, json_option, yes_option
 from davy.cli.output import show, show_table
 from davy.host.files import read_bounded, write_new
 from davy.host.home import Home
@@ -24,9 +24,10 @@ from davy.protocol.errors import Misconfigured
 @click.command()
 @home_option
 @json_option
-def pending(home: Path, as_json: bool) -> None:
+@click.option("--wait", type=Term(), default=0, help="So long, 30m for instance, until something does.")
+def pending(home: Path, as_json: bool, wait: int) -> None:
     """Show what waits for your yes or no, as the running `davy keyholder serve` sees it."""
-    waiting = run(control.pending, Home.open(home).control)
+    waiting = run(control.pending, Home.open(home).control, patience=wait / 1000)
     if as_json:
         show_table((), [_row(m) for m in waiting], as_json=True)
         return
