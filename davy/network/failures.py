@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 import ssl
-from typing import Final
+from typing import Final, cast
 
 _WORDS: Final = {
     errno.ECONNREFUSED: "nothing listens there",
@@ -30,11 +30,13 @@ def told(e: BaseException) -> str:
             return "no TLS connection came about"
         case OSError() if e.errno in _WORDS:
             return _WORDS[e.errno]
-        case OSError() if e.errno is None and isinstance(e.__cause__, OSError):  # anyio's, of one address
-            return told(e.__cause__)
-        case OSError() if e.errno is None and isinstance(e.__cause__, ExceptionGroup):  # and of several
-            return told(e.__cause__.exceptions[0])
+        case OSError() if e.errno is None and e.__cause__ is not None:  # anyio's, of one address or of several
+            return told(_first(e.__cause__))
         case ValueError():
             return "what answers there speaks another protocol"
         case _:
             return "the connection broke off"
+
+
+def _first(e: BaseException) -> BaseException:
+    return cast("BaseExceptionGroup[BaseException]", e).exceptions[0] if isinstance(e, BaseExceptionGroup) else e

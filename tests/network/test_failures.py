@@ -17,10 +17,10 @@ from davy.network.failures import told
 KEY = ConnectionKey("h", 1, False, True, None, None, None)
 
 
-def of_several(*errors: OSError) -> OSError:
+def of_several(first: OSError, *others: OSError) -> OSError:
     """What anyio raises where a name has several addresses, or one."""
     e = OSError("All connection attempts failed")
-    e.__cause__ = ExceptionGroup("", errors) if len(errors) > 1 else errors[0]
+    e.__cause__ = ExceptionGroup("", [first, *others]) if others else first
     return e
 
 

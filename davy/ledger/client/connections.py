@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import anyio
 import h11
-from anyio.abc import AnyByteStream
+from anyio.abc import ByteStream
 
 from davy.ledger.client.subscription import Subscription
 from davy.protocol.errors import Misconfigured, TooLarge
@@ -66,7 +66,7 @@ class Address(NamedTuple):
 
 
 class _Connection(NamedTuple):
-    stream: AnyByteStream
+    stream: ByteStream
     http: h11.Connection
 
 
@@ -122,7 +122,7 @@ class Connections:
         with anyio.fail_after(_ANSWER_S):
             return await Subscription.open(await self._connect(), self._to.authority, self._to.path + path, first)
 
-    async def _connect(self) -> AnyByteStream:
+    async def _connect(self) -> ByteStream:
         with anyio.fail_after(_CONNECT_S):
             if not self._to.secure:
                 return await anyio.connect_tcp(self._to.host, self._to.port)
@@ -143,7 +143,8 @@ class Connections:
             raise ConnectionResetError("the connection broke off") from e
         except h11.ProtocolError as e:
             await anyio.aclose_forcefully(c.stream)
-            raise ValueError(str(e)) from None
+            _, has_ended = c.http.trailing_data
+            raise (ConnectionResetError if has_ended else ValueError)(str(e)) from None
         except BaseException:
             with anyio.CancelScope(shield=True):
                 await anyio.aclose_forcefully(c.stream)

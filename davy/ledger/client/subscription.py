@@ -6,7 +6,7 @@ from collections import deque
 from typing import Final, Self
 
 import anyio
-from anyio.abc import AnyByteStream
+from anyio.abc import ByteStream
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, CloseConnection, Event, Ping, RejectConnection, Request, TextMessage
 from wsproto.utilities import ProtocolError
@@ -19,15 +19,15 @@ _BROKEN: Final = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.En
 class Subscription:
     """An open WebSocket. `text` may be cancelled and called again: nothing is lost between."""
 
-    def __init__(self, stream: AnyByteStream) -> None:
+    def __init__(self, stream: ByteStream) -> None:
         self._stream = stream
         self._socket = WSConnection(ConnectionType.CLIENT)
         self._texts: deque[str] = deque()
         self._part = ""
-        self._is_open = False
+        self._is_open = self._has_ended = False
 
     @classmethod
-    async def open(cls, stream: AnyByteStream, host: str, target: str, first: str) -> Self:
+    async def open(cls, stream: ByteStream, host: str, target: str, first: str) -> Self:
         """Shake hands over a fresh connection and send a first message; the connection is closed where that fails.
 
         Raises
@@ -59,6 +59,8 @@ class Subscription:
             What came is no WebSocket's, or a message too long.
         """
         while not self._texts:
+            if self._has_ended:
+                raise ConnectionResetError("the server ended the subscription")
             await self._read()
         return self._texts.popleft()
 
@@ -70,12 +72,13 @@ class Subscription:
     async def _read(self) -> None:
         try:
             self._socket.receive_data(await self._stream.receive(_CHUNK))
+            answers = b"".join([self._take(event) for event in self._socket.events()])
         except _BROKEN as e:
             raise ConnectionResetError("the connection broke off") from e
         except ProtocolError as e:
             raise ValueError(str(e)) from None
-        for event in self._socket.events():
-            self._take(event)
+        if answers:
+            await self._write(answers)
 
     def _take(self, event: Event) -> bytes:
         """Keep what an event says; return what is to be answered to it."""
@@ -94,7 +97,7 @@ class Subscription:
             case Ping():
                 return self._socket.send(event.response())
             case CloseConnection():
-                raise ConnectionResetError("the server ended the subscription")
+                self._has_ended = True
             case _:
                 pass
         return b""
