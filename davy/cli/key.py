@@ -27,7 +27,7 @@ _ROLES: Final = {"cold": KeyRole.COLDKEY, "hot": KeyRole.HOTKEY}
     cls=Later,
     later={
         "rotate": "davy.cli.replacing:rotate_command",
-        "announce": "davy.cli.replacing:announce_command",
+        "announce-swap": "davy.cli.replacing:announce_command",
         "swap": "davy.cli.replacing:swap_command",
     },
 )

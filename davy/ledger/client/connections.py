@@ -50,6 +50,7 @@ class Address(NamedTuple):
             parts = urlsplit(url)
             port = parts.port
             said = f"{parts.hostname or ''}{parts.path}".encode("ascii")
+            (parts.hostname or "").encode("idna")  # which knows how long a name and its parts may be
         except (ValueError, UnicodeError):
             parts, port, said = urlsplit(""), None, b""
         more = parts.query or parts.fragment or parts.username is not None or port == 0

@@ -152,7 +152,7 @@ async def test_nobody_there_and_no_tls_are_os_errors() -> None:
 @pytest.mark.parametrize(
     "url",
     ["", "http://", "ftp://a", "http://a:0", "http://a:99999", "http://a b", "http://a/?x=1", "http://a/#x", "http://u@a",
-     "http://ä", "http://a\r\nx: y", "http://[::1"],
+     "http://ä", "http://a\r\nx: y", "http://[::1", "http://" + 64 * "a"],
 )  # fmt: skip
 def test_what_is_no_address_is_refused(url: str) -> None:
     with pytest.raises(Misconfigured, match="no address of a ledger"):
