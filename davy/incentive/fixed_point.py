@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 Int64 = NDArray[np.int64]
 Int32 = NDArray[np.int32]
+Int16 = NDArray[np.int16]
 Bool = NDArray[np.bool_]
 
 U16 = 65_535

@@ -5,17 +5,20 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from davy.incentive.compiled.arrays import Inputs, Numbers, Outputs, Room
+from davy.incentive.compiled.guess import coarse_by
 from davy.incentive.compiled.jit import compiled
-from davy.incentive.compiled.median import GUIDE_BITS, ROW, TILE, U, weighted_median
+from davy.incentive.compiled.lanes import ROW, TILE, U
+from davy.incentive.compiled.median import GUIDE_BITS, weighted_median
 from davy.incentive.compiled.shares import WORD, mark_largest, normalise, reciprocal
-from davy.incentive.fixed_point import U16, Bool, Int32, Int64
+from davy.incentive.fixed_point import ONE, U16, Bool, Int32, Int64
 
-COUNTED, VOTING, NEWEST, OWN, FACTOR, ORDER, ORDERED_STAKE, ORDERED_SHARE, TRUST, INCOME, SINCE, EARNED = range(12)
+COUNTED, VOTING, NEWEST, OWN, ORDER, ORDERED_STAKE, ORDERED_SHARE, TRUST, INCOME, SINCE, EARNED = range(11)
 """Of `Room.rows`: stake above the threshold and active, the newest registration meant, the own column that does not
-count, the reciprocal of the row's sum. Then, in the order of the tiles: which row it is, its stake that votes and its
-share of it, trust, income by bonds; and of each row since when bonds stand and what it earned."""
-RANK, INCENTIVE, CONSENSUS, BOND_FACTOR = range(4)
-"""Of `Room.columns`; the last are the reciprocals of what a column's bonds sum to."""
+count. Then, in the order of the tiles: which row it is, its stake that votes and its share of it, trust, income by
+bonds; and of each row since when bonds stand and what it earned."""
+RANK, INCENTIVE, CONSENSUS, BOND_FACTOR, CAP, MEANT = range(6)
+"""Of `Room.columns`: after C the reciprocals of what a column's bonds sum to, what W_b is clipped to, and for the row at
+work −1 in columns that its weights can have meant, and 0 in others."""
 
 
 class Electorate(NamedTuple):
@@ -101,36 +104,32 @@ def permits_handed_out(counted: Int64, p: Numbers, handed_out: Bool) -> None:
 
 
 @compiled
-def row_factors(weights: Int64, start: int, width: int, registered_at: Int64, since: int, rows: Int64) -> None:
-    """Step 5, rows: FACTOR is the reciprocal of the sum of the weights that count."""
-    for i in range(rows.shape[1]):
-        newest, own, total = rows[NEWEST, i], rows[OWN, i], 0
-        row, columns = U(start) + U(i) * U(width), U(since)
-        for j in range(width):
-            weight = weights[row + U(j)]
-            total += weight if registered_at[columns + U(j)] <= newest else 0
-        if own >= 0 and registered_at[columns + U(own)] <= newest:
-            total -= weights[row + U(own)]
-        rows[FACTOR, i] = reciprocal(total)
+def row_normalise(weights: Int64, start: int, width: int, registered_at: Int64, since: int, room: Room) -> None:
+    """Step 5: W in tiles, `fixed_point.row_normalise` of what `agreement.counted_weights` leaves.
 
-
-@compiled
-def row_normalise(
-    weights: Int64, start: int, width: int, registered_at: Int64, since: int, rows: Int64, first: int, last: int,
-    tiles: Int32,
-) -> None:  # fmt: skip
-    """Step 5, some tiles of W: `fixed_point.share_of` of what `agreement.counted_weights` leaves."""
-    n = rows.shape[1]
+    Most rows follow one that can have meant the same columns, so MEANT is kept from row to row.
+    """
+    rows, meant, tiles = room.rows, room.columns[MEANT], room.tiles
+    n, columns, known = rows.shape[1], U(since), -2
     for k in range(n):
         i = rows[ORDER, k]
-        newest, factor, own = rows[NEWEST, i], rows[FACTOR, i], rows[OWN, i]
-        for t in range(first, last):
-            row, columns = U(start) + U(i) * U(width) + U(t) * ROW, U(since) + U(t) * ROW
-            to = (U(t) * U(n) + U(k)) * ROW
+        newest, own, total = rows[NEWEST, i], rows[OWN, i], 0
+        row = U(start) + U(i) * U(width)
+        if newest != known:
+            known = newest
+            for j in range(width):
+                meant[U(j)] = -1 if registered_at[columns + U(j)] <= newest else 0
+        for j in range(width):
+            total += weights[row + U(j)] & meant[U(j)]
+        if own >= 0:
+            total -= weights[row + U(own)] & meant[own]
+        factor = reciprocal(total)
+        for t in range(width // TILE):
+            to, first = (U(t) * U(n) + U(k)) * ROW, U(t) * ROW
             for j in range(TILE):
-                share = ((weights[row + U(j)] & WORD) * factor) >> 32
-                tiles[to + U(j)] = share if registered_at[columns + U(j)] <= newest else 0
-        if first * TILE <= own < last * TILE:
+                counted = weights[row + first + U(j)] & meant[first + U(j)]
+                tiles[to + U(j)] = ((counted & WORD) * factor) >> 32
+        if own >= 0:
             tiles[(U(own // TILE) * U(n) + U(k)) * ROW + U(own % TILE)] = 0
 
 
@@ -164,14 +163,16 @@ def rank(w: Int32, base: int, share: Int64, consensus: Int32, ranks: Int64, firs
 
 
 @compiled
-def penalise(w: Int32, base: int, n: int, bond_penalty: int, consensus: Int32) -> None:
-    """Step 9 of a tile: W_b in place of W."""
-    for k in range(n):
-        row = U(base) + U(k) * ROW
-        if bond_penalty == U16:
-            for j in range(TILE):
-                w[row + U(j)] = min(w[row + U(j)], consensus[j])
-        else:
+def penalise(w: Int32, base: int, n: int, bond_penalty: int, consensus: Int32, cap: Int64, first: int) -> None:
+    """Step 9 of a tile: W_b is the less of what then stands in place of W and of CAP, which begins at `first`.
+
+    W_b clipped to C is what W clipped to C is, so step 7 may come later.
+    """
+    for j in range(TILE):
+        cap[U(first) + U(j)] = consensus[j] if bond_penalty == U16 else ONE
+    if bond_penalty != U16:
+        for k in range(n):
+            row = U(base) + U(k) * ROW
             for j in range(TILE):
                 weight = w[row + U(j)]
                 w[row + U(j)] = weight + (min(weight, consensus[j]) - weight) * bond_penalty // U16
@@ -179,7 +180,7 @@ def penalise(w: Int32, base: int, n: int, bond_penalty: int, consensus: Int32) -
 
 @compiled
 def prepare(run: int, x: Inputs, p: Numbers, room: Room, out: Outputs) -> Electorate:
-    """Steps 1 to 4 and the sums of step 5."""
+    """Steps 1 to 5."""
     rows, width = room.rows, room.columns.shape[1]
     voters = active_stake(run, x, p, rows)
     permits_handed_out(rows[COUNTED], p, out.permits[run])
@@ -191,25 +192,25 @@ def prepare(run: int, x: Inputs, p: Numbers, room: Room, out: Outputs) -> Electo
         rows[ORDERED_SHARE, k] = share[i]
         rows[TRUST, k] = rows[INCOME, k] = 0
     meant(run, x, rows)
-    row_factors(x.weights, run * x.rows * width, width, x.registered_at, registered(run, x, width), rows)
+    row_normalise(x.weights, run * x.rows * width, width, x.registered_at, registered(run, x, width), room)
     dropped = guide_by(rows[ORDERED_STAKE], voters, room.guide)
-    return Electorate(voters, minority(rows[VOTING], p.minority), dropped)
+    threshold = minority(rows[VOTING], p.minority)
+    coarse_by(rows[ORDERED_STAKE], voters, threshold, room.coarse)
+    return Electorate(voters, threshold, dropped)
 
 
 @compiled
 def agree(run: int, x: Inputs, p: Numbers, room: Room, e: Electorate, first: int, last: int) -> int:
-    """Steps 5 to 9 of some tiles: W_b in `room.tiles`, C and R in `room.columns`; returns the greatest C."""
-    rows, columns, width, greatest = room.rows, room.columns, room.columns.shape[1], 0
-    since = registered(run, x, width)
-    row_normalise(x.weights, run * x.rows * width, width, x.registered_at, since, rows, first, last, room.tiles)
-    consensus = room.lane[3]
+    """Steps 6 to 9 of some tiles: W_b in `room.tiles` and CAP, C and R in `room.columns`; returns the greatest C."""
+    rows, columns, greatest, consensus = room.rows, room.columns, 0, room.lane[3]
     for t in range(first, last):
         base = t * x.rows * TILE
         weighted_median(
-            room.tiles, base, rows[ORDERED_STAKE], e.voters, e.threshold, room.guide, e.dropped, room.lane, room.below
-        )
+            room.tiles, base, rows[ORDERED_STAKE], e.voters, e.threshold, room.guide, e.dropped, room.coarse, room.codes,
+            room.narrow, room.lane, room.below,
+        )  # fmt: skip
         rank(room.tiles, base, rows[ORDERED_SHARE], consensus, columns[RANK], t * TILE, rows[TRUST])
-        penalise(room.tiles, base, x.rows, p.bond_penalty, consensus)
+        penalise(room.tiles, base, x.rows, p.bond_penalty, consensus, columns[CAP], t * TILE)
         for j in range(TILE):
             columns[CONSENSUS, t * TILE + j] = consensus[j]
             greatest = max(greatest, consensus[j])

@@ -6,12 +6,18 @@ that keeps a loop from being vectorised. Offsets are sums of unsigned numbers on
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+from typing import NamedTuple, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from davy.incentive.compiled.median import TILE
-from davy.incentive.fixed_point import Bool, Int32, Int64
+from davy.incentive.compiled.lanes import BLOCK, TILE
+from davy.incentive.fixed_point import Bool, Int16, Int32, Int64
+
+LINE = 64
+"""Bytes of a line of a cache."""
+Number = TypeVar("Number", bound=np.generic)
 
 
 class Inputs(NamedTuple):
@@ -71,8 +77,10 @@ class Room(NamedTuple):
     """Room for one run to work in; what an epoch before left in it is overwritten.
 
     `tiles` [tiles·V·TILE] are W, then W_b, then the next bonds, voters' rows first (`ORDER`); `held` and `bought`
-    [V·TILE] are Yuma 2's of a tile; of `rows` [12, V] and `columns` [4, tiles·TILE] `agreement` says what they hold;
-    `guide` [V], `lane` [5, TILE] and `below` [3, TILE] are the median's, and the last Yuma 2's after it.
+    [V·TILE] are Yuma 2's of a tile; of `rows` [11, V] and `columns` [6, tiles·TILE] `agreement` says what they hold;
+    `guide` [V], `coarse` [V + 1], `codes` [V·TILE], `narrow` [3, TILE], `lane` [6, TILE] and `below` [3, TILE] are the
+    median's, and the last Yuma 2's after it; `lanes` [3·BLOCK·TILE] are numbers of columns while rows are bought, in one
+    array, for numba then knows that they do not overlap.
     """
 
     tiles: Int32
@@ -83,24 +91,40 @@ class Room(NamedTuple):
     remainder: Int64
     chosen: Bool
     guide: Int32
+    coarse: Int16
+    codes: Int16
+    narrow: Int16
     lane: Int32
     below: Int64
+    lanes: Int64
 
     def fits(self, rows: int, tiles: int) -> bool:
         return len(self.guide) == rows and len(self.tiles) == tiles * rows * TILE
 
 
+def aligned(dtype: type[Number], *shape: int) -> NDArray[Number]:
+    """No vector of it lies in two lines of a cache."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    whole = np.empty(size + LINE, dtype=np.uint8)
+    begin = -whole.__array_interface__["data"][0] % LINE
+    return whole[begin : begin + size].view(dtype).reshape(shape)
+
+
 def room(rows: int, tiles: int) -> Room:
     most = max(tiles * TILE, rows)
     return Room(
-        tiles=np.empty(tiles * rows * TILE, dtype=np.int32),
-        held=np.empty(rows * TILE, dtype=np.int64),
-        bought=np.empty(rows * TILE, dtype=np.int64),
-        rows=np.empty((12, rows), dtype=np.int64),
-        columns=np.empty((4, tiles * TILE), dtype=np.int64),
-        remainder=np.empty(most, dtype=np.int64),
-        chosen=np.empty(most, dtype=np.bool_),
-        guide=np.empty(rows, dtype=np.int32),
-        lane=np.empty((5, TILE), dtype=np.int32),
-        below=np.empty((3, TILE), dtype=np.int64),
+        tiles=aligned(np.int32, tiles * rows * TILE),
+        held=aligned(np.int64, rows * TILE),
+        bought=aligned(np.int64, rows * TILE),
+        rows=aligned(np.int64, 11, rows),
+        columns=aligned(np.int64, 6, tiles * TILE),
+        remainder=aligned(np.int64, most),
+        chosen=aligned(np.bool_, most),
+        guide=aligned(np.int32, rows),
+        coarse=aligned(np.int16, rows + 1),
+        codes=aligned(np.int16, rows * TILE),
+        narrow=aligned(np.int16, 3, TILE),
+        lane=aligned(np.int32, 6, TILE),
+        below=aligned(np.int64, 3, TILE),
+        lanes=aligned(np.int64, 3 * BLOCK * TILE),
     )

@@ -5,9 +5,13 @@ from __future__ import annotations
 from davy.incentive.compiled.agreement import of_run
 from davy.incentive.compiled.arrays import Inputs
 from davy.incentive.compiled.jit import compiled
-from davy.incentive.compiled.median import ROW, TILE, U
+from davy.incentive.compiled.lanes import BLOCK, ROW, TILE, U
 from davy.incentive.compiled.shares import WORD, reciprocal
-from davy.incentive.fixed_point import CELL_BITS, ONE, ONE_BITS, U16, Bool, Int32, Int64
+from davy.incentive.fixed_point import CELL_BITS, ONE, ONE_BITS, U16, Int32, Int64
+
+
+STANDING, SUMS = U(BLOCK * TILE), U(2 * BLOCK * TILE)
+"""Where they begin in `Room.lanes`, after CAP: a mask of the row at work, and sums of columns."""
 
 
 @compiled
@@ -57,43 +61,53 @@ def liquid_alpha(weight: int, bond: int, consensus: int, low: int, high: int, si
 
 
 @compiled
-def clear(
-    tiles: Int32, order: Int64, first: int, last: int, u16: bool, permits: Bool, stored: Int64, start: int, width: int
-) -> None:
-    """Step 13 from some tiles to rows: `bonds.store`, in u16 if so, then `bonds.clear`."""
-    n = len(order)
-    for k in range(n):
-        i = order[k]
-        for t in range(first, last):
-            at, to = (U(t) * U(n) + U(k)) * ROW, U(start) + U(i) * U(width) + U(t) * ROW
-            if not permits[i]:
-                for j in range(TILE):
-                    stored[to + U(j)] = 0
-            elif u16:
-                for j in range(TILE):
-                    stored[to + U(j)] = store_u16(tiles[at + U(j)])
-            else:
-                for j in range(TILE):
-                    stored[to + U(j)] = tiles[at + U(j)]
+def open_block(cap: Int64, first: int, last: int, lanes: Int64) -> None:
+    """CAP of some tiles into LANES, and sums of 0."""
+    for j in range((last - first) * TILE):
+        lanes[U(j)] = cap[U(first) * ROW + U(j)]
+        lanes[SUMS + U(j)] = 0
 
 
 @compiled
-def column_factors(held: Int32 | Int64, base: int, n: int, factor: Int64, first: int) -> None:
-    """The reciprocals of a tile's sums of columns, from `first` on; `held` is of 32 bits or of 64."""
+def stands(registered_at: Int64, since: int, before: int, first: int, last: int, lanes: Int64) -> None:
+    """Step 10, the mask of a row: −1 in columns registered before `before`, in which its bonds stand, and 0 in others."""
+    for j in range((last - first) * TILE):
+        lanes[STANDING + U(j)] = -1 if registered_at[U(since) + U(first) * ROW + U(j)] < before else 0
+
+
+@compiled
+def close_block(lanes: Int64, first: int, last: int, factor: Int64) -> None:
+    """The reciprocals of the sums of columns."""
+    for j in range((last - first) * TILE):
+        factor[U(first) * ROW + U(j)] = reciprocal(lanes[SUMS + U(j)])
+
+
+@compiled
+def column_factors(held: Int64, n: int, factor: Int64, first: int) -> None:
+    """The reciprocals of a tile's sums of columns, from `first` on."""
     columns = U(first)
     for j in range(TILE):
         factor[columns + U(j)] = 0
-    for k in range(0, n - 3, 4):
-        row = U(base) + U(k) * ROW
-        for j in range(TILE):
-            at = row + U(j)
-            factor[columns + U(j)] += (held[at] + held[at + ROW]) + (held[at + U(2) * ROW] + held[at + U(3) * ROW])
-    for k in range(n & ~3, n):
-        row = U(base) + U(k) * ROW
+    for k in range(n):
+        row = U(k) * ROW
         for j in range(TILE):
             factor[columns + U(j)] += held[row + U(j)]
     for j in range(TILE):
         factor[columns + U(j)] = reciprocal(factor[columns + U(j)])
+
+
+@compiled
+def store_row(tiles: Int32, at: int, one: int, permitted: bool, stored: Int64, to: int) -> None:
+    """Step 13, a row of a tile: `bonds.store`, then `bonds.clear`."""
+    if not permitted:
+        for j in range(TILE):
+            stored[U(to) + U(j)] = 0
+    elif one == U16:
+        for j in range(TILE):
+            stored[U(to) + U(j)] = store_u16(tiles[U(at) + U(j)])
+    else:
+        for j in range(TILE):
+            stored[U(to) + U(j)] = tiles[U(at) + U(j)]
 
 
 @compiled

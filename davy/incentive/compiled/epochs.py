@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from davy.incentive.compiled.arrays import Inputs, Numbers, Outputs, Room, room
-from davy.incentive.compiled.median import TILE
+from davy.incentive.compiled.jit import Entry
+from davy.incentive.compiled.lanes import TILE
 from davy.incentive.compiled.yuma2 import yuma2
 from davy.incentive.compiled.yuma3 import yuma3
 from davy.incentive.door import BadInput
@@ -21,7 +22,7 @@ Runs = Callable[[int, int, Inputs, Numbers, Int64, Room, Outputs], bool]
 Across = Callable[[Callable[[range], bool], list[range]], Iterable[bool]]
 Number = TypeVar("Number", bound=np.generic)
 
-EPOCHS: Mapping[str, Runs] = {"yuma2": yuma2, "yuma3": yuma3}
+EPOCHS: Mapping[str, Runs] = {"yuma2": Entry(yuma2), "yuma3": Entry(yuma3)}
 
 
 @lru_cache(maxsize=256)
@@ -48,9 +49,10 @@ def numbers(p: Params) -> tuple[Numbers, Int64]:
 
 
 def flat(array: NDArray[Number]) -> NDArray[Number]:
-    """All axes as one; a copy if it is not contiguous and writable: numba compiles anew for any other kind of array."""
-    whole = array if array.flags.carray else array.copy(order="C")
-    return whole if whole.ndim == 1 else whole.reshape(-1)
+    """All axes as one; a copy if it is not contiguous and aligned."""
+    whole = array.reshape(-1)
+    flags = whole.flags
+    return whole if flags.c_contiguous and flags.aligned else whole.copy()
 
 
 def tiled(array: NDArray[Number]) -> NDArray[Number]:

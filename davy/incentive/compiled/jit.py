@@ -20,9 +20,29 @@ _to_machine_code: Any = numba.njit(
     nogil=True,  # threads run at the same time
     error_model="numpy",  # no check for a zero divisor: every divisor is at least 1
     cache=False,
+    no_cfunc_wrapper=True,  # nothing calls them from C
 )
 
 
 def compiled(function: Callable[P, R]) -> Callable[P, R]:
     """`function` as machine code, for the types of its first call."""
     return cast("Callable[P, R]", _to_machine_code(function))
+
+
+class Entry:
+    """A compiled function as Python calls it: without numba's look at the type of each argument, after the first call.
+
+    Arguments have to be of the types of the first call always; that an array may not be written to does not matter.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function: Any = function
+        self._found: Callable[..., Any] | None = None
+
+    def __call__(self, *arguments: Any) -> Any:
+        if self._found is not None:
+            return self._found(*arguments)
+        answer = self._function(*arguments)
+        (only,) = self._function.overloads.values()
+        self._found = only.entry_point
+        return answer

@@ -1,24 +1,19 @@
-"""The stake-weighted median of a tile of columns: guessed in 32 bits by halving, a column a SIMD lane, then proved."""
+"""The stake-weighted median of a tile of columns: guessed, then proved; where the guess is far off, searched for."""
 
 from __future__ import annotations
 
-import numpy as np
-
+from davy.incentive.compiled.guess import guess
 from davy.incentive.compiled.jit import compiled
-from davy.incentive.fixed_point import Int32, Int64
+from davy.incentive.compiled.lanes import ROW, TILE, U
+from davy.incentive.fixed_point import Int16, Int32, Int64
 
 Either = Int32 | Int64
-U = np.uint64
-"""Of offsets; see `arrays`."""
-TILE = 64
-"""Columns at a time: 64 rows of a tile are half of a first-level cache, and a loop over it is long enough to pay."""
-ROW = U(TILE)
-BLOCK = 4
-"""Tiles at a time: what lies in rows is read and written in runs that are long enough to be fetched ahead."""
 CLOSER = 7
 """So many more halvings than the number of voters has bits: by then, a column seldom has two weights left."""
 LATER = 3
 """Halvings between one proof that fails and the next."""
+STEPS = 4
+"""From a guess, one weight each, before it is searched for."""
 GUIDE_BITS = 31
 """Of the stake that guides the halving, in total."""
 
@@ -148,18 +143,87 @@ def search(
 
 
 @compiled
+def add_stake_around(w: Int32, base: int, guide: Int32, voters: int, consensus: Int32, around: Int32) -> None:
+    """The guiding stake below `consensus` [0], and that with what lies at it [1]."""
+    for j in range(TILE):
+        around[0, j] = around[1, j] = 0
+    for k in range(0, voters - 3, 4):
+        row, s0, s1, s2, s3 = U(base) + U(k) * ROW, guide[k], guide[k + 1], guide[k + 2], guide[k + 3]
+        for j in range(TILE):
+            at, c = row + U(j), consensus[j]
+            w0, w1, w2, w3 = w[at], w[at + ROW], w[at + U(2) * ROW], w[at + U(3) * ROW]
+            around[0, j] += (
+                (s0 if w0 < c else 0) + (s1 if w1 < c else 0) + (s2 if w2 < c else 0) + (s3 if w3 < c else 0)
+            )
+            around[1, j] += (
+                (0 if w0 > c else s0) + (0 if w1 > c else s1) + (0 if w2 > c else s2) + (0 if w3 > c else s3)
+            )
+    for k in range(voters & ~3, voters):
+        row, s0 = U(base) + U(k) * ROW, guide[k]
+        for j in range(TILE):
+            around[0, j] += s0 if w[row + U(j)] < consensus[j] else 0
+            around[1, j] += 0 if w[row + U(j)] > consensus[j] else s0
+
+
+@compiled
+def neighbours(w: Int32, base: int, voters: int, consensus: Int32, lower: Int32, higher: Int32) -> None:
+    """The next weights of voters below and above `consensus`; itself where there is none below, 2^31 − 1 above."""
+    for j in range(TILE):
+        lower[j], higher[j] = -1, (1 << 31) - 1
+    for k in range(voters):
+        row = U(base) + U(k) * ROW
+        for j in range(TILE):
+            w0, c = w[row + U(j)], consensus[j]
+            lower[j] = max(lower[j], w0 if w0 < c else -1)
+            higher[j] = min(higher[j], w0 if w0 > c else (1 << 31) - 1)
+
+
+@compiled
+def walk(
+    w: Int32, base: int, guide: Int32, voters: int, threshold: int, slack: int, lane: Int32, around: Int32,
+    consensus: Int32,
+) -> bool:  # fmt: skip
+    """From a guess to C, a weight at a time where it is off; False if that is far, or the guide cannot tell.
+
+    A sum of stakes is not below that of their guides, and exceeds it by less than `slack`, or not at all where that is 0.
+    """
+    for _ in range(STEPS):
+        add_stake_around(w, base, guide, voters, consensus, around)
+        wrong, unclear = 0, 0
+        for j in range(TILE):
+            above, below = around[0, j] > threshold, around[1, j] + slack <= threshold
+            proved = around[0, j] + slack <= threshold and around[1, j] > threshold
+            wrong += above or below
+            unclear += not (above or below or proved)
+        if unclear > 0:
+            return False
+        if wrong == 0:
+            return True
+        neighbours(w, base, voters, consensus, lane[0], lane[1])
+        for j in range(TILE):
+            c = lane[0, j] if around[0, j] > threshold else consensus[j]
+            consensus[j] = lane[1, j] if around[1, j] + slack <= threshold else c
+    return False
+
+
+@compiled
 def weighted_median(
-    w: Int32, base: int, stake: Int64, voters: int, threshold: int, guide: Int32, dropped: int, lane: Int32,
-    below: Int64,
+    w: Int32, base: int, stake: Int64, voters: int, threshold: int, guide: Int32, dropped: int, coarse: Int16,
+    codes: Int16, narrow: Int16, lane: Int32, below: Int64,
 ) -> None:  # fmt: skip
     """C of the tile of w that begins at `base`, into lane 3; its first rows are the voters', whose stake is `stake`.
 
-    `guide` is the stake without as many low bits as `dropped`. Where it says otherwise than the exact stake, which
-    takes a sum of stakes within 2^-30 of the total, times their number, of the threshold, the exact stake searches.
+    `guide` is the stake without as many low bits as `dropped`. Where it cannot tell, which takes a sum of stakes
+    within 2^-30 of the total, times their number, of the threshold, the exact stake searches.
     """
-    consensus = lane[3]
+    consensus, guided = lane[3], threshold >> dropped
     if voters == 0:
         for j in range(TILE):
             consensus[j] = 0
-    elif not search(w, base, guide, voters, threshold >> dropped, stake, threshold, lane, lane[4], below, consensus):
+        return
+    guess(w, base, voters, coarse, codes, narrow, lane)
+    least_from(w, base, voters, lane[0], lane[2], consensus)
+    if walk(w, base, guide, voters, guided, voters if dropped else 0, lane, lane[4:], consensus):
+        return
+    if not search(w, base, guide, voters, guided, stake, threshold, lane, lane[4], below, consensus):
         search(w, base, stake, voters, threshold, stake, threshold, lane, below[0], below, consensus)

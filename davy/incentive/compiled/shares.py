@@ -30,20 +30,24 @@ def whole_share(a: int, d: int, factor: int) -> int:
 def mark_largest(values: Int64, n: int, k: int, last_first: bool, chosen: Bool) -> None:
     """`chosen`: the k largest of n `values` ≥ 0; among equals the lower index first, or the higher with `last_first`.
 
-    The k-th largest value is found by halving: it is the greatest that at least k values reach.
+    Where to cut is found by halving: at least k values reach `low`, and fewer reach `high`.
     """
-    low, high = 0, 1
+    low, high, reach = 0, 1, n
     for i in range(n):
         high = max(high, values[i] + 1)
-    while high - low > 1:
+    while high - low > 1 and reach != k:
         middle = (low + high) >> 1
-        reach = 0
+        found = 0
         for i in range(n):
-            reach += values[i] >= middle
-        if reach >= k:
-            low = middle
+            found += values[i] >= middle
+        if found >= k:
+            low, reach = middle, found
         else:
             high = middle
+    if reach == k:
+        for i in range(n):
+            chosen[i] = values[i] >= low
+        return
     equals = k
     for i in range(n):
         equals -= values[i] > low

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from davy.incentive.compiled.agreement import (
     BOND_FACTOR,
+    CAP,
     EARNED,
     INCENTIVE,
     INCOME,
@@ -16,9 +17,9 @@ from davy.incentive.compiled.agreement import (
     registered,
 )
 from davy.incentive.compiled.arrays import Inputs, Numbers, Outputs, Room
-from davy.incentive.compiled.bonds import clear, column_factors, mixed, standing_since
+from davy.incentive.compiled.bonds import column_factors, mixed, standing_since, store_row
 from davy.incentive.compiled.jit import compiled
-from davy.incentive.compiled.median import BLOCK, ROW, TILE, U
+from davy.incentive.compiled.lanes import BLOCK, ROW, TILE, U
 from davy.incentive.compiled.settlement import settle
 from davy.incentive.compiled.shares import WORD, normalise, reciprocal, whole_share
 from davy.incentive.fixed_point import NARROW_BITS, ONE, ONE_BITS, U16, Int32, Int64
@@ -42,7 +43,7 @@ def standing(run: int, x: Inputs, since: int, rows: Int64, width: int, t: int, o
 @compiled
 def column_normalise(held: Int64, n: int, factor: Int64, first: int) -> None:
     """`fixed_point.column_normalise` of a tile; its factors begin at `first`."""
-    column_factors(held, 0, n, factor, first)
+    column_factors(held, n, factor, first)
     for k in range(n):
         for j in range(TILE):
             at = U(k) * ROW + U(j)
@@ -50,7 +51,9 @@ def column_normalise(held: Int64, n: int, factor: Int64, first: int) -> None:
 
 
 @compiled
-def buy(w: Int32, base: int, share: Int64, total: Int64, drop: Int64, factor: Int64, bought: Int64) -> None:
+def buy(
+    w: Int32, base: int, cap: Int64, first: int, share: Int64, total: Int64, drop: Int64, factor: Int64, bought: Int64
+) -> None:
     """`fixed_point.column_normalise_products` of W_b∘S, of a tile; total, drop and factor are room to work in."""
     n = len(share)
     for j in range(TILE):
@@ -58,7 +61,7 @@ def buy(w: Int32, base: int, share: Int64, total: Int64, drop: Int64, factor: In
     for k in range(n):
         for j in range(TILE):
             at = U(k) * ROW + U(j)
-            bought[at] = (w[U(base) + at] & WORD) * (share[k] & WORD)
+            bought[at] = (min(w[U(base) + at], cap[U(first) + U(j)]) & WORD) * (share[k] & WORD)
             total[j] += bought[at]
     for j in range(TILE):
         drop[j] = 0
@@ -127,14 +130,17 @@ def yuma2_bonds(run: int, x: Inputs, p: Numbers, room: Room, out: Outputs) -> bo
         if not standing(run, x, since, rows, width, first // TILE, p.bond_one, held):
             return False
         column_normalise(held, x.rows, factor, first)
-        buy(tiles, base, rows[ORDERED_SHARE], room.below[0], room.below[1], room.below[2], room.bought)
+        buy(tiles, base, columns[CAP], first, rows[ORDERED_SHARE], room.below[0], room.below[1], room.below[2], room.bought)
         move(held, room.bought, p.alpha)
         column_normalise(held, x.rows, factor, first)
         add_income(held, incentive, first, rows[INCOME])
         upscale(held, x.rows, p.bond_one, room.below[0], room.below[2], tiles, base)
-    clear(tiles, rows[ORDER], 0, width // TILE, False, out.permits[run], out.bonds, run * x.rows * width, width)
     for k in range(x.rows):
-        rows[EARNED, rows[ORDER, k]] = rows[INCOME, k] >> ONE_BITS
+        i = rows[ORDER, k]
+        for t in range(width // TILE):
+            at, to = (U(t) * U(x.rows) + U(k)) * ROW, (U(run) * U(x.rows) + U(i)) * U(width) + U(t) * ROW
+            store_row(tiles, at, ONE, out.permits[run, i], out.bonds, to)
+        rows[EARNED, i] = rows[INCOME, k] >> ONE_BITS
     return True
 
 

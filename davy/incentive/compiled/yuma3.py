@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from davy.incentive.compiled.agreement import (
     BOND_FACTOR,
+    CAP,
     CONSENSUS,
     EARNED,
     INCENTIVE,
@@ -17,99 +18,113 @@ from davy.incentive.compiled.agreement import (
 )
 from davy.incentive.compiled.arrays import Inputs, Numbers, Outputs, Room
 from davy.incentive.compiled.bonds import (
+    STANDING,
+    SUMS,
     bond_income,
-    clear,
-    column_factors,
+    close_block,
     liquid_alpha,
     mixed,
     moving_average,
+    open_block,
     read_u16,
     standing_since,
+    stands,
+    store_row,
 )
 from davy.incentive.compiled.jit import compiled
-from davy.incentive.compiled.median import BLOCK, ROW, TILE, U
+from davy.incentive.compiled.lanes import BLOCK, ROW, TILE, U
 from davy.incentive.compiled.settlement import settle
 from davy.incentive.compiled.shares import normalise
-from davy.incentive.fixed_point import ONE, ONE_BITS, U16, Int32, Int64
+from davy.incentive.fixed_point import ONE, ONE_BITS, U16, Int64
 
 
 @compiled
-def buy(
-    bonds: Int64, start: int, width: int, registered_at: Int64, since: int, rows: Int64, first: int, last: int,
-    p: Numbers, tiles: Int32,
-) -> bool:  # fmt: skip
-    """Steps 10 and 11 of some tiles: the next bonds, in place of the weights that buy them; False as `buy_liquid`."""
-    n, signs, one, kept, alpha = rows.shape[1], 0, p.bond_one, ONE - p.alpha, p.alpha
+def buy(run: int, x: Inputs, p: Numbers, room: Room, out: Outputs, first: int, last: int) -> bool:
+    """Steps 10, 11 and 13 of some tiles: the next bonds, in place of the weights that buy them, and stored.
+
+    False where a stored bond is out of its format: then nothing here is valid.
+    """
+    rows, tiles, lanes, width = room.rows, room.tiles, room.lanes, room.columns.shape[1]
+    n, start, since, signs, known = x.rows, run * x.rows * width, registered(run, x, width), 0, -1
+    one, kept, alpha, u16, permits = p.bond_one, ONE - p.alpha, p.alpha, p.bond_one == U16, out.permits[run]
+    bonds, stored = x.bonds, out.bonds
     for k in range(n):
         i = rows[ORDER, k]
-        stands_before = rows[SINCE, i]
+        if rows[SINCE, i] != known:
+            known = rows[SINCE, i]
+            stands(x.registered_at, since, known, first, last, lanes)
         for t in range(first, last):
-            row, columns = U(start) + U(i) * U(width) + U(t) * ROW, U(since) + U(t) * ROW
-            to = (U(t) * U(n) + U(k)) * ROW
-            if one == U16:
+            row, at, lane = U(start) + U(i) * U(width) + U(t) * ROW, (U(t) * U(n) + U(k)) * ROW, U(t - first) * ROW
+            if u16:
                 for j in range(TILE):
-                    stored = bonds[row + U(j)]
-                    signs |= stored | (one - stored)
-                    bond = read_u16(stored) if registered_at[columns + U(j)] < stands_before else 0
-                    tiles[to + U(j)] = mixed(bond, tiles[to + U(j)], kept, alpha)
+                    held, c = bonds[row + U(j)], lane + U(j)
+                    signs |= held | (one - held)
+                    bond = mixed(read_u16(held) & lanes[STANDING + c], min(tiles[at + U(j)], lanes[c]), kept, alpha)
+                    tiles[at + U(j)] = bond
+                    lanes[SUMS + c] += bond
+                store_row(tiles, at, one, permits[i], stored, row)
             else:
                 for j in range(TILE):
-                    stored = bonds[row + U(j)]
-                    signs |= stored | (one - stored)
-                    bond = stored if registered_at[columns + U(j)] < stands_before else 0
-                    tiles[to + U(j)] = mixed(bond, tiles[to + U(j)], kept, alpha)
+                    held, c = bonds[row + U(j)], lane + U(j)
+                    signs |= held | (one - held)
+                    bond = mixed(held & lanes[STANDING + c], min(tiles[at + U(j)], lanes[c]), kept, alpha)
+                    tiles[at + U(j)] = bond
+                    stored[row + U(j)] = bond
+                    lanes[SUMS + c] += bond
+                if not permits[i]:
+                    store_row(tiles, at, one, False, stored, row)
     return signs >= 0
 
 
 @compiled
 def buy_liquid(
-    bonds: Int64, start: int, width: int, registered_at: Int64, since: int, rows: Int64, first: int, last: int,
-    p: Numbers, consensus: Int64, sigmoid: Int64, tiles: Int32,
-) -> bool:  # fmt: skip
-    """The same with α of each pair. False where a stored bond is out of its format: then nothing here is valid."""
-    n, one = rows.shape[1], p.bond_one
+    run: int, x: Inputs, p: Numbers, sigmoid: Int64, room: Room, out: Outputs, first: int, last: int
+) -> bool:
+    """The same with α of each pair."""
+    rows, tiles, lanes, width = room.rows, room.tiles, room.lanes, room.columns.shape[1]
+    n, start, since, one, known = x.rows, run * x.rows * width, registered(run, x, width), p.bond_one, -1
+    bonds, stored, consensus = x.bonds, out.bonds, room.columns[CONSENSUS]
     for k in range(n):
         i = rows[ORDER, k]
-        stands_before = rows[SINCE, i]
+        if rows[SINCE, i] != known:
+            known = rows[SINCE, i]
+            stands(x.registered_at, since, known, first, last, lanes)
         for t in range(first, last):
-            row, columns = U(start) + U(i) * U(width) + U(t) * ROW, U(since) + U(t) * ROW
-            to, signs = (U(t) * U(n) + U(k)) * ROW, 0
+            row, at, lane = U(start) + U(i) * U(width) + U(t) * ROW, (U(t) * U(n) + U(k)) * ROW, U(t - first) * ROW
+            signs = 0
             for j in range(TILE):
-                stored = bonds[row + U(j)]
-                signs |= stored | (one - stored)
-            if signs < 0:
+                signs |= bonds[row + U(j)] | (one - bonds[row + U(j)])
+            if signs < 0:  # it would be looked up in a table
                 return False
             for j in range(TILE):
-                stored = bonds[row + U(j)]
-                bond = read_u16(stored) if one == U16 else stored
-                bond = bond if registered_at[columns + U(j)] < stands_before else 0
-                w = tiles[to + U(j)]
+                c = lane + U(j)
+                bond = (read_u16(bonds[row + U(j)]) if one == U16 else bonds[row + U(j)]) & lanes[STANDING + c]
+                w = min(tiles[at + U(j)], lanes[c])
                 alpha = liquid_alpha(w, bond, consensus[U(t) * ROW + U(j)], p.alpha_low, p.alpha_high, sigmoid)
-                tiles[to + U(j)] = moving_average(bond, w, alpha)
+                bond = moving_average(bond, w, alpha)
+                tiles[at + U(j)] = bond
+                lanes[SUMS + c] += bond
+            store_row(tiles, at, one, out.permits[run, i], stored, row)
     return True
 
 
 @compiled
 def yuma3_run(run: int, x: Inputs, p: Numbers, sigmoid: Int64, liquid: bool, room: Room, out: Outputs) -> int:
-    """Steps 1 to 12; the greatest C, or −1 for stored bonds out of their format."""
+    """Steps 1 to 13; the greatest C, or −1 for stored bonds out of their format."""
     rows, columns, width, tiles = room.rows, room.columns, room.columns.shape[1], room.tiles
     electorate, greatest = prepare(run, x, p, room, out), 0
-    start, since = run * x.rows * width, registered(run, x, width)
-    standing_since(run, x, since, rows[SINCE])
+    standing_since(run, x, registered(run, x, width), rows[SINCE])
     for first in range(0, width // TILE, BLOCK):
         last = min(first + BLOCK, width // TILE)
         greatest = max(greatest, agree(run, x, p, room, electorate, first, last))
+        open_block(columns[CAP], first, last, room.lanes)
         if liquid:
-            valid = buy_liquid(
-                x.bonds, start, width, x.registered_at, since, rows, first, last, p, columns[CONSENSUS], sigmoid, tiles
-            )  # fmt: skip
+            valid = buy_liquid(run, x, p, sigmoid, room, out, first, last)
         else:
-            valid = buy(x.bonds, start, width, x.registered_at, since, rows, first, last, p, tiles)
+            valid = buy(run, x, p, room, out, first, last)
         if not valid:
             return -1
-        for t in range(first, last):
-            column_factors(tiles, t * x.rows * TILE, x.rows, columns[BOND_FACTOR], t * TILE)
-        clear(tiles, rows[ORDER], first, last, p.bond_one == U16, out.permits[run], out.bonds, start, width)
+        close_block(room.lanes, first, last, columns[BOND_FACTOR])
     normalise(columns[RANK], columns[INCENTIVE], room.remainder, room.chosen)
     for t in range(width // TILE):
         bond_income(tiles, t * x.rows * TILE, columns[BOND_FACTOR], columns[INCENTIVE], t * TILE, rows[INCOME])
@@ -123,9 +138,11 @@ def yuma3(begin: int, end: int, x: Inputs, p: Numbers, sigmoid: Int64, room: Roo
     Whether there is any consensus is known at the end, and there mostly is: where not, α was not liquid, so once more.
     """
     for run in range(begin, end):
-        greatest = yuma3_run(run, x, p, sigmoid, p.liquid, room, out)
-        if p.liquid and greatest == 0:
-            greatest = yuma3_run(run, x, p, sigmoid, False, room, out)
+        liquid = p.liquid
+        greatest = yuma3_run(run, x, p, sigmoid, liquid, room, out)
+        if liquid and greatest == 0:
+            liquid = greatest > 0
+            greatest = yuma3_run(run, x, p, sigmoid, liquid, room, out)
         if greatest < 0:
             return False
         income, share = room.rows[INCOME], out.rows[3, run]
