@@ -16,9 +16,9 @@ COUNTED, VOTING, NEWEST, OWN, ORDER, ORDERED_STAKE, ORDERED_SHARE, TRUST, INCOME
 """Of `Room.rows`: stake above the threshold and active, the newest registration meant, the own column that does not
 count. Then, in the order of the tiles: which row it is, its stake that votes and its share of it, trust, income by
 bonds; and of each row since when bonds stand and what it earned."""
-RANK, INCENTIVE, CONSENSUS, BOND_FACTOR, CAP, MEANT = range(6)
-"""Of `Room.columns`: after C the reciprocals of what a column's bonds sum to, what W_b is clipped to, and for the row at
-work −1 in columns that its weights can have meant, and 0 in others."""
+RANK, INCENTIVE, CONSENSUS, BOND_FACTOR, MEANT = range(5)
+"""Of `Room.columns`: after C the reciprocals of what a column's bonds sum to, and for the row at work
+−1 in columns that its weights can have meant, and 0 in others."""
 
 
 class Electorate(NamedTuple):
@@ -163,8 +163,8 @@ def rank(w: Int32, base: int, share: Int64, consensus: Int32, ranks: Int64, firs
 
 
 @compiled
-def penalise(w: Int32, base: int, n: int, bond_penalty: int, consensus: Int32, cap: Int64, first: int) -> None:
-    """Step 9 of a tile: W_b is the less of what then stands in place of W and of CAP, which begins at `first`.
+def penalise(w: Int32, base: int, n: int, bond_penalty: int, consensus: Int32, cap: Int32, first: int) -> None:
+    """Step 9 of a tile: W_b is the less of what then stands in place of W and of `cap`, whose lanes begin at `first`.
 
     W_b clipped to C is what W clipped to C is, so step 7 may come later.
     """
@@ -201,7 +201,7 @@ def prepare(run: int, x: Inputs, p: Numbers, room: Room, out: Outputs) -> Electo
 
 @compiled
 def agree(run: int, x: Inputs, p: Numbers, room: Room, e: Electorate, first: int, last: int) -> int:
-    """Steps 6 to 9 of some tiles: W_b in `room.tiles` and CAP, C and R in `room.columns`; returns the greatest C."""
+    """Steps 6 to 9 of some tiles: W_b in `room.tiles` and `room.cap`, C and R in `room.columns`; returns the greatest C."""
     rows, columns, greatest, consensus = room.rows, room.columns, 0, room.lane[3]
     for t in range(first, last):
         base = t * x.rows * TILE
@@ -210,7 +210,7 @@ def agree(run: int, x: Inputs, p: Numbers, room: Room, e: Electorate, first: int
             room.narrow, room.lane, room.below,
         )  # fmt: skip
         rank(room.tiles, base, rows[ORDERED_SHARE], consensus, columns[RANK], t * TILE, rows[TRUST])
-        penalise(room.tiles, base, x.rows, p.bond_penalty, consensus, columns[CAP], t * TILE)
+        penalise(room.tiles, base, x.rows, p.bond_penalty, consensus, room.cap, t * TILE)
         for j in range(TILE):
             columns[CONSENSUS, t * TILE + j] = consensus[j]
             greatest = max(greatest, consensus[j])

@@ -43,7 +43,7 @@ class Inputs(NamedTuple):
 
 
 class Outputs(NamedTuple):
-    """The next state and an `EpochResult`: bonds [runs·V·tiles·TILE], permits [runs, V], withheld [3, runs].
+    """The next state and an `EpochResult`, of one batch axis: permits [runs, V], withheld [3, runs], bonds flat.
 
     `rows` [4, runs, V] are dividends, fallback, validator trust and active stake; `columns` [3, runs, tiles·TILE]
     incentive, consensus and rank.
@@ -77,10 +77,10 @@ class Room(NamedTuple):
     """Room for one run to work in; what an epoch before left in it is overwritten.
 
     `tiles` [tiles·V·TILE] are W, then W_b, then the next bonds, voters' rows first (`ORDER`); `held` and `bought`
-    [V·TILE] are Yuma 2's of a tile; of `rows` [11, V] and `columns` [6, tiles·TILE] `agreement` says what they hold;
+    [V·TILE] are Yuma 2's of a tile; of `rows` [11, V] and `columns` [5, tiles·TILE] `agreement` says what they hold;
     `guide` [V], `coarse` [V + 1], `codes` [V·TILE], `narrow` [3, TILE], `lane` [6, TILE] and `below` [3, TILE] are the
-    median's, and the last Yuma 2's after it; `lanes` [3·BLOCK·TILE] are numbers of columns while rows are bought, in one
-    array, for numba then knows that they do not overlap.
+    median's, and the last Yuma 2's after it; `lanes` [2·(BLOCK + 1)·TILE] are numbers of columns while rows are bought, in one
+    array, for then it is known that they do not overlap; `cap` [tiles·TILE] is what W_b is clipped to.
     """
 
     tiles: Int32
@@ -97,6 +97,7 @@ class Room(NamedTuple):
     lane: Int32
     below: Int64
     lanes: Int64
+    cap: Int32
 
     def fits(self, rows: int, tiles: int) -> bool:
         return len(self.guide) == rows and len(self.tiles) == tiles * rows * TILE
@@ -117,7 +118,7 @@ def room(rows: int, tiles: int) -> Room:
         held=aligned(np.int64, rows * TILE),
         bought=aligned(np.int64, rows * TILE),
         rows=aligned(np.int64, 11, rows),
-        columns=aligned(np.int64, 6, tiles * TILE),
+        columns=aligned(np.int64, 5, tiles * TILE),
         remainder=aligned(np.int64, most),
         chosen=aligned(np.bool_, most),
         guide=aligned(np.int32, rows),
@@ -126,5 +127,6 @@ def room(rows: int, tiles: int) -> Room:
         narrow=aligned(np.int16, 3, TILE),
         lane=aligned(np.int32, 6, TILE),
         below=aligned(np.int64, 3, TILE),
-        lanes=aligned(np.int64, 3 * BLOCK * TILE),
+        cap=aligned(np.int32, tiles * TILE),
+        lanes=aligned(np.int64, 2 * (BLOCK + 1) * TILE),
     )

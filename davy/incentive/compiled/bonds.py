@@ -10,8 +10,12 @@ from davy.incentive.compiled.shares import WORD, reciprocal
 from davy.incentive.fixed_point import CELL_BITS, ONE, ONE_BITS, U16, Int32, Int64
 
 
-STANDING, SUMS = U(BLOCK * TILE), U(2 * BLOCK * TILE)
-"""Where they begin in `Room.lanes`, after CAP: a mask of the row at work, and sums of columns."""
+UNSIGNED = (1 << (64 - ONE_BITS)) - 1
+"""A mask that changes nothing after a shift by as many bits as ONE has: what was shifted need not have had a sign."""
+SUMS, KEPT, ALPHA = U(BLOCK * TILE), U(2 * BLOCK * TILE), U(2 * BLOCK * TILE + TILE)
+"""Where they begin in `Room.lanes`, after a mask of the row at work: sums of columns, and 1 − α and α once a lane.
+
+Out of memory a number of 32 bits is known to be one, out of a register it is multiplied as one of 64."""
 
 
 @compiled
@@ -47,7 +51,7 @@ def moving_average(bond: int, target: int, alpha: int) -> int:
 @compiled
 def mixed(bond: int, target: int, kept: int, alpha: int) -> int:
     """The same for α ≤ ONE, kept = ONE − α: nothing is negative, and no sum of shares of two numbers exceeds both."""
-    return ((bond & WORD) * kept + (target & WORD) * alpha) >> ONE_BITS
+    return (((bond & WORD) * (kept & WORD) + (target & WORD) * (alpha & WORD)) >> ONE_BITS) & UNSIGNED
 
 
 @compiled
@@ -61,18 +65,20 @@ def liquid_alpha(weight: int, bond: int, consensus: int, low: int, high: int, si
 
 
 @compiled
-def open_block(cap: Int64, first: int, last: int, lanes: Int64) -> None:
-    """CAP of some tiles into LANES, and sums of 0."""
-    for j in range((last - first) * TILE):
-        lanes[U(j)] = cap[U(first) * ROW + U(j)]
+def open_block(alpha: int, lanes: Int64) -> None:
+    """Sums of 0; KEPT and ALPHA."""
+    for j in range(BLOCK * TILE):
         lanes[SUMS + U(j)] = 0
+    for j in range(TILE):
+        lanes[KEPT + U(j)] = ONE - alpha
+        lanes[ALPHA + U(j)] = alpha
 
 
 @compiled
 def stands(registered_at: Int64, since: int, before: int, first: int, last: int, lanes: Int64) -> None:
     """Step 10, the mask of a row: −1 in columns registered before `before`, in which its bonds stand, and 0 in others."""
     for j in range((last - first) * TILE):
-        lanes[STANDING + U(j)] = -1 if registered_at[U(since) + U(first) * ROW + U(j)] < before else 0
+        lanes[U(j)] = -1 if registered_at[U(since) + U(first) * ROW + U(j)] < before else 0
 
 
 @compiled
@@ -117,6 +123,7 @@ def bond_income(tiles: Int32, base: int, factor: Int64, incentive: Int64, first:
     for k in range(len(income)):
         row, total = U(base) + U(k) * ROW, 0
         for j in range(TILE):
-            share = ((tiles[row + U(j)] & WORD) * factor[columns + U(j)]) >> 32
+            bond, f = tiles[row + U(j)] & WORD, factor[columns + U(j)]
+            share = bond * ((f >> 32) & WORD) + ((bond * (f & WORD)) >> 32)
             total += (share & WORD) * (incentive[columns + U(j)] & WORD)
         income[k] += total

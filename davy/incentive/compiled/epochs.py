@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import TypeVar
@@ -50,9 +51,8 @@ def numbers(p: Params) -> tuple[Numbers, Int64]:
 
 def flat(array: NDArray[Number]) -> NDArray[Number]:
     """All axes as one; a copy if it is not contiguous and aligned."""
-    whole = array.reshape(-1)
-    flags = whole.flags
-    return whole if flags.c_contiguous and flags.aligned else whole.copy()
+    whole = array.ravel()
+    return whole if whole.flags.aligned else whole.copy()
 
 
 def tiled(array: NDArray[Number]) -> NDArray[Number]:
@@ -62,9 +62,10 @@ def tiled(array: NDArray[Number]) -> NDArray[Number]:
 
 
 def flattened(s: BondState, x: EpochInputs) -> Inputs:
+    each = x.bonds_at is not None
     return Inputs(
         rows=x.weights.shape[-2],
-        each=x.bonds_at is not None,
+        each=each,
         bonds=tiled(s.bonds),
         weights=tiled(x.weights),
         stake=flat(x.stake),
@@ -80,35 +81,46 @@ def flattened(s: BondState, x: EpochInputs) -> Inputs:
     )
 
 
-def room_for_results(runs: int, rows: int, tiles: int) -> Outputs:
+def results(batch: tuple[int, ...], rows: int, width: int) -> Outputs:
+    """Room for the results of these batch axes, as `result` hands them out."""
     return Outputs(
-        bonds=np.empty(runs * rows * tiles * TILE, dtype=np.int64),
-        permits=np.empty((runs, rows), dtype=np.bool_),
-        rows=np.empty((4, runs, rows), dtype=np.int64),
-        columns=np.empty((3, runs, tiles * TILE), dtype=np.int64),
-        withheld=np.empty((3, runs), dtype=np.int64),
+        bonds=np.empty((*batch, rows, width), dtype=np.int64),
+        permits=np.empty((*batch, rows), dtype=np.bool_),
+        rows=np.empty((4, *batch, rows), dtype=np.int64),
+        columns=np.empty((3, *batch, width), dtype=np.int64),
+        withheld=np.empty((3, *batch), dtype=np.int64),
     )
 
 
-def result(out: Outputs, shape: tuple[int, ...]) -> tuple[BondState, EpochResult]:
-    """State and result for weights of this shape."""
-    *batch, rows, columns = shape
-    bonds = out.bonds.reshape(*batch, rows, -1)
-    dividends, fallback, trust, active = out.rows.reshape(4, *batch, rows)
-    incentive, consensus, rank = out.columns.reshape(3, *batch, -1)[..., :columns]
-    incentive_withheld, dividends_withheld, fallback_withheld = out.withheld.reshape(3, *batch)
-    return BondState(bonds if bonds.shape == shape else bonds[..., :columns].copy()), EpochResult(
-        incentive=incentive,
-        dividends=dividends,
-        fallback=fallback,
-        incentive_withheld=incentive_withheld,
-        dividends_withheld=dividends_withheld,
-        fallback_withheld=fallback_withheld,
-        consensus=consensus,
-        rank=rank,
-        validator_trust=trust,
-        active_stake=active,
-        permits=out.permits.reshape(*batch, rows),
+def of_runs(out: Outputs, runs: int) -> Outputs:
+    """The same memory, with one batch axis."""
+    bonds, permits, rows, columns, withheld = out
+    return Outputs(
+        bonds.ravel(),
+        permits.reshape(runs, permits.shape[-1]),
+        rows.reshape(4, runs, rows.shape[-1]),
+        columns.reshape(3, runs, columns.shape[-1]),
+        withheld.reshape(3, runs),
+    )
+
+
+def result(out: Outputs, columns: int) -> tuple[BondState, EpochResult]:
+    """State and result of so many columns."""
+    bonds, permits, rows, shares, withheld = out
+    if shares.shape[-1] != columns:
+        bonds, shares = bonds[..., :columns].copy(), shares[..., :columns]
+    return BondState(bonds), EpochResult(
+        incentive=shares[0],
+        dividends=rows[0],
+        fallback=rows[1],
+        incentive_withheld=withheld[0],
+        dividends_withheld=withheld[1],
+        fallback_withheld=withheld[2],
+        consensus=shares[1],
+        rank=shares[2],
+        validator_trust=rows[2],
+        active_stake=rows[3],
+        permits=permits,
     )
 
 
@@ -150,15 +162,14 @@ class Compiled:
             )
         if s.bonds.dtype != np.int64:
             raise BadInput(f"bonds are {s.bonds.dtype}; they must be int64")
-        inputs = flattened(s, x)
-        rows, tiles = inputs.rows, -(-x.weights.shape[-1] // TILE)
-        runs = len(inputs.weights) // (rows * tiles * TILE)
-        out = room_for_results(runs, rows, tiles)
-        chosen, sigmoid = numbers(p)
+        *batch, rows, columns = x.weights.shape
+        tiles, runs = -(-columns // TILE), math.prod(batch)
+        inputs, out, (chosen, sigmoid) = flattened(s, x), results((*batch,), rows, tiles * TILE), numbers(p)
+        written = of_runs(out, runs)
 
         def compute(part: range) -> bool:
             work = self._room(rows, tiles)
-            within = self._epoch_of_runs(part.start, part.stop, inputs, chosen, sigmoid, work, out)
+            within = self._epoch_of_runs(part.start, part.stop, inputs, chosen, sigmoid, work, written)
             self._rooms.append(work)
             return within
 
@@ -166,4 +177,4 @@ class Compiled:
         ranges = [range(runs * i // parts, runs * (i + 1) // parts) for i in range(parts)]
         if not (compute(ranges[0]) if parts == 1 else all(list(self._across(compute, ranges)))):
             raise BadInput(f"bonds in {p.bond_format.name} must lie within 0 to {p.bond_format.one}")
-        return result(out, x.weights.shape)
+        return result(out, columns)

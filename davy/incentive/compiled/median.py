@@ -167,15 +167,24 @@ def add_stake_around(w: Int32, base: int, guide: Int32, voters: int, consensus: 
 
 @compiled
 def neighbours(w: Int32, base: int, voters: int, consensus: Int32, lower: Int32, higher: Int32) -> None:
-    """The next weights of voters below and above `consensus`; itself where there is none below, 2^31 − 1 above."""
+    """The next weights of voters below and above `consensus`; −1 and 2^31 − 1 where there is none."""
     for j in range(TILE):
         lower[j], higher[j] = -1, (1 << 31) - 1
-    for k in range(voters):
+    for k in range(0, voters - 3, 4):
+        row = U(base) + U(k) * ROW
+        for j in range(TILE):
+            at, c, a, b = row + U(j), consensus[j], lower[j], higher[j]
+            w0, w1, w2, w3 = w[at], w[at + ROW], w[at + U(2) * ROW], w[at + U(3) * ROW]
+            a, b = max(a, w0 if w0 < c else a), min(b, w0 if w0 > c else b)
+            a, b = max(a, w1 if w1 < c else a), min(b, w1 if w1 > c else b)
+            a, b = max(a, w2 if w2 < c else a), min(b, w2 if w2 > c else b)
+            lower[j], higher[j] = max(a, w3 if w3 < c else a), min(b, w3 if w3 > c else b)
+    for k in range(voters & ~3, voters):
         row = U(base) + U(k) * ROW
         for j in range(TILE):
             w0, c = w[row + U(j)], consensus[j]
-            lower[j] = max(lower[j], w0 if w0 < c else -1)
-            higher[j] = min(higher[j], w0 if w0 > c else (1 << 31) - 1)
+            lower[j] = max(lower[j], w0 if w0 < c else lower[j])
+            higher[j] = min(higher[j], w0 if w0 > c else higher[j])
 
 
 @compiled

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from davy.incentive.compiled.agreement import (
     BOND_FACTOR,
-    CAP,
     EARNED,
     INCENTIVE,
     INCOME,
@@ -52,7 +51,7 @@ def column_normalise(held: Int64, n: int, factor: Int64, first: int) -> None:
 
 @compiled
 def buy(
-    w: Int32, base: int, cap: Int64, first: int, share: Int64, total: Int64, drop: Int64, factor: Int64, bought: Int64
+    w: Int32, base: int, cap: Int32, first: int, share: Int64, total: Int64, drop: Int64, factor: Int64, bought: Int64
 ) -> None:
     """`fixed_point.column_normalise_products` of W_b∘S, of a tile; total, drop and factor are room to work in."""
     n = len(share)
@@ -130,7 +129,7 @@ def yuma2_bonds(run: int, x: Inputs, p: Numbers, room: Room, out: Outputs) -> bo
         if not standing(run, x, since, rows, width, first // TILE, p.bond_one, held):
             return False
         column_normalise(held, x.rows, factor, first)
-        buy(tiles, base, columns[CAP], first, rows[ORDERED_SHARE], room.below[0], room.below[1], room.below[2], room.bought)
+        buy(tiles, base, room.cap, first, rows[ORDERED_SHARE], room.below[0], room.below[1], room.below[2], room.bought)
         move(held, room.bought, p.alpha)
         column_normalise(held, x.rows, factor, first)
         add_income(held, incentive, first, rows[INCOME])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from davy.incentive.compiled.agreement import (
     BOND_FACTOR,
-    CAP,
     CONSENSUS,
     EARNED,
     INCENTIVE,
@@ -18,7 +17,8 @@ from davy.incentive.compiled.agreement import (
 )
 from davy.incentive.compiled.arrays import Inputs, Numbers, Outputs, Room
 from davy.incentive.compiled.bonds import (
-    STANDING,
+    ALPHA,
+    KEPT,
     SUMS,
     bond_income,
     close_block,
@@ -35,7 +35,7 @@ from davy.incentive.compiled.jit import compiled
 from davy.incentive.compiled.lanes import BLOCK, ROW, TILE, U
 from davy.incentive.compiled.settlement import settle
 from davy.incentive.compiled.shares import normalise
-from davy.incentive.fixed_point import ONE, ONE_BITS, U16, Int64
+from davy.incentive.fixed_point import ONE_BITS, U16, Int64
 
 
 @compiled
@@ -46,8 +46,8 @@ def buy(run: int, x: Inputs, p: Numbers, room: Room, out: Outputs, first: int, l
     """
     rows, tiles, lanes, width = room.rows, room.tiles, room.lanes, room.columns.shape[1]
     n, start, since, signs, known = x.rows, run * x.rows * width, registered(run, x, width), 0, -1
-    one, kept, alpha, u16, permits = p.bond_one, ONE - p.alpha, p.alpha, p.bond_one == U16, out.permits[run]
-    bonds, stored = x.bonds, out.bonds
+    one, u16, permits = p.bond_one, p.bond_one == U16, out.permits[run]
+    bonds, stored, cap = x.bonds, out.bonds, room.cap
     for k in range(n):
         i = rows[ORDER, k]
         if rows[SINCE, i] != known:
@@ -55,11 +55,13 @@ def buy(run: int, x: Inputs, p: Numbers, room: Room, out: Outputs, first: int, l
             stands(x.registered_at, since, known, first, last, lanes)
         for t in range(first, last):
             row, at, lane = U(start) + U(i) * U(width) + U(t) * ROW, (U(t) * U(n) + U(k)) * ROW, U(t - first) * ROW
+            columns = U(t) * ROW
             if u16:
                 for j in range(TILE):
                     held, c = bonds[row + U(j)], lane + U(j)
                     signs |= held | (one - held)
-                    bond = mixed(read_u16(held) & lanes[STANDING + c], min(tiles[at + U(j)], lanes[c]), kept, alpha)
+                    bond, w = read_u16(held) & lanes[c], min(tiles[at + U(j)], cap[columns + U(j)])
+                    bond = mixed(bond, w, lanes[KEPT + U(j)], lanes[ALPHA + U(j)])
                     tiles[at + U(j)] = bond
                     lanes[SUMS + c] += bond
                 store_row(tiles, at, one, permits[i], stored, row)
@@ -67,7 +69,8 @@ def buy(run: int, x: Inputs, p: Numbers, room: Room, out: Outputs, first: int, l
                 for j in range(TILE):
                     held, c = bonds[row + U(j)], lane + U(j)
                     signs |= held | (one - held)
-                    bond = mixed(held & lanes[STANDING + c], min(tiles[at + U(j)], lanes[c]), kept, alpha)
+                    bond, w = held & lanes[c], min(tiles[at + U(j)], cap[columns + U(j)])
+                    bond = mixed(bond, w, lanes[KEPT + U(j)], lanes[ALPHA + U(j)])
                     tiles[at + U(j)] = bond
                     stored[row + U(j)] = bond
                     lanes[SUMS + c] += bond
@@ -83,7 +86,7 @@ def buy_liquid(
     """The same with α of each pair."""
     rows, tiles, lanes, width = room.rows, room.tiles, room.lanes, room.columns.shape[1]
     n, start, since, one, known = x.rows, run * x.rows * width, registered(run, x, width), p.bond_one, -1
-    bonds, stored, consensus = x.bonds, out.bonds, room.columns[CONSENSUS]
+    bonds, stored, cap, consensus = x.bonds, out.bonds, room.cap, room.columns[CONSENSUS]
     for k in range(n):
         i = rows[ORDER, k]
         if rows[SINCE, i] != known:
@@ -91,6 +94,7 @@ def buy_liquid(
             stands(x.registered_at, since, known, first, last, lanes)
         for t in range(first, last):
             row, at, lane = U(start) + U(i) * U(width) + U(t) * ROW, (U(t) * U(n) + U(k)) * ROW, U(t - first) * ROW
+            columns = U(t) * ROW
             signs = 0
             for j in range(TILE):
                 signs |= bonds[row + U(j)] | (one - bonds[row + U(j)])
@@ -98,9 +102,9 @@ def buy_liquid(
                 return False
             for j in range(TILE):
                 c = lane + U(j)
-                bond = (read_u16(bonds[row + U(j)]) if one == U16 else bonds[row + U(j)]) & lanes[STANDING + c]
-                w = min(tiles[at + U(j)], lanes[c])
-                alpha = liquid_alpha(w, bond, consensus[U(t) * ROW + U(j)], p.alpha_low, p.alpha_high, sigmoid)
+                bond = (read_u16(bonds[row + U(j)]) if one == U16 else bonds[row + U(j)]) & lanes[c]
+                w = min(tiles[at + U(j)], cap[columns + U(j)])
+                alpha = liquid_alpha(w, bond, consensus[columns + U(j)], p.alpha_low, p.alpha_high, sigmoid)
                 bond = moving_average(bond, w, alpha)
                 tiles[at + U(j)] = bond
                 lanes[SUMS + c] += bond
@@ -117,7 +121,7 @@ def yuma3_run(run: int, x: Inputs, p: Numbers, sigmoid: Int64, liquid: bool, roo
     for first in range(0, width // TILE, BLOCK):
         last = min(first + BLOCK, width // TILE)
         greatest = max(greatest, agree(run, x, p, room, electorate, first, last))
-        open_block(columns[CAP], first, last, room.lanes)
+        open_block(p.alpha, room.lanes)
         if liquid:
             valid = buy_liquid(run, x, p, sigmoid, room, out, first, last)
         else:
