@@ -57,7 +57,7 @@ def upscale(bonds: Int64, form: BondFormat) -> Int64:
 
 def clear(stored: Int64, permits: Bool) -> Int64:
     """Bonds [..., V, M] of the rows that hold a permit [..., V] from now on; the others lose theirs."""
-    return stored if permits.all() else np.where(permits[..., :, None], stored, 0)
+    return stored if permits.all() else stored * permits[..., :, None].astype(np.int64)
 
 
 def liquid_alpha(weights: Int64, bonds: Int64, consensus: Int64, *, low: int, high: int, steepness: int) -> Int64:

@@ -12,8 +12,9 @@ import numpy as np
 from davy.incentive.evidence import Evidence
 from davy.incentive.mechanism import BondState, EpochInputs, EpochResult, Params
 
-CHUNK_ELEMENTS = 1 << 17
-"""1 MiB of int64: enough runs to share the price of a call, few enough that all temporaries stay in a cache."""
+CHUNK_ELEMENTS = 1 << 15
+"""256 KiB of int64: enough runs to share the price of a call, few enough that temporaries stay in a cache, and small
+enough for the allocator to keep: larger ones are asked of the system, and cleared by it, again and again."""
 
 Epoch = Callable[[BondState, EpochInputs, Params], tuple[BondState, EpochResult]]
 

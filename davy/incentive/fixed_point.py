@@ -92,7 +92,8 @@ def largest(remainder: Int64, count: Int64) -> Bool:
     0 ≤ count < N ≤ 8192, remainders are below 2^50.
     """
     last = remainder.shape[-1] - 1
-    packed = (remainder << 13) | np.arange(last, -1, -1, dtype=np.int64)
+    packed = remainder << 13
+    packed |= np.arange(last, -1, -1, dtype=np.int64)
     ordered = np.sort(packed, axis=-1)
     return packed > (ordered[last - count] if ordered.ndim == 1 else np.take_along_axis(ordered, last - count, axis=-1))
 
@@ -142,7 +143,7 @@ def share_of(x: Int64, total: Int64) -> Int64:
     total is 0. Bounds: x ≤ total ≤ 2^44 and x ≤ 2^32, so the product is at most 2^62 + x.
     """
     divisor = np.maximum(total, 1)
-    shares = x * (((1 << 62) + divisor - 1) // divisor)
+    shares = x * -(-(1 << 62) // divisor)
     shares >>= 32
     return shares
 
