@@ -7,11 +7,13 @@ better tenth is given beside the median. Weights and stake are random, one valid
 of ten registered since. Inputs are checked before the clock starts; the door has its own line. Each line's cases take
 turns, ten times each, so that a busy spell of the machine hits all of them.
 
-Peers are not part of davy. FOLDER holds what was fetched into it:
+Peers are not part of davy. FOLDER holds what was fetched into it, one of them or both:
 
     git clone https://github.com/bactensor/yuma-simulation FOLDER/yuma-simulation
+    git clone --depth 1 https://github.com/opentensor/subtensor FOLDER/subtensor
 
-which is the torch simulator in float32 (torch comes with `make install`). A folder without it is an error.
+The first is the torch simulator in float32 (torch comes with `make install`). Of the second the arithmetic of an epoch
+is built by cargo, which takes a minute; see `bench/native.py`. A folder without either is an error.
 
 `--against` is another checkout of davy, of an older commit for instance: its paths take turns with these in each line.
 
@@ -27,12 +29,15 @@ import statistics
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import perf_counter_ns, process_time_ns
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from bench.native import Native, build
 from bench.older import older
 from davy.incentive.accelerated import accelerated
 from davy.incentive.bonds import store
@@ -96,10 +101,10 @@ def torch_simulator(folder: Path, x: EpochInputs) -> Work:
     """An epoch of the simulator's Yuma3 on one thread, on the same weights and stake, masks apart."""
     import torch
 
-    path = folder / "yuma-simulation" / "src" / "yuma_simulation" / "_internal" / "yumas.py"
+    path = folder / "src" / "yuma_simulation" / "_internal" / "yumas.py"
     spec = importlib.util.spec_from_file_location("yumas", path)
     if spec is None or spec.loader is None or not path.exists():
-        raise SystemExit(f"{path} does not exist: the head of this file says how to fetch it")
+        raise SystemExit(f"{path} does not exist: the head of bench/incentive.py says how to fetch it")
     yumas: Any = importlib.util.module_from_spec(spec)
     sys.modules["yumas"] = yumas
     spec.loader.exec_module(yumas)
@@ -140,9 +145,13 @@ def line(rows: int, columns: int, name: str, p: Params, batch: int, pool: Thread
     cases = paths("", mechanism(name), accelerated(name), accelerated(name, across=pool.map, parts=THREADS), p)
     if o.against is not None:
         cases |= paths(BEFORE, *older(o.against, name, p, pool.map, THREADS))
-    if o.peers is not None and name == "yuma3" and p == Params():
-        cases["torch simulator"] = (torch_simulator(o.peers, one), 1, process_time_ns)
-    taken = timed(cases)
+    with ExitStack() as running:
+        if o.simulator is not None and name == "yuma3" and p == Params():
+            cases["torch simulator"] = (torch_simulator(o.simulator, one), 1, process_time_ns)
+        if o.subtensor is not None and name == "yuma3" and p == Params():
+            native = running.enter_context(Native(o.subtensor, one, p))
+            cases["subtensor"] = (native, 1, native.clock)
+        taken = timed(cases)
     base = taken["reference"].median
     cells = [
         f"{t.median:.0f} ({t.low_tenth:.0f}) {base / t.median:.1f}x" if (t := taken.get(case)) else "–"
@@ -152,7 +161,7 @@ def line(rows: int, columns: int, name: str, p: Params, batch: int, pool: Thread
     label += ", u16 bonds" if p.bond_format is BondFormat.U16 else ""
     rows_of_both = [f"| {label} | {batch} | " + " | ".join(cells) + " |"]
     if o.against is not None:
-        turns = [(taken[BEFORE + case], taken[case]) for case in CASES[:-1]]
+        turns = [(taken[BEFORE + case], taken[case]) for case in OURS]
         cells = [
             f"{old.median:.0f} → {new.median:.0f} {old.median / new.median:.1f}x"
             f" ({old.low_tenth:.0f} → {new.low_tenth:.0f} {old.low_tenth / new.low_tenth:.1f}x)"
@@ -163,17 +172,17 @@ def line(rows: int, columns: int, name: str, p: Params, batch: int, pool: Thread
 
 
 BEFORE = "before: "
-CASES = (
+OURS = (
     "reference",
     "reference, batch",
     "compiled",
     "compiled, batch",
     "compiled, two threads",
-    "torch simulator",
 )
+CASES = (*OURS, "torch simulator", "subtensor")
 
 
-def sweep(pool: ThreadPoolExecutor, runs: int = 1000, epochs: int = 40, at_once: int = 20) -> list[str]:
+def sweep(pool: ThreadPoolExecutor, runs: int = 1000, epochs: int = 40, at_once: int = 8) -> list[str]:
     """So many runs of 64 x 192 over so many epochs, on two threads and on one: seconds by the clock and of CPU.
 
     The weights of a run stay, bonds move; `at_once` runs go through all epochs before the next ones, to stay in cache.
@@ -199,10 +208,19 @@ def sweep(pool: ThreadPoolExecutor, runs: int = 1000, epochs: int = 40, at_once:
 
 
 class Others(NamedTuple):
-    """What is timed beside: a folder with peers, and an older checkout."""
+    """What is timed beside: a checkout of the torch simulator, a program of subtensor's, an older checkout of davy."""
 
-    peers: Path | None
+    simulator: Path | None
+    subtensor: Path | None
     against: Path | None
+
+
+def others(peers: Path | None, against: Path | None, temporary: Path) -> Others:
+    simulator, subtensor = ((peers / name if peers else None) for name in ("yuma-simulation", "subtensor"))
+    found = [folder if folder is not None and folder.is_dir() else None for folder in (simulator, subtensor)]
+    if peers is not None and found == [None, None]:
+        raise SystemExit(f"{peers} holds no peer: the head of bench/incentive.py says how to fetch them")
+    return Others(found[0], build(found[1], temporary) if found[1] is not None else None, against)
 
 
 def heading(cases: tuple[str, ...]) -> list[str]:
@@ -212,10 +230,11 @@ def heading(cases: tuple[str, ...]) -> list[str]:
 def table(o: Others, names: list[str]) -> list[str]:
     fixed, liquid, u16 = Params(), Params(liquid_alpha=True), Params(bond_format=BondFormat.U16)
     before = os.getloadavg()[0]
-    lines, against = heading(CASES), heading(CASES[:-1])
+    lines, against = heading(CASES), heading(OURS)
     with ThreadPoolExecutor(THREADS) as pool:
         for rows, columns, name, p, batch in (
             (64, 192, "yuma3", fixed, 32),
+            (64, 192, "yuma3", fixed, 8),
             (64, 192, "yuma3", liquid, 32),
             (64, 192, "yuma3", u16, 32),
             (64, 192, "yuma2", fixed, 32),
@@ -261,7 +280,9 @@ def main() -> None:
     parser.add_argument("--only", action="append", choices=["yuma2", "yuma3"], help="leave the other lines out")
     parser.add_argument("--write", type=Path, help="the page to write")
     chosen = parser.parse_args()
-    found = table(Others(chosen.peers, chosen.against), chosen.only or ["yuma2", "yuma3"])
+    with TemporaryDirectory() as temporary:
+        beside = others(chosen.peers, chosen.against, Path(temporary))
+        found = table(beside, chosen.only or ["yuma2", "yuma3"])
     text = "\n".join(found).replace(".\n", ".\n\n") + "\n"
     sys.stdout.write(text)
     if chosen.write:

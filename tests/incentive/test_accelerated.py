@@ -17,7 +17,11 @@ from hypothesis import strategies as st
 import davy.incentive
 from davy.incentive import agreement, bonds, consensus, dividends, permits, yuma3
 from davy.incentive.accelerated import NotInstalled, accelerated
+from davy.incentive.compiled.agreement import guide_by
+from davy.incentive.compiled.arrays import room
 from davy.incentive.compiled.bonds import read_u16
+from davy.incentive.compiled.lanes import TILE
+from davy.incentive.compiled.median import search, walk
 from davy.incentive.door import BadInput
 from davy.incentive.fixed_point import MAX_N, MAX_TOTAL_STAKE, ONE, U16, BondFormat, Int64
 from davy.incentive.mechanism import BondState, EpochInputs, Mechanism, Params
@@ -99,6 +103,44 @@ def test_stakes_that_exceed_the_threshold_by_a_unit_or_not(name: str, seed: int,
     weights = rng.integers(0, 50, (validators, 40))
     p = Params(kappa=43_690, max_validators=validators)
     same(name, epochs.bonds(rng, validators, 40, p), EpochInputs.unmasked(weights, stake), p)
+
+
+@EVERY
+@settings(COMPILES, max_examples=40)
+@given(seed=st.integers(0, 10**9), rows=st.integers(1, 80))
+def test_weights_of_many_magnitudes(name: str, seed: int, rows: int) -> None:
+    """The greatest weight of a column leaves no bits to guess the others by."""
+    rng = Stream(seed)
+    weights = 2 ** rng.integers(0, 26, (rows, 40)) + rng.integers(0, 3, (rows, 40))
+    p = epochs.params(rng)
+    same(name, epochs.bonds(rng, rows, 40, p), EpochInputs.unmasked(weights, epochs.stakes(rng, rows)), p)
+
+
+@pytest.mark.parametrize("far", [False, True])
+def test_a_guess_that_is_far_off_or_cannot_be_proved_is_left_to_the_exact_stake(far: bool) -> None:
+    """What `walk` gives up, and what `search` makes of it; that they are asked, the epochs above show."""
+    rng, voters = Stream(8), 24
+    stake = np.full(voters, 2**49) + np.arange(voters) % 2
+    if far:
+        stake = 2 ** rng.integers(0, 40, voters)
+    w = rng.integers(0, 1 << 20, voters * TILE).astype(np.int32)
+    threshold = consensus.minority(np.asarray(stake.sum()), 43_690)
+    expected = consensus.weighted_median(w.astype(np.int64).reshape(voters, TILE), stake, threshold)
+    work = room(voters, 1)
+    dropped, lane = guide_by(stake, voters, work.guide), work.lane
+    slack, exact = (voters if dropped else 0), int(threshold)
+    lane[3] = 0 if far else expected
+    assert not walk(w, 0, work.guide, voters, exact >> dropped, slack, lane, lane[4:], lane[3])
+    search(w, 0, stake, voters, exact, lane, work.below[0], lane[3])
+    assert lane[3].tolist() == expected.tolist()
+
+
+def test_arrays_that_are_not_aligned() -> None:
+    s, x, p = epochs.epoch(4, 10, 40)
+    off = np.zeros(x.stake.nbytes + 1, dtype=np.uint8)[1:].view(np.int64)
+    off[:] = x.stake
+    assert not off.flags.aligned
+    same("yuma3", s, replace(x, stake=off), p)
 
 
 def test_u16_bonds_are_read_without_a_division_as_with_it() -> None:

@@ -7,8 +7,8 @@ differ, this one is wrong. What differs on purpose is the order of the work, not
 - columns in tiles of `TILE`, a column a SIMD lane, rows the outer loop; a partial tile is padded with columns of zeros;
 - weights and bonds of a tile are Q30 in 32 bits, which holds ONE, so that a vector has twice as many;
 - rows that vote come first in a tile, so that rows follow on each other and share an address;
-- the median is found by halving an interval in all lanes at once, without a sort or a branch, by stake of 32 bits, and
-  then proved by the exact stake;
+- the median is guessed in 16 bits, bit by bit in all lanes at once, without a sort or a branch, and then proved by
+  stake of 31 bits; where that cannot tell, the exact stake decides;
 - what needs a division an element is divided by a reciprocal, and corrected where that is not exact.
 
 Integers only: numba, like numpy, makes a float of uint64 and int64, so only offsets are unsigned, among themselves.

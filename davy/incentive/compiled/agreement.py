@@ -201,13 +201,13 @@ def prepare(run: int, x: Inputs, p: Numbers, room: Room, out: Outputs) -> Electo
 
 @compiled
 def agree(run: int, x: Inputs, p: Numbers, room: Room, e: Electorate, first: int, last: int) -> int:
-    """Steps 6 to 9 of some tiles: W_b in `room.tiles` and `room.cap`, C and R in `room.columns`; returns the greatest C."""
+    """Steps 6 to 9 of some tiles: W_b in `room.tiles` and `cap`, C and R in `room.columns`; returns the greatest C."""
     rows, columns, greatest, consensus = room.rows, room.columns, 0, room.lane[3]
     for t in range(first, last):
         base = t * x.rows * TILE
         weighted_median(
-            room.tiles, base, rows[ORDERED_STAKE], e.voters, e.threshold, room.guide, e.dropped, room.coarse, room.codes,
-            room.narrow, room.lane, room.below,
+            room.tiles, base, rows[ORDERED_STAKE], e.voters, e.threshold, room.guide, e.dropped, room.coarse,
+            room.codes, room.narrow, room.lane, room.below,
         )  # fmt: skip
         rank(room.tiles, base, rows[ORDERED_SHARE], consensus, columns[RANK], t * TILE, rows[TRUST])
         penalise(room.tiles, base, x.rows, p.bond_penalty, consensus, room.cap, t * TILE)

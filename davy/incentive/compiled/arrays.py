@@ -79,8 +79,8 @@ class Room(NamedTuple):
     `tiles` [tiles·V·TILE] are W, then W_b, then the next bonds, voters' rows first (`ORDER`); `held` and `bought`
     [V·TILE] are Yuma 2's of a tile; of `rows` [11, V] and `columns` [5, tiles·TILE] `agreement` says what they hold;
     `guide` [V], `coarse` [V + 1], `codes` [V·TILE], `narrow` [3, TILE], `lane` [6, TILE] and `below` [3, TILE] are the
-    median's, and the last Yuma 2's after it; `lanes` [2·(BLOCK + 1)·TILE] are numbers of columns while rows are bought, in one
-    array, for then it is known that they do not overlap; `cap` [tiles·TILE] is what W_b is clipped to.
+    median's, and the last Yuma 2's after it; `lanes` [2·(BLOCK + 1)·TILE] are numbers of columns while bonds are
+    bought, in one array, so that they are known not to overlap; `cap` [tiles·TILE] is what W_b is clipped to.
     """
 
     tiles: Int32

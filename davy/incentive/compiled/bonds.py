@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from davy.incentive.compiled.agreement import of_run
 from davy.incentive.compiled.arrays import Inputs
 from davy.incentive.compiled.jit import compiled
 from davy.incentive.compiled.lanes import BLOCK, ROW, TILE, U
 from davy.incentive.compiled.shares import WORD, reciprocal
 from davy.incentive.fixed_point import CELL_BITS, ONE, ONE_BITS, U16, Int32, Int64
-
 
 UNSIGNED = (1 << (64 - ONE_BITS)) - 1
 """A mask that changes nothing after a shift by as many bits as ONE has: what was shifted need not have had a sign."""
@@ -76,7 +77,7 @@ def open_block(alpha: int, lanes: Int64) -> None:
 
 @compiled
 def stands(registered_at: Int64, since: int, before: int, first: int, last: int, lanes: Int64) -> None:
-    """Step 10, the mask of a row: −1 in columns registered before `before`, in which its bonds stand, and 0 in others."""
+    """Step 10, the mask of a row: −1 in columns registered before `before`, in which its bonds stand, else 0."""
     for j in range((last - first) * TILE):
         lanes[U(j)] = -1 if registered_at[U(since) + U(first) * ROW + U(j)] < before else 0
 
@@ -103,17 +104,17 @@ def column_factors(held: Int64, n: int, factor: Int64, first: int) -> None:
 
 
 @compiled
-def store_row(tiles: Int32, at: int, one: int, permitted: bool, stored: Int64, to: int) -> None:
+def store_row(tiles: Int32, at: np.uint64, one: int, permitted: bool, stored: Int64, to: np.uint64) -> None:
     """Step 13, a row of a tile: `bonds.store`, then `bonds.clear`."""
     if not permitted:
         for j in range(TILE):
-            stored[U(to) + U(j)] = 0
+            stored[to + U(j)] = 0
     elif one == U16:
         for j in range(TILE):
-            stored[U(to) + U(j)] = store_u16(tiles[U(at) + U(j)])
+            stored[to + U(j)] = store_u16(tiles[at + U(j)])
     else:
         for j in range(TILE):
-            stored[U(to) + U(j)] = tiles[U(at) + U(j)]
+            stored[to + U(j)] = tiles[at + U(j)]
 
 
 @compiled

@@ -96,9 +96,7 @@ def guessed_code(codes: Int16, coarse: Int16, voters: int, code: Int16, limit: I
 
 
 @compiled
-def guess(
-    w: Int32, base: int, voters: int, coarse: Int16, codes: Int16, narrow: Int16, lane: Int32
-) -> None:
+def guess(w: Int32, base: int, voters: int, coarse: Int16, codes: Int16, narrow: Int16, lane: Int32) -> None:
     """Where C may begin, into lane 0: the least weight of the guessed code; lane 2 the column's greatest weight."""
     low, shift, most = lane[0], lane[1], lane[2]
     greatest(w, base, voters, most)

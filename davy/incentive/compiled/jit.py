@@ -20,7 +20,6 @@ _to_machine_code: Any = numba.njit(
     nogil=True,  # threads run at the same time
     error_model="numpy",  # no check for a zero divisor: every divisor is at least 1
     cache=False,
-    no_cfunc_wrapper=True,  # nothing calls them from C
 )
 
 

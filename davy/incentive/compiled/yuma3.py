@@ -113,45 +113,35 @@ def buy_liquid(
 
 
 @compiled
-def yuma3_run(run: int, x: Inputs, p: Numbers, sigmoid: Int64, liquid: bool, room: Room, out: Outputs) -> int:
-    """Steps 1 to 13; the greatest C, or −1 for stored bonds out of their format."""
-    rows, columns, width, tiles = room.rows, room.columns, room.columns.shape[1], room.tiles
-    electorate, greatest = prepare(run, x, p, room, out), 0
-    standing_since(run, x, registered(run, x, width), rows[SINCE])
-    for first in range(0, width // TILE, BLOCK):
-        last = min(first + BLOCK, width // TILE)
-        greatest = max(greatest, agree(run, x, p, room, electorate, first, last))
-        open_block(p.alpha, room.lanes)
-        if liquid:
-            valid = buy_liquid(run, x, p, sigmoid, room, out, first, last)
-        else:
-            valid = buy(run, x, p, room, out, first, last)
-        if not valid:
-            return -1
-        close_block(room.lanes, first, last, columns[BOND_FACTOR])
-    normalise(columns[RANK], columns[INCENTIVE], room.remainder, room.chosen)
-    for t in range(width // TILE):
-        bond_income(tiles, t * x.rows * TILE, columns[BOND_FACTOR], columns[INCENTIVE], t * TILE, rows[INCOME])
-    return greatest
-
-
-@compiled
 def yuma3(begin: int, end: int, x: Inputs, p: Numbers, sigmoid: Int64, room: Room, out: Outputs) -> bool:
     """`yuma3.yuma3` of the runs from `begin` to before `end`; False where stored bonds are out of their format.
 
     Whether there is any consensus is known at the end, and there mostly is: where not, α was not liquid, so once more.
     """
+    rows, columns, width, tiles = room.rows, room.columns, room.columns.shape[1], room.tiles
     for run in range(begin, end):
-        liquid = p.liquid
-        greatest = yuma3_run(run, x, p, sigmoid, liquid, room, out)
-        if liquid and greatest == 0:
-            liquid = greatest > 0
-            greatest = yuma3_run(run, x, p, sigmoid, liquid, room, out)
-        if greatest < 0:
+        liquid, again, valid = p.liquid, True, True
+        while again:
+            electorate, greatest = prepare(run, x, p, room, out), 0
+            standing_since(run, x, registered(run, x, width), rows[SINCE])
+            for first in range(0, width // TILE, BLOCK):
+                last = min(first + BLOCK, width // TILE)
+                greatest = max(greatest, agree(run, x, p, room, electorate, first, last))
+                open_block(p.alpha, room.lanes)
+                if liquid:
+                    valid = valid and buy_liquid(run, x, p, sigmoid, room, out, first, last)
+                else:
+                    valid = buy(run, x, p, room, out, first, last) and valid
+                close_block(room.lanes, first, last, columns[BOND_FACTOR])
+            again = liquid and greatest == 0
+            liquid = False
+        if not valid:
             return False
-        income, share = room.rows[INCOME], out.rows[3, run]
+        normalise(columns[RANK], columns[INCENTIVE], room.remainder, room.chosen)
+        for t in range(width // TILE):
+            bond_income(tiles, t * x.rows * TILE, columns[BOND_FACTOR], columns[INCENTIVE], t * TILE, rows[INCOME])
         for k in range(x.rows):
-            i = room.rows[ORDER, k]
-            room.rows[EARNED, i] = (income[k] >> ONE_BITS) * share[i]
+            i = rows[ORDER, k]
+            rows[EARNED, i] = (rows[INCOME, k] >> ONE_BITS) * out.rows[3, run, i]
         settle(run, x, room, out)
     return True
