@@ -149,14 +149,16 @@ def line(rows: int, columns: int, name: str, p: Params, batch: int, pool: Thread
         if o.simulator is not None and name == "yuma3" and p == Params():
             cases["torch simulator"] = (torch_simulator(o.simulator, one), 1, process_time_ns)
         if o.subtensor is not None and name == "yuma3" and p == Params():
-            native = running.enter_context(Native(o.subtensor, one, p))
-            cases["subtensor"] = (native, 1, native.clock)
+            program = running.enter_context(Native(o.subtensor, one, p))
+            cases["subtensor"] = (program, 1, program.clock)
         taken = timed(cases)
     base = taken["reference"].median
     cells = [
         f"{t.median:.0f} ({t.low_tenth:.0f}) {base / t.median:.1f}x" if (t := taken.get(case)) else "–"
         for case in CASES
     ]
+    if native := taken.get("subtensor"):
+        cells[-1] += f", two threads {native.median / taken['compiled, two threads'].median:.0f}x of it"
     label = f"{name} {rows} x {columns}" + (", liquid α" if p.liquid_alpha else "")
     label += ", u16 bonds" if p.bond_format is BondFormat.U16 else ""
     rows_of_both = [f"| {label} | {batch} | " + " | ".join(cells) + " |"]
@@ -267,7 +269,8 @@ HEAD = """# How fast an epoch is
 µs a run: the median, in brackets the better tenth, and how many times as fast as the reference's single epoch. CPU
 time, but two threads by the clock. Written by `python -m bench.incentive --write docs/bench-incentive.md`; the head of
 `bench/incentive.py` says what is measured and how peers are fetched. numpy is the reference, which a ledger runs;
-numba (`davy[fast]`) is for sweeps, has the same bits, and takes half a minute to compile at the first epoch.
+numba (`davy[fast]`) is for sweeps, has the same bits, and takes half a minute to compile at the first epoch. Subtensor
+is its own arithmetic of Yuma 3 in native Rust, the torch simulator computes in float32; both do a single epoch.
 
 """
 

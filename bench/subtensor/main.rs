@@ -63,7 +63,7 @@ fn parse(line: &str) -> Epoch {
     e
 }
 
-/// In the order of run_epoch.rs; a network whose validators are no miners has no diagonal to mask.
+/// In the order of run_epoch.rs. As many rows as columns are neurons that are both; else there is no diagonal to mask.
 fn epoch(e: &Epoch) -> (Vec<I32F32>, Vec<I32F32>, Vec<Vec<(u16, u16)>>) {
     let n = e.columns;
     let mut filtered = e.stake.clone();
@@ -76,6 +76,9 @@ fn epoch(e: &Epoch) -> (Vec<I32F32>, Vec<I32F32>, Vec<Vec<(u16, u16)>>) {
     inplace_normalize(&mut active);
 
     let mut weights = mask_rows_sparse(&forbids, &e.weights);
+    if e.permits.len() == n as usize {
+        weights = mask_diag_sparse(&weights);
+    }
     weights = vec_mask_sparse_matrix(&weights, &e.last_update, &e.registered, &|updated, registered| updated <= registered);
     inplace_row_normalize_sparse(&mut weights);
     let kappa = I32F32::saturating_from_num(32_767) / I32F32::saturating_from_num(u16::MAX);

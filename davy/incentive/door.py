@@ -13,14 +13,17 @@ class BadInput(ValueError):
 
 
 def integers(name: str, value: ArrayLike, low: int, high: int) -> Int64:
-    """`value` as int64 within [low, high]. Python integers are taken; floats, unsigned and empty arrays are not."""
+    """`value` as int64 within [low, high]. Python integers are taken; floats, unsigned and empty arrays are not.
+
+    What does not lie at a multiple of eight bytes is copied to where it does: compiled code reads it as a vector.
+    """
     array = np.asarray(value)
     if array.dtype != np.int64 or array.size == 0:
         raise BadInput(f"{name} is {array.dtype}{list(array.shape)}; it must be int64 and not empty")
     least, most = int(array.min()), int(array.max())
     if least < low or most > high:
         raise BadInput(f"{name} holds {least} to {most}; it must lie within {low} to {high}")
-    return array
+    return array if array.flags.aligned else array.copy()
 
 
 def flags(name: str, value: ArrayLike) -> Bool:

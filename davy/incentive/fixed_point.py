@@ -85,6 +85,13 @@ def multiply_divide(a: Int64, b: Int64 | int, d: Int64) -> tuple[Int64, Int64]:
     return quotient, remainder
 
 
+@lru_cache(maxsize=64)
+def _downwards(last: int) -> Int64:
+    numbers = np.arange(last, -1, -1, dtype=np.int64)
+    numbers.flags.writeable = False
+    return numbers
+
+
 def largest(remainder: Int64, count: Int64) -> Bool:
     """The `count` [..., 1] largest of each row of remainders [..., N], ties to the lower index.
 
@@ -93,7 +100,7 @@ def largest(remainder: Int64, count: Int64) -> Bool:
     """
     last = remainder.shape[-1] - 1
     packed = remainder << 13
-    packed |= np.arange(last, -1, -1, dtype=np.int64)
+    packed |= _downwards(last)
     ordered = np.sort(packed, axis=-1)
     return packed > (ordered[last - count] if ordered.ndim == 1 else np.take_along_axis(ordered, last - count, axis=-1))
 
@@ -131,9 +138,11 @@ def normalise(x: Int64) -> Int64:
     where a product needs no more than 63 bits, nor a remainder more than 33.
     """
     narrowed = narrow(x, x.sum(axis=-1, keepdims=True))
-    claimed = narrowed.sum(axis=-1, keepdims=True)
-    parts, remainder = np.divmod(narrowed << ONE_BITS, np.maximum(claimed, 1))
-    return parts + largest(remainder, ONE * (claimed > 0) - parts.sum(axis=-1, keepdims=True))
+    divisor = np.maximum(narrowed.sum(axis=-1, keepdims=True), 1)
+    parts, remainder = np.divmod(narrowed << ONE_BITS, divisor)
+    missing = remainder.sum(axis=-1, keepdims=True) // divisor  # Σ remainder = (ONE − Σ parts) · Σ claims
+    parts += largest(remainder, missing)
+    return parts
 
 
 def share_of(x: Int64, total: Int64) -> Int64:

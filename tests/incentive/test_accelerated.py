@@ -136,11 +136,17 @@ def test_a_guess_that_is_far_off_or_cannot_be_proved_is_left_to_the_exact_stake(
 
 
 def test_arrays_that_are_not_aligned() -> None:
-    s, x, p = epochs.epoch(4, 10, 40)
-    off = np.zeros(x.stake.nbytes + 1, dtype=np.uint8)[1:].view(np.int64)
-    off[:] = x.stake
-    assert not off.flags.aligned
-    same("yuma3", s, replace(x, stake=off), p)
+    s, x, p = epochs.epoch(4, 10, 64)
+
+    def off(array: Int64) -> Int64:
+        moved = np.zeros(array.nbytes + 1, dtype=np.uint8)[1:].view(np.int64).reshape(array.shape)
+        moved[...] = array
+        assert not moved.flags.aligned
+        return moved
+
+    moved = replace(x, stake=off(x.stake), weights=off(x.weights))
+    assert moved.stake.flags.aligned
+    same("yuma3", BondState(off(s.bonds)), moved, p)
 
 
 def test_u16_bonds_are_read_without_a_division_as_with_it() -> None:

@@ -22,6 +22,7 @@ from davy.incentive.mechanism import BondState, EpochInputs, EpochResult, Params
 Runs = Callable[[int, int, Inputs, Numbers, Int64, Room, Outputs], bool]
 Across = Callable[[Callable[[range], bool], list[range]], Iterable[bool]]
 Number = TypeVar("Number", bound=np.generic)
+INT64, BOOL = np.dtype(np.int64), np.dtype(np.bool_)
 
 EPOCHS: Mapping[str, Runs] = {"yuma2": Entry(yuma2), "yuma3": Entry(yuma3)}
 
@@ -29,7 +30,7 @@ EPOCHS: Mapping[str, Runs] = {"yuma2": Entry(yuma2), "yuma3": Entry(yuma3)}
 @lru_cache(maxsize=256)
 def numbers(p: Params) -> tuple[Numbers, Int64]:
     """What the rules read of the parameters, and the sigmoid's table [3, cells] (a single cell without liquid α)."""
-    table = np.stack(sigmoid_cells(p.alpha_steepness)) if p.liquid_alpha else np.zeros((3, 1), dtype=np.int64)
+    table = np.stack(sigmoid_cells(p.alpha_steepness)) if p.liquid_alpha else np.zeros((3, 1), dtype=INT64)
     return (
         Numbers(
             minority=U16 - p.kappa,
@@ -49,46 +50,39 @@ def numbers(p: Params) -> tuple[Numbers, Int64]:
     )
 
 
-def flat(array: NDArray[Number]) -> NDArray[Number]:
-    """All axes as one; a copy if it is not contiguous and aligned."""
-    whole = array.ravel()
-    return whole if whole.flags.aligned else whole.copy()
-
-
 def tiled(array: NDArray[Number]) -> NDArray[Number]:
-    """The last axis filled with zeros up to whole tiles, and flat."""
+    """The last axis filled with zeros up to whole tiles, and all axes as one; a copy only if it has to be."""
     missing = -array.shape[-1] % TILE
-    return flat(np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, missing)]) if missing else array)
+    return (np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, missing)]) if missing else array).ravel()
 
 
 def flattened(s: BondState, x: EpochInputs) -> Inputs:
-    each = x.bonds_at is not None
     return Inputs(
         rows=x.weights.shape[-2],
-        each=each,
-        bonds=tiled(s.bonds),
+        each=x.bonds_at is not None,
+        bonds=tiled(s.bonds if s.bonds.flags.aligned else s.bonds.copy()),
         weights=tiled(x.weights),
-        stake=flat(x.stake),
-        permits=flat(x.permits),
-        last_update=flat(x.last_update),
+        stake=x.stake.ravel(),
+        permits=x.permits.ravel(),
+        last_update=x.last_update.ravel(),
         registered_at=tiled(x.registered_at),
-        earliest_commit=flat(x.earliest_commit),
-        self_column=flat(x.self_column),
+        earliest_commit=x.earliest_commit.ravel(),
+        self_column=x.self_column.ravel(),
         halted=tiled(x.halted),
-        now=flat(x.now),
-        stored_at=flat(x.previous_epoch if x.bonds_at is None else x.bonds_at),
-        owner_row=flat(x.owner_row),
+        now=x.now.ravel(),
+        stored_at=(x.previous_epoch if x.bonds_at is None else x.bonds_at).ravel(),
+        owner_row=x.owner_row.ravel(),
     )
 
 
 def results(batch: tuple[int, ...], rows: int, width: int) -> Outputs:
     """Room for the results of these batch axes, as `result` hands them out."""
     return Outputs(
-        bonds=np.empty((*batch, rows, width), dtype=np.int64),
-        permits=np.empty((*batch, rows), dtype=np.bool_),
-        rows=np.empty((4, *batch, rows), dtype=np.int64),
-        columns=np.empty((3, *batch, width), dtype=np.int64),
-        withheld=np.empty((3, *batch), dtype=np.int64),
+        bonds=np.empty((*batch, rows, width), dtype=INT64),
+        permits=np.empty((*batch, rows), dtype=BOOL),
+        rows=np.empty((4, *batch, rows), dtype=INT64),
+        columns=np.empty((3, *batch, width), dtype=INT64),
+        withheld=np.empty((3, *batch), dtype=INT64),
     )
 
 
@@ -146,7 +140,7 @@ class Compiled:
 
     def initial(self, shape: tuple[int, ...]) -> BondState:
         """No bonds, of inputs with weights of this shape."""
-        return BondState(np.zeros(shape, dtype=np.int64))
+        return BondState(np.zeros(shape, dtype=INT64))
 
     def epoch(self, s: BondState, x: EpochInputs, p: Params) -> tuple[BondState, EpochResult]:
         """What the reference computes.
