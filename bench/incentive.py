@@ -184,27 +184,29 @@ OURS = (
 CASES = (*OURS, "torch simulator", "subtensor")
 
 
-def sweep(pool: ThreadPoolExecutor, runs: int = 1000, epochs: int = 40, at_once: int = 8) -> list[str]:
+def sweep(runs: int = 1000, epochs: int = 40, at_once: int = 8) -> list[str]:
     """So many runs of 64 x 192 over so many epochs, on two threads and on one: seconds by the clock and of CPU.
 
-    The weights of a run stay, bonds move; `at_once` runs go through all epochs before the next ones, to stay in cache.
+    The weights of a run stay, bonds move; `at_once` runs go through all epochs before the next ones, to stay in cache,
+    and each thread has its own.
     """
-    rng = np.random.default_rng(2)
-    x, p = inputs(rng, at_once, 64, 192), Params()
+    x, p = inputs(np.random.default_rng(2), at_once, 64, 192), Params()
+    chosen = accelerated("yuma3")
+
+    def play(_: int) -> None:
+        s = chosen.initial(x.weights.shape)
+        for _ in range(epochs):
+            s, _ = chosen.epoch(s, x, p)
+
+    play(0)
     lines: list[str] = []
-    for threads, chosen in (
-        ("two threads", accelerated("yuma3", across=pool.map, parts=THREADS)),
-        ("one", accelerated("yuma3")),
-    ):
-        chosen.epoch(chosen.initial(x.weights.shape), x, p)
-        start, worked = perf_counter_ns(), process_time_ns()
-        for _ in range(runs // at_once):
-            s = chosen.initial(x.weights.shape)
-            for _ in range(epochs):
-                s, _ = chosen.epoch(s, x, p)
-        clock, cpu = (perf_counter_ns() - start) / 1e9, (process_time_ns() - worked) / 1e9
+    for label, threads in (("two threads", THREADS), ("one", 1)):
+        with ThreadPoolExecutor(threads) as pool:
+            start, worked = perf_counter_ns(), process_time_ns()
+            list(pool.map(play, range(runs // at_once)))
+            clock, cpu = (perf_counter_ns() - start) / 1e9, (process_time_ns() - worked) / 1e9
         lines.append(
-            f"{runs} runs of yuma3 64 x 192 over {epochs} epochs on {threads}: {clock:.2f} s, {cpu:.2f} s of CPU."
+            f"{runs} runs of yuma3 64 x 192 over {epochs} epochs on {label}: {clock:.2f} s, {cpu:.2f} s of CPU."
         )
     return lines
 
@@ -250,7 +252,7 @@ def table(o: Others, names: list[str]) -> list[str]:
             against += found[1:]
             sys.stdout.write("\n".join(found) + "\n")
             sys.stdout.flush()
-        swept = sweep(pool)
+    swept = sweep()
     x = inputs(np.random.default_rng(1), 1, 64, 192)
     door = timed({"door": (lambda: EpochInputs.unmasked(x.weights, x.stake), 1, process_time_ns)}, 1)["door"]
     if o.against is not None:
