@@ -196,7 +196,7 @@ def sweep(runs: int = 1000, epochs: int = 40, at_once: int = 8) -> list[str]:
     def play(_: int) -> None:
         s = chosen.initial(x.weights.shape)
         for _ in range(epochs):
-            s, _ = chosen.epoch(s, x, p)
+            s = chosen.epoch(s, x, p)[0]
 
     play(0)
     lines: list[str] = []

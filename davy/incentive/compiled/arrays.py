@@ -106,7 +106,7 @@ class Room(NamedTuple):
 def aligned(dtype: type[Number], *shape: int) -> NDArray[Number]:
     """No vector of it lies in two lines of a cache."""
     size = math.prod(shape) * np.dtype(dtype).itemsize
-    whole = np.empty(size + LINE, dtype=np.uint8)
+    whole = np.empty(size + LINE, dtype=np.int8)
     begin = -whole.__array_interface__["data"][0] % LINE
     return whole[begin : begin + size].view(dtype).reshape(shape)
 

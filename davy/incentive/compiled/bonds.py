@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from davy.incentive.compiled.agreement import of_run
 from davy.incentive.compiled.arrays import Inputs
 from davy.incentive.compiled.jit import compiled
@@ -104,7 +102,7 @@ def column_factors(held: Int64, n: int, factor: Int64, first: int) -> None:
 
 
 @compiled
-def store_row(tiles: Int32, at: np.uint64, one: int, permitted: bool, stored: Int64, to: np.uint64) -> None:
+def store_row(tiles: Int32, at: U, one: int, permitted: bool, stored: Int64, to: U) -> None:
     """Step 13, a row of a tile: `bonds.store`, then `bonds.clear`."""
     if not permitted:
         for j in range(TILE):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import TypeVar
@@ -75,32 +74,26 @@ def flattened(s: BondState, x: EpochInputs) -> Inputs:
     )
 
 
-def results(batch: tuple[int, ...], rows: int, width: int) -> Outputs:
-    """Room for the results of these batch axes, as `result` hands them out."""
+def room_for_results(runs: int, rows: int, width: int) -> Outputs:
     return Outputs(
-        bonds=np.empty((*batch, rows, width), dtype=INT64),
-        permits=np.empty((*batch, rows), dtype=BOOL),
-        rows=np.empty((4, *batch, rows), dtype=INT64),
-        columns=np.empty((3, *batch, width), dtype=INT64),
-        withheld=np.empty((3, *batch), dtype=INT64),
+        bonds=np.empty(runs * rows * width, dtype=INT64),
+        permits=np.empty((runs, rows), dtype=BOOL),
+        rows=np.empty((4, runs, rows), dtype=INT64),
+        columns=np.empty((3, runs, width), dtype=INT64),
+        withheld=np.empty((3, runs), dtype=INT64),
     )
 
 
-def of_runs(out: Outputs, runs: int) -> Outputs:
-    """The same memory, with one batch axis."""
-    bonds, permits, rows, columns, withheld = out
-    return Outputs(
-        bonds.ravel(),
-        permits.reshape(runs, permits.shape[-1]),
-        rows.reshape(4, runs, rows.shape[-1]),
-        columns.reshape(3, runs, columns.shape[-1]),
-        withheld.reshape(3, runs),
-    )
-
-
-def result(out: Outputs, columns: int) -> tuple[BondState, EpochResult]:
-    """State and result of so many columns."""
+def result(out: Outputs, shape: tuple[int, ...]) -> tuple[BondState, EpochResult]:
+    """State and result for weights of this shape."""
     bonds, permits, rows, shares, withheld = out
+    *batch, _, columns = shape
+    bonds = bonds.reshape(*shape[:-1], -1)
+    if not batch:
+        permits, rows, shares, withheld = permits[0], rows[:, 0], shares[:, 0], withheld[:, 0]
+    elif len(batch) > 1:
+        permits, rows = permits.reshape(*batch, -1), rows.reshape(4, *batch, -1)
+        shares, withheld = shares.reshape(3, *batch, -1), withheld.reshape(3, *batch)
     if shares.shape[-1] != columns:
         bonds, shares = bonds[..., :columns].copy(), shares[..., :columns]
     return BondState(bonds), EpochResult(
@@ -156,14 +149,14 @@ class Compiled:
             )
         if s.bonds.dtype != np.int64:
             raise BadInput(f"bonds are {s.bonds.dtype}; they must be int64")
-        *batch, rows, columns = x.weights.shape
-        tiles, runs = -(-columns // TILE), math.prod(batch)
-        inputs, out, (chosen, sigmoid) = flattened(s, x), results((*batch,), rows, tiles * TILE), numbers(p)
-        written = of_runs(out, runs)
+        inputs, (chosen, sigmoid) = flattened(s, x), numbers(p)
+        rows, tiles = inputs.rows, -(-x.weights.shape[-1] // TILE)
+        runs = len(inputs.weights) // (rows * tiles * TILE)
+        out = room_for_results(runs, rows, tiles * TILE)
 
         def compute(part: range) -> bool:
             work = self._room(rows, tiles)
-            within = self._epoch_of_runs(part.start, part.stop, inputs, chosen, sigmoid, work, written)
+            within = self._epoch_of_runs(part.start, part.stop, inputs, chosen, sigmoid, work, out)
             self._rooms.append(work)
             return within
 
@@ -171,4 +164,4 @@ class Compiled:
         ranges = [range(runs * i // parts, runs * (i + 1) // parts) for i in range(parts)]
         if not (compute(ranges[0]) if parts == 1 else all(list(self._across(compute, ranges)))):
             raise BadInput(f"bonds in {p.bond_format.name} must lie within 0 to {p.bond_format.one}")
-        return result(out, columns)
+        return result(out, x.weights.shape)

@@ -7,7 +7,7 @@ from davy.incentive.compiled.jit import compiled
 from davy.incentive.compiled.lanes import ROW, TILE, U
 from davy.incentive.fixed_point import Int16, Int32, Int64
 
-STEPS = 4
+STEPS = 8
 """From a guess, one weight each, before it is searched for."""
 GUIDE_BITS = 31
 """Of the stake that guides the halving, in total."""
