@@ -34,13 +34,12 @@ def weighted_median(weights: Int64, stake: Int64, threshold: Int64) -> Int64:
     if not len(voters):
         return np.zeros((*weights.shape[:-2], weights.shape[-1]), dtype=np.int64)
     bits = stake.size.bit_length()
-    packed = weights.take(voters, axis=-2)
-    packed <<= bits
-    packed |= np.arange(stake.size, dtype=np.int64).reshape(stake.shape)[..., voters, None]
-    columns = np.array(np.swapaxes(packed, -1, -2), order="C")
+    columns = np.array(np.swapaxes(weights.take(voters, axis=-2), -1, -2), order="C")
+    columns <<= bits
+    columns |= np.arange(stake.size, dtype=np.int64).reshape(stake.shape)[..., None, voters]
     columns.sort(axis=-1)
     stakes = stake.reshape(-1).take(columns & ((1 << bits) - 1), mode="clip")  # "clip" is the fastest; none is out
-    exceeds = np.cumsum(stakes, axis=-1, out=stakes) > threshold[..., None, None]
+    exceeds = np.add.accumulate(stakes, axis=-1, out=stakes) > threshold[..., None, None]
     first = np.arange(0, exceeds.size, len(voters)) + exceeds.argmax(axis=-1).reshape(-1)
     median = (columns.reshape(-1)[first] >> bits).reshape(columns.shape[:-1])
     return np.where(exceeds[..., -1], median, 0)
