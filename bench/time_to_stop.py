@@ -13,7 +13,7 @@ import os
 import random
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import anyio
@@ -40,15 +40,14 @@ def cases() -> list[Case]:
 
 def plans(nodes: int) -> list[tuple[str, Plan]]:
     """What happens in virtual time."""
-    found: list[tuple[str, Plan]] = []
-    for distances in (CLOUD, SIMBLOCK):
-        for known, silent in ((1.0, 0.0), (1.0, 0.3), (FEW, 0.0), (FEW, 0.3), (FEW, 0.5)):
-            told = "all" if known == 1.0 else f"{known:.0%}"
-            plan = Plan(nodes, distances, silent=silent, known=known)
-            found.append((f"{distances.name}: {told} told, {silent:.0%} silent", plan))
-        healed = Plan(nodes, distances, island=0.2, heals_after_s=15.0)
-        found.append((f"{distances.name}: a fifth cut off, healed", healed))
-    return found
+    pairs = ((CLOUD, 1.0, 0.3), (SIMBLOCK, 1.0, 0.3), (CLOUD, FEW, 0.3), (SIMBLOCK, FEW, 0.3), (SIMBLOCK, FEW, 0.5))
+    found = [
+        (f"{d.name}: {'all' if known == 1.0 else f'{known:.0%}'} told, {silent:.0%} silent", d, known, silent)
+        for d, known, silent in pairs
+    ]
+    plays = [(name, Plan(nodes, d, silent=silent, known=known)) for name, d, known, silent in found]
+    healed = Plan(nodes, SIMBLOCK, island=0.2, heals_after_s=15.0)
+    return [*plays, (f"{SIMBLOCK.name}: a fifth cut off, healed", healed)]
 
 
 def loopback(hosts: int, processes: int, rounds: int, token_s: float) -> list[tuple[Case, list[Outcome]]]:
@@ -79,15 +78,15 @@ def _row(case: Case, outcomes: Sequence[Outcome]) -> list[str]:
     return [case.name, *cells(curve_of(case, outcomes)), f"{busy:.0%}", f"{own:.0%}", f"{lag:.0f}"]
 
 
-def virtual(nodes: int) -> list[Curve]:
-    """Play every plan."""
+def virtual(nodes: int, tell: Callable[[Sequence[Curve]], None]) -> None:
+    """Play every plan; what there is so far is told after each."""
     found: list[Curve] = []
     for name, plan in plans(nodes):
         stopped = play(plan)
         far = [ms for n, ms in stopped.took.items() if not stopped.far or n in stopped.far]
         found.append(Curve(name, tuple(far)))
         print(" ".join([name, *cells(found[-1])]), flush=True)
-    return found
+        tell(found)
 
 
 def into_page(page: str, mark: str, content: str) -> str:
@@ -118,7 +117,7 @@ def write_virtual(curves: Sequence[Curve], page: Path) -> None:
     head = [f"{max(len(c.took) for c in curves)} nodes", *NUMBERS]
     content = table(head, ([c.name, *cells(c)] for c in curves))
     page.write_text(into_page(page.read_text(), "virtual", content))
-    drawn = [c._replace(name=c.name.removeprefix(f"{SIMBLOCK.name}: ")) for c in curves if SIMBLOCK.name in c.name][:5]
+    drawn = [c for c in curves if "told" in c.name]
     target = page.parent / "pictures" / "time-to-stop-virtual.svg"
     target.write_text(picture("Nodes that had stopped, in virtual time", drawn))
 
@@ -144,9 +143,7 @@ def main() -> int:
             load = f"{os.cpu_count()} cores, load of the last minute {os.getloadavg()[0]:.1f}; {asked.rounds} rounds."
             write_loopback(found, asked.write, f"{said} {load}")
     if asked.nodes:
-        curves = virtual(asked.nodes)
-        if asked.write:
-            write_virtual(curves, asked.write)
+        virtual(asked.nodes, lambda curves: write_virtual(curves, asked.write) if asked.write else None)
     return 0 if reached else 1
 
 

@@ -1,4 +1,4 @@
-"""Five keyholders whose HALT key is dealt: three of them sign as a ceremony would, and the clock starts at the last share."""
+"""Five keyholders whose HALT key is dealt: three sign as a ceremony would, and the clock starts at the last share."""
 
 from __future__ import annotations
 

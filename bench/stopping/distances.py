@@ -40,7 +40,7 @@ class Distances:
 
 
 SIMBLOCK = Distances(
-    "SimBlock, 2019",
+    "Bitcoin",
     (0.3316, 0.4998, 0.0090, 0.1177, 0.0224, 0.0195),
     (
         (32, 124, 184, 198, 151, 189),
@@ -55,7 +55,7 @@ SIMBLOCK = Distances(
 """North America, Europe, South America, Asia and Pacific, Japan, Australia."""
 
 CLOUD = Distances(
-    "a cloud's regions, 2024",
+    "cloud",
     (1,) * 10,
     (
         (1, 34, 31, 123, 113, 118, 151, 185, 144, 145),
@@ -71,4 +71,4 @@ CLOUD = Distances(
     ),
     one_way=False,
 )
-"""Dallas, Toronto, Washington, Frankfurt, London, Madrid, Osaka, Sydney, Tokyo, São Paulo. In one region: about 1 ms."""
+"""Dallas, Toronto, Washington, Frankfurt, London, Madrid, Osaka, Sydney, Tokyo, São Paulo; within one about 1 ms."""

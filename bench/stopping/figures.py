@@ -61,17 +61,16 @@ def picture(title: str, curves: Sequence[Curve]) -> str:
         parts += [line([(x(0), y(part)), (x(last), y(part))], "#ccc", dashed=True)]
     for n, curve in enumerate(curves):
         colour = COLOURS[n % len(COLOURS)]
-        parts += [line(_steps(curve, x, y), colour), text(WIDTH - RIGHT + 14, TOP + 14 + 18 * n, curve.name, colour=colour)]
+        parts.append(line(_steps(curve, x, y), colour))
+        parts.append(text(WIDTH - RIGHT + 14, TOP + 14 + 18 * n, curve.name, colour=colour))
     return drawing(WIDTH, HEIGHT, title, parts)
 
 
 def _steps(curve: Curve, x: Callable[[float], float], y: Callable[[float], float]) -> list[tuple[float, float]]:
-    count, points = len(curve.took), [(x(0.0), y(0.0))]
+    count = len(curve.took)
     ordered = sorted(ms for ms in curve.took if ms is not None)
-    for n in sorted({max(0, math.ceil(count * k / 200) - 1) for k in range(201)} | {count - 1}):
-        if n < len(ordered):
-            points.append((x(ordered[n]), y((n + 1) / count)))
-    return points
+    drawn = sorted({max(0, math.ceil(count * k / 200) - 1) for k in range(201)} | {count - 1})
+    return [(x(0.0), y(0.0)), *((x(ordered[n]), y((n + 1) / count)) for n in drawn if n < len(ordered))]
 
 
 def _step(largest: float) -> float:

@@ -140,9 +140,7 @@ class Way:
             raise Unreachable("cut off, or silent")
         return await self._rest.call(to, r, deadline=deadline)
 
-    def stream(
-        self, to: Endpoint, r: SignedRequest, *, deadline: int
-    ) -> AbstractAsyncContextManager[IncomingStream]:
+    def stream(self, to: Endpoint, r: SignedRequest, *, deadline: int) -> AbstractAsyncContextManager[IncomingStream]:
         return self._rest.stream(to, r, deadline=deadline)
 
 
@@ -194,9 +192,7 @@ async def _see(node: Node, block: Head, orders: Sequence[tuple[bytes, int]], aft
     await node.guard.at_block(block, orders)
 
 
-async def _open(
-    number: int, task: Task, weather: Weather, transport: HttpTransport, opened: AsyncExitStack
-) -> Node:
+async def _open(number: int, task: Task, weather: Weather, transport: HttpTransport, opened: AsyncExitStack) -> Node:
     clock, entropy, keys, store = SystemClock(), OsEntropy(), SeededKeys(number), MemoryStore()
     hotkey = keys.public(KeyRole.HOTKEY)
     guard = Guard(BrakeState(task.chain, task.roster), keys=keys, clock=clock, store=store)

@@ -72,9 +72,7 @@ class Book:
             raise Unreachable("cut off")
         return await self._rest.call(to, r, deadline=deadline)
 
-    def stream(
-        self, to: Endpoint, r: SignedRequest, *, deadline: int
-    ) -> AbstractAsyncContextManager[IncomingStream]:
+    def stream(self, to: Endpoint, r: SignedRequest, *, deadline: int) -> AbstractAsyncContextManager[IncomingStream]:
         return self._rest.stream(to, r, deadline=deadline)
 
 

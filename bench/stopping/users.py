@@ -28,7 +28,7 @@ DEADLINE_MS = 300_000
 
 
 class Seen(NamedTuple):
-    """Nanoseconds of the monotonic clock; `ended` is when the stream had ended by the order, or a request was refused."""
+    """Nanoseconds of the monotonic clock; `ended`: the stream had ended by the order, or a request was refused."""
 
     token: int
     ended: int

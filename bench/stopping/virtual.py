@@ -120,9 +120,7 @@ class Far:
             return answer
         raise Unreachable("no answer in time")
 
-    def stream(
-        self, to: Endpoint, r: SignedRequest, *, deadline: int
-    ) -> AbstractAsyncContextManager[IncomingStream]:
+    def stream(self, to: Endpoint, r: SignedRequest, *, deadline: int) -> AbstractAsyncContextManager[IncomingStream]:
         return self._rest.stream(to, r, deadline=deadline)
 
 
@@ -191,9 +189,7 @@ async def _play(world: World, council: Council) -> Stopped:
     return Stopped(plan, dict(_took(nodes, world.island, begun, healed)), world.island)
 
 
-def _took(
-    nodes: Iterable[Node], island: frozenset[int], begun: int, healed: int
-) -> Iterable[tuple[int, float | None]]:
+def _took(nodes: Iterable[Node], island: frozenset[int], begun: int, healed: int) -> Iterable[tuple[int, float | None]]:
     for node in nodes:
         since = healed if node.number in island else begun
         yield node.number, None if node.stopped is None else float(node.stopped - since)

@@ -191,6 +191,11 @@ class Guard:
         return self._head
 
     @property
+    def clocks(self) -> Clocks:
+        """What verdicts are asked at, now."""
+        return Clocks(self.now(), self._view.block, self._view.beat)
+
+    @property
     def obeyed(self) -> tuple[VerifiedOrder, ...]:
         """The orders that this process took in, as far as it remembers, oldest first."""
         return tuple(o.order for o in self._obeyed.values())

@@ -31,7 +31,7 @@ def test_real_hosts_stop_whoever_is_silent_or_cut_off(tmp_path: Path) -> None:
     for o in found:
         assert len(o.stopped) == 6
         assert all(ms is not None and ms > 0 for ms in o.stopped.values()), o
-        assert 0 < o.own
+        assert o.own > 0
         assert 0 < o.busy <= 1
     cut = found[2]
     assert len(cut.far) == 2
