@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import os
 import random
-import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ from pathlib import Path
 import anyio
 
 from bench.stopping.distances import CLOUD, SIMBLOCK
-from bench.stopping.figures import Curve, cells, picture, table
+from bench.stopping.figures import Curve, cells, into_page, picture, table
 from bench.stopping.loopback import Case, Outcome, Stage, stage
 from bench.stopping.virtual import Plan, play
 
@@ -87,20 +86,6 @@ def virtual(nodes: int, tell: Callable[[Sequence[Curve]], None]) -> None:
         found.append(Curve(name, tuple(far)))
         print(" ".join([name, *cells(found[-1])]), flush=True)
         tell(found)
-
-
-def into_page(page: str, mark: str, content: str) -> str:
-    """Replace what stands between two marks.
-
-    Raises
-    ------
-    ValueError
-        The page has no such marks.
-    """
-    pattern = rf"(<!-- {mark} -->\n).*?(\n<!-- end of {mark} -->)"
-    if not re.search(pattern, page, re.DOTALL):
-        raise ValueError(f"the page has no marks for {mark}")
-    return re.sub(pattern, lambda m: m[1] + content + m[2], page, flags=re.DOTALL)
 
 
 def write_loopback(found: Sequence[tuple[Case, Sequence[Outcome]]], page: Path, said: str) -> None:

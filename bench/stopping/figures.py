@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
@@ -38,6 +39,20 @@ def cells(curve: Curve) -> list[str]:
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(row)} |" for row in lines)
+
+
+def into_page(page: str, mark: str, content: str) -> str:
+    """Replace what stands between two marks.
+
+    Raises
+    ------
+    ValueError
+        The page has no such marks.
+    """
+    pattern = rf"(<!-- {mark} -->\n).*?(\n<!-- end of {mark} -->)"
+    if not re.search(pattern, page, re.DOTALL):
+        raise ValueError(f"the page has no marks for {mark}")
+    return re.sub(pattern, lambda m: m[1] + content + m[2], page, flags=re.DOTALL)
 
 
 def picture(title: str, curves: Sequence[Curve]) -> str:

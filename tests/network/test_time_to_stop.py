@@ -10,10 +10,10 @@ import anyio
 import pytest
 
 from bench.stopping.distances import CLOUD, SIMBLOCK, Distances
-from bench.stopping.figures import Curve, cells, picture
+from bench.stopping.figures import Curve, cells, into_page, picture
 from bench.stopping.loopback import Case, Outcome, Stage, stage
 from bench.stopping.virtual import Plan, play
-from bench.time_to_stop import cases, curve_of, into_page, plans, write_loopback, write_virtual
+from bench.time_to_stop import cases, curve_of, plans, write_loopback, write_virtual
 
 PATIENCE_S = 300.0
 
