@@ -138,7 +138,7 @@ def main() -> int:
         ]
         head = ["group", "operation", "davy, µs", "crate, µs", "ratio"]
         load = f"{os.cpu_count()} cores, load of the last minute {os.getloadavg()[0]:.1f}."
-        page = into_page(asked.write.read_text(), "threshold", f"{table(head, cells)}\n\n{said} {load}")
+        page = into_page(asked.write.read_text(), "threshold", f"{table(head, cells)}\n\n{said}\n{load}")
         asked.write.write_text(page)
     return 0 if reached else 1
 

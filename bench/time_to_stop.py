@@ -126,7 +126,7 @@ def main() -> int:
         print(said)
         if asked.write:
             load = f"{os.cpu_count()} cores, load of the last minute {os.getloadavg()[0]:.1f}; {asked.rounds} rounds."
-            write_loopback(found, asked.write, f"{said} {load}")
+            write_loopback(found, asked.write, f"{said}\n{load}")
     if asked.nodes:
         virtual(asked.nodes, lambda curves: write_virtual(curves, asked.write) if asked.write else None)
     return 0 if reached else 1

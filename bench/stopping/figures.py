@@ -49,10 +49,10 @@ def into_page(page: str, mark: str, content: str) -> str:
     ValueError
         The page has no such marks.
     """
-    pattern = rf"(<!-- {mark} -->\n).*?(\n<!-- end of {mark} -->)"
+    pattern = rf"(<!-- {mark} -->\n).*?(<!-- end of {mark} -->)"
     if not re.search(pattern, page, re.DOTALL):
         raise ValueError(f"the page has no marks for {mark}")
-    return re.sub(pattern, lambda m: m[1] + content + m[2], page, flags=re.DOTALL)
+    return re.sub(pattern, lambda m: f"{m[1]}{content}\n{m[2]}", page, flags=re.DOTALL)
 
 
 def picture(title: str, curves: Sequence[Curve]) -> str:

@@ -284,6 +284,7 @@ def _drill(d: DrillSeen) -> dict[str, Any]:
         "issued": moment(d.order.order.issued),
         "answered": d.answered,
         "median_ms": d.median,
+        "p99_ms": d.p99,
         "longest_ms": d.longest,
     }
 
@@ -310,7 +311,11 @@ def _show(told: dict[str, Any]) -> None:
     if drill is None:
         click.echo("the brake was never drilled: `davy keyholder drill`")
     else:
-        took = f", after {drill['median_ms']} ms (median) to {drill['longest_ms']} ms" if drill["answered"] else ""
+        took = (
+            f", after {drill['median_ms']} ms (median), {drill['p99_ms']} (p99) to {drill['longest_ms']} ms"
+            if drill["answered"]
+            else ""
+        )
         click.echo(f"last drill {drill['issued']}: {drill['answered']} nodes answered on the ledger{took}")
 
 

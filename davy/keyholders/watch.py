@@ -67,6 +67,7 @@ class DrillSeen(NamedTuple):
     order: VerifiedOrder
     answered: int
     median: int | None
+    p99: int | None
     longest: int | None
 
 
@@ -126,7 +127,9 @@ def leases_seen(s: BrakeState, subjects: Iterable[Subject], at: Clocks) -> list[
 def drill_seen(v: VerifiedOrder, answers: Iterable[Attested]) -> DrillSeen:
     """Sum up who answered a drill."""
     took = sorted(a.attestation.stopped - v.order.issued for a in answers)
-    return DrillSeen(v, len(took), took[len(took) // 2] if took else None, took[-1] if took else None)
+    if not took:
+        return DrillSeen(v, 0, None, None, None)
+    return DrillSeen(v, len(took), took[len(took) // 2], took[-(-99 * len(took) // 100) - 1], took[-1])
 
 
 def ledger_seen(g: Genesis, where: str, told: RecordedBrake) -> Seen:
