@@ -6,6 +6,7 @@ order. On the far side of a partition nothing passes between hosts, nor from the
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
@@ -152,6 +153,7 @@ class Node(NamedTuple):
 
 def run_hosts(pipe: Any, task: Task) -> None:
     """A process: says where its hosts are, hears of the others, obeys until told to end."""
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # uvloop tells of each connection that was cut
     anyio.run(_live, pipe, task, backend_options={"use_uvloop": True})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from collections.abc import Sequence
@@ -73,6 +74,7 @@ class Watch:
 
 def run_users(pipe: Any, chain: ChainId, posts: Sequence[Post]) -> None:
     """A process: opens streams when told, and says what came of them when asked."""
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # uvloop tells of each connection that was cut
     anyio.run(_live, pipe, chain, posts, backend_options={"use_uvloop": True})
 
 
