@@ -6,7 +6,8 @@ import click
 
 from davy.cli.keyholding import Keyholder
 from davy.cli.loop import run
-from davy.cli.ordering import Asked, Term, give_order, learn, order_options, read_book_file
+from davy.cli.options import Term
+from davy.cli.ordering import Asked, give_order, learn, order_options, read_book_file
 from davy.cli.targets import digest_of, models_target
 from davy.keyholders.standing import known
 from davy.killswitch.brake import first_state, head, take
