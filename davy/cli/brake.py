@@ -23,30 +23,37 @@ from davy.keyholders.release import Book
 from davy.keyholders.screen import moment, target_lines
 from davy.keyholders.watch import (
     DrillSeen,
+    LeaseSeen,
     Seen,
     age,
     ask_node,
     drill_seen,
     drills_of,
     in_force,
+    leases_seen,
     ledger_seen,
     together,
 )
 from davy.killswitch.book import HaltEntry
-from davy.killswitch.brake import head
+from davy.killswitch.brake import BrakeState, first_state, head, record, take
+from davy.killswitch.clocks import Clocks
+from davy.killswitch.scope import ModelFacts, Subject
 from davy.ledger.client import RpcLedger
 from davy.ledger.submit import hand_in
 from davy.network.fan_out import Addressee, spread
 from davy.network.http_client import HttpTransport
+from davy.network.node_brake import subject_of
 from davy.network.receipts import Testimony
 from davy.protocol.chain import Head
 from davy.protocol.encoding import decode
 from davy.protocol.errors import DavyError, Misconfigured, Refused
 from davy.protocol.genesis import Genesis
 from davy.protocol.limits import FRESH_MS, MAX_HEADER_BYTES, MAX_RECEIPT_BYTES, MAX_SIGNED_ORDER_BYTES
+from davy.protocol.manifest import ModelClass
 from davy.protocol.order import Global, Models, OrderId, open_order
 from davy.protocol.order import Miner as MinerTarget
 from davy.protocol.receipt import Receipt, open_receipt
+from davy.protocol.recorded import RecordedBrake
 from davy.protocol.transaction import ConvictServedAfterHalt, Endpoint
 from davy.protocol.words import KeyRole, key_text
 
@@ -65,8 +72,8 @@ def brake_command() -> None:
 def status(network: Path, book: Path | None, as_json: bool) -> int:
     """Show what is halted, who knows it, and when the brake was last drilled.
 
-    Nodes are those of --book, and those that serve on the ledger. Exit code 1 where one does not answer, or lacks an
-    order that others have.
+    Nodes are those of --book, and those that serve on the ledger. Exit code 1 where one does not answer, lacks an
+    order that others have, or sees neither blocks nor heartbeats.
     """
     nodes = read_book_file(book)
     told = run(_look, read_network(network), nodes)
@@ -74,7 +81,7 @@ def status(network: Path, book: Path | None, as_json: bool) -> int:
         show(told, as_json=True)
     else:
         _show(told)
-    return 0 if all(p["knows"] == "all" for p in told["places"]) else 1
+    return 0 if all(p["knows"] == "all" and not p["stale"] for p in told["places"]) else 1
 
 
 @brake_command.command()
@@ -184,7 +191,7 @@ async def _look(network: Network, book: Book) -> dict[str, Any]:
             raise Misconfigured("this chain has no keyholders: nobody can halt it, and there is no brake to look at")
         recorded = await ledger.brake()
         newest = await ledger.head()
-        listening = await _serving(ledger)
+        listening, systemic = await _serving(ledger, _recorded_state(genesis, recorded))
 
         async def one(to: Endpoint) -> None:
             places.append(await ask_node(genesis, to, transport, clock))
@@ -195,18 +202,37 @@ async def _look(network: Network, book: Book) -> dict[str, Any]:
         drills = drills_of(genesis, recorded)
         last = drill_seen(drills[-1], await ledger.attestations(drills[-1].id)) if drills else None
     places = [ledger_seen(genesis, "ledger", recorded), *sorted(places)]
-    return _told(genesis, places, newest, last, clock.now())
+    at = Clocks(clock.now(), newest.time)
+    leases = leases_seen(_recorded_state(genesis, recorded), systemic, at)
+    return _told(genesis, places, newest, last, leases, at.own)
 
 
-async def _serving(ledger: RpcLedger) -> list[Endpoint]:
+def _recorded_state(g: Genesis, told: RecordedBrake) -> BrakeState:
+    """What nodes act on where it is about permissions."""
+    taken = take(first_state(g), [o.order for o in told.orders])
+    times = {o.order: o.time for o in told.orders}
+    return record(taken.state, {v.id: times[v.raw] for v in taken.orders})
+
+
+async def _serving(ledger: RpcLedger, state: BrakeState) -> tuple[list[Endpoint], list[Subject]]:
+    """Where nodes listen; and what may be systemic: whatever orders say so of, or a subnet, and all that is leased."""
     found: list[Endpoint] = []
+    leased = {model for lease in state.book.leases for model in lease.models}
+    named = leased | {model for raised in state.book.raises for model in raised.models.ids}
+    subjects = [Subject(model=ModelFacts(m, frozenset(), b""), model_class=ModelClass.SYSTEMIC) for m in sorted(leased)]
     for s in await ledger.subnets():
         m = await ledger.metagraph(s.netuid)
         found += [Endpoint(n.endpoint[0].host, n.endpoint[0].port, bytes(32), b"") for n in m.neurons if n.endpoint]
-    return found
+        every = m.subnet.hyperparameters.systemic == 1
+        asked = [(n.hotkey, n.model[0].model_id) for n in m.neurons if n.model]
+        asked = [pair for pair in asked if every or pair[1] in named]
+        subjects += [subject_of(await ledger.subject(s.netuid, *pair)) for pair in asked]
+    return found, subjects
 
 
-def _told(g: Genesis, places: Sequence[Seen], newest: Head, drill: DrillSeen | None, now: int) -> dict[str, Any]:
+def _told(
+    g: Genesis, places: Sequence[Seen], newest: Head, drill: DrillSeen | None, leases: Sequence[LeaseSeen], now: int
+) -> dict[str, Any]:
     state = together(g, places)
     all_of_it = head(state)
     return {
@@ -223,10 +249,12 @@ def _told(g: Genesis, places: Sequence[Seen], newest: Head, drill: DrillSeen | N
                 "knows": "all" if not p.fault and p.head == all_of_it else "less" if not p.fault else "unknown",
                 "orders": len(p.orders),
                 "head": "" if p.head is None else p.head.hex(),
+                "stale": p.stale(now),
                 "fault": p.fault,
             }
             for p in places
         ],
+        "leases": [_lease(row) for row in leases],
         "last_drill": None if drill is None else _drill(drill),
     }
 
@@ -240,12 +268,23 @@ def _halt(h: HaltEntry) -> dict[str, Any]:
     }
 
 
+def _lease(row: LeaseSeen) -> dict[str, Any]:
+    return {
+        "model": row.model.hex(),
+        "ends": None if row.ends is None else moment(row.ends),
+        "stops": None if row.stops is None else moment(row.stops),
+        "warning_days": row.days,
+        "lapsed": row.lapsed,
+    }
+
+
 def _drill(d: DrillSeen) -> dict[str, Any]:
     return {
         "order": d.order.id.hex(),
         "issued": moment(d.order.order.issued),
         "answered": d.answered,
         "median_ms": d.median,
+        "p99_ms": d.p99,
         "longest_ms": d.longest,
     }
 
@@ -263,10 +302,31 @@ def _show(told: dict[str, Any]) -> None:
             click.echo(f"  {what}")
     if not told["halts"]:
         click.echo("nothing is halted")
-    show_table(("where", "knows", "orders", "fault"), told["places"], as_json=False)
+    stale = {"fault": "STALE: it sees neither blocks nor heartbeats"}
+    rows = [{**p, **(stale if p["stale"] else {})} for p in told["places"]]
+    show_table(("where", "knows", "orders", "fault"), rows, as_json=False)
+    for lease in told["leases"]:
+        click.echo(_of_lease(lease))
     drill = told["last_drill"]
     if drill is None:
         click.echo("the brake was never drilled: `davy keyholder drill`")
     else:
-        took = f", after {drill['median_ms']} ms (median) to {drill['longest_ms']} ms" if drill["answered"] else ""
+        took = (
+            f", after {drill['median_ms']} ms (median), {drill['p99_ms']} (p99) to {drill['longest_ms']} ms"
+            if drill["answered"]
+            else ""
+        )
         click.echo(f"last drill {drill['issued']}: {drill['answered']} nodes answered on the ledger{took}")
+
+
+def _of_lease(lease: dict[str, Any]) -> str:
+    """A line on a systemic model: with a warning 7, 3 and 1 days ahead, and from the end on."""
+    model, days = f"systemic model {lease['model'][:16]}", lease["warning_days"]
+    if lease["ends"] is None:
+        return f"{model} stands still: no LEASE of it counts; `davy keyholder lease {lease['model']}`"
+    if lease["lapsed"]:
+        return f"{model} stands still: its LEASE lapsed {lease['stops']}; `davy keyholder lease {lease['model']}`"
+    if days is None:
+        return f"{model} is leased until {lease['ends']}"
+    when = "ended" if days == 0 else f"ends in {days} {'day' if days == 1 else 'days'} or less,"
+    return f"WARNING: the LEASE of {model} {when} {lease['ends']}; without another it stops {lease['stops']}"

@@ -1,4 +1,4 @@
-"""`davy keyholder init | circle | serve | dkg | genesis | drill | lease | extend`."""
+"""`davy keyholder init | circle | serve | dkg | genesis | drill | extend`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from davy.cli.network import ledger_of, network_option, read_network
 from davy.cli.options import Host, Term, at_terminal, home_option, json_option, password, yes_option
 from davy.cli.ordering import Asked, find_halts, give_order, order_options, read_book_file
 from davy.cli.output import show, show_table
-from davy.cli.targets import add_targets, digest_of
+from davy.cli.targets import add_targets
 from davy.host.entropy import OsEntropy
 from davy.host.files import read_bounded, write_over
 from davy.host.home import Home
@@ -28,8 +28,8 @@ from davy.network.tls import make_certificate, read_fingerprint
 from davy.protocol.encoding import decode
 from davy.protocol.errors import Misconfigured, Refused
 from davy.protocol.genesis import Genesis, chain_id
-from davy.protocol.limits import LEASE_TERM_MS, MAX_GENESIS_BYTES
-from davy.protocol.order import Drill, Extend, Lease, Target, order_id
+from davy.protocol.limits import MAX_GENESIS_BYTES
+from davy.protocol.order import Drill, Extend, Target, order_id
 from davy.protocol.roster import roster_digest
 from davy.protocol.transaction import Endpoint
 from davy.protocol.words import KeyRole, key_text
@@ -210,16 +210,6 @@ def _drill(asked: Asked, target: Target, term: int) -> None:
 
 
 add_targets(drill, "Rehearse to stop", _drill)
-
-
-@click.command()
-@click.argument("models", nargs=-1, required=True)
-@click.option("--for", "term", type=Term(), default=LEASE_TERM_MS, help="At most 30d; 30d if not given.")
-@order_options
-def lease(asked: Asked, models: tuple[str, ...], term: int) -> None:
-    """Let the systemic MODELS run until the lease ends; the LIFT key signs."""
-    ids = tuple(sorted({digest_of(m, "a model id") for m in models}))
-    run(give_order, Keyholder.open(asked.home), Lease(ids), asked, term=term)
 
 
 @click.command()

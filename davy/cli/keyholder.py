@@ -9,14 +9,18 @@ import click
 from davy.cli.later import Later
 
 _PLACES: Final = {
-    "holding": ("init", "circle", "serve", "dkg", "genesis", "drill", "lease", "extend"),
+    "holding": ("init", "circle", "serve", "dkg", "genesis", "drill", "extend"),
     "answering": ("pending", "sign", "refuse", "carry"),
     "holding_shares": ("refresh", "repair", "status"),
+    "leasing": ("lease", "heartbeat"),
 }
+_CLASSES: Final = {"raise": "davy.cli.leasing:raise_class", "lower": "davy.cli.leasing:lower_class"}
 
 
 @click.group(
-    "keyholder", cls=Later, later={c: f"davy.cli.{place}:{c}" for place, names in _PLACES.items() for c in names}
+    "keyholder",
+    cls=Later,
+    later={c: f"davy.cli.{place}:{c}" for place, names in _PLACES.items() for c in names} | _CLASSES,
 )
 def keyholder_command() -> None:
     """Hold a share of the keys that can halt the network.

@@ -11,18 +11,23 @@ from typing import Final, NamedTuple
 
 from davy.killswitch.book import HaltEntry
 from davy.killswitch.brake import BrakeState, first_state, head, take
+from davy.killswitch.clocks import Clocks
+from davy.killswitch.leases import days_warned
+from davy.killswitch.scope import Subject
+from davy.killswitch.verdict import lease_of, model_class
 from davy.network.error_responses import response_error
 from davy.protocol.brake_messages import OrderPage
 from davy.protocol.chain import Head
 from davy.protocol.encoding import decode
 from davy.protocol.errors import DavyError, Refused
 from davy.protocol.genesis import Genesis
-from davy.protocol.limits import MAX_BRAKE_ORDERS, MAX_RESPONSE_BYTES
+from davy.protocol.limits import FRESH_MS, MAX_BRAKE_ORDERS, MAX_RESPONSE_BYTES
+from davy.protocol.manifest import ModelClass
 from davy.protocol.order import VerifiedOrder
 from davy.protocol.ports import Clock, SignedRequest, Transport
 from davy.protocol.recorded import Attested, RecordedBrake
 from davy.protocol.transaction import Endpoint
-from davy.protocol.words import Digest, UnixMillis
+from davy.protocol.words import Digest, ModelId, UnixMillis
 
 _PATIENCE_MS: Final = 5_000
 _MAX_PAGES: Final = 2 + 2 * MAX_BRAKE_ORDERS
@@ -36,6 +41,24 @@ class Seen(NamedTuple):
     head: Digest | None
     orders: tuple[VerifiedOrder, ...]
     fault: str
+    newest: UnixMillis | None = None
+    """Of a node the time of the newest block or heartbeat that it verified; 0 before the first."""
+
+    def stale(self, now: UnixMillis) -> bool:
+        """Whether it is a node that runs no systemic model, for it saw nothing fresh."""
+        return self.newest is not None and abs(now - self.newest) > FRESH_MS
+
+
+class LeaseSeen(NamedTuple):
+    """How a systemic model stands. Without a LEASE that counts there is neither `ends` nor `stops`."""
+
+    model: ModelId
+    ends: UnixMillis | None
+    stops: UnixMillis | None
+    """When the grace is over."""
+    days: int | None
+    """Of the warnings the nearest that has come; 0 from its end on."""
+    lapsed: bool
 
 
 class DrillSeen(NamedTuple):
@@ -44,6 +67,7 @@ class DrillSeen(NamedTuple):
     order: VerifiedOrder
     answered: int
     median: int | None
+    p99: int | None
     longest: int | None
 
 
@@ -57,7 +81,7 @@ async def ask_node(g: Genesis, to: Endpoint, transport: Transport, clock: Clock)
             page = await _page(to, transport, clock, after)
             raws += page.orders
             if not page.after:
-                return seen(g, where, page.head, raws)
+                return seen(g, where, page.head, raws)._replace(newest=page.seen)
             after = f"?after={page.after[0].hex()}"
     except DavyError as e:
         return Seen(where, None, (), str(e))
@@ -85,10 +109,27 @@ def in_force(s: BrakeState, now: UnixMillis) -> list[HaltEntry]:
     return [h for h in s.book.halts if h.lifted is None and now < max(span.end for span in (*h.free, *h.counted))]
 
 
+def leases_seen(s: BrakeState, subjects: Iterable[Subject], at: Clocks) -> list[LeaseSeen]:
+    """The LEASEs of those that are systemic, the first to stop first; `s` is of what stands on the ledger."""
+    found: dict[ModelId, LeaseSeen] = {}
+    for x in subjects:
+        if x.model is None or model_class(s, x, at) is not ModelClass.SYSTEMIC:
+            continue
+        lease = lease_of(s, x, at)
+        if lease is None:
+            found[x.model.id] = LeaseSeen(x.model.id, None, None, None, True)
+        else:
+            over = at.ahead >= lease.lapses
+            found[x.model.id] = LeaseSeen(x.model.id, lease.ends, lease.lapses, days_warned(lease, at), over)
+    return sorted(found.values(), key=lambda row: (row.stops or 0, row.model))
+
+
 def drill_seen(v: VerifiedOrder, answers: Iterable[Attested]) -> DrillSeen:
     """Sum up who answered a drill."""
     took = sorted(a.attestation.stopped - v.order.issued for a in answers)
-    return DrillSeen(v, len(took), took[len(took) // 2] if took else None, took[-1] if took else None)
+    if not took:
+        return DrillSeen(v, 0, None, None, None)
+    return DrillSeen(v, len(took), took[len(took) // 2], took[-(-99 * len(took) // 100) - 1], took[-1])
 
 
 def ledger_seen(g: Genesis, where: str, told: RecordedBrake) -> Seen:

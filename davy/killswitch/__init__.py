@@ -6,7 +6,7 @@ shell, the one object that every edge asks before it serves, scores, mints or lo
 (points, scalars, and the gates for received ones), sharing (Shamir and Feldman) and keys (what a keyholder keeps); echo
 sees to it that no member of a dkg, a refresh or a repair tells two stories; conformance holds all of it against
 reference vectors. Under brake and verdict lie book (what counts of a set of orders), roster (whose orders count),
-allowance, leases, scope (who is covered) and clocks.
+allowance, leases, scope (who is covered) and clocks; notices says what an operator should hear before a stop.
 
 May import: protocol. Only guard may touch a clock, a store or an event loop, and nothing else in this room imports
 guard: the rules stay functions over values.

@@ -38,6 +38,11 @@ class Clocks(NamedTuple):
         return self.own if self.block is None else self.behind
 
     @property
+    def seen(self) -> UnixMillis:
+        """The newest sign of chain or keyholders; 0 before the first."""
+        return max(self.block or 0, self.heartbeat or 0)
+
+    @property
     def fresh_until(self) -> UnixMillis | None:
         """First moment of the own clock at which neither header nor heartbeat is fresh; None when that is now.
 

@@ -191,6 +191,11 @@ class Guard:
         return self._head
 
     @property
+    def clocks(self) -> Clocks:
+        """What verdicts are asked at, now."""
+        return Clocks(self.now(), self._view.block, self._view.beat)
+
+    @property
     def obeyed(self) -> tuple[VerifiedOrder, ...]:
         """The orders that this process took in, as far as it remembers, oldest first."""
         return tuple(o.order for o in self._obeyed.values())
@@ -325,14 +330,14 @@ class Guard:
         news = {raw: t for raw, t in orders if raw not in known or told.get(known[raw]) != t}
         if news:
             await self.receive_all(news, news)
-        view = self._view
-        if view.block is None or block.time > view.block:
-            self._look_at(view._replace(block=block.time))
         if block.height < self._height:
             _log.warning(
                 "the ledger stands at %d, and this node has seen %d; it does not count", block.height, self._height
             )
-            return
+            return  # nor does its time: no halt ends, and nothing is fresh, by a ledger that lost blocks
+        view = self._view
+        if view.block is None or block.time > view.block:
+            self._look_at(view._replace(block=block.time))
         self._height = block.height
         self._begin("the ledger")
         self._enforce()

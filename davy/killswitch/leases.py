@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from davy.killswitch.clocks import Clocks
-from davy.protocol.limits import LEASE_GRACE_MS, SIGNER_SKEW_MS
+from davy.protocol.limits import DAY_MS, LEASE_GRACE_MS, LEASE_WARNINGS_MS, SIGNER_SKEW_MS
 from davy.protocol.words import ModelId, UnixMillis
 
 
@@ -27,20 +27,33 @@ class LeaseInForce(NamedTuple):
         """Its end and the grace after it, or with its roster, if that is sooner."""
         return min(self.end + LEASE_GRACE_MS, self.until)
 
+    @property
+    def ends(self) -> UnixMillis:
+        """When the grace begins, or with its roster, if that is sooner."""
+        return min(self.end, self.until)
 
-def leased_until(
+
+def last_lease(
     leases: Iterable[LeaseInForce], model: ModelId, voided: UnixMillis | None, at: Clocks
-) -> UnixMillis | None:
-    """When the last LEASE of a model lapses; it has lapsed when any clock is past that. None without a LEASE.
+) -> LeaseInForce | None:
+    """Of the LEASEs of a model the last to lapse; it has lapsed when any clock is past that. None without a LEASE.
 
     Parameters
     ----------
     voided
         LEASEs issued up to then are void; None when none is.
     """
-    ends = [
-        x.lapses
+    counting = [
+        x
         for x in leases
         if model in x.models and x.issued - SIGNER_SKEW_MS <= at.begun and (voided is None or x.issued > voided)
     ]
-    return max(ends, default=None)
+    return max(counting, key=lambda x: (x.lapses, x.ends), default=None)
+
+
+def days_warned(lease: LeaseInForce, at: Clocks) -> int | None:
+    """Of `LEASE_WARNINGS_MS` the nearest that has come, in days; 0 in the grace, None before the first warning."""
+    left = lease.ends - at.ahead
+    if left <= 0:
+        return 0
+    return min((ahead // DAY_MS for ahead in LEASE_WARNINGS_MS if left <= ahead), default=None)

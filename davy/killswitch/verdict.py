@@ -12,13 +12,13 @@ from davy.killswitch.allowance import intersect, unite, within_allowance
 from davy.killswitch.book import HaltEntry
 from davy.killswitch.brake import BrakeState
 from davy.killswitch.clocks import Clocks
-from davy.killswitch.leases import leased_until
+from davy.killswitch.leases import LeaseInForce, last_lease
 from davy.killswitch.roster import FOREVER
 from davy.killswitch.scope import Subject
 from davy.protocol.limits import HALT_TERM_MS
 from davy.protocol.manifest import ModelClass
 from davy.protocol.order import VerifiedOrder
-from davy.protocol.words import UnixMillis
+from davy.protocol.words import ModelId, UnixMillis
 
 
 class Cause(StrEnum):
@@ -115,10 +115,21 @@ def _systemic(s: BrakeState, x: Subject, halts: list[HaltEntry], at: Clocks) -> 
     changes = [h.begins for h in halts if h.begins > at.ahead]
     if x.model is None:
         return Permitted(min(changes, default=FOREVER))
-    voided = max((h.voids for h in begun), default=None)
-    until = leased_until(s.naming.leases(x.model.id), x.model.id, voided, at)
-    if until is None or at.ahead >= until:
-        return Lapsed(until)
+    lease = _lease(s, x.model.id, begun, at)
+    if lease is None or at.ahead >= lease.lapses:
+        return Lapsed(None if lease is None else lease.lapses)
     if at.fresh_until is None:
         return Stale(max((t for t in (at.block, at.heartbeat) if t is not None), default=None))
-    return Permitted(min(until, at.fresh_until, *changes))
+    return Permitted(min(lease.lapses, at.fresh_until, *changes))
+
+
+def lease_of(s: BrakeState, x: Subject, at: Clocks) -> LeaseInForce | None:
+    """The LEASE by which a systemic model runs, or ran until it lapsed; None without one that is not void."""
+    if x.model is None:
+        return None
+    return _lease(s, x.model.id, [h for h in s.naming.halts(x) if h.begins <= at.ahead], at)
+
+
+def _lease(s: BrakeState, model: ModelId, begun: list[HaltEntry], at: Clocks) -> LeaseInForce | None:
+    voided = max((h.voids for h in begun), default=None)
+    return last_lease(s.naming.leases(model), model, voided, at)

@@ -18,6 +18,7 @@ Unix socket, in the extra `gossip`.
 `fan_out`               orders straight to many nodes, and their attestations
 `brake_peers`           exchange of orders with nodes whose head differs
 `ledger_route`          orders out of blocks, before a block counts as seen
+`telling`               what an operator should hear before something stops, in the log
 `node_brake`            all of a node's brake in one
 `meter`                 token buckets
 `memory`                a transport without sockets, with loss, delay and partitions

@@ -4,13 +4,15 @@ Every exchange between nodes carries the sender's head. Whoever asked sees the o
 it (`note`): takes what the other has, and brings what the other lacks. Whoever was asked cannot reach the caller, who
 may have no address; seeing a head that is not its own (`heard`) it settles with others that it knows.
 
-A halt ends exchanges, too: who is halted is asked nothing more. So a node whose head has changed settles with some at
-once, and every node with some now and then.
+A halt ends exchanges, too: who is halted is asked nothing more. So a node whose head has changed brings what is new to
+some at once, to others a few times more within seconds, since the first may pass nothing on, and settles with some now
+and then.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Final, NamedTuple
@@ -21,7 +23,7 @@ from msgspec import Meta
 from davy.killswitch.guard import Guard
 from davy.network.error_responses import response_error
 from davy.network.fan_out import order_bodies, post_orders
-from davy.protocol.brake_messages import OrderPage
+from davy.protocol.brake_messages import BrakeReply, OrderPage
 from davy.protocol.encoding import Wire, decode, encode
 from davy.protocol.errors import DavyError, Malformed, Refused, StoreFailed
 from davy.protocol.limits import MAX_RESPONSE_BYTES
@@ -32,6 +34,12 @@ from davy.protocol.words import Digest, Hotkey, UnixMillis
 KNOWN: Final = 64
 """Nodes that one remembers, drawn at random."""
 ASKED_AT_ONCE: Final = 4
+AGAIN_MS: Final = (250, 750, 1_750)
+"""How long after its head changed a node brings the news to more: four leave some of many out, and more where some of
+them are silent (bench/time_to_stop.py)."""
+_NEWS: Final = 8
+"""Orders that are brought before it is asked what the other has."""
+_NEWS_MS: Final = 3_000
 ROUND_MS: Final = 5_000
 """After which a node asks some, if nothing made it ask before."""
 _REST_MS: Final = 1_000
@@ -71,14 +79,30 @@ class Exchanged(NamedTuple):
     pulled: bool
 
 
-async def settle(guard: Guard, to: Endpoint, transport: Transport, clock: Clock) -> Exchanged:
+async def settle(
+    guard: Guard, to: Endpoint, transport: Transport, clock: Clock, news: Sequence[bytes] = ()
+) -> Exchanged:
     """Exchange with a node until both know what either knew.
+
+    Parameters
+    ----------
+    news
+        Orders that the other is not likely to have: it gets them first, which may be all. So they reach a node, too,
+        that leaves questions unanswered.
 
     Raises
     ------
     Unreachable, Refused, TooLarge
         It does not answer, or not as it should; what it told until then was taken in.
     """
+    if news:
+        try:
+            reply = await _bring(news, to, transport, clock)
+        except Refused as e:  # of a roster that it does not know yet, for instance
+            _log.info("%s:%d does not take the news: %s", to.host, to.port, e)
+        else:
+            if reply.head == guard.head:
+                return Exchanged(reply.head, False)
     theirs: set[bytes] = set()
     after = ""
     for _ in range(_MAX_PAGES):
@@ -100,11 +124,18 @@ async def settle(guard: Guard, to: Endpoint, transport: Transport, clock: Clock)
     if page.head == guard.head:
         return Exchanged(page.head, page.pulled)
     lacking = [v.raw for v in guard.state.orders.values() if v.raw not in theirs]
-    for body in order_bodies(lacking):
-        page_head = (await post_orders(to, body, transport, deadline=clock.now() + _PATIENCE_MS)).head
-        if page_head == guard.head:
-            return Exchanged(page_head, page.pulled)
+    if lacking:
+        reply = await _bring(lacking, to, transport, clock)
+        return Exchanged(reply.head, page.pulled)
     return Exchanged(page.head, page.pulled)
+
+
+async def _bring(orders: Sequence[bytes], to: Endpoint, transport: Transport, clock: Clock) -> BrakeReply:
+    """Send orders, in as many bodies as it takes; the last answer."""
+    *bodies, last = order_bodies(orders)
+    for body in bodies:
+        await post_orders(to, body, transport, deadline=clock.now() + _PATIENCE_MS)
+    return await post_orders(to, last, transport, deadline=clock.now() + _PATIENCE_MS)
 
 
 class BrakePeers:
@@ -127,6 +158,9 @@ class BrakePeers:
         self._settled: OrderedDict[Hotkey, _Settled] = OrderedDict()
         self._wake = anyio.Event()
         self._heard_at: UnixMillis = 0
+        self._news: tuple[bytes, ...] = ()
+        """What changed the head last."""
+        self._news_until: UnixMillis = 0
 
     async def open(self) -> None:
         """Read whom an earlier process knew.
@@ -190,15 +224,28 @@ class BrakePeers:
                     tasks.start_soon(self._settle, self._waiting.pop(node))
 
     async def _watch(self) -> None:
-        told = self._guard.head
+        told, known, due = self._guard.head, self._guard.state.orders.keys(), list[float]()
         while True:
             if self._guard.head != told:
-                told = self._guard.head
+                news = [v.raw for i, v in self._guard.state.orders.items() if i not in known]
+                told, known = self._guard.head, self._guard.state.orders.keys()
+                self._news = tuple(news) if len(news) <= _NEWS else ()
+                self._news_until = self._clock.now() + _NEWS_MS
+                due = [anyio.current_time() + ms / 1000 for ms in AGAIN_MS]
                 self._ask_some()
-            await self._guard.change()
+            with anyio.CancelScope(deadline=due[0] if due else math.inf) as waiting:
+                await self._guard.change()
+            if waiting.cancelled_caught:
+                due.pop(0)
+                # Only here: who always shows another head would else be asked every time, and nobody else.
+                self._ask_some([p for p in self.known if not self._agreed(p.node)])
 
-    def _ask_some(self) -> None:
-        for peer in self._drawn(self.known, ASKED_AT_ONCE):
+    def _agreed(self, node: Hotkey) -> bool:
+        last = self._settled.get(node)
+        return last is not None and last.theirs == self._guard.head
+
+    def _ask_some(self, among: Sequence[Peer] | None = None) -> None:
+        for peer in self._drawn(self.known if among is None else among, ASKED_AT_ONCE):
             self._waiting.setdefault(peer.node, peer)
         self._wake.set()
 
@@ -209,8 +256,11 @@ class BrakePeers:
 
     async def _settle(self, peer: Peer) -> None:
         theirs = self._guard.head
+        # Before the start is over it counts who was pulled, so everybody is asked.
+        has_news = self._guard.is_open and self._clock.now() < self._news_until and not self._agreed(peer.node)
+        news = self._news if has_news else ()
         try:
-            theirs, pulled = await settle(self._guard, peer.endpoint, self._transport, self._clock)
+            theirs, pulled = await settle(self._guard, peer.endpoint, self._transport, self._clock, news)
             if pulled:  # nodes restored together from old backups must not open each other
                 self._guard.pulled(peer.node)
         except Exception as e:

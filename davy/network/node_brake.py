@@ -12,6 +12,7 @@ from davy.killswitch.scope import ModelFacts, Subject
 from davy.network.attesting import Attesting
 from davy.network.brake_peers import BrakePeers
 from davy.network.ledger_route import LedgerRoute
+from davy.network.telling import Telling
 from davy.protocol.chain import Head
 from davy.protocol.errors import Malformed
 from davy.protocol.genesis import Genesis
@@ -31,6 +32,7 @@ class NodeBrake:
     def __init__(self, guard: Guard, peers: BrakePeers, attesting: Attesting, ledger: LedgerClient) -> None:
         self.guard, self.peers = guard, peers
         self._attesting = attesting
+        self._telling = Telling(guard)
         self._ledger = ledger
         self._route = LedgerRoute(guard, ledger)
         self._known: dict[tuple[Netuid, Hotkey, ModelId], Subject] = {}
@@ -38,11 +40,12 @@ class NodeBrake:
         self._looking = anyio.Lock()
 
     async def run(self) -> None:
-        """Keep the guard's time, the pull and the attestations going, until cancelled."""
+        """Keep the guard's time, the pull, the attestations and the notices going, until cancelled."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self.guard.run)
             tasks.start_soon(self.peers.run)
             tasks.start_soon(self._attesting.run)
+            tasks.start_soon(self._telling.run)
 
     async def look(self, block: Head) -> None:
         """Take in the orders up to a verified block, before anything else sees the block. Several may ask for the same.

@@ -18,7 +18,7 @@ from msgspec import Meta
 from davy.protocol.encoding import Wire
 from davy.protocol.limits import MAX_ORDER_SET, MAX_RECEIPT_BYTES, MAX_SIGNED_ORDER_BYTES
 from davy.protocol.order import OrderId
-from davy.protocol.words import Digest
+from davy.protocol.words import Digest, UnixMillis
 
 SignedOrderBytes = Annotated[bytes, Meta(max_length=MAX_SIGNED_ORDER_BYTES)]
 
@@ -59,3 +59,5 @@ class OrderPage(Wire):
     """Where the next page begins; empty after the last."""
     pulled: bool
     """Whether this node has itself pulled since it began: one that has not may lack what it once knew."""
+    seen: UnixMillis
+    """Time of the newest block or heartbeat that it verified; 0 before the first. One that sees neither is stale."""

@@ -85,6 +85,8 @@ ALLOWANCE_WINDOW_MS: Final = 90 * DAY_MS
 LEASE_TERM_MS: Final = 30 * DAY_MS
 LEASE_GRACE_MS: Final = 3 * DAY_MS
 """After a LEASE ended; and what a replaced roster permitted lasts for so long after its replacement."""
+LEASE_WARNINGS_MS: Final = (7 * DAY_MS, 3 * DAY_MS, DAY_MS)
+"""So long before the end of a LEASE whoever runs, or looks after, its models is told."""
 FRESH_MS: Final = 60_000
 """A systemic model runs while a verified header or heartbeat is no further from the own clock than this."""
 MAX_GROUP_EPOCH: Final = 255

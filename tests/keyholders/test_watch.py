@@ -8,17 +8,28 @@ from random import Random
 import pytest
 
 from davy.keyholders.release import Delivery, ToNodes
-from davy.keyholders.watch import Seen, ask_node, drill_seen, drills_of, in_force, ledger_seen, together
+from davy.keyholders.watch import (
+    Seen,
+    ask_node,
+    drill_seen,
+    drills_of,
+    in_force,
+    leases_seen,
+    ledger_seen,
+    together,
+)
 from davy.killswitch.brake import first_state, head
+from davy.killswitch.clocks import Clocks
 from davy.killswitch.guard import Guard
 from davy.network.brake_routes import BrakeRoutes
 from davy.network.memory import MemoryNetwork, no_delay
 from davy.protocol.brake_messages import OrderPage
+from davy.protocol.chain import Head
 from davy.protocol.encoding import encode
 from davy.protocol.ports import Response, SignedRequest
 from davy.protocol.recorded import AttestationRecord, Attested, BrakeRecord, OrderRecord, RecordedBrake
 from davy.protocol.transaction import Endpoint
-from tests.killswitch.story import START, Story, ms, order_of
+from tests.killswitch.story import START, Story, ms, name, order_of, subject, systemic
 from tests.twins import LoopClock, MemoryStore, SeededKeys
 
 pytestmark = pytest.mark.anyio
@@ -93,11 +104,11 @@ async def test_a_node_that_lies_of_its_orders_is_told_apart() -> None:
     true_head = head(hall.story.state)
     forged = raw[:-1] + bytes([raw[-1] ^ 1])
     lies = {
-        OrderPage(1, true_head, (), (), True): "does not show all",
-        OrderPage(1, bytes(32), (raw,), (), True): "does not show all",
-        OrderPage(1, true_head, (forged,), (), True): "are none",
-        OrderPage(1, true_head, (b"junk",), (), True): "are none",
-        OrderPage(1, true_head, (raw,), (b"\1" * 32,), True): "more orders than a brake keeps",
+        OrderPage(1, true_head, (), (), True, 0): "does not show all",
+        OrderPage(1, bytes(32), (raw,), (), True, 0): "does not show all",
+        OrderPage(1, true_head, (forged,), (), True, 0): "are none",
+        OrderPage(1, true_head, (b"junk",), (), True, 0): "are none",
+        OrderPage(1, true_head, (raw,), (b"\1" * 32,), True, 0): "more orders than a brake keeps",
     }
     for page, words in lies.items():
         hall.answers(0, Response(200, (), encode(page)))
@@ -107,7 +118,7 @@ async def test_a_node_that_lies_of_its_orders_is_told_apart() -> None:
     for reply in (Response(200, (), b"\xc1"), Response(404, (), b"no"), Response(500, (), b"")):
         hall.answers(0, reply)
         assert (await hall.ask()).fault
-    hall.answers(0, Response(200, (), encode(OrderPage(1, true_head, (raw,), (), True))))
+    hall.answers(0, Response(200, (), encode(OrderPage(1, true_head, (raw,), (), True, 0))))
     assert (await hall.ask()).fault == ""
 
 
@@ -128,8 +139,38 @@ def test_the_ledgers_orders_and_drills() -> None:
         Attested(bytes([n]) * 32, AttestationRecord(6, ms(2), ms(2) + 10 * n, bytes(32), 0, 0)) for n in (3, 1, 2)
     ]
     summed = drill_seen(drills_of(story.genesis, told)[-1], answers)
-    assert (summed.answered, summed.median, summed.longest) == (3, 20, 30)
-    assert drill_seen(summed.order, [])[1:] == (0, None, None)
+    assert (summed.answered, summed.median, summed.p99, summed.longest) == (3, 20, 30, 30)
+    assert drill_seen(summed.order, [])[1:] == (0, None, None, None)
+    many = [Attested(bytes(32), AttestationRecord(6, ms(2), ms(2) + n, bytes(32), 0, 0)) for n in range(1, 201)]
+    assert drill_seen(summed.order, many)[1:] == (200, 101, 198, 200)
+
+
+def test_leases_are_seen_by_who_is_systemic_and_the_first_to_stop_comes_first() -> None:
+    story = Story()
+    story.lease(0, 10, "model")
+    story.lease(0, 30, "other")
+    asked = [systemic("other"), systemic("model"), systemic("third"), subject("fourth")]
+    at = Clocks(ms(9.5), ms(9.5))
+    found = leases_seen(story.state, asked, at)
+    assert [row.model for row in found] == [name("third"), name("model"), name("other")]
+    assert [(row.days, row.lapsed) for row in found] == [(None, True), (1, False), (None, False)]
+    assert (found[1].ends, found[1].stops) == (ms(10), ms(13))
+    (late,) = leases_seen(story.state, [systemic("model")], Clocks(ms(13), ms(13)))
+    assert (late.days, late.lapsed) == (0, True)
+    (graced,) = leases_seen(story.state, [systemic("model")], Clocks(ms(11), ms(11)))
+    assert (graced.days, graced.lapsed) == (0, False)
+
+
+async def test_a_node_says_what_it_saw_last_and_who_saw_nothing_fresh_is_stale() -> None:
+    hall = Hall(2)
+    for n, day in ((0, 0.0), (1, -0.01)):
+        await hall.guards[n].at_block(Head(1, ms(day), bytes(32), bytes(32)), [])
+    told = [await hall.ask(n) for n in range(2)]
+    assert [t.newest for t in told] == [ms(0), ms(-0.01)]
+    assert [t.stale(hall.clock.now()) for t in told] == [False, True]
+    assert not ledger_seen(hall.story.genesis, "ledger", recorded(hall.story, [])).stale(ms(5)), "it is no node"
+    never = Hall(1)
+    assert (await never.ask()).stale(never.clock.now())
 
 
 def test_what_is_in_force() -> None:

@@ -77,6 +77,27 @@ class Hall:
             await node.peers.know([(n.endpoint, n.hotkey) for n in self.nodes if n is not node])
 
 
+def deaf(hall: Hall, node: Node) -> None:
+    """Make a node one that obeys and tells nobody."""
+    routes = BrakeRoutes(node.guard, Answering(nothing), hall.clock)
+
+    async def handle(request: SignedRequest) -> Response:
+        if request.method == "GET":
+            await anyio.sleep_forever()
+        reply = await routes.handle(request)
+        assert isinstance(reply, Response)
+        return reply
+
+    class Mute:
+        async def call(self, to: Endpoint, r: SignedRequest, *, deadline: int) -> Response:
+            if r.method == "POST":
+                raise Unreachable("not brought")
+            return await hall.net.transport(node.name).call(to, r, deadline=deadline)
+
+    hall.net.serve(node.endpoint, Answering(handle))
+    node.peers = BrakePeers(node.guard, Mute(), hall.clock, SeededEntropy(1), MemoryStore())  # type: ignore[arg-type]
+
+
 async def nothing(_: SignedRequest) -> Response:
     return Response(404, (), b"")
 
@@ -164,7 +185,7 @@ class TestPull:
         a, b = hall.nodes
 
         async def junk(_: SignedRequest) -> Response:
-            return Response(200, (), encode(OrderPage(1, OTHER, (b"junk",), (OTHER,), True)))
+            return Response(200, (), encode(OrderPage(1, OTHER, (b"junk",), (OTHER,), True, 0)))
 
         hall.net.serve(b.endpoint, Answering(junk))
         with pytest.raises(Malformed):
@@ -208,6 +229,44 @@ class TestPull:
                     while not node.is_halted():
                         await node.guard.change()
             tasks.cancel_scope.cancel()
+
+    async def test_a_third_that_pass_nothing_on_delay_nobody_until_the_next_round(self) -> None:
+        """They take what they are told, answer no exchange, and bring nobody an order."""
+        hall = Hall(60)
+        for node in hall.nodes[1::3]:
+            deaf(hall, node)
+        await hall.know_each_other()
+        async with anyio.create_task_group() as tasks:
+            for node in hall.nodes:
+                tasks.start_soon(node.peers.run)
+            await anyio.sleep(1)  # their rounds are now due together, in four seconds
+            await hall.nodes[0].guard.receive_all([hall.story.given[hall.story.halt(0, 3)]])
+            await anyio.sleep(3)
+            tasks.cancel_scope.cancel()
+        assert [n.name for n in hall.nodes if not n.is_halted()] == []
+
+    async def test_who_always_shows_another_head_is_not_all_that_a_node_asks(self) -> None:
+        hall = Hall(24)
+        await hall.know_each_other()
+        asked: list[str] = []
+        for node in hall.nodes[1:]:
+            liar = node in hall.nodes[1:5]
+
+            async def tell(_: SignedRequest, name: str = node.name, liar: bool = liar) -> Response:
+                asked.append(name)
+                head = OTHER if liar else hall.nodes[0].guard.head
+                return Response(200, (), encode(OrderPage(1, head, (), (), True, 0)))
+
+            hall.net.serve(node.endpoint, Answering(tell))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(hall.nodes[0].peers.run)
+            await hall.nodes[0].guard.receive_all([hall.story.given[hall.story.halt(0, 3)]])
+            await anyio.sleep(300)
+            tasks.cancel_scope.cancel()
+        liars = {n.name for n in hall.nodes[1:5]}
+        assert len(asked) > 200
+        assert sum(name in liars for name in asked) < len(asked) / 2
+        assert set(asked) == {n.name for n in hall.nodes[1:]}
 
     async def test_a_start_without_the_ledger_needs_several_nodes(self) -> None:
         hall = Hall(4)

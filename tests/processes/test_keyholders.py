@@ -164,6 +164,25 @@ def test_three_of_five_halt_three_cannot_lift_four_can(all_serve: Table) -> None
     assert halted["order"] not in {h["order"] for h in brake_status(table)["halts"]}
 
 
+def test_a_model_is_raised_leased_and_lowered_and_keyholders_vouch_for_a_minute(all_serve: Table) -> None:
+    table, model = all_serve, "77" * 32
+    with unseen(table, ["bob", "carol", "dave"], "raise,lease,lower,heartbeat"):
+
+        def given(word: str, **words: str) -> dict[str, Any]:
+            command = line("Systemic models", f"davy keyholder {word}", **words)
+            return table.coordinate("alice", f"{command} --yes --json").result()
+
+        given("raise", MODEL=model)
+        assert given("lease", MODEL=model)["released"][0]["reached"]
+        (leased,) = brake_status(table)["leases"]
+        assert (leased["model"], leased["warning_days"], leased["lapsed"]) == (model, None, False)
+        given("lower", MODEL=model)
+        assert brake_status(table)["leases"] == []
+        beaten = given("heartbeat")
+        assert [(d["route"], d["reached"]) for d in beaten["released"]] == [("ledger", False)], "for nodes only"
+    table.serve("bob", "carol", "dave")
+
+
 def test_one_killed_in_mid_session_and_another_coordinator(all_serve: Table) -> None:
     """Carol says yes and is killed; the coordinator goes on with dave. Erin coordinates another at the same time."""
     table = all_serve

@@ -60,6 +60,35 @@ def test_a_partition_that_heals_hears_of_it() -> None:
     assert play(SMALL, story)
 
 
+def test_a_halt_reaches_every_node_while_the_ledger_is_down_and_the_ledger_when_it_is_back() -> None:
+    """One miner is told by the keyholders; the others hear of it from each other, and hand it in at last."""
+
+    async def story(world: World) -> dict[str, Any]:
+        halting = Halting(world)
+        told: dict[str, Any] = {}
+
+        async def halt() -> None:
+            clients = [node.client for node in (*world.miners, *world.validators)]
+            back = anyio.Event()
+            for client in clients:
+                client._carry = back.wait  # type: ignore[assignment] # pyright: ignore[reportPrivateUsage]
+            halting.routes = frozenset({"fan-out", "pull"})
+            raw = halting.order()
+            await halting.deliver(raw, lambda n: n.name == "miner-0")
+            with anyio.move_on_after(SOON_MS / 1000):
+                await halting.until(lambda: halting.all_halted() and len(halting.heads()) == 1)
+            told["halted"], told["heads"] = halting.all_halted(), len(halting.heads())
+            told["orders"] = {w.order for w in halting.seen.values()} == {raw}
+            halting.routes = ROUTES
+            back.set()
+            told["answers"] = len(await halting.answers(raw, blocks=60))
+
+        await halting.play(halt)
+        return told
+
+    assert play(SMALL, story) == {"halted": True, "heads": 1, "orders": True, "answers": 6}
+
+
 def test_one_model_is_halted_and_the_others_serve() -> None:
     async def story(world: World) -> list[bool]:
         halting = Halting(world)

@@ -1,0 +1,76 @@
+"""`davy keyholder lease | raise | lower | heartbeat`: what systemic models run by."""
+
+from __future__ import annotations
+
+import click
+
+from davy.cli.keyholding import Keyholder
+from davy.cli.loop import run
+from davy.cli.options import Term
+from davy.cli.ordering import Asked, give_order, learn, order_options, read_book_file
+from davy.cli.targets import digest_of, models_target
+from davy.keyholders.standing import known
+from davy.killswitch.brake import first_state, head, take
+from davy.protocol.limits import LEASE_TERM_MS
+from davy.protocol.order import Heartbeat, Lease, Lower, Raise
+
+
+def _ids(models: tuple[str, ...]) -> tuple[bytes, ...]:
+    return tuple(sorted({digest_of(m, "a model id") for m in models}))
+
+
+@click.command()
+@click.argument("models", nargs=-1, required=True)
+@click.option("--for", "term", type=Term(), default=LEASE_TERM_MS, help="At most 30d; 30d if not given.")
+@order_options
+def lease(asked: Asked, models: tuple[str, ...], term: int) -> None:
+    """Let the systemic MODELS run until the lease ends; the LIFT key signs."""
+    run(give_order, Keyholder.open(asked.home), Lease(_ids(models)), asked, term=term)
+
+
+@click.command("raise")
+@click.argument("models", nargs=-1)
+@click.option("--file", "files", multiple=True, metavar="HEX", help="All models with this weight file.")
+@click.option("--registrant", "registrants", multiple=True, metavar="COLD_…", help="All models of a coldkey.")
+@order_options
+def raise_class(asked: Asked, models: tuple[str, ...], files: tuple[str, ...], registrants: tuple[str, ...]) -> None:
+    """Make MODELS, and what descends from them, systemic: they stop until they are leased; the HALT key signs."""
+    run(give_order, Keyholder.open(asked.home), Raise(models_target(models, files, registrants)), asked)
+
+
+@click.command("lower")
+@click.argument("models", nargs=-1, required=True)
+@order_options
+def lower_class(asked: Asked, models: tuple[str, ...]) -> None:
+    """Make MODELS ordinary, and end the RAISEs that name them; the LIFT key signs."""
+    run(_lower, asked, _ids(models))
+
+
+@click.command()
+@order_options
+def heartbeat(asked: Asked) -> None:
+    """Vouch for the next minute towards nodes that see no ledger: they go on with what is leased; the HALT key signs.
+
+    It is for the nodes of --book; a ledger needs none, and takes none.
+    """
+    run(_heartbeat, asked)
+
+
+async def _lower(asked: Asked, ids: tuple[bytes, ...]) -> None:
+    keyholder = Keyholder.open(asked.home)
+    await learn(keyholder, read_book_file(asked.book), asked.network)
+    k = await known(keyholder.journal)
+    raised = {
+        i: body
+        for i, (body, o) in k.orders.items()
+        if isinstance(o.action, Raise) and set(o.action.models.ids) & set(ids)
+    }
+    action = Lower(ids, tuple(sorted(raised)))
+    await give_order(keyholder, action, asked, named=[raised[i] for i in sorted(raised)])
+
+
+async def _heartbeat(asked: Asked) -> None:
+    keyholder = Keyholder.open(asked.home)
+    await learn(keyholder, read_book_file(asked.book), asked.network)
+    state = take(first_state(keyholder.home.genesis()), await keyholder.journal.signed()).state
+    await give_order(keyholder, Heartbeat(head(state)), asked)

@@ -1,0 +1,102 @@
+"""The measurement of docs/time-to-stop.md, small: it measures what it says, and what is not reached shows."""
+
+from __future__ import annotations
+
+import math
+import random
+from pathlib import Path
+
+import anyio
+import pytest
+
+from bench.stopping.distances import CLOUD, SIMBLOCK, Distances
+from bench.stopping.figures import Curve, cells, into_page, picture
+from bench.stopping.loopback import Case, Outcome, Stage, stage
+from bench.stopping.virtual import Plan, play
+from bench.time_to_stop import cases, curve_of, plans, write_loopback, write_virtual
+
+PATIENCE_S = 300.0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_real_hosts_stop_whoever_is_silent_or_cut_off(tmp_path: Path) -> None:
+    async def measure(s: Stage) -> list[Outcome]:
+        rng = random.Random(1)
+        wanted = [Case("told"), Case("relayed", known=0.5), Case("cut off", island=0.34, heals_after_s=0.5)]
+        return [await s.halt(case, rng, PATIENCE_S) for case in wanted]
+
+    with stage(6, 1, 0.05) as s:
+        found = anyio.run(measure, s)
+    for o in found:
+        assert len(o.stopped) == 6
+        assert all(ms is not None and ms > 0 for ms in o.stopped.values()), o
+        assert o.own > 0
+        assert 0 < o.busy <= 1
+    cut = found[2]
+    assert len(cut.far) == 2
+    assert len(curve_of(cut.case, [cut]).took) == 2
+    page = tmp_path / "page.md"
+    (tmp_path / "pictures").mkdir()
+    page.write_text("before\n<!-- loopback -->\nold\n<!-- end of loopback -->\nafter")
+    write_loopback([(o.case, [o]) for o in found], page, "said")
+    assert page.read_text().startswith("before\n<!-- loopback -->\n| 6 hosts | p50 |")
+    assert "| cut off |" in page.read_text()
+
+
+def test_a_host_that_never_stops_is_told(tmp_path: Path) -> None:
+    curve = Curve("x", (1.0, 2.0, 3.0, None))
+    assert [curve.at(r) for r in (0.25, 0.5, 0.75)] == [1.0, 2.0, 3.0]
+    assert math.isinf(curve.at(0.99))
+    assert cells(curve) == ["2", "–", "–", "–", "1 of 4"]
+    assert "<svg" in picture("a", [curve, Curve("nobody", (None, None))])
+    with pytest.raises(ValueError, match="marks"):
+        into_page("nothing", "virtual", "x")
+    page = tmp_path / "page.md"
+    (tmp_path / "pictures").mkdir()
+    page.write_text("<!-- virtual -->\n\n<!-- end of virtual -->")
+    write_virtual([curve._replace(name=f"{SIMBLOCK.name}: all told, 0% silent")], page)
+    assert "1 of 4" in page.read_text()
+    assert "all told" in (tmp_path / "pictures" / "time-to-stop-virtual.svg").read_text()
+
+
+def took(plan: Plan) -> list[float]:
+    stopped = play(plan)
+    assert None not in stopped.took.values()
+    return sorted(ms for ms in stopped.took.values() if ms is not None)
+
+
+@pytest.mark.parametrize("distances", [CLOUD, SIMBLOCK], ids=lambda d: d.name)
+def test_in_virtual_time_every_node_stops(distances: Distances) -> None:
+    all_told, relayed = took(Plan(60, distances)), took(Plan(60, distances, known=0.1, silent=0.5))
+    assert len(all_told) == len(relayed) == 60
+    assert all_told[30] < relayed[30]
+    assert relayed[-1] < 60_000
+
+
+def test_the_same_plan_gives_the_same_figures() -> None:
+    plan = Plan(30, SIMBLOCK, silent=0.3, known=0.1)
+    assert play(plan) == play(plan)
+
+
+def test_who_is_cut_off_goes_on_until_it_heals() -> None:
+    stopped = play(Plan(30, CLOUD, island=0.2, heals_after_s=15.0))
+    assert len(stopped.far) == 6
+    assert all(ms is not None and ms > 0 for n, ms in stopped.took.items() if n in stopped.far), "none before that"
+
+
+def test_distances_are_as_published() -> None:
+    rng = random.Random(1)
+    for d in (CLOUD, SIMBLOCK):
+        assert len(d.shares) == len(d.means)
+        assert all(len(row) == len(d.means) for row in d.means)
+        drawn = [d.one_way_s(0, 1, rng) * 1000 for _ in range(20_000)]
+        mean = d.means[0][1] if d.one_way else d.means[0][1] / 2
+        assert min(drawn) >= mean * 0.7
+        assert abs(sum(drawn) / len(drawn) / mean - 1) < 0.12
+    assert sum(SIMBLOCK.shares) == pytest.approx(1)
+
+
+def test_the_goal_s_situation_is_among_those_measured() -> None:
+    assert Case("all told, 30% silent", silent=0.3) in cases()
+    assert any(plan.silent == 0.3 and plan.nodes == 10_000 for _, plan in plans(10_000))

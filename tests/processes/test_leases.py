@@ -1,0 +1,154 @@
+"""A systemic model on a miner that is a process: it waits for its LEASE, warns of its end, and stops without a ledger.
+
+A node takes for fresh what is `FRESH_S` old here instead of a minute, so that nobody waits for a minute.
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from davy.host.clock import SystemClock
+from davy.protocol.brake_messages import OrderPage
+from davy.protocol.encoding import decode, encode
+from davy.protocol.genesis import Genesis, chain_id
+from davy.protocol.limits import DAY_MS
+from davy.protocol.order import Heartbeat, Lease, OrderAction
+from tests.processes.shells import Shell, environment, shell, typed, wait_until
+from tests.twins.keyholders import Keyholders
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2_400)]
+
+FRESH_S = 6
+BACKEND = """
+from davy.miners.simple import SimpleBackend
+
+
+class Mine(SimpleBackend):
+    name = "mine"
+
+    def next_token(self, tokens):
+        return {97: 0.5, 98: 0.25}
+
+
+def hasty(brake):
+    import davy.killswitch.clocks as clocks
+
+    clocks.FRESH_MS = FRESH_S * 1000
+    return brake
+"""
+
+
+class Place:
+    """A chain whose keyholders are here, and a miner of a systemic model."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.keyholders, self.clock = folder, Keyholders(), SystemClock()
+        self.env = {**environment(folder), "DAVY_PASSWORD": "mine", "DAVY_HOME": str(folder / "miner")}
+        path = ":".join(filter(None, (str(folder), self.env.get("PYTHONPATH"))))
+        self.env |= {"DAVY_NETWORK": str(folder / "network.json"), "PYTHONPATH": path}
+        self._ledger: ExitStack | None = None
+        self.endpoint = self.local = self.model = ""
+        self.issued = 0
+
+    def type(self, *lines: str) -> str:
+        return typed([f"cd {self.folder}", *lines], self.env)
+
+    def up(self, port: int = 0) -> Shell:
+        self._ledger = ExitStack()
+        lines = [f"cd {self.folder}", f"exec davy up --home chain --port {port} --block-time 200 --keyholders roster"]
+        started = self._ledger.enter_context(shell(lines, self.env, self.folder / f"up{time.monotonic_ns()}.log"))
+        started.wait_for("the faucet gives tokens")
+        return started
+
+    def down(self) -> None:
+        if self._ledger is not None:
+            self._ledger.close()
+            self._ledger = None
+
+    def order(self, action: OrderAction, days: float = 0.0) -> str:
+        """The file of an order that is signed now."""
+        genesis = decode((self.folder / "chain" / "genesis").read_bytes(), Genesis, limit=2**20)
+        now = self.issued = self.clock.now()
+        order = self.keyholders.order(chain_id(genesis), action, now, now + round(days * DAY_MS) if days else 0)
+        (self.folder / "order").write_bytes(self.keyholders.sign(order))
+        return "order"
+
+    def asked(self) -> int:
+        """The status of a request to the model."""
+        body = json.dumps({"model": self.model, "prompt": "a", "max_tokens": 1}).encode()
+        request = urllib.request.Request(f"{self.local}/completions", body, {"content-type": "application/json"})
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return answer.status
+        except urllib.error.HTTPError as e:
+            return e.code
+
+    def seen(self) -> int:
+        """When the newest sign of ledger or keyholders was given, as the node says to anybody."""
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        with urllib.request.urlopen(f"https://{self.endpoint}/brake", timeout=60, context=context) as answer:
+            return decode(answer.read(), OrderPage, limit=2**20).seen
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    place = Place(tmp_path)
+    (tmp_path / "roster").write_bytes(encode(place.keyholders.roster))
+    (tmp_path / "mine.py").write_text(BACKEND.replace("FRESH_S", str(FRESH_S)))
+    place.up()
+    try:
+        yield place
+    finally:
+        place.down()
+
+
+def test_from_its_lease_to_a_ledger_that_is_gone(place: Place) -> None:
+    named = "--backend mine.py:Mine"
+    place.type("davy key new --quick", "davy faucet", "davy register")
+    place.model = json.loads(place.type(f"davy model register {named} --systemic --json"))["model"]
+    serve = f"exec davy miner {named} --insecure-local 0 --brake mine:hasty --json"
+    with shell([f"cd {place.folder}", serve], place.env, place.folder / "miner.log") as miner:
+        miner.wait_for('"local"')
+        (started,) = [json.loads(line) for line in miner.printed.splitlines() if line.startswith("{")]
+        place.endpoint, place.local = started["endpoint"], started["local"]
+        miner.wait_for("stands still: it has no LEASE that counts")
+        assert place.asked() == 451
+
+        lease = place.order(Lease((bytes.fromhex(place.model),)), 2.5)
+        (brought,) = json.loads(place.type(f"davy brake bring {lease} --json"))
+        assert brought["told"] == "recorded in a block"
+        wait_until(lambda: place.asked() == 200, miner)
+        miner.wait_for("in 3 days or less; without another it stops")
+        wait_until(lambda: place.endpoint in place.type("davy status --json"), miner)
+        status = json.loads(place.type("davy brake status --json"))
+        (leased,) = status["leases"]
+        assert (leased["model"], leased["warning_days"], leased["lapsed"]) == (place.model, 3, False)
+        assert [(p["knows"], p["stale"]) for p in status["places"]] == [("all", False)] * 2
+        assert "WARNING: the LEASE of systemic model" in place.type("davy brake status")
+
+        port = json.loads((place.folder / "network.json").read_text())["ledger"].rsplit(":", 1)[1].strip("/")
+        place.down()
+        wait_until(lambda: place.asked() == 451, miner)
+        assert place.clock.now() - place.seen() > FRESH_S * 1000
+        miner.wait_for("this node is stale")
+
+        (place.folder / "book").write_text(f"{place.endpoint}\n")
+        beat = place.order(Heartbeat(bytes(32)))
+        (brought,) = json.loads(place.type(f"davy brake bring {beat} --book book --network nowhere --json"))
+        assert brought["reached"], brought
+        assert place.seen() == place.issued, "a sign of the keyholders, and the newest"
+        wait_until(lambda: place.asked() == 451, miner)  # it went on, if that was soon enough, and not for long
+
+        place.up(int(port))
+        wait_until(lambda: place.asked() == 200, miner)
+        miner.wait_for("not stale any more")
