@@ -10,14 +10,14 @@ import click
 from anyio.streams.memory import MemoryObjectReceiveStream
 
 from davy.cli.keyholding import Keyholder, ask_person, asked_desk, at_terminal
-from davy.cli.ordering import routes
+from davy.cli.ordering import learn, routes
 from davy.cli.output import show
 from davy.host.files import write_new
 from davy.host.store import SqliteStore
 from davy.keyholders import control
 from davy.keyholders.assembly import found
 from davy.keyholders.by_hand import answer_sheet
-from davy.keyholders.circle import fingerprint
+from davy.keyholders.circle import Circle, fingerprint
 from davy.keyholders.release import Book, release_by_all
 from davy.keyholders.server import Door
 from davy.network.http_server import serve
@@ -39,22 +39,24 @@ async def attend(
     desk, arriving = asked_desk(keyholder, yes_to)
     # Only a quorum can fill it, and an order that is signed is never dropped.
     send, finished = anyio.create_memory_object_stream[VerifiedOrder](math.inf)
-    attendant = keyholder.attendant(desk, send.send_nowait)
+    attendants = [(c, keyholder.attendant(desk, send.send_nowait, circle=c)) for c in keyholder.circles]
     store = SqliteStore(keyholder.home.store)
     try:
-        door = Door(attendant, keyholder.key, keyholder.circle, keyholder.clock, store)
+        door = Door(attendants, keyholder.key, keyholder.clock, store)
         await door.open()
 
         async def carried(sheet: str) -> str | None:
-            return await answer_sheet(sheet, keyholder.circle, keyholder.keys, attendant.answer)
+            return await answer_sheet(sheet, attendants, keyholder.keys)
 
         certificate = CertificateFiles(keyholder.home.tls.certificate, keyholder.home.tls.key)
         async with (
             serve(door, host, port or keyholder.own.endpoint.port, certificate) as listens,
-            control.controlled(keyholder.home.control, desk, keyholder.circle, carried),
+            control.controlled(keyholder.home.control, desk, keyholder.circles, carried),
             anyio.create_task_group() as tasks,
         ):
             tasks.start_soon(_release_again, keyholder, book, network, finished)
+            if keyholder.home.has_genesis():
+                tasks.start_soon(learn, keyholder, book, network)
             said = {"name": keyholder.own.name, "listens": f"{host}:{listens}"}
             show(said, as_json=True) if as_json else click.echo(f"{said['name']} listens at {said['listens']}")
             await ask_person(arriving, desk, at_terminal())
@@ -82,16 +84,23 @@ async def _release_again(
 
 
 async def assemble(
-    keyholder: Keyholder, yes: bool, terms: tuple[int, int, int], patience: int, out: Path, as_json: bool
+    keyholder: Keyholder,
+    circle: Circle,
+    yes: bool,
+    terms: tuple[int | None, int, int],
+    patience: int,
+    out: Path,
+    as_json: bool,
 ) -> None:
-    epoch, halt_threshold, lift_threshold = terms
+    given, halt_threshold, lift_threshold = terms
+    epoch = await _next_epoch(keyholder) if given is None else given
     desk, arriving = asked_desk(keyholder, ("dkg",) if yes else ())
-    attendant = keyholder.attendant(desk)
+    attendant = keyholder.attendant(desk, circle=circle)
     roster: Roster | None = None
-    async with keyholder.voices(attendant) as voices, anyio.create_task_group() as tasks:
+    async with keyholder.voices(attendant, circle) as voices, anyio.create_task_group() as tasks:
         tasks.start_soon(ask_person, arriving, desk, True)
         roster = await found(
-            keyholder.circle,
+            circle,
             {v.key: v for v in voices.values()},
             epoch=epoch,
             halt_threshold=halt_threshold,
@@ -113,3 +122,7 @@ async def assemble(
         "file": str(out),
     }
     show(value, as_json=as_json)
+
+
+async def _next_epoch(keyholder: Keyholder) -> int:
+    return (await keyholder.roster()).epoch + 1 if keyholder.home.has_genesis() else 0

@@ -173,7 +173,7 @@ async def _status(keyholder: Keyholder, offline: bool) -> dict[str, Any]:
         "generation": "",
         "last_drill": await _last_drill(keyholder),
         "keyholders": [],
-        "orders": [_order(i, o, i in k.lifted) for _, i, o in orders],
+        "orders": [_order(i, o, i in k.ended) for _, i, o in orders],
     }
     if not has_chain:
         return value

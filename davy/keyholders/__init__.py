@@ -20,6 +20,7 @@ the signature.
 `founding`              one keyholder's part in the making of a roster
 `voice`                 how another keyholder is asked: over the network, or in this process
 `coordinator`           brings t of them together for a signature
+`succession`            brings two rosters together for the INSTALL of the second
 `assembly`              brings all of them together for a roster
 `renewal`               brings them together for a refresh or a repair
 `sheets`                questions and answers as text that is carried

@@ -6,7 +6,7 @@ back; with the second the share. A further one is needed only where an attempt f
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -27,10 +27,19 @@ from davy.keyholders.messages import (
     Willing,
     proposal_id,
 )
-from davy.keyholders.sheets import Answered, Question, question_id, read_answer, read_question, write_sheet
+from davy.keyholders.server import Attendant
+from davy.keyholders.sheets import (
+    Answered,
+    Question,
+    circle_of_sheet,
+    question_id,
+    read_answer,
+    read_question,
+    write_sheet,
+)
 from davy.protocol.errors import DavyError
 from davy.protocol.ports import Entropy, KeyStore
-from davy.protocol.words import Digest, KeyRole, PublicKey
+from davy.protocol.words import Digest, KeyRole
 
 
 class Post(Protocol):
@@ -114,13 +123,13 @@ class HandVoice:
                 self._told(self.name, f"the sheet that came back is not taken: {e}")
 
 
-async def answer_sheet(
-    text: str,
-    circle: Circle,
-    keys: KeyStore,
-    answer: Callable[[PublicKey, Ask], Awaitable[Answer]],
-) -> str | None:
+async def answer_sheet(text: str, attendants: Sequence[tuple[Circle, Attendant]], keys: KeyStore) -> str | None:
     """Answer a question that was carried here; None where the person has not decided yet.
+
+    Parameters
+    ----------
+    attendants
+        As `davy.keyholders.server.Door` has them: each circle's sheets are read as such.
 
     Raises
     ------
@@ -128,11 +137,13 @@ async def answer_sheet(
         It is no question for this keyholder (`davy.keyholders.sheets.read_question`).
     """
     own = keys.public(KeyRole.KEYHOLDER)
+    asked = circle_of_sheet(text)
+    circle, attendant = next((each for each in attendants if each[0].digest == asked), attendants[0])
     question = read_question(text, circle, own)
     answers: list[Answer] = []
     for ask in question.asks:
         try:
-            said = await answer(question.sender, ask)
+            said = await attendant.answer(question.sender, ask)
         except DavyError as e:
             said = Declined(str(e)[:500], ())
         if isinstance(said, Waiting):

@@ -164,6 +164,32 @@ class Office(NamedTuple):
         return self.roster.halt_threshold if key is GroupKey.HALT else self.roster.lift_threshold
 
 
+class Offices(Protocol):
+    """Where a keyholder reads in which office it stands; each raises Misconfigured where the home has no chain yet."""
+
+    async def in_office(self) -> tuple[ChainId, Roster]:
+        """The chain, and the roster that is in office by all INSTALLs known here."""
+        ...
+
+    async def office(self) -> Office:
+        """This keyholder's own, in that roster.
+
+        Raises
+        ------
+        Misconfigured, NoSuchKey, WrongPassword
+        """
+        ...
+
+    async def accession(self, roster: Roster) -> Office:
+        """What it would be in a roster that is not in office.
+
+        Raises
+        ------
+        Misconfigured, NoSuchKey, WrongPassword
+        """
+        ...
+
+
 def generation_id(g: Generation) -> Digest:
     return digest(Domain.GENERATION, encode(g))
 

@@ -84,6 +84,16 @@ def write_sheet(sheet: Question | Answered, circle: Circle, keys: KeyStore) -> s
     return _text(sheet, SignedSheet(1, body, keys.sign(KeyRole.KEYHOLDER, _domain(sheet), body)), circle)
 
 
+def circle_of_sheet(text: str) -> Digest:
+    """Which circle a question says that it is of; nothing else of it is checked.
+
+    Raises
+    ------
+    TooLarge, Malformed
+    """
+    return decode(_signed(text, "QUESTION").body, Question, limit=MAX_REQUEST_BYTES).circle
+
+
 def read_question(text: str, circle: Circle, own: PublicKey) -> Question:
     """Read a question that was carried here.
 

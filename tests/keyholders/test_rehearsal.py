@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from davy.keyholders.coordinator import Signed, rehearse
+from davy.keyholders.coordinator import Signed, gather
 from davy.keyholders.messages import (
     Commit,
     Committed,
@@ -38,7 +38,7 @@ async def staged(**policies: tuple[str, ...]) -> Stage:
 
 
 async def go(person: Person, order: Order) -> Signed:
-    return await rehearse(
+    return await gather(
         await person.office(),
         person.voices(),
         rehearsing(order),

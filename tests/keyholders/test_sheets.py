@@ -138,7 +138,7 @@ class Courier:
         journey = self.journeys[name]
         person = self.people[name]
         while True:
-            back = await answer_sheet(sheet, person.stage.circle, person.keys, person.attendant.answer)
+            back = await answer_sheet(sheet, [(person.stage.circle, person.attendant)], person.keys)
             if back is not None:
                 return self._spoil(journey, back)
 
@@ -203,7 +203,7 @@ async def test_a_sheet_that_is_carried_twice_gives_no_second_share() -> None:
     voices = by_hand(alice, Copying(stage))
     few = {i: v for i, v in voices.items() if v.name in ("alice", "bob", "carol")}
     await alice.complete(alice.order(), few)
-    again = await answer_sheet(sheets[-1], stage.circle, bob.keys, bob.attendant.answer)
+    again = await answer_sheet(sheets[-1], [(stage.circle, bob.attendant)], bob.keys)
     assert again is not None
     assert "there are no nonces" in str(_answers(again, alice.key, stage, sheets[-1]))
 
