@@ -12,8 +12,9 @@ import click
 
 from davy.cli.keyholding import Keyholder, ask_person, asked_desk, at_terminal, yes_option
 from davy.cli.loop import run
+from davy.cli.network import network_option
 from davy.cli.options import home_option, json_option
-from davy.cli.ordering import Term
+from davy.cli.ordering import Term, learn, read_book_file
 from davy.cli.output import show, show_table
 from davy.keyholders.circle import fingerprint
 from davy.keyholders.keys import Generation, generation_id
@@ -67,12 +68,17 @@ def repair(home: Path, as_json: bool, yes: bool, patience: int, name: str) -> No
 @home_option
 @json_option
 @click.option("--offline", is_flag=True, help="Ask nobody; no password is needed.")
-def status(home: Path, as_json: bool, offline: bool) -> None:
-    """Show your roster, who of it can be reached and has which shares, and the orders that you signed or saw.
+@click.option("--book", type=click.Path(path_type=Path), envvar="DAVY_BOOK", help="File of nodes ($DAVY_BOOK).")
+@network_option
+def status(home: Path, as_json: bool, offline: bool, book: Path | None, network: Path) -> None:
+    """Show the roster in office, who of it can be reached and has which shares, and the orders that you signed or saw.
 
-    Whoever has not heard that new shares are in office is told.
+    What the ledger and nodes know besides is kept here first. Whoever has not heard of new shares in office is told.
     """
     keyholder = Keyholder.look(home) if offline else Keyholder.open(home)
+    if not offline and keyholder.home.has_genesis():
+        run(learn, keyholder, read_book_file(book), network)
+        keyholder = Keyholder.open(home)  # perhaps of another roster now
     told = run(_status, keyholder, offline)
     if as_json:
         show(told, as_json=True)
@@ -168,6 +174,7 @@ async def _status(keyholder: Keyholder, offline: bool) -> dict[str, Any]:
     value: dict[str, Any] = {
         "circle": fingerprint(keyholder.circle.digest),
         "chain": chain_id(home.genesis()).hex() if has_chain else "none yet: `davy keyholder genesis`",
+        "group_epoch": "",
         "halt": "",
         "lift": "",
         "generation": "",
@@ -180,6 +187,7 @@ async def _status(keyholder: Keyholder, offline: bool) -> dict[str, Any]:
     roster = await keyholder.roster()
     n = len(roster.members)
     value |= {"halt": f"{roster.halt_threshold} of {n}", "lift": f"{roster.lift_threshold} of {n}"}
+    value["group_epoch"] = f"{roster.epoch}" if keyholder.key in roster.members else f"{roster.epoch}, without you"
     return value if offline else value | await _ask_all(keyholder, roster)
 
 

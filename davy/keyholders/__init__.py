@@ -13,6 +13,7 @@ the signature.
 `standing`              which HALTs a LIFT must name, as one signer knows them
 `desk`                  what waits for a person's yes or no
 `keys`                  a keyholder's shares, generation after generation
+`steps`                 a person's yes first, then each step of a ceremony once
 `signer`                one keyholder's part in a signature
 `dealing`               what one computes for a key in a refresh or a repair
 `sealing`               shares, encrypted from one keyholder to another

@@ -1,7 +1,8 @@
 """A keyholder who is asked by sheets that are carried there and back: the same questions, the same code, no network.
 
 Two journeys make a signature. With the first the order is shown and, once the person says yes, the commitment comes
-back; with the second the share. A further one is needed only where an attempt failed.
+back; with the second the share. A further one is needed only where an attempt failed. Where keys or shares are made,
+what others echoed goes along with the step after it.
 """
 
 from __future__ import annotations
@@ -13,14 +14,17 @@ import msgspec
 
 from davy.keyholders.circle import Circle, Holder
 from davy.keyholders.messages import (
+    Accede,
     Answer,
     Ask,
     Commit,
     Committed,
     Consider,
     Declined,
+    Echoes,
     Finished,
     Noted,
+    Proposal,
     Rehearse,
     Sign,
     Waiting,
@@ -75,12 +79,13 @@ class HandVoice:
         self._attempts: dict[bytes, bytes] = {}
         """By an attempt of the coordinator, the one under which the other committed."""
         self._ahead: tuple[Commit, Committed] | None = None
+        self._echoes: list[Echoes] = []
 
     async def ask(self, ask: Ask, *, patience_ms: int) -> Answer:
         """See `davy.keyholders.voice.Voice.ask`; `patience_ms` is for networks."""
         del patience_ms
         match ask:
-            case Consider() | Rehearse():
+            case Consider() | Rehearse() | Accede():
                 return await self._consider(ask)
             case Commit():
                 return await self._commit(ask)
@@ -90,11 +95,15 @@ class HandVoice:
                 return answer
             case Finished():
                 return Noted()  # the order itself is carried, or seen on a node
+            case Echoes():
+                self._echoes.append(ask)
+                return Noted()
             case _:
-                (answer,) = await self._carried(ask)
-                return answer
+                echoes, self._echoes = self._echoes, []
+                answers = await self._carried(*echoes, ask)
+                return next((a for a in answers[:-1] if not isinstance(a, Noted)), answers[-1])
 
-    async def _consider(self, ask: Consider | Rehearse) -> Answer:
+    async def _consider(self, ask: Proposal) -> Answer:
         ahead = Commit(proposal_id(ask), self._entropy.bytes(16), self._generation)
         said, committed = await self._carried(ask, ahead)
         if isinstance(said, Willing) and isinstance(committed, Committed):

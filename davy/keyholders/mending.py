@@ -56,22 +56,23 @@ from davy.keyholders.messages import (
     Renew,
     SignedHello,
     Step,
-    Waiting,
 )
 from davy.keyholders.sealing import Envelopes
+from davy.keyholders.steps import Steps, unless_yes
 from davy.killswitch import echo, refresh, repair
 from davy.killswitch.dkg import Package
 from davy.killswitch.echo import Echo, Member, MendingSession, SignedEcho, SignedRound1
 from davy.protocol.encoding import decode, encode
 from davy.protocol.errors import Busy, Expired, Malformed, Misbehaved, Misdirected, NoSuchKey, Refused, Unauthorised
+from davy.protocol.limits import DAY_MS
 from davy.protocol.order import GroupKey
 from davy.protocol.ports import Clock, Entropy, KeyStore
 from davy.protocol.roster import Roster, roster_digest
 from davy.protocol.signing import Domain, digest, verify
 from davy.protocol.words import Digest, KeyRole, PublicKey, UnixMillis
 
-MENDING_MS: Final = 3_600_000
-"""How long a ceremony may take, its people included."""
+MENDING_MS: Final = DAY_MS
+"""How long a ceremony may take, its people and those who carry sheets included."""
 MAX_STEP: Final = 1_000
 """How much greater a new generation's number may be: more failed refreshes than there can be, and no end to numbers."""
 _MAX_HELLO_BYTES: Final = 1_024
@@ -93,7 +94,7 @@ class _Ceremony:
         self.parts: dict[GroupKey, _Part] = {}
         self.envelopes: Envelopes | None = None
         self.heard = self.dealt = False
-        self.last: tuple[Step, Answer] | None = None
+        self.steps = Steps()
 
 
 class Mender:
@@ -165,11 +166,8 @@ class Mender:
         matter = self._desk.put(Matter(i, kind, shown, sender, self._clock.now() + MENDING_MS))
         if matter.sender != sender:
             return Declined("another keyholder has proposed the same; begin again", ())
-        decision = await self._desk.settled(matter)
-        if decision is None:
-            return Waiting()
-        if not decision:
-            return Declined("its keyholder said no", ())
+        if (answer := await unless_yes(self._desk, matter)) is not None:
+            return answer
         c = self._open.get(sender)
         if c is None or c.invite != ask:
             c = self._open[sender] = self._join(ask, i, base, matter.expires)
@@ -232,27 +230,26 @@ class Mender:
         c = self._open.get(sender)
         if c is None or c.invite.ceremony != ask.ceremony or self._clock.now() > c.expires:
             raise Expired("this ceremony is not known here, or its time is over; begin again")
-        if c.last is not None and c.last[0] == ask:
-            return c.last[1]
+        return await c.steps.once(ask, lambda: self._take(c, ask))
+
+    async def _take(self, c: _Ceremony, ask: Step) -> Answer:
         try:
             match ask:
                 case Begin():
-                    answer = self._begin(c, ask)
+                    return self._begin(c, ask)
                 case Packages():
-                    answer = self._packages(c, ask)
+                    return self._packages(c, ask)
                 case Echoes():
                     in_turn(c.parts.get(ask.key)).confirm(ask.echoes)
-                    answer = Noted()
+                    return Noted()
                 case Deal():
-                    answer = self._deal(c)
+                    return self._deal(c)
                 case Boxes():
-                    answer = await self._boxes(c, ask)
+                    return await self._boxes(c, ask)
                 case Parts():
-                    answer = await self._parts(c, ask)
+                    return await self._parts(c, ask)
         except Misbehaved as e:
-            answer = Blamed(str(e)[:500], e.culprits)
-        c.last = (ask, answer)
-        return answer
+            return Blamed(str(e)[:500], e.culprits)
 
     def _begin(self, c: _Ceremony, ask: Begin) -> Answer:
         hellos = {h.member: h for h in (self._hello(c, raw) for raw in ask.hellos)}

@@ -29,7 +29,6 @@ from davy.keyholders.messages import (
     Proposed,
     Released,
     Sign,
-    Waiting,
     Willing,
     is_rehearsal,
     matter_id,
@@ -38,6 +37,7 @@ from davy.keyholders.messages import (
 )
 from davy.keyholders.screen import View, rehearsed, screen
 from davy.keyholders.standing import Journal, Left, known, left_of, named_ids, named_orders, opened
+from davy.keyholders.steps import unless_yes
 from davy.killswitch.frost import Nonces, commit, sign
 from davy.protocol.encoding import decode, encode
 from davy.protocol.errors import Expired, Malformed, Misdirected, Refused, Replayed, TooLarge, Unauthorised
@@ -166,11 +166,8 @@ class Signer:
                 matter = self._desk.put(Matter(i, _kind(ask, order), shown(ask, view), sender, until, content))
             except Refused as e:
                 return Declined(str(e)[:500], ())
-        decision = await self._desk.settled(matter)
-        if decision is None:
-            return Waiting()
-        if not decision:
-            return Declined("its keyholder said no", ())
+        if (answer := await unless_yes(self._desk, matter)) is not None:
+            return answer
         considered, order = self._agreed(i)
         left = await self._left(considered, order)
         if left.must_name:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Collection, Sequence
 from random import Random
 from typing import Any
 
+import anyio
+
 from davy.keyholders.assembly import found
 from davy.keyholders.circle import Circle, Holder
 from davy.keyholders.coordinator import Completed, complete
@@ -71,18 +73,21 @@ class MemoryJournal:
 
 
 class MemoryVault:
-    """As `davy.host.shares`, unencrypted."""
+    """As `davy.host.shares`, unencrypted; a `slow` one takes so many seconds to write."""
 
     def __init__(self) -> None:
         self.bodies: dict[bytes, bytes] = {}
         self.full = False
+        self.slow = 0.0
 
     async def keep(self, roster: bytes, body: bytes) -> None:
+        await anyio.sleep(self.slow)
         if roster in self.bodies:
             raise Misconfigured("there are shares of this roster already")
         self.bodies[roster] = body
 
     async def replace(self, roster: bytes, old: bytes, new: bytes) -> None:
+        await anyio.sleep(self.slow)
         if self.full:
             raise StoreFailed("the disk is full; free some space")
         if self.bodies[roster] != old:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import anyio
 import msgspec
 import pytest
 
+from davy.keyholders.assembly import STEP_MS
 from davy.keyholders.coordinator import Completed
 from davy.keyholders.keys import Holdings, Proof, generation_id, open_holdings, open_proof
 from davy.keyholders.messages import (
@@ -371,6 +373,45 @@ async def test_who_does_not_decide_is_not_waited_for_for_ever() -> None:
     with pytest.raises(Expired, match="carol"):
         await refreshed(stage)
     assert in_office(stage) == [0] * 5
+
+
+async def test_a_step_whose_asker_hangs_up_is_taken_to_its_end_and_answered_again() -> None:
+    """A keyholder's disk takes longer than its coordinator waits for an answer."""
+    stage = await Stage().start()
+    stage.people[3].vault.slow = STEP_MS / 1000 + 10
+    done = await refreshed(stage, patience_ms=600_000)
+    assert set(done.behind) <= {"dave"}
+    stage.people[3].vault.slow = 0
+    await bring_together(_voices(stage), await standings(_voices(stage), await stage.people[0].read_roster()))
+    assert in_office(stage) == [1] * 5
+    await signs(stage, 3)
+
+
+async def test_a_step_that_is_asked_for_while_it_runs_is_taken_once() -> None:
+    stage = await Stage().start()
+    dave = stage.people[3]
+    answers: list[Answer] = []
+
+    class Impatient(Bent):
+        async def ask(self, ask: Ask, *, patience_ms: int) -> Answer:
+            if not isinstance(ask, Boxes):
+                return await super().ask(ask, patience_ms=patience_ms)
+
+            async def one() -> None:
+                answers.append(await dave.attendant.answer(stage.people[0].key, ask))
+
+            dave.vault.slow = 1
+            async with anyio.create_task_group() as tasks:
+                for _ in range(3):
+                    tasks.start_soon(one)
+            return answers[0]
+
+    voices = _voices(stage)
+    voices[dave.key] = Impatient(voices[dave.key])
+    await refreshed(stage, voices=voices)
+    assert len(answers) == 3
+    assert len(set(answers)) == 1
+    assert in_office(stage) == [1] * 5
 
 
 async def test_a_full_disk_stages_nothing_and_changes_nothing() -> None:
