@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Final
 
 import anyio
 import click
 from anyio.streams.memory import MemoryObjectReceiveStream
 
+from davy.cli.carrying import hand_voices
+from davy.cli.gathering import tell_person
 from davy.cli.keyholding import Keyholder, ask_person, asked_desk, at_terminal
 from davy.cli.ordering import learn, routes
 from davy.cli.output import show
@@ -20,11 +24,16 @@ from davy.keyholders.by_hand import answer_sheet
 from davy.keyholders.circle import Circle, fingerprint
 from davy.keyholders.release import Book, release_by_all
 from davy.keyholders.server import Door
+from davy.keyholders.voice import Voice
+from davy.killswitch.group import Identifier
 from davy.network.http_server import serve
 from davy.network.tls import CertificateFiles
 from davy.protocol.encoding import encode
 from davy.protocol.order import VerifiedOrder
 from davy.protocol.roster import Roster, roster_digest
+
+_SHEETS: Final = 64
+"""The last that were answered."""
 
 
 async def attend(
@@ -45,8 +54,15 @@ async def attend(
         door = Door(attendants, keyholder.key, keyholder.clock, store)
         await door.open()
 
+        answered: dict[str, str] = {}
+
         async def carried(sheet: str) -> str | None:
-            return await answer_sheet(sheet, attendants, keyholder.keys)
+            # Who comes back with the same sheet lost what it was given.
+            if sheet not in answered and (back := await answer_sheet(sheet, attendants, keyholder.keys)) is not None:
+                answered[sheet] = back
+                if len(answered) > _SHEETS:
+                    del answered[next(iter(answered))]
+            return answered.get(sheet)
 
         certificate = CertificateFiles(keyholder.home.tls.certificate, keyholder.home.tls.key)
         async with (
@@ -89,6 +105,7 @@ async def assemble(
     yes: bool,
     terms: tuple[int | None, int, int],
     patience: int,
+    by_hand: Path | None,
     out: Path,
     as_json: bool,
 ) -> None:
@@ -97,7 +114,13 @@ async def assemble(
     desk, arriving = asked_desk(keyholder, ("dkg",) if yes else ())
     attendant = keyholder.attendant(desk, circle=circle)
     roster: Roster | None = None
-    async with keyholder.voices(attendant, circle) as voices, anyio.create_task_group() as tasks:
+    async with AsyncExitStack() as opened:
+        voices: dict[Identifier, Voice]
+        if by_hand is not None:
+            voices = hand_voices(keyholder, circle, attendant, by_hand, tell_person)
+        else:
+            voices = await opened.enter_async_context(keyholder.voices(attendant, circle))
+        tasks = await opened.enter_async_context(anyio.create_task_group())
         tasks.start_soon(ask_person, arriving, desk, True)
         roster = await found(
             circle,
@@ -107,7 +130,7 @@ async def assemble(
             lift_threshold=lift_threshold,
             clock=keyholder.clock,
             entropy=keyholder.entropy,
-            told=lambda name, what: click.echo(f"  {name}: {what}", err=True),
+            told=tell_person,
             patience_ms=patience,
         )
         tasks.cancel_scope.cancel()

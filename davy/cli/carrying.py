@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import anyio
+import click
 
 from davy.cli.keyholding import Keyholder
 from davy.host.files import read_bounded, write_over
@@ -19,7 +20,19 @@ from davy.keyholders.voice import OwnVoice, Voice
 from davy.killswitch.group import Identifier, identifier
 from davy.protocol.errors import Misconfigured
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 _LOOK_S: Final = 0.3
+
+
+def by_hand_option(function: F) -> F:
+    """``--by-hand FOLDER``."""
+    return click.option(
+        "--by-hand",
+        type=click.Path(path_type=Path),
+        metavar="FOLDER",
+        help="No network: ask by sheets in an empty folder.",
+    )(function)
 
 
 class Folder:

@@ -9,6 +9,7 @@ from typing import Final
 import click
 
 from davy.cli.attending import assemble, attend
+from davy.cli.carrying import by_hand_option
 from davy.cli.changing import install_roster, lower_class, raise_class
 from davy.cli.holding_shares import refresh, repair, status
 from davy.cli.keyholding import (
@@ -32,9 +33,8 @@ from davy.host.recovery import new_words, seed_from_words
 from davy.keyholders import control
 from davy.keyholders.circle import Circle, Holder, check_name, fingerprint, holder_line, parse_address
 from davy.keyholders.control import Shown
-from davy.keyholders.screen import moment
+from davy.keyholders.screen import REHEARSAL, moment
 from davy.keyholders.sheets import MAX_SHEET_CHARS
-from davy.keyholders.signer import REHEARSAL
 from davy.keyholders.standing import known
 from davy.network.tls import make_certificate, read_fingerprint
 from davy.protocol.encoding import decode
@@ -181,6 +181,7 @@ def serve(
 @click.option("--epoch", type=click.IntRange(0, 255), help="Number of the roster; the next one, if not given.")
 @click.option("--next", "is_next", is_flag=True, help="With those who are to follow: `davy keyholder circle --next`.")
 @click.option("--patience", type=Term(), default="30m", show_default=True, help="How long people are waited for.")
+@by_hand_option
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="New file for the roster.")
 def dkg(
     home: Path,
@@ -191,6 +192,7 @@ def dkg(
     epoch: int | None,
     is_next: bool,
     patience: int,
+    by_hand: Path | None,
     out: Path,
 ) -> None:
     """Make both keys with everybody in the circle, whose `davy keyholder serve` all run.
@@ -206,7 +208,7 @@ def dkg(
     if is_next and follow is None:
         raise Misconfigured("no keyholders are known here who are to follow: `davy keyholder circle FILE --next`")
     terms = epoch, halt_threshold, lift_threshold
-    run(assemble, keyholder, follow or keyholder.circle, yes, terms, patience, out, as_json)
+    run(assemble, keyholder, follow or keyholder.circle, yes, terms, patience, by_hand, out, as_json)
 
 
 @keyholder_command.command()

@@ -13,6 +13,7 @@ import anyio
 import click
 import msgspec
 
+from davy.cli.carrying import by_hand_option
 from davy.cli.gathering import meeting
 from davy.cli.keyholding import Keyholder, at_terminal
 from davy.cli.network import Network, ledger_of, network_option, read_network
@@ -110,7 +111,7 @@ def order_options(function: F) -> F:
         network_option,
         click.option("--out", type=path, help="Write the signed order to a new file, too."),
         click.option("--patience", type=Term(), default="5m", show_default=True, help="How long the others are asked."),
-        click.option("--by-hand", type=path, metavar="FOLDER", help="No network: ask by sheets in an empty folder."),
+        by_hand_option,
         click.option("--rehearse", is_flag=True, help="Sign what is worth nothing, and release nothing."),
         click.option("--yes", is_flag=True, help="Do not ask; you have read what you typed."),
         json_option,

@@ -24,12 +24,14 @@ new shares    `Recall`                                        `Recalled`, `Decli
               `Deal`                                          `Boxed`
               `Boxes`                                         `Holds`
               `Adopt`                                         `Noted`
+              or `RehearseMending`; then to `Boxes`           `Noted`
 a lost share  `Recall`                                        `Recalled`, `Declined`
               `Mend` (held likewise)                          `Waiting`, `Joined`, `Declined`
               `Begin`, `Packages`, `Echoes`                   as for a roster; the mended: `Noted`
               `Deal`, not to the mended                       `Boxed`
               `Boxes`, not to the mended                      `Parted`
               `Parts`, to the mended                          `Noted`
+              or `RehearseMending`; then to `Boxes`           `Noted`, and no `Parts`
 ============  ==============================================  ==================================
 """
 
@@ -243,6 +245,12 @@ class Mend(Wire, tag="mend"):
     mended: PublicKey
 
 
+class RehearseMending(Wire, tag="rehearse-mending"):
+    """Will you rehearse this? All steps but the last: no share is staged, and none is given back."""
+
+    of: Renew | Mend
+
+
 class Parts(Wire, tag="parts"):
     """What all helpers computed for the one mended."""
 
@@ -254,7 +262,21 @@ class Parts(Wire, tag="parts"):
 Step: TypeAlias = Begin | Packages | Echoes | Deal | Boxes | Parts
 """Of a ceremony that has begun."""
 
-Ask: TypeAlias = Consider | Rehearse | Commit | Sign | Finished | Invite | Recall | Renew | Adopt | Mend | Step | Accede
+Ask: TypeAlias = (
+    Consider
+    | Rehearse
+    | Commit
+    | Sign
+    | Finished
+    | Invite
+    | Recall
+    | Renew
+    | Adopt
+    | Mend
+    | Step
+    | Accede
+    | RehearseMending
+)
 
 
 class Waiting(Wire, tag="waiting"):

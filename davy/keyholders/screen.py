@@ -39,6 +39,8 @@ from davy.protocol.order import (
 from davy.protocol.roster import Roster, roster_digest
 from davy.protocol.words import KeyRole, PublicKey, UnixMillis, key_text
 
+REHEARSAL: Final = "rehearsal"
+"""As policies name it, whatever is rehearsed: who signs real orders unseen rehearses none so, and the other way."""
 _LABEL: Final = 15
 _LAST_MOMENT_MS: Final = 253_402_300_799_999
 """The end of the year 9999: what calendars can say."""
@@ -80,9 +82,9 @@ def screen(v: View) -> str:
     return "\n".join(lines)
 
 
-def rehearsed(real: str) -> str:
+def rehearsed(real: str, what: str = "NOTHING STOPS OR RUNS BY THIS: it rehearses the signing of") -> str:
     """The screen of a rehearsal: every line of it says so."""
-    lines = ["NOTHING STOPS OR RUNS BY THIS: it rehearses the signing of", *real.splitlines()]
+    lines = [what, *real.splitlines()]
     return "\n".join(f"REHEARSAL | {line}" for line in lines)
 
 

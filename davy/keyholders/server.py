@@ -25,6 +25,7 @@ from davy.keyholders.messages import (
     Parts,
     Recall,
     Rehearse,
+    RehearseMending,
     Renew,
     Sign,
 )
@@ -60,7 +61,7 @@ class Attendant:
             case Invite():
                 self._in[sender] = self._founder
                 return await self._founder.answer(sender, ask)
-            case Renew() | Mend():
+            case Renew() | Mend() | RehearseMending():
                 self._in[sender] = self._mender
                 return await self._mender.answer(sender, ask)
             case Recall() | Adopt():

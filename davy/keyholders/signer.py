@@ -35,7 +35,7 @@ from davy.keyholders.messages import (
     proposal_id,
     signed_bytes,
 )
-from davy.keyholders.screen import View, rehearsed, screen
+from davy.keyholders.screen import REHEARSAL, View, rehearsed, screen
 from davy.keyholders.standing import Journal, Left, known, left_of, named_ids, named_orders, opened
 from davy.keyholders.steps import unless_yes
 from davy.killswitch.frost import Nonces, commit, sign
@@ -63,8 +63,6 @@ from davy.protocol.words import Digest, PublicKey
 
 MAX_ATTEMPTS: Final = 64
 """Attempts of one keyholder at one order: more than rounds that end with a culprit can take."""
-REHEARSAL: Final = "rehearsal"
-"""As policies name it, whatever is rehearsed: who signs real orders unseen rehearses none so, and the other way."""
 _FLEETING: Final = (Drill, Heartbeat)
 """Orders that change nothing and are not remembered."""
 _REMEMBERED: Final = 1_024

@@ -33,6 +33,7 @@ class Steps:
         async with self._one:
             if self._last is not None and self._last[0] == ask:
                 return self._last[1]
+            answer: Answer = Waiting()
             with anyio.CancelScope(shield=True):
                 answer = await take()
             if not isinstance(answer, Waiting):

@@ -19,7 +19,7 @@ from davy.keyholders.messages import (
     Willing,
     proposal_id,
 )
-from davy.keyholders.signer import REHEARSAL
+from davy.keyholders.screen import REHEARSAL
 from davy.keyholders.succession import Installing, roster_in_office
 from davy.killswitch.brake import BrakeState, first_state, record, take
 from davy.killswitch.clocks import Clocks
@@ -144,8 +144,11 @@ async def test_a_signer_insists_on_what_only_it_knows() -> None:
         person.journal.kept.clear()
         person.journal.whole.clear()
     alice.journal.whole.clear()
+    old = t.voices(t.old)
+    for voice in old.values():
+        voice.slow = 0.0 if voice.name == "alice" else 1.0
     with pytest.raises(LeavesStanding) as missing:
-        await t.install()
+        await t.install(old=old)
     assert missing.value.halts == (secret,)
     what = await t.proposal()
     order = decode(what.order, Order, limit=65_536)
