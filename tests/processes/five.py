@@ -39,8 +39,9 @@ TYPED: set[tuple[str, str]] = set()
 
 
 def line(heading: str, begins: str, **words: str) -> str:
-    """A command of the runbook, with a keyholder's own words in place of those in capitals."""
-    (found,) = [command for command in BOOK[heading] if command.startswith(begins)]
+    """A command of the runbook, whole or as it begins, with a keyholder's own words in place of those in capitals."""
+    whole = [command for command in BOOK[heading] if command == begins]
+    (found,) = whole or [command for command in BOOK[heading] if command.startswith(begins)]
     TYPED.add((heading, found))
     for name, word in words.items():
         assert re.search(rf"\b{name}\b", found), (name, found)
