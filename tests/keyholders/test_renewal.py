@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import anyio
 import msgspec
 import pytest
 
-from davy.keyholders.assembly import STEP_MS
 from davy.keyholders.coordinator import Completed
 from davy.keyholders.keys import Holdings, Proof, generation_id, open_holdings, open_proof
 from davy.keyholders.messages import (
@@ -244,11 +242,11 @@ async def test_a_proof_kept_back_does_no_harm_when_it_comes() -> None:
         return ask
 
     people = stage.people
-    voices: dict[PublicKey, Voice] = {k: Bent(v, never, keep) for k, v in _voices(stage).items()}
+    voices: dict[PublicKey, Voice] = {k: Bent(v, never, keep) for k, v in voices_of(stage).items()}
     await refreshed(stage, voices=voices)
     assert in_office(stage) == [0] * 5
     stale = Proof(1, words[0].generation, tuple(w for p in sorted(words, key=_who) for w in p.words))
-    half = {k: Bent(v, never) if n > 1 else v for n, (k, v) in enumerate(_voices(stage).items())}
+    half = {k: Bent(v, never) if n > 1 else v for n, (k, v) in enumerate(voices_of(stage).items())}
     await refreshed(stage, voices=half)
     assert in_office(stage) == [2, 2, 0, 0, 0]
     for n in (2, 3, 0):
@@ -260,7 +258,7 @@ async def test_a_proof_kept_back_does_no_harm_when_it_comes() -> None:
     assert in_office(stage) == [3] * 5
 
 
-def _voices(stage: Stage) -> dict[PublicKey, Voice]:
+def voices_of(stage: Stage) -> dict[PublicKey, Voice]:
     return {v.key: v for v in stage.people[0].voices().values()}
 
 
@@ -375,45 +373,6 @@ async def test_who_does_not_decide_is_not_waited_for_for_ever() -> None:
     assert in_office(stage) == [0] * 5
 
 
-async def test_a_step_whose_asker_hangs_up_is_taken_to_its_end_and_answered_again() -> None:
-    """A keyholder's disk takes longer than its coordinator waits for an answer."""
-    stage = await Stage().start()
-    stage.people[3].vault.slow = STEP_MS / 1000 + 10
-    done = await refreshed(stage, patience_ms=600_000)
-    assert set(done.behind) <= {"dave"}
-    stage.people[3].vault.slow = 0
-    await bring_together(_voices(stage), await standings(_voices(stage), await stage.people[0].read_roster()))
-    assert in_office(stage) == [1] * 5
-    await signs(stage, 3)
-
-
-async def test_a_step_that_is_asked_for_while_it_runs_is_taken_once() -> None:
-    stage = await Stage().start()
-    dave = stage.people[3]
-    answers: list[Answer] = []
-
-    class Impatient(Bent):
-        async def ask(self, ask: Ask, *, patience_ms: int) -> Answer:
-            if not isinstance(ask, Boxes):
-                return await super().ask(ask, patience_ms=patience_ms)
-
-            async def one() -> None:
-                answers.append(await dave.attendant.answer(stage.people[0].key, ask))
-
-            dave.vault.slow = 1
-            async with anyio.create_task_group() as tasks:
-                for _ in range(3):
-                    tasks.start_soon(one)
-            return answers[0]
-
-    voices = _voices(stage)
-    voices[dave.key] = Impatient(voices[dave.key])
-    await refreshed(stage, voices=voices)
-    assert len(answers) == 3
-    assert len(set(answers)) == 1
-    assert in_office(stage) == [1] * 5
-
-
 async def test_a_full_disk_stages_nothing_and_changes_nothing() -> None:
     stage = await Stage().start()
     stage.people[3].vault.full = True
@@ -503,7 +462,7 @@ async def test_unfinished_refreshes_add_up_and_the_bound_says_what_to_do(monkeyp
             raise Unreachable("kept back")
         return ask
 
-    kept_back: dict[PublicKey, Voice] = {k: Bent(v, never) for k, v in _voices(stage).items()}
+    kept_back: dict[PublicKey, Voice] = {k: Bent(v, never) for k, v in voices_of(stage).items()}
     for _ in range(2):
         await refreshed(stage, voices=kept_back)
     assert [g.generation.number for g in held(stage.people[0]).held] == [0, 1, 2]
