@@ -3,29 +3,38 @@
 from __future__ import annotations
 
 import math
+from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Final
 
 import anyio
 import click
 from anyio.streams.memory import MemoryObjectReceiveStream
 
+from davy.cli.carrying import hand_voices
+from davy.cli.gathering import tell_person
 from davy.cli.keyholding import Keyholder, ask_person, asked_desk
 from davy.cli.options import at_terminal
-from davy.cli.ordering import routes
+from davy.cli.ordering import learn, routes
 from davy.cli.output import show
 from davy.host.files import write_new
 from davy.host.store import SqliteStore
 from davy.keyholders import control
 from davy.keyholders.assembly import found
 from davy.keyholders.by_hand import answer_sheet
-from davy.keyholders.circle import fingerprint
+from davy.keyholders.circle import Circle, fingerprint
 from davy.keyholders.release import Book, release_by_all
 from davy.keyholders.server import Door
+from davy.keyholders.voice import Voice
+from davy.killswitch.group import Identifier
 from davy.network.http_server import serve
 from davy.network.tls import CertificateFiles
 from davy.protocol.encoding import encode
 from davy.protocol.order import VerifiedOrder
 from davy.protocol.roster import Roster, roster_digest
+
+_SHEETS: Final = 64
+"""The last that were answered."""
 
 
 async def attend(
@@ -40,22 +49,31 @@ async def attend(
     desk, arriving = asked_desk(keyholder, yes_to)
     # Only a quorum can fill it, and an order that is signed is never dropped.
     send, finished = anyio.create_memory_object_stream[VerifiedOrder](math.inf)
-    attendant = keyholder.attendant(desk, send.send_nowait)
+    attendants = [(c, keyholder.attendant(desk, send.send_nowait, circle=c)) for c in keyholder.circles]
     store = SqliteStore(keyholder.home.store)
     try:
-        door = Door(attendant, keyholder.key, keyholder.circle, keyholder.clock, store)
+        door = Door(attendants, keyholder.key, keyholder.clock, store)
         await door.open()
 
+        answered: dict[str, str] = {}
+
         async def carried(sheet: str) -> str | None:
-            return await answer_sheet(sheet, keyholder.circle, keyholder.keys, attendant.answer)
+            # Who comes back with the same sheet lost what it was given.
+            if sheet not in answered and (back := await answer_sheet(sheet, attendants, keyholder.keys)) is not None:
+                answered[sheet] = back
+                if len(answered) > _SHEETS:
+                    del answered[next(iter(answered))]
+            return answered.get(sheet)
 
         certificate = CertificateFiles(keyholder.home.tls.certificate, keyholder.home.tls.key)
         async with (
             serve(door, host, port or keyholder.own.endpoint.port, certificate) as listens,
-            control.controlled(keyholder.home.control, desk, keyholder.circle, carried),
+            control.controlled(keyholder.home.control, desk, keyholder.circles, carried),
             anyio.create_task_group() as tasks,
         ):
             tasks.start_soon(_release_again, keyholder, book, network, finished)
+            if keyholder.home.has_genesis():
+                tasks.start_soon(learn, keyholder, book, network)
             said = {"name": keyholder.own.name, "listens": f"{host}:{listens}"}
             show(said, as_json=True) if as_json else click.echo(f"{said['name']} listens at {said['listens']}")
             await ask_person(arriving, desk, at_terminal())
@@ -83,23 +101,37 @@ async def _release_again(
 
 
 async def assemble(
-    keyholder: Keyholder, yes: bool, terms: tuple[int, int, int], patience: int, out: Path, as_json: bool
+    keyholder: Keyholder,
+    circle: Circle,
+    yes: bool,
+    terms: tuple[int | None, int, int],
+    patience: int,
+    by_hand: Path | None,
+    out: Path,
+    as_json: bool,
 ) -> None:
-    epoch, halt_threshold, lift_threshold = terms
+    given, halt_threshold, lift_threshold = terms
+    epoch = await _next_epoch(keyholder) if given is None else given
     desk, arriving = asked_desk(keyholder, ("dkg",) if yes else ())
-    attendant = keyholder.attendant(desk)
+    attendant = keyholder.attendant(desk, circle=circle)
     roster: Roster | None = None
-    async with keyholder.voices(attendant) as voices, anyio.create_task_group() as tasks:
+    async with AsyncExitStack() as opened:
+        voices: dict[Identifier, Voice]
+        if by_hand is not None:
+            voices = hand_voices(keyholder, circle, attendant, by_hand, tell_person)
+        else:
+            voices = await opened.enter_async_context(keyholder.voices(attendant, circle))
+        tasks = await opened.enter_async_context(anyio.create_task_group())
         tasks.start_soon(ask_person, arriving, desk, True)
         roster = await found(
-            keyholder.circle,
+            circle,
             {v.key: v for v in voices.values()},
             epoch=epoch,
             halt_threshold=halt_threshold,
             lift_threshold=lift_threshold,
             clock=keyholder.clock,
             entropy=keyholder.entropy,
-            told=lambda name, what: click.echo(f"  {name}: {what}", err=True),
+            told=tell_person,
             patience_ms=patience,
         )
         tasks.cancel_scope.cancel()
@@ -114,3 +146,7 @@ async def assemble(
         "file": str(out),
     }
     show(value, as_json=as_json)
+
+
+async def _next_epoch(keyholder: Keyholder) -> int:
+    return (await keyholder.roster()).epoch + 1 if keyholder.home.has_genesis() else 0

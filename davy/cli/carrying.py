@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import anyio
+import click
 
 from davy.cli.keyholding import Keyholder
 from davy.host.files import read_bounded, write_over
 from davy.keyholders.by_hand import HandVoice
+from davy.keyholders.circle import Circle
 from davy.keyholders.keys import Office, generation_id
 from davy.keyholders.server import Attendant
 from davy.keyholders.sheets import MAX_SHEET_CHARS
@@ -18,7 +20,19 @@ from davy.keyholders.voice import OwnVoice, Voice
 from davy.killswitch.group import Identifier, identifier
 from davy.protocol.errors import Misconfigured
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 _LOOK_S: Final = 0.3
+
+
+def by_hand_option(function: F) -> F:
+    """``--by-hand FOLDER``."""
+    return click.option(
+        "--by-hand",
+        type=click.Path(path_type=Path),
+        metavar="FOLDER",
+        help="No network: ask by sheets in an empty folder.",
+    )(function)
 
 
 class Folder:
@@ -49,9 +63,19 @@ class Folder:
 
 
 def hand_voices(
-    keyholder: Keyholder, attendant: Attendant, office: Office, folder: Path, told: Callable[[str, str], None]
+    keyholder: Keyholder,
+    circle: Circle,
+    attendant: Attendant,
+    folder: Path,
+    told: Callable[[str, str], None],
+    office: Office | None = None,
 ) -> dict[Identifier, Voice]:
-    """Everybody in the circle: this keyholder in this process, the others by sheets.
+    """Everybody in a circle: this keyholder in this process, the others by sheets.
+
+    Parameters
+    ----------
+    office
+        Whose shares sign; None where nothing is signed.
 
     Raises
     ------
@@ -59,14 +83,14 @@ def hand_voices(
         There is no such folder, or it is not empty.
     """
     if not folder.is_dir() or any(folder.iterdir()):
-        raise Misconfigured(f"{folder} is no empty folder; make one for the sheets of this order")
+        raise Misconfigured(f"{folder} is no empty folder; make one for these sheets")
     post = Folder(folder, told)
-    generation = generation_id(office.keys.generation)
+    generation = bytes(32) if office is None else generation_id(office.keys.generation)
     return {
         identifier(n): OwnVoice(h.name, h.key, attendant.answer)
         if h.key == keyholder.key
-        else HandVoice(h, keyholder.circle, keyholder.keys, post, keyholder.entropy, generation, told)
-        for n, h in enumerate(keyholder.circle.holders, 1)
+        else HandVoice(h, circle, keyholder.keys, post, keyholder.entropy, generation, told)
+        for n, h in enumerate(circle.holders, 1)
     }
 
 

@@ -73,8 +73,8 @@ def make_genesis(
         raise Misconfigured(f"these words make no genesis: {e}") from None
 
 
-def read_roster(path: Path) -> Roster:
-    """Read the roster that `davy keyholder dkg` wrote.
+def read_roster(path: Path, epoch: int = 0) -> Roster:
+    """Read the roster that `davy keyholder dkg` wrote; a chain begins with group epoch 0.
 
     Raises
     ------
@@ -85,8 +85,8 @@ def read_roster(path: Path) -> Roster:
         check_roster(roster)
     except Refused as e:
         raise Misconfigured(f"{path} is no roster ({e}); name the file that `davy keyholder dkg` wrote") from None
-    if roster.epoch != 0:
-        raise Misconfigured(f"{path} is of group epoch {roster.epoch}, and a chain begins with 0; make a new one")
+    if roster.epoch != epoch:
+        raise Misconfigured(f"{path} is of group epoch {roster.epoch}, and here {epoch} comes next; make a new one")
     return roster
 
 

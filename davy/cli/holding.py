@@ -9,11 +9,12 @@ from typing import Final
 import click
 
 from davy.cli.attending import assemble, attend
-from davy.cli.keyholding import Keyholder, circle_of, read_circle_file, roster_of
+from davy.cli.carrying import by_hand_option
+from davy.cli.keyholding import Keyholder, circles_of, read_circle_file
 from davy.cli.loop import run
 from davy.cli.network import ledger_of, network_option, read_network
 from davy.cli.options import Host, Term, at_terminal, home_option, json_option, password, yes_option
-from davy.cli.ordering import Asked, find_halts, give_order, order_options, read_book_file
+from davy.cli.ordering import Asked, find_orders, give_order, order_options, read_book_file
 from davy.cli.output import show, show_table
 from davy.cli.targets import add_targets
 from davy.host.entropy import OsEntropy
@@ -22,7 +23,7 @@ from davy.host.home import Home
 from davy.host.keys import MODERATE, QUICK, FileKeyStore, key_path, write_key
 from davy.host.recovery import new_words, seed_from_words
 from davy.keyholders.circle import Circle, Holder, check_name, fingerprint, holder_line, parse_address
-from davy.keyholders.signer import REHEARSAL
+from davy.keyholders.screen import REHEARSAL
 from davy.keyholders.standing import known
 from davy.network.tls import make_certificate, read_fingerprint
 from davy.protocol.encoding import decode
@@ -32,7 +33,7 @@ from davy.protocol.limits import MAX_GENESIS_BYTES
 from davy.protocol.order import Drill, Extend, Target, order_id
 from davy.protocol.roster import roster_digest
 from davy.protocol.transaction import Endpoint
-from davy.protocol.words import KeyRole, key_text
+from davy.protocol.words import KeyRole, PublicKey, key_text
 
 _KINDS: Final = (
     "halt",
@@ -43,6 +44,7 @@ _KINDS: Final = (
     "lift",
     "lease",
     "heartbeat",
+    "install",
     "dkg",
     "refresh",
     "repair",
@@ -88,20 +90,20 @@ def init(home: Path, as_json: bool, name: str, address: str, quick: bool, recove
 @click.command()
 @home_option
 @json_option
+@click.option(
+    "--next", "is_next", is_flag=True, help="Those who are to follow, you among them: `davy keyholder roster`."
+)
 @click.argument("file", required=False, type=click.Path(path_type=Path))
-def circle(home: Path, as_json: bool, file: Path | None) -> None:
+def circle(home: Path, as_json: bool, is_next: bool, file: Path | None) -> None:
     """Keep the lines of all keyholders, yours among them, from FILE; or show those kept."""
     opened = Home.open(home)
     own = FileKeyStore(opened.keys).public(KeyRole.KEYHOLDER)
-    if file is None:
-        kept = circle_of(opened)
+    if file is not None:
+        kept = _keep_circle(opened, own, file, is_next)
+    elif is_next and not opened.next_circle.exists():
+        raise Misconfigured(f"{opened.root} knows of no keyholders to follow; give it their lines, too")
     else:
-        kept = read_circle_file(file)
-        if own not in kept.keys:
-            raise Misconfigured(f"your own line is not in {file}; add what `davy keyholder init` printed")
-        if opened.circle.exists() and (there := circle_of(opened)).digest != kept.digest and opened.shares.exists():
-            raise Misconfigured(f"{opened.root} has shares with {_names(there)}; use another --home for another circle")
-        write_over(opened.circle, "".join(f"{holder_line(h)}\n" for h in kept.holders).encode())
+        kept = read_circle_file(opened.next_circle) if is_next else circles_of(opened)[0]
     rows = [
         {
             "": "you" if h.key == own else "",
@@ -152,8 +154,10 @@ def serve(
 @yes_option
 @click.option("--halt", "halt_threshold", type=click.IntRange(2, 16), required=True, help="How many stop.")
 @click.option("--lift", "lift_threshold", type=click.IntRange(2, 16), required=True, help="How many let run again.")
-@click.option("--epoch", type=click.IntRange(0, 255), default=0, show_default=True, help="Number of the roster.")
+@click.option("--epoch", type=click.IntRange(0, 255), help="Number of the roster; the next one, if not given.")
+@click.option("--next", "is_next", is_flag=True, help="With those who are to follow: `davy keyholder circle --next`.")
 @click.option("--patience", type=Term(), default="30m", show_default=True, help="How long people are waited for.")
+@by_hand_option
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="New file for the roster.")
 def dkg(
     home: Path,
@@ -161,8 +165,10 @@ def dkg(
     yes: bool,
     halt_threshold: int,
     lift_threshold: int,
-    epoch: int,
+    epoch: int | None,
+    is_next: bool,
     patience: int,
+    by_hand: Path | None,
     out: Path,
 ) -> None:
     """Make both keys with everybody in the circle, whose `davy keyholder serve` all run.
@@ -174,7 +180,11 @@ def dkg(
     if not yes and not at_terminal():
         raise Misconfigured("nobody is there to compare fingerprints; run this in a terminal, or add --yes")
     keyholder = Keyholder.open(home)
-    run(assemble, keyholder, yes, (epoch, halt_threshold, lift_threshold), patience, out, as_json)
+    follow = keyholder.circles[1] if is_next and len(keyholder.circles) > 1 else None
+    if is_next and follow is None:
+        raise Misconfigured("no keyholders are known here who are to follow: `davy keyholder circle FILE --next`")
+    terms = epoch, halt_threshold, lift_threshold
+    run(assemble, keyholder, follow or keyholder.circle, yes, terms, patience, by_hand, out, as_json)
 
 
 @click.command()
@@ -193,8 +203,11 @@ def genesis(home: Path, network: Path, as_json: bool, file: Path | None) -> None
             learnt = decode(read_bounded(file, MAX_GENESIS_BYTES), Genesis, limit=MAX_GENESIS_BYTES)
         except Refused as e:
             raise Misconfigured(f"{file} is no genesis ({e}); copy the file `genesis` of a node's home") from None
-    roster = roster_of(learnt.keyholders)
-    if own not in roster.members:
+    if not learnt.keyholders:
+        raise Misconfigured("this chain has no keyholders: nobody can halt it; make one with --keyholders")
+    (roster,) = learnt.keyholders
+    # Whoever comes later has a share of a later roster, and none of this one.
+    if own not in roster.members and not opened.shares.exists():
         raise Misconfigured("this chain's keyholders are others; name the genesis of the chain that you hold keys of")
     opened.keep_genesis(learnt)
     show({"chain": chain_id(learnt).hex(), "roster": roster_digest(roster).hex()}, as_json=as_json)
@@ -221,6 +234,28 @@ def extend(asked: Asked, halt: str, term: int) -> None:
     run(_extend, asked, halt, term)
 
 
+def _keep_circle(home: Home, own: PublicKey, file: Path, is_next: bool) -> Circle:
+    kept = read_circle_file(file)
+    if own not in kept.keys:
+        raise Misconfigured(f"your own line is not in {file}; add what `davy keyholder init` printed")
+    lines = "".join(f"{holder_line(h)}\n" for h in kept.holders).encode()
+    there = circles_of(home) if home.circle.exists() else ()
+    if is_next:
+        if not there:
+            raise Misconfigured("no keyholders are known here whom others could follow; leave --next out")
+        if there[0].digest != read_circle_file(home.circle).digest:  # those who were to follow are in office
+            write_over(home.circle, home.next_circle.read_bytes())
+        write_over(home.next_circle, lines)
+        return kept
+    path = home.circle
+    if home.next_circle.exists() and read_circle_file(home.next_circle).digest == kept.digest:
+        path = home.next_circle
+    elif there and there[0].digest != kept.digest and home.shares.exists():
+        raise Misconfigured(f"{home.root} has shares with {_names(there[0])}; who follows them is kept with --next")
+    write_over(path, lines)
+    return kept
+
+
 def _read_words() -> str:
     asked = sys.stdin.isatty()
     return str(click.prompt("The 24 words", hide_input=True)) if asked else sys.stdin.read(1_000)
@@ -228,7 +263,7 @@ def _read_words() -> str:
 
 async def _extend(asked: Asked, prefix: str, term: int) -> None:
     keyholder = Keyholder.open(asked.home)
-    (body,) = await find_halts(keyholder, asked, [prefix])
+    (body,) = await find_orders(keyholder, asked, [prefix])
     k = await known(keyholder.journal)
     i = order_id(body)
     ends = [o.end for _, o in k.orders.values() if isinstance(o.action, Extend) and o.action.halt == i]
@@ -236,10 +271,10 @@ async def _extend(asked: Asked, prefix: str, term: int) -> None:
     await give_order(keyholder, Extend(i, end), asked, term=term, named=[body])
 
 
+def _names(c: Circle) -> str:
+    return ", ".join(h.name for h in c.holders)
+
+
 async def _genesis(network: Path) -> Genesis:
     async with ledger_of(read_network(network)) as ledger:
         return await ledger.genesis()
-
-
-def _names(c: Circle) -> str:
-    return ", ".join(h.name for h in c.holders)

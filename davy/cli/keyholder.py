@@ -14,17 +14,21 @@ _PLACES: Final = {
     "holding_shares": ("refresh", "repair", "status"),
     "leasing": ("lease", "heartbeat"),
 }
-_CLASSES: Final = {"raise": "davy.cli.leasing:raise_class", "lower": "davy.cli.leasing:lower_class"}
+_NAMED: Final = {
+    "roster": "davy.cli.changing:install_roster",
+    "raise": "davy.cli.leasing:raise_class",
+    "lower": "davy.cli.leasing:lower_class",
+}
 
 
 @click.group(
     "keyholder",
     cls=Later,
-    later={c: f"davy.cli.{place}:{c}" for place, names in _PLACES.items() for c in names} | _CLASSES,
+    later={c: f"davy.cli.{place}:{c}" for place, names in _PLACES.items() for c in names} | _NAMED,
 )
 def keyholder_command() -> None:
     """Hold a share of the keys that can halt the network.
 
     init, circle, serve, dkg, genesis: once. pending, sign, refuse: when another keyholder asks. refresh, repair: when
-    a share was lost, or may have been copied. Neither torch nor a node is needed.
+    a share was lost, or may have been copied. roster: when keyholders change. Neither torch nor a node is needed.
     """

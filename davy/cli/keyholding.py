@@ -27,6 +27,7 @@ from davy.keyholders.keys import Holdings, Office, open_holdings
 from davy.keyholders.mending import Mender
 from davy.keyholders.server import Attendant
 from davy.keyholders.signer import Signer
+from davy.keyholders.succession import roster_in_office
 from davy.keyholders.voice import MemberKeys, OwnVoice, RemoteVoice, Voice
 from davy.killswitch.group import Identifier, identifier
 from davy.network.http_client import HttpTransport
@@ -35,7 +36,7 @@ from davy.protocol.errors import Malformed, Misconfigured
 from davy.protocol.genesis import chain_id
 from davy.protocol.order import VerifiedOrder
 from davy.protocol.roster import Roster, roster_digest
-from davy.protocol.words import KeyRole
+from davy.protocol.words import ChainId, KeyRole
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -47,21 +48,26 @@ class Roots(NamedTuple):
 
     home: Home
     keys: FileKeyStore
-    circle: Circle
+    circles: tuple[Circle, ...]
     shares: FileShares
     journal: FileJournal
 
 
 class Keyholder:
-    """One keyholder on this machine, its own key unlocked."""
+    """One keyholder on this machine, its own key unlocked.
+
+    `circle` is of the roster in office, as far as it is known here; `circles` may have that of another one, which is to
+    follow or has gone.
+    """
 
     def __init__(self, roots: Roots) -> None:
-        self.home, self.keys, self.circle = roots.home, roots.keys, roots.circle
+        self.home, self.keys, self.circles = roots.home, roots.keys, roots.circles
+        self.circle = self.circles[0]
         self.shares, self.journal = roots.shares, roots.journal
         self.clock, self.entropy = SystemClock(), OsEntropy()
         self.key = self.keys.public(KeyRole.KEYHOLDER)
         self.own: Holder = self.circle.holder(self.key)
-        self._opened: tuple[bytes, Holdings] | None = None
+        self._opened: dict[Roster, tuple[bytes, Holdings]] = {}
 
     @classmethod
     def open(cls, root: Path) -> Keyholder:
@@ -74,11 +80,11 @@ class Keyholder:
         home = Home.open(root)
         keys = FileKeyStore(home.keys)
         keys.public(KeyRole.KEYHOLDER)
-        circle = circle_of(home)
+        circles = circles_of(home)
         typed = password(KeyRole.KEYHOLDER)
         keys.unlock(KeyRole.KEYHOLDER, typed)
         shares = FileShares(home.shares, typed, OsEntropy(), cost=keys.cost(KeyRole.KEYHOLDER))
-        return cls(Roots(home, keys, circle, shares, FileJournal(home.orders)))
+        return cls(Roots(home, keys, circles, shares, FileJournal(home.orders)))
 
     @classmethod
     def look(cls, root: Path) -> Keyholder:
@@ -91,50 +97,83 @@ class Keyholder:
         home = Home.open(root)
         keys = FileKeyStore(home.keys)
         keys.public(KeyRole.KEYHOLDER)
-        return cls(
-            Roots(home, keys, circle_of(home), FileShares(home.shares, "", OsEntropy()), FileJournal(home.orders))
-        )
+        shares = FileShares(home.shares, "", OsEntropy())
+        return cls(Roots(home, keys, circles_of(home), shares, FileJournal(home.orders)))
 
     async def roster(self) -> Roster:
-        """Read the roster of this keyholder's chain.
+        """The roster in office, as far as it is known here.
 
         Raises
         ------
         Misconfigured
             The home belongs to no chain yet, or to one without keyholders.
         """
+        _, roster = await self.in_office()
+        return roster
+
+    async def in_office(self) -> tuple[ChainId, Roster]:
+        """See `davy.keyholders.keys.Offices`."""
         if not self.home.has_genesis():
             raise Misconfigured(f"{self.home.root} belongs to no chain yet; give it one with `davy keyholder genesis`")
-        return roster_of(self.home.genesis().keyholders)
+        genesis = self.home.genesis()
+        return chain_id(genesis), roster_in_office(genesis, await self.journal.signed())
 
     async def office(self) -> Office:
-        """Read for which chain and roster this keyholder signs, and its shares as they are on the disk now.
+        """The own one, with the shares as they are on the disk now.
 
         Raises
         ------
         Misconfigured
-            The home belongs to no chain yet, or to one without keyholders; or there is no share.
+            The home belongs to no chain yet, or to one without keyholders; this one is none of them; there is no share.
         """
         roster = await self.roster()
-        raw = await self.shares.open(roster_digest(roster))
-        if self._opened is None or self._opened[0] != raw:
-            self._opened = raw, open_holdings(raw, self.key)
-        return Office(chain_id(self.home.genesis()), roster, self._opened[1])
+        if self.key not in roster.members:
+            raise Misconfigured(
+                f"you are not among the keyholders of group epoch {roster.epoch}, who are in office: those sign now"
+            )
+        return await self.accession(roster)
 
-    def attendant(self, desk: Desk, finished: Callable[[VerifiedOrder], None] | None = None) -> Attendant:
-        """Return this keyholder's part in ceremonies."""
+    async def accession(self, roster: Roster) -> Office:
+        """See `davy.keyholders.keys.Offices`."""
+        raw = await self.shares.open(roster_digest(roster))
+        if roster not in self._opened or self._opened[roster][0] != raw:
+            self._opened[roster] = raw, open_holdings(raw, self.key)
+        return Office(chain_id(self.home.genesis()), roster, self._opened[roster][1])
+
+    def circle_for(self, roster: Roster) -> Circle:
+        """The circle whose keyholders are a roster's.
+
+        Raises
+        ------
+        Misconfigured
+            It is not known here.
+        """
+        found = next((c for c in self.circles if c.keys == roster.members), None)
+        if found is None:
+            raise Misconfigured(
+                f"the keyholders of group epoch {roster.epoch} are no circle that is known here; keep their lines with "
+                "`davy keyholder circle FILE --next`"
+            )
+        return found
+
+    def attendant(
+        self, desk: Desk, finished: Callable[[VerifiedOrder], None] | None = None, *, circle: Circle | None = None
+    ) -> Attendant:
+        """Return this keyholder's part in the ceremonies of a circle; of that in office, if none is named."""
+        circle = circle or self.circle
         signer = Signer(
-            self.circle,
-            self.office,
+            circle,
+            self,
             desk=desk,
             journal=self.journal,
             clock=self.clock,
             entropy=self.entropy,
+            names={h.key: h.name for c in self.circles for h in c.holders},
             finished=finished,
         )
-        founder = Founder(self.circle, self.keys, desk=desk, vault=self.shares, clock=self.clock, entropy=self.entropy)
+        founder = Founder(circle, self.keys, desk=desk, vault=self.shares, clock=self.clock, entropy=self.entropy)
         mender = Mender(
-            self.circle,
+            circle,
             self.keys,
             self.roster,
             desk=desk,
@@ -145,20 +184,23 @@ class Keyholder:
         return Attendant(signer, founder, mender)
 
     @asynccontextmanager
-    async def voices(self, attendant: Attendant) -> AsyncGenerator[dict[Identifier, Voice]]:
-        """Everybody in the circle: this keyholder in this process, the others over the network."""
+    async def voices(
+        self, attendant: Attendant, circle: Circle | None = None
+    ) -> AsyncGenerator[dict[Identifier, Voice]]:
+        """Everybody in a circle: this keyholder in this process, the others over the network."""
+        circle = circle or self.circle
         async with HttpTransport(self.clock) as transport:
-            client = SignedClient(MemberKeys(self.keys), self.circle.digest, transport, self.clock, self.entropy)
+            client = SignedClient(MemberKeys(self.keys), circle.digest, transport, self.clock, self.entropy)
             yield {
                 identifier(n): OwnVoice(h.name, h.key, attendant.answer)
                 if h.key == self.key
                 else RemoteVoice(h, client, self.clock)
-                for n, h in enumerate(self.circle.holders, 1)
+                for n, h in enumerate(circle.holders, 1)
             }
 
 
-def circle_of(home: Home) -> Circle:
-    """Return the circle that a home keeps.
+def circles_of(home: Home) -> tuple[Circle, ...]:
+    """Return the circles that a home keeps, that of the roster in office first.
 
     Raises
     ------
@@ -167,7 +209,11 @@ def circle_of(home: Home) -> Circle:
     """
     if not home.circle.exists():
         raise Misconfigured(f"{home.root} knows no other keyholders; give it their lines: `davy keyholder circle FILE`")
-    return read_circle_file(home.circle)
+    kept = [read_circle_file(path) for path in (home.circle, home.next_circle) if path.exists()]
+    if len(kept) > 1 and home.has_genesis():
+        roster = roster_in_office(home.genesis(), FileJournal(home.orders).whole())
+        kept.sort(key=lambda circle: circle.keys != roster.members)
+    return tuple(kept)
 
 
 def read_circle_file(path: Path) -> Circle:

@@ -7,12 +7,13 @@ import click
 from davy.cli.keyholding import Keyholder
 from davy.cli.loop import run
 from davy.cli.options import Term
-from davy.cli.ordering import Asked, give_order, learn, order_options, read_book_file
-from davy.cli.targets import digest_of, models_target
+from davy.cli.ordering import Asked, find_orders, give_order, learn, order_options, read_book_file
+from davy.cli.targets import digest_of, model_options, models_target
 from davy.keyholders.standing import known
 from davy.killswitch.brake import first_state, head, take
+from davy.protocol.errors import Misconfigured
 from davy.protocol.limits import LEASE_TERM_MS
-from davy.protocol.order import Heartbeat, Lease, Lower, Raise
+from davy.protocol.order import Heartbeat, Lease, Lower, Raise, order_id
 
 
 def _ids(models: tuple[str, ...]) -> tuple[bytes, ...]:
@@ -29,9 +30,7 @@ def lease(asked: Asked, models: tuple[str, ...], term: int) -> None:
 
 
 @click.command("raise")
-@click.argument("models", nargs=-1)
-@click.option("--file", "files", multiple=True, metavar="HEX", help="All models with this weight file.")
-@click.option("--registrant", "registrants", multiple=True, metavar="COLD_…", help="All models of a coldkey.")
+@model_options
 @order_options
 def raise_class(asked: Asked, models: tuple[str, ...], files: tuple[str, ...], registrants: tuple[str, ...]) -> None:
     """Make MODELS, and what descends from them, systemic: they stop until they are leased; the HALT key signs."""
@@ -39,11 +38,14 @@ def raise_class(asked: Asked, models: tuple[str, ...], files: tuple[str, ...], r
 
 
 @click.command("lower")
-@click.argument("models", nargs=-1, required=True)
+@click.argument("models", nargs=-1)
+@click.option("--raised", multiple=True, metavar="ORDER", help="End this RAISE (its id, 8 digits or more), too.")
 @order_options
-def lower_class(asked: Asked, models: tuple[str, ...]) -> None:
+def lower_class(asked: Asked, models: tuple[str, ...], raised: tuple[str, ...]) -> None:
     """Make MODELS ordinary, and end the RAISEs that name them; the LIFT key signs."""
-    run(_lower, asked, _ids(models))
+    if not (models or raised):
+        raise Misconfigured("nothing is named; give the ids of models, or --raised with the id of a RAISE")
+    run(_lower, asked, _ids(models), raised)
 
 
 @click.command()
@@ -56,17 +58,15 @@ def heartbeat(asked: Asked) -> None:
     run(_heartbeat, asked)
 
 
-async def _lower(asked: Asked, ids: tuple[bytes, ...]) -> None:
+async def _lower(asked: Asked, ids: tuple[bytes, ...], prefixes: tuple[str, ...]) -> None:
     keyholder = Keyholder.open(asked.home)
-    await learn(keyholder, read_book_file(asked.book), asked.network)
-    k = await known(keyholder.journal)
-    raised = {
+    ended = {order_id(body): body for body in await find_orders(keyholder, asked, prefixes, Raise)}
+    ended |= {
         i: body
-        for i, (body, o) in k.orders.items()
+        for i, (body, o) in (await known(keyholder.journal)).orders.items()
         if isinstance(o.action, Raise) and set(o.action.models.ids) & set(ids)
     }
-    action = Lower(ids, tuple(sorted(raised)))
-    await give_order(keyholder, action, asked, named=[raised[i] for i in sorted(raised)])
+    await give_order(keyholder, Lower(ids, tuple(sorted(ended))), asked, named=[ended[i] for i in sorted(ended)])
 
 
 async def _heartbeat(asked: Asked) -> None:

@@ -6,7 +6,7 @@ import click
 
 from davy.cli.keyholding import Keyholder
 from davy.cli.loop import run
-from davy.cli.ordering import Asked, find_halts, give_order, order_options
+from davy.cli.ordering import Asked, find_orders, give_order, order_options
 from davy.protocol.order import Lift, order_id
 
 
@@ -20,5 +20,5 @@ def lift_command(asked: Asked, halts: tuple[str, ...]) -> None:
 
 async def _lift(asked: Asked, prefixes: tuple[str, ...]) -> None:
     keyholder = Keyholder.open(asked.home)
-    named = await find_halts(keyholder, asked, prefixes)
+    named = await find_orders(keyholder, asked, prefixes)
     await give_order(keyholder, Lift(tuple(sorted(set(map(order_id, named))))), asked, named=named)

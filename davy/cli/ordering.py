@@ -6,21 +6,22 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial, wraps
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypedDict, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import anyio
 import click
+import msgspec
 
-from davy.cli.carrying import hand_voices
+from davy.cli.carrying import by_hand_option
+from davy.cli.gathering import meeting
 from davy.cli.keyholding import Keyholder
 from davy.cli.network import Network, ledger_of, network_option, read_network
 from davy.cli.options import Term, at_terminal, home_option, json_option
 from davy.cli.output import show
 from davy.host.files import read_bounded, write_new
-from davy.keyholders.coordinator import ROUND_MS, Completed, LeavesStanding, complete, rehearse, tell
-from davy.keyholders.desk import Desk, Matter
+from davy.keyholders.coordinator import Completed, LeavesStanding, Signed, completed
 from davy.keyholders.keys import Office
-from davy.keyholders.messages import Consider, Rehearse, proposal_id
+from davy.keyholders.messages import Consider, Rehearse, is_rehearsal
 from davy.keyholders.release import (
     MAX_BOOK_BYTES,
     Book,
@@ -32,16 +33,25 @@ from davy.keyholders.release import (
     release_by_all,
 )
 from davy.keyholders.screen import View, rehearsed, screen
-from davy.keyholders.server import Attendant
-from davy.keyholders.standing import keeps_stopped, known, left_standing, named_orders, opened
-from davy.keyholders.voice import Voice
+from davy.keyholders.standing import in_force, keeps_stopped, known, left_of, named_orders, opened
 from davy.keyholders.watch import Seen, ask_node, ledger_seen, together
-from davy.killswitch.group import Identifier
+from davy.killswitch.brake import first_state, record, take
 from davy.network.http_client import HttpTransport
 from davy.protocol.encoding import encode
 from davy.protocol.errors import DavyError, Malformed, Misconfigured, Refused
-from davy.protocol.limits import NONCE_BYTES, SIGNER_SKEW_MS
-from davy.protocol.order import Halt, Lift, Order, OrderAction, OrderId, VerifiedOrder, order_id, reason_digest
+from davy.protocol.limits import MAX_NAMED_ORDERS, MAX_SHOWN_ORDERS, NONCE_BYTES, SIGNER_SKEW_MS
+from davy.protocol.order import (
+    Halt,
+    Install,
+    Lift,
+    Order,
+    OrderAction,
+    OrderId,
+    Raise,
+    VerifiedOrder,
+    order_id,
+    reason_digest,
+)
 from davy.protocol.roster import roster_digest
 from davy.protocol.transaction import Endpoint
 from davy.protocol.words import UnixMillis
@@ -68,11 +78,6 @@ class Asked(NamedTuple):
     as_json: bool
 
 
-class _Waits(TypedDict):
-    patience_ms: int
-    round_ms: int
-
-
 def order_options(function: F) -> F:
     """``--home``, ``--reason``, ``--book``, ``--out``, ``--yes``, ``--json``; the function is handed one `Asked`."""
 
@@ -89,7 +94,7 @@ def order_options(function: F) -> F:
         network_option,
         click.option("--out", type=path, help="Write the signed order to a new file, too."),
         click.option("--patience", type=Term(), default="5m", show_default=True, help="How long the others are asked."),
-        click.option("--by-hand", type=path, metavar="FOLDER", help="No network: ask by sheets in an empty folder."),
+        by_hand_option,
         click.option("--rehearse", is_flag=True, help="Sign what is worth nothing, and release nothing."),
         click.option("--yes", is_flag=True, help="Do not ask; you have read what you typed."),
         json_option,
@@ -127,16 +132,13 @@ async def give_order(
         ahead = SIGNER_SKEW_MS - _MARGIN_MS if asked.by_hand else 0
         order = _order(keyholder, office, action, asked.reason, term, ahead)
         await _confirm(keyholder, office, order, named, asked)
-        if asked.rehearse:
-            await _rehearse(keyholder, office, Rehearse(encode(order), asked.reason, tuple(named)), asked)
-            return
-        proposal = Consider(encode(order), asked.reason, tuple(named))
+        ask = (Rehearse if asked.rehearse else Consider)(encode(order), asked.reason, tuple(named[:MAX_SHOWN_ORDERS]))
         try:
-            await _sign_and_release(keyholder, office, proposal, book, asked, heed=correction < _CORRECTIONS)
+            await _sign_and_release(keyholder, office, action, ask, book, asked, heed=correction < _CORRECTIONS)
         except LeavesStanding as e:
-            click.echo("Signers know more HALTs of this; the LIFT is proposed anew with them.", err=True)
-            named = _together(named, [h for h in e.halts if _stops_the_same(h, named)])
-            action = Lift(tuple(sorted(map(order_id, named))))
+            click.echo("Signers know more orders that this must name; it is proposed anew with them.", err=True)
+            named = _together(named, [body for body in e.halts if _may_be_named(action, body, named)])
+            action = _naming(action, named)
         else:
             return
 
@@ -159,24 +161,34 @@ def read_book_file(path: Path | None) -> Book:
 async def _with_standing(
     keyholder: Keyholder, action: OrderAction, named: Sequence[bytes]
 ) -> tuple[OrderAction, Sequence[bytes]]:
-    """A LIFT also names the HALTs that this keyholder knows to stop the same."""
-    if not isinstance(action, Lift):
+    """What this keyholder knows that the order has to name as well, or should."""
+    if not isinstance(action, Lift | Install):
         return action, named
-    k = await known(keyholder.journal)
-    freed = named_orders(action, named, k)
-    more = _together(named, left_standing(action, freed, k).must_name)
-    return Lift(tuple(sorted(map(order_id, more)))), more
+    k, now = await known(keyholder.journal), keyholder.clock.now()
+    left = left_of(action, named_orders(action, named, k), k, now)
+    more = _together(named, in_force(k, now) if isinstance(action, Install) else left.must_name)
+    return _naming(action, more), more
+
+
+def _naming(action: OrderAction, named: Sequence[bytes]) -> OrderAction:
+    ids = tuple(sorted(map(order_id, named)))
+    if len(ids) > MAX_NAMED_ORDERS:
+        raise Misconfigured(f"{len(ids)} orders would have to be named, and {MAX_NAMED_ORDERS} can; lift some first")
+    return Lift(ids) if isinstance(action, Lift) else msgspec.structs.replace(action, carried=ids)
 
 
 def _together(a: Sequence[bytes], b: Sequence[bytes]) -> list[bytes]:
     return list(dict.fromkeys([*a, *b]))
 
 
-def _stops_the_same(halt: bytes, named: Sequence[bytes]) -> bool:
+def _may_be_named(action: OrderAction, body: bytes, named: Sequence[bytes]) -> bool:
+    """Whether what a signer wants to have named has to do with the order at all."""
     try:
-        claimed = opened(halt).action
+        claimed = opened(body).action
     except Refused:
         return False
+    if isinstance(action, Install):
+        return isinstance(claimed, Halt | Raise)
     freed = [o.action.target for o in map(opened, named) if isinstance(o.action, Halt)]
     return isinstance(claimed, Halt) and any(keeps_stopped(claimed.target, t) for t in freed)
 
@@ -201,8 +213,9 @@ async def _confirm(keyholder: Keyholder, office: Office, order: Order, named: Se
     opened(body)
     k = await known(keyholder.journal)
     ended = named_orders(order.action, named, k)
-    stay = left_standing(order.action, ended, k).stay if isinstance(order.action, Lift) else ()
-    shown = screen(View(body, order, asked.reason, office.roster, "you", ended, stay))
+    rest = left_of(order.action, ended, k, keyholder.clock.now()).rest
+    names = {h.key: h.name for circle in keyholder.circles for h in circle.holders}
+    shown = screen(View(body, order, asked.reason, office.roster, "you", ended, rest, names))
     click.echo(rehearsed(shown) if asked.rehearse else shown, err=True)
     if asked.yes:
         return
@@ -211,80 +224,38 @@ async def _confirm(keyholder: Keyholder, office: Office, order: Order, named: Se
     click.confirm("Sign this, and ask the others?", abort=True, err=True)
 
 
-async def _rehearse(keyholder: Keyholder, office: Office, proposal: Rehearse, asked: Asked) -> None:
-    own, begun = proposal_id(proposal), keyholder.clock.now()
-
-    def arrived(matter: Matter) -> None:
-        matter.decide(matter.id == own)  # the person has just said so
-
-    attendant = keyholder.attendant(Desk(keyholder.clock, arrived=arrived))
-    async with _voices(keyholder, attendant, office, asked.by_hand) as voices:
-        done = await rehearse(
-            office,
-            voices,
-            proposal,
-            clock=keyholder.clock,
-            entropy=keyholder.entropy,
-            told=_tell,
-            **_waits(asked),
-        )
-    took = keyholder.clock.now() - begun
-    value = {"rehearsed": True, "signers": list(done.signers), "culprits": list(done.culprits), "took_ms": took}
-    if asked.as_json:
-        show(value, as_json=True)
-    else:
-        click.echo(
-            f"REHEARSAL: {', '.join(done.signers)} signed in {took / 1000:.1f} s. No order exists, nothing stopped."
-        )
-
-
-def _waits(asked: Asked) -> _Waits:
-    if asked.by_hand is not None:
-        return {"patience_ms": 2 * SIGNER_SKEW_MS, "round_ms": 2 * SIGNER_SKEW_MS}
-    return {"patience_ms": asked.patience, "round_ms": ROUND_MS}
-
-
 async def _sign_and_release(
-    keyholder: Keyholder, office: Office, proposal: Consider, book: Book, asked: Asked, *, heed: bool
+    keyholder: Keyholder,
+    office: Office,
+    action: OrderAction,
+    proposal: Consider | Rehearse,
+    book: Book,
+    asked: Asked,
+    *,
+    heed: bool,
 ) -> None:
-    own = order_id(proposal.order)
-
-    def arrived(matter: Matter) -> None:
-        matter.decide(matter.id == own)  # the person has just said so
-
-    attendant = keyholder.attendant(Desk(keyholder.clock, arrived=arrived))
-    async with _voices(keyholder, attendant, office, asked.by_hand) as voices:
-        done = await complete(
-            office,
-            voices,
-            proposal,
-            clock=keyholder.clock,
-            entropy=keyholder.entropy,
-            told=_tell,
-            heed=heed,
-            **_waits(asked),
-        )
-        signed_at = keyholder.clock.now()
+    begun = keyholder.clock.now()
+    async with meeting(keyholder, office, action, proposal, asked.by_hand, asked.patience) as asks:
+        signed = await asks.sign(proposal, heed=heed)
+        at = keyholder.clock.now()
+        if is_rehearsal(proposal):
+            _show_rehearsed(signed, at - begun, as_json=asked.as_json)
+            return
+        done = completed(office, proposal.order, signed)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(tell, voices, done.order.raw)
+            tasks.start_soon(asks.tell, done.order.raw)
             async with routes(keyholder, book, asked.network, asked.out) as every:
                 deliveries = await release_by_all(every, done.order)
-            _show(done, signed_at, deliveries, as_json=asked.as_json)
+            _show(done, at, deliveries, as_json=asked.as_json)
 
 
-def _tell(name: str, what: str) -> None:
-    click.echo(f"  {name}: {what}", err=True)
-
-
-@asynccontextmanager
-async def _voices(
-    keyholder: Keyholder, attendant: Attendant, office: Office, by_hand: Path | None
-) -> AsyncGenerator[dict[Identifier, Voice]]:
-    if by_hand is not None:
-        yield hand_voices(keyholder, attendant, office, by_hand, _tell)
-        return
-    async with keyholder.voices(attendant) as voices:
-        yield voices
+def _show_rehearsed(signed: Sequence[Signed], took: int, *, as_json: bool) -> None:
+    signers = list(dict.fromkeys(name for s in signed for name in s.signers))
+    culprits = list(dict.fromkeys(name for s in signed for name in s.culprits))
+    if as_json:
+        show({"rehearsed": True, "signers": signers, "culprits": culprits, "took_ms": took}, as_json=True)
+    else:
+        click.echo(f"REHEARSAL: {', '.join(signers)} signed in {took / 1000:.1f} s. No order exists, nothing stopped.")
 
 
 def _show(done: Completed, signed_at: UnixMillis, deliveries: Sequence[Delivery], *, as_json: bool) -> None:
@@ -347,14 +318,18 @@ async def routes(
 
 
 async def learn(keyholder: Keyholder, book: Book, network: Path) -> None:
-    """Read what orders nodes and the ledger know into this keyholder's journal, verified; who is away is left out."""
+    """Read what orders nodes and the ledger know into this keyholder's journal, verified; who is away is left out.
+
+    So it also learns which roster is in office. Of rosters that dispute an office the ledger's is believed, else none.
+    """
     genesis = keyholder.home.genesis()
     told: list[Seen] = []
+    recorded: list[Seen] = []
 
     async def from_ledger(there: Network) -> None:
         try:
             async with ledger_of(there) as ledger:
-                told.append(ledger_seen(genesis, "ledger", await ledger.told_brake()))
+                recorded.append(ledger_seen(genesis, "ledger", await ledger.told_brake()))
         except DavyError as e:
             click.echo(f"  ledger: {e}", err=True)
 
@@ -370,12 +345,20 @@ async def learn(keyholder: Keyholder, book: Book, network: Path) -> None:
             tasks.start_soon(from_ledger, there)
         for to in book.nodes:
             tasks.start_soon(from_node, to)
-    for v in together(genesis, told).orders.values():
-        await keyholder.journal.keep_signed(v.id, v.raw)
+    kept = take(first_state(genesis), await keyholder.journal.signed()).orders
+    state = record(together(genesis, [*told, *recorded], kept), {v.id: 0 for seen in recorded for v in seen.orders})
+    true = {link.install for link in state.succession.links}
+    for v in state.orders.values():
+        if v.id in true or (not isinstance(v.order.action, Install) and state.succession.ends(v) is not None):
+            await keyholder.journal.keep_signed(v.id, v.raw)
+    if state.succession.rivals:
+        click.echo("Two rosters claim to be the next one, and the ledger was not heard: neither is believed.", err=True)
 
 
-async def find_halts(keyholder: Keyholder, asked: Asked, prefixes: Sequence[str]) -> list[bytes]:
-    """Look HALTs up by the first digits of their ids, among the orders that this keyholder, nodes or the ledger know.
+async def find_orders(
+    keyholder: Keyholder, asked: Asked, prefixes: Sequence[str], kind: type[Halt | Raise] = Halt
+) -> list[bytes]:
+    """Look orders up by the first digits of their ids, among those that this keyholder, nodes or the ledger know.
 
     Raises
     ------
@@ -384,13 +367,14 @@ async def find_halts(keyholder: Keyholder, asked: Asked, prefixes: Sequence[str]
     """
     await learn(keyholder, read_book_file(asked.book), asked.network)
     k = await known(keyholder.journal)
-    halts: dict[OrderId, bytes] = {i: body for i, (body, o) in k.orders.items() if isinstance(o.action, Halt)}
+    orders: dict[OrderId, bytes] = {i: body for i, (body, o) in k.orders.items() if isinstance(o.action, kind)}
     found: list[bytes] = []
     for prefix in prefixes:
-        hits = [body for i, body in halts.items() if len(prefix) >= 8 and i.hex().startswith(prefix.lower())]
+        hits = [body for i, body in orders.items() if len(prefix) >= 8 and i.hex().startswith(prefix.lower())]
         if len(hits) != 1:
             raise Misconfigured(
-                f"{len(hits)} HALTs known here begin with '{prefix[:64]}'; `davy keyholder status` lists them"
+                f"{len(hits)} {kind.__name__.upper()}s known here begin with '{prefix[:64]}'; "
+                "`davy keyholder status` lists them"
             )
         found += hits
     return found

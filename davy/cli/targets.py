@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import click
 
@@ -13,6 +13,8 @@ from davy.cli.ordering import Asked, order_options
 from davy.protocol.errors import Misconfigured
 from davy.protocol.order import Global, Miner, Models, Subnet
 from davy.protocol.words import KeyRole, key_from_text
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 _HEX: Final = re.compile("[0-9a-f]{64}")
 
@@ -54,9 +56,7 @@ def add_targets(group: click.Group, verb: str, give: Give, *further: Callable[[A
         "model",
         "MODELS by their ids (64 hex digits), and what descends from them.",
         models,
-        click.option("--registrant", "registrants", multiple=True, metavar="COLD_…", help="All models of a coldkey."),
-        click.option("--file", "files", multiple=True, metavar="HEX", help="All models with this weight file."),
-        click.argument("models", nargs=-1),
+        model_options,
     )
     add("miner", "the miner of HOTKEY (hot_…), whatever it serves.", miner, click.argument("hotkey"))
     add(
@@ -66,6 +66,17 @@ def add_targets(group: click.Group, verb: str, give: Give, *further: Callable[[A
         click.argument("netuid", type=click.IntRange(0, 65_535)),
     )
     add("global", "everything.", everything)
+
+
+def model_options(function: F) -> F:
+    """``MODELS``, ``--registrant``, ``--file``: what `models_target` reads."""
+    for option in (
+        click.option("--registrant", "registrants", multiple=True, metavar="COLD_…", help="All models of a coldkey."),
+        click.option("--file", "files", multiple=True, metavar="HEX", help="All models with this weight file."),
+        click.argument("models", nargs=-1),
+    ):
+        function = option(function)
+    return function
 
 
 def models_target(ids: Words, files: Words, registrants: Words) -> Models:

@@ -8,6 +8,7 @@
      ├─ shares/        a keyholder's shares of group keys, one encrypted file a roster (davy.host.shares)
      ├─ orders/        orders that this keyholder released a share for (davy.host.journal)
      ├─ keyholders     the circle: who they are and where they listen (davy.keyholders.circle)
+     ├─ keyholders-next   that of the roster which is to follow
      ├─ store.db       small durable state (davy.host.store)
      ├─ ledger.db      blocks and state, where a ledger runs
      ├─ engine/        a BFT engine's settings, keys, blocks and log, where one runs (davy.ledger.driver.cometbft)
@@ -50,6 +51,7 @@ class Home:
         self.shares = root / "shares"
         self.orders = root / "orders"
         self.circle = root / "keyholders"
+        self.next_circle = root / "keyholders-next"
         self.control = root / "control"
         self.config = root / "config.toml"
         self.tls = TlsFiles(root / "tls" / "certificate.pem", root / "tls" / "key.pem")

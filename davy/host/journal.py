@@ -81,7 +81,11 @@ class FileJournal:
         Misconfigured
             One cannot be read.
         """
-        return await to_thread.run_sync(self._read, "signed")
+        return await to_thread.run_sync(self.whole)
+
+    def whole(self) -> list[bytes]:
+        """`signed`, where no event loop runs."""
+        return self._read("signed")
 
     def _paths(self, kind: str) -> list[Path]:
         found = sorted(self._folder.glob(f"*.{kind}"))

@@ -40,6 +40,10 @@ class _ShareFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """SecretBox of "davy/shares/" ‖ roster ‖ body, its nonce in front."""
 
 
+class _Version(msgspec.Struct, frozen=True):
+    version: int
+
+
 class _Opened(NamedTuple):
     """A file that was decrypted, and how to tell that it is still the same one."""
 
@@ -158,8 +162,11 @@ class FileShares:
         return body
 
     def _decrypted(self, path: Path, roster: Digest) -> bytes:
+        raw = read_bounded(path, _MAX_FILE_BYTES)
         try:
-            file = msgspec.json.decode(read_bounded(path, _MAX_FILE_BYTES), type=_ShareFile)
+            if (version := msgspec.json.decode(raw, type=_Version).version) > 1:
+                raise Misconfigured(f"{path} is of version {version}, which a later davy writes; install that one here")
+            file = msgspec.json.decode(raw, type=_ShareFile)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise Misconfigured(f"{path} is no share, or a broken one; restore it from a backup") from None
         try:

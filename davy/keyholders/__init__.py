@@ -13,6 +13,7 @@ the signature.
 `standing`              which HALTs a LIFT must name, as one signer knows them
 `desk`                  what waits for a person's yes or no
 `keys`                  a keyholder's shares, generation after generation
+`steps`                 a person's yes first, then each step of a ceremony once
 `signer`                one keyholder's part in a signature
 `dealing`               what one computes for a key in a refresh or a repair
 `sealing`               shares, encrypted from one keyholder to another
@@ -20,6 +21,7 @@ the signature.
 `founding`              one keyholder's part in the making of a roster
 `voice`                 how another keyholder is asked: over the network, or in this process
 `coordinator`           brings t of them together for a signature
+`succession`            brings two rosters together for the INSTALL of the second
 `assembly`              brings all of them together for a roster
 `renewal`               brings them together for a refresh or a repair
 `sheets`                questions and answers as text that is carried

@@ -32,6 +32,7 @@ from davy.keyholders.messages import (
     Joined,
     Noted,
     Packages,
+    RehearseMending,
     Renew,
     Sealed,
     Waiting,
@@ -166,7 +167,9 @@ class Table:
                 answer = await voice.ask(ask, patience_ms=(HOLD_MS if isinstance(ask, _HELD) else 0) + self._step_ms)
             except Unreachable:
                 lost += 1
-                if (lost == self._tries and not isinstance(ask, Invite | Renew)) or self._clock.now() >= end:
+                if (
+                    lost == self._tries and not isinstance(ask, Invite | Renew | RehearseMending)
+                ) or self._clock.now() >= end:
                     raise
             else:
                 if not isinstance(answer, Waiting):
@@ -185,7 +188,7 @@ def _told(voice: Voice, e: DavyError) -> DavyError:
     return Refused(f"{voice.name}: {e}")
 
 
-_HELD: Final = (Invite, Renew, Deal)
+_HELD: Final = (Invite, Renew, RehearseMending, Deal)
 _STEPS: dict[type[Ask], str] = {
     Invite: "joins",
     Begin: "has made its packages",
@@ -194,5 +197,6 @@ _STEPS: dict[type[Ask], str] = {
     Deal: "has confirmed the fingerprint and dealt its shares",
     Boxes: "has its keys",
     Renew: "says yes",
+    RehearseMending: "rehearses",
     Adopt: "has the new shares in office",
 }

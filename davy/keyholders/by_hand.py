@@ -1,36 +1,49 @@
 """A keyholder who is asked by sheets that are carried there and back: the same questions, the same code, no network.
 
 Two journeys make a signature. With the first the order is shown and, once the person says yes, the commitment comes
-back; with the second the share. A further one is needed only where an attempt failed.
+back; with the second the share. A further one is needed only where an attempt failed. Where keys or shares are made,
+what others echoed goes along with the step after it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import msgspec
 
 from davy.keyholders.circle import Circle, Holder
 from davy.keyholders.messages import (
+    Accede,
     Answer,
     Ask,
     Commit,
     Committed,
     Consider,
     Declined,
+    Echoes,
     Finished,
     Noted,
+    Proposal,
     Rehearse,
     Sign,
     Waiting,
     Willing,
     proposal_id,
 )
-from davy.keyholders.sheets import Answered, Question, question_id, read_answer, read_question, write_sheet
+from davy.keyholders.server import Attendant
+from davy.keyholders.sheets import (
+    Answered,
+    Question,
+    circle_of_sheet,
+    question_id,
+    read_answer,
+    read_question,
+    write_sheet,
+)
 from davy.protocol.errors import DavyError
 from davy.protocol.ports import Entropy, KeyStore
-from davy.protocol.words import Digest, KeyRole, PublicKey
+from davy.protocol.words import Digest, KeyRole
 
 
 class Post(Protocol):
@@ -66,12 +79,13 @@ class HandVoice:
         self._attempts: dict[bytes, bytes] = {}
         """By an attempt of the coordinator, the one under which the other committed."""
         self._ahead: tuple[Commit, Committed] | None = None
+        self._echoes: list[Echoes] = []
 
     async def ask(self, ask: Ask, *, patience_ms: int) -> Answer:
         """See `davy.keyholders.voice.Voice.ask`; `patience_ms` is for networks."""
         del patience_ms
         match ask:
-            case Consider() | Rehearse():
+            case Consider() | Rehearse() | Accede():
                 return await self._consider(ask)
             case Commit():
                 return await self._commit(ask)
@@ -81,11 +95,15 @@ class HandVoice:
                 return answer
             case Finished():
                 return Noted()  # the order itself is carried, or seen on a node
+            case Echoes():
+                self._echoes.append(ask)
+                return Noted()
             case _:
-                (answer,) = await self._carried(ask)
-                return answer
+                echoes, self._echoes = self._echoes, []
+                answers = await self._carried(*echoes, ask)
+                return next((a for a in answers[:-1] if not isinstance(a, Noted)), answers[-1])
 
-    async def _consider(self, ask: Consider | Rehearse) -> Answer:
+    async def _consider(self, ask: Proposal) -> Answer:
         ahead = Commit(proposal_id(ask), self._entropy.bytes(16), self._generation)
         said, committed = await self._carried(ask, ahead)
         if isinstance(said, Willing) and isinstance(committed, Committed):
@@ -114,13 +132,13 @@ class HandVoice:
                 self._told(self.name, f"the sheet that came back is not taken: {e}")
 
 
-async def answer_sheet(
-    text: str,
-    circle: Circle,
-    keys: KeyStore,
-    answer: Callable[[PublicKey, Ask], Awaitable[Answer]],
-) -> str | None:
+async def answer_sheet(text: str, attendants: Sequence[tuple[Circle, Attendant]], keys: KeyStore) -> str | None:
     """Answer a question that was carried here; None where the person has not decided yet.
+
+    Parameters
+    ----------
+    attendants
+        As `davy.keyholders.server.Door` has them: each circle's sheets are read as such.
 
     Raises
     ------
@@ -128,11 +146,13 @@ async def answer_sheet(
         It is no question for this keyholder (`davy.keyholders.sheets.read_question`).
     """
     own = keys.public(KeyRole.KEYHOLDER)
+    asked = circle_of_sheet(text)
+    circle, attendant = next((each for each in attendants if each[0].digest == asked), attendants[0])
     question = read_question(text, circle, own)
     answers: list[Answer] = []
     for ask in question.asks:
         try:
-            said = await answer(question.sender, ask)
+            said = await attendant.answer(question.sender, ask)
         except DavyError as e:
             said = Declined(str(e)[:500], ())
         if isinstance(said, Waiting):

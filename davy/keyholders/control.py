@@ -5,7 +5,7 @@ One JSON value a line, both ways. What is shown are the screens that the process
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -20,6 +20,7 @@ from davy.keyholders.circle import Circle
 from davy.keyholders.desk import HOLD_MS, Desk, Matter
 from davy.keyholders.sheets import MAX_SHEET_CHARS
 from davy.protocol.errors import DavyError, Malformed, Misconfigured, Unreachable
+from davy.protocol.words import PublicKey
 
 _MAX_PATH: Final = 100
 """Of a Unix socket; Linux takes 107 bytes, others a few less."""
@@ -55,11 +56,13 @@ class _Reply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @asynccontextmanager
-async def controlled(path: Path, desk: Desk, circle: Circle, carried: Carried) -> AsyncGenerator[None]:
+async def controlled(path: Path, desk: Desk, circles: Sequence[Circle], carried: Carried) -> AsyncGenerator[None]:
     """Let the owner decide, while the context is open.
 
     Parameters
     ----------
+    circles
+        Where senders are called by name.
     carried
         Answers a sheet that was carried here; None where the person has not decided yet.
 
@@ -69,6 +72,7 @@ async def controlled(path: Path, desk: Desk, circle: Circle, carried: Carried) -
         The socket cannot be made there.
     """
     _check_length(path)
+    names = {h.key: h.name for circle in circles for h in circle.holders}
     limit = anyio.CapacityLimiter(_AT_ONCE)
 
     async def serve(stream: SocketStream) -> None:
@@ -76,7 +80,7 @@ async def controlled(path: Path, desk: Desk, circle: Circle, carried: Carried) -
             with anyio.move_on_after(_PATIENCE_S + HOLD_MS / 1000):
                 try:
                     line = await BufferedByteReceiveStream(stream).receive_until(b"\n", _MAX_REQUEST)
-                    await stream.send(msgspec.json.encode(await _answer(desk, circle, carried, line)) + b"\n")
+                    await stream.send(msgspec.json.encode(await _answer(desk, names, carried, line)) + b"\n")
                 except _BROKEN:
                     return
 
@@ -127,14 +131,14 @@ async def decide(path: Path, id: str, *, yes: bool) -> Shown:
     return shown
 
 
-async def _answer(desk: Desk, circle: Circle, carried: Carried, line: bytes) -> _Reply:
+async def _answer(desk: Desk, names: Mapping[PublicKey, str], carried: Carried, line: bytes) -> _Reply:
     try:
         wish = msgspec.json.decode(line, type=_Wish)
         if wish.do == "carry":
             return _Reply(sheet=await carried(wish.sheet) or "")
         if wish.do == "list":
-            return _Reply([_shown(m, circle) for m in desk.undecided()])
-        return _Reply([_shown(desk.decide(wish.id, wish.do == "sign"), circle)])
+            return _Reply([_shown(m, names) for m in desk.undecided()])
+        return _Reply([_shown(desk.decide(wish.id, wish.do == "sign"), names)])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _Reply(error="this is no question to a keyholder's process")
     except DavyError as e:
@@ -156,8 +160,8 @@ async def carry(path: Path, sheet: str) -> str:
     return back
 
 
-def _shown(m: Matter, circle: Circle) -> Shown:
-    return Shown(m.id.hex(), m.kind, circle.holder(m.sender).name, m.expires, m.screen)
+def _shown(m: Matter, names: Mapping[PublicKey, str]) -> Shown:
+    return Shown(m.id.hex(), m.kind, names[m.sender], m.expires, m.screen)
 
 
 async def _ask(path: Path, wish: _Wish) -> _Reply:

@@ -16,6 +16,7 @@ from anyio.abc import TaskGroup
 from davy.keyholders.desk import HOLD_MS
 from davy.keyholders.keys import Held, Office, generation_id
 from davy.keyholders.messages import (
+    Accede,
     Answer,
     Ask,
     Commit,
@@ -23,7 +24,7 @@ from davy.keyholders.messages import (
     Consider,
     Declined,
     Finished,
-    Rehearse,
+    Proposal,
     Released,
     Sign,
     Waiting,
@@ -81,7 +82,7 @@ class Signed(NamedTuple):
 
 
 class LeavesStanding(Refused):
-    """Signers know HALTs that this LIFT would have to name too.
+    """Signers know orders that this LIFT or INSTALL would have to name too.
 
     Parameters
     ----------
@@ -117,7 +118,7 @@ async def complete(
     round_ms
         How long a round waits for those who said yes: longer where sheets are carried.
     heed
-        Give up as soon as a signer says that a LIFT leaves a HALT in force, even where others would sign it as it is.
+        Give up as soon as a signer says what is missing in a LIFT, even where others would sign it as it is.
 
     Raises
     ------
@@ -128,31 +129,46 @@ async def complete(
     Refused
         Too many said no.
     """
-    gathering = _Gathering(office, voices, proposal, clock, entropy, told, patience_ms, round_ms, heed)
-    signed = await gathering.run()
-    raw = encode(SignedOrder(1, proposal.order, (signed.signature,)))
-    return Completed(verify_order(raw, office.roster, office.chain), signed.signers, signed.culprits)
+    signed = await gather(
+        office, voices, proposal,
+        clock=clock, entropy=entropy, told=told, patience_ms=patience_ms, round_ms=round_ms, heed=heed,
+    )  # fmt: skip
+    return completed(office, proposal.order, [signed])
 
 
-async def rehearse(
+def completed(office: Office, order: bytes, signed: Sequence[Signed]) -> Completed:
+    """Put an order and its signatures together; they are checked.
+
+    Raises
+    ------
+    BadSignature
+    """
+    raw = encode(SignedOrder(1, order, tuple(s.signature for s in signed)))
+    signers = dict.fromkeys(name for s in signed for name in s.signers)
+    culprits = dict.fromkeys(name for s in signed for name in s.culprits)
+    return Completed(verify_order(raw, office.roster, office.chain), tuple(signers), tuple(culprits))
+
+
+async def gather(
     office: Office,
     voices: Mapping[Identifier, Voice],
-    proposal: Rehearse,
+    proposal: Proposal,
     *,
     clock: Clock,
     entropy: Entropy,
     told: Told,
     patience_ms: int = SIGNER_SKEW_MS,
     round_ms: int = ROUND_MS,
+    heed: bool = True,
 ) -> Signed:
-    """Go the whole way to a signature that is worth nothing: it is of the domain REHEARSAL.
+    """Have one key's signature made; of a rehearsal, one that is worth nothing.
 
     Raises
     ------
     Expired, LeavesStanding, Refused
         See `complete`.
     """
-    return await _Gathering(office, voices, proposal, clock, entropy, told, patience_ms, round_ms, heed=True).run()
+    return await _Gathering(office, voices, proposal, clock, entropy, told, patience_ms, round_ms, heed).run()
 
 
 async def tell(voices: Mapping[Identifier, Voice], signed: bytes) -> None:
@@ -177,7 +193,7 @@ class _Gathering:
         self,
         office: Office,
         voices: Mapping[Identifier, Voice],
-        proposal: Consider | Rehearse,
+        proposal: Proposal,
         clock: Clock,
         entropy: Entropy,
         told: Told,
@@ -190,7 +206,7 @@ class _Gathering:
         self._office, self._voices, self._proposal = office, voices, proposal
         self._clock, self._entropy, self._told = clock, entropy, told
         order = opened(proposal.order)
-        key = self._key = signing_key(order.action)
+        key = self._key = proposal.key if isinstance(proposal, Accede) else signing_key(order.action)
         self._id = proposal_id(proposal)
         self._deadline = min(order.issued + SIGNER_SKEW_MS, clock.now() + patience_ms)
         self._need = office.threshold(key)
@@ -218,7 +234,7 @@ class _Gathering:
                 self._changed = anyio.Event()
                 pool = self._pool()
                 if self._standing():
-                    failure = LeavesStanding("signers know HALTs that this LIFT leaves in force", self._standing())
+                    failure = LeavesStanding("signers know orders that this one would have to name", self._standing())
                 elif pool is not None:
                     done = await self._attempt(*pool, tasks)
                 elif len(self._willing) + len(self._asking) < self._need or not self._asking:

@@ -16,7 +16,6 @@ from davy.keyholders.desk import Desk, Matter
 from davy.keyholders.keys import Vault, check_holdings, first_holdings
 from davy.keyholders.messages import (
     Answer,
-    Ask,
     Begin,
     Boxed,
     Boxes,
@@ -33,15 +32,16 @@ from davy.keyholders.messages import (
     Packages,
     Sealed,
     SignedHello,
-    Waiting,
 )
 from davy.keyholders.sealing import Envelopes
+from davy.keyholders.steps import Steps, unless_yes
 from davy.killswitch import dkg, echo
 from davy.killswitch.dkg import Confirmed, Round1Package, Round1Secret, Round2Secret, Round2Share
 from davy.killswitch.echo import Member, Received, Session, SignedEcho, SignedRound1
 from davy.killswitch.keys import KeyPackage, PublicKeyPackage
 from davy.protocol.encoding import Wire, decode, encode
 from davy.protocol.errors import Expired, Malformed, Misdirected
+from davy.protocol.limits import DAY_MS
 from davy.protocol.order import GroupKey
 from davy.protocol.ports import Clock, Entropy, KeyStore
 from davy.protocol.roster import Roster, check_thresholds, roster_digest
@@ -50,8 +50,8 @@ from davy.protocol.words import Digest, KeyRole, PublicKey, UnixMillis
 
 T = TypeVar("T")
 
-FOUNDING_MS: Final = 3_600_000
-"""How long a ceremony may take, its people included."""
+FOUNDING_MS: Final = DAY_MS
+"""How long a ceremony may take, its people and those who carry sheets included."""
 KIND: Final = "dkg"
 """As policies name both questions."""
 _MAX_HELLO_BYTES: Final = 1_024
@@ -81,7 +81,7 @@ class _Ceremony:
         self.received: dict[GroupKey, list[Received[Round1Package]]] = {}
         self.confirmed: dict[GroupKey, Confirmed] = {}
         self.dealt: dict[GroupKey, Round2Secret] = {}
-        self.last: tuple[Ask, Answer] | None = None
+        self.steps = Steps()
 
 
 class Founder:
@@ -112,22 +112,20 @@ class Founder:
         ceremony = self._open.get(sender)
         if ceremony is None or ceremony.invite.ceremony != ask.ceremony or self._clock.now() > ceremony.expires:
             raise Expired("this ceremony is not known here, or its time is over; begin again")
-        if ceremony.last is not None and ceremony.last[0] == ask:
-            return ceremony.last[1]
+        return await ceremony.steps.once(ask, lambda: self._step(sender, ceremony, ask))
+
+    async def _step(self, sender: PublicKey, c: _Ceremony, ask: Begin | Packages | Echoes | Deal | Boxes) -> Answer:
         match ask:
             case Begin():
-                answer: Answer = self._begin(ceremony, ask)
+                return self._begin(c, ask)
             case Packages():
-                answer = self._packages(ceremony, ask)
+                return self._packages(c, ask)
             case Echoes():
-                answer = self._echoes(ceremony, ask)
+                return self._echoes(c, ask)
             case Deal():
-                answer = await self._deal(sender, ceremony)
+                return await self._deal(sender, c)
             case Boxes():
-                answer = await self._boxes(ceremony, ask)
-        if not isinstance(answer, Waiting):
-            ceremony.last = (ask, answer)
-        return answer
+                return await self._boxes(c, ask)
 
     async def _invite(self, sender: PublicKey, ask: Invite) -> Answer:
         if ask.members != self._circle.keys:
@@ -140,11 +138,8 @@ class Founder:
         matter = self._desk.put(Matter(ask.ceremony, KIND, self._invitation(sender, ask), sender, expires, encode(ask)))
         if matter.content != encode(ask) or matter.sender != sender:
             return Declined("another ceremony has this name; begin again", ())
-        decision = await self._desk.settled(matter)
-        if decision is None:
-            return Waiting()
-        if not decision:
-            return Declined("its keyholder said no", ())
+        if (answer := await unless_yes(self._desk, matter)) is not None:
+            return answer
         ceremony = self._open.get(sender)
         if ceremony is None or ceremony.invite != ask:
             ceremony = self._open[sender] = self._join(ask, matter.expires)
@@ -227,11 +222,8 @@ class Founder:
         confirmed = {key: _in_turn(c.confirmed.get(key)) for key in GroupKey}
         seen = self._transcript(confirmed)
         matter = self._desk.put(Matter(seen, KIND, self._comparison(sender, c, seen), sender, c.expires))
-        decision = await self._desk.settled(matter)
-        if decision is None:
-            return Waiting()
-        if not decision:
-            return Declined("its keyholder saw another fingerprint", ())
+        if (answer := await unless_yes(self._desk, matter, "its keyholder saw another fingerprint")) is not None:
+            return answer
         if c.dealt:
             raise Malformed("the shares were dealt; begin a new ceremony")
         boxes: dict[GroupKey, tuple[Sealed, ...]] = {}

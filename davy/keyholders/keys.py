@@ -112,6 +112,17 @@ class Holdings(Secret, Wire):
         return next((h for h in self.held if generation_id(h.generation) == generation), None)
 
 
+class FirstShares(Secret, Wire):
+    """What share files held before shares could be dealt anew: those that a roster was founded with. Only read."""
+
+    version: Annotated[int, Meta(ge=1, le=1)]
+    roster: Roster
+    halt: KeyPackage
+    halt_public: PublicKeyPackage
+    lift: KeyPackage
+    lift_public: PublicKeyPackage
+
+
 class Vault(Protocol):
     """Where shares are kept, encrypted: one entry a roster."""
 
@@ -162,6 +173,32 @@ class Office(NamedTuple):
 
     def threshold(self, key: GroupKey) -> int:
         return self.roster.halt_threshold if key is GroupKey.HALT else self.roster.lift_threshold
+
+
+class Offices(Protocol):
+    """Where a keyholder reads in which office it stands; each raises Misconfigured where the home has no chain yet."""
+
+    async def in_office(self) -> tuple[ChainId, Roster]:
+        """The chain, and the roster that is in office by all INSTALLs known here."""
+        ...
+
+    async def office(self) -> Office:
+        """This keyholder's own, in that roster.
+
+        Raises
+        ------
+        Misconfigured, NoSuchKey, WrongPassword
+        """
+        ...
+
+    async def accession(self, roster: Roster) -> Office:
+        """What it would be in a roster that is not in office.
+
+        Raises
+        ------
+        Misconfigured, NoSuchKey, WrongPassword
+        """
+        ...
 
 
 def generation_id(g: Generation) -> Digest:
@@ -293,18 +330,29 @@ def check_holdings(h: Holdings, own: PublicKey) -> None:
 
 
 def open_holdings(raw: bytes, own: PublicKey) -> Holdings:
-    """Decode what a vault kept, and check it.
+    """Decode what a vault kept, of this davy or an earlier one, and check it.
 
     Raises
     ------
     Misconfigured
     """
     try:
-        holdings = decode(raw, Holdings, limit=_MAX_HOLDINGS_BYTES)
+        holdings = _holdings(raw)
         check_holdings(holdings, own)
     except Refused as e:
         raise Misconfigured(f"the share cannot be used: {e}") from None
     return holdings
+
+
+def _holdings(raw: bytes) -> Holdings:
+    try:
+        return decode(raw, Holdings, limit=_MAX_HOLDINGS_BYTES)
+    except Malformed as e:
+        try:
+            first = decode(raw, FirstShares, limit=_MAX_HOLDINGS_BYTES)
+        except Malformed:
+            raise e from None
+    return first_holdings(first.roster, (first.halt, first.halt_public), (first.lift, first.lift_public))
 
 
 def open_proof(raw: bytes, roster: Roster) -> Proof:

@@ -2,6 +2,9 @@
 
 The person is asked once, before anything is computed. Nothing that the coordinator can do changes a share in office:
 a refresh ends with a staged one, and only all members' words bring it into office (`davy.keyholders.keys`).
+
+A rehearsal ends before that: shares are dealt and computed, and thrown away. Of a repair nothing reaches the one who
+says that its share is lost, for people look less closely at a rehearsal.
 """
 
 from __future__ import annotations
@@ -53,25 +56,28 @@ from davy.keyholders.messages import (
     Parts,
     Recall,
     Recalled,
+    RehearseMending,
     Renew,
     SignedHello,
     Step,
-    Waiting,
 )
+from davy.keyholders.screen import REHEARSAL, rehearsed
 from davy.keyholders.sealing import Envelopes
+from davy.keyholders.steps import Steps, unless_yes
 from davy.killswitch import echo, refresh, repair
 from davy.killswitch.dkg import Package
 from davy.killswitch.echo import Echo, Member, MendingSession, SignedEcho, SignedRound1
 from davy.protocol.encoding import decode, encode
 from davy.protocol.errors import Busy, Expired, Malformed, Misbehaved, Misdirected, NoSuchKey, Refused, Unauthorised
+from davy.protocol.limits import DAY_MS
 from davy.protocol.order import GroupKey
 from davy.protocol.ports import Clock, Entropy, KeyStore
 from davy.protocol.roster import Roster, roster_digest
 from davy.protocol.signing import Domain, digest, verify
 from davy.protocol.words import Digest, KeyRole, PublicKey, UnixMillis
 
-MENDING_MS: Final = 3_600_000
-"""How long a ceremony may take, its people included."""
+MENDING_MS: Final = DAY_MS
+"""How long a ceremony may take, its people and those who carry sheets included."""
 MAX_STEP: Final = 1_000
 """How much greater a new generation's number may be: more failed refreshes than there can be, and no end to numbers."""
 _MAX_HELLO_BYTES: Final = 1_024
@@ -79,21 +85,33 @@ _MAX_BEGINNINGS: Final = 32
 _TRIES: Final = 4
 
 _Part: TypeAlias = Refreshing | Helping | Mended
+_Asked: TypeAlias = Renew | Mend | RehearseMending
 
 
 class _Ceremony:
     """How far one ceremony has come; each beginning forgets the one before."""
 
     def __init__(
-        self, invite: Renew | Mend, hello: MendingHello, box: PrivateKey, base: Held | None, expires: UnixMillis
+        self,
+        asked: _Asked,
+        hello: MendingHello,
+        box: PrivateKey,
+        base: Held | None,
+        expires: UnixMillis,
     ) -> None:
-        self.invite, self.hello, self.box, self.base, self.expires = invite, hello, box, base, expires
+        self.asked, self.hello, self.box, self.base, self.expires = asked, hello, box, base, expires
+        self.invite = _invited(asked)
+        self.is_rehearsal = isinstance(asked, RehearseMending)
         self.signed = b""
         self.begun: set[Digest] = set()
         self.parts: dict[GroupKey, _Part] = {}
         self.envelopes: Envelopes | None = None
         self.heard = self.dealt = False
-        self.last: tuple[Step, Answer] | None = None
+        self.steps = Steps()
+
+
+def _invited(asked: _Asked) -> Renew | Mend:
+    return asked.of if isinstance(asked, RehearseMending) else asked
 
 
 class Mender:
@@ -121,7 +139,7 @@ class Mender:
         self._own = keys.public(KeyRole.KEYHOLDER)
         self._open: dict[PublicKey, _Ceremony] = {}
 
-    async def answer(self, sender: PublicKey, ask: Recall | Adopt | Renew | Mend | Step) -> Answer:
+    async def answer(self, sender: PublicKey, ask: Recall | Adopt | Renew | Mend | RehearseMending | Step) -> Answer:
         """Answer another keyholder, or this one as its own coordinator.
 
         Raises
@@ -139,7 +157,7 @@ class Mender:
                 proof = open_proof(ask.proof, roster)
                 await self._change(roster, lambda h: adopt(h, proof))
                 return Noted()
-            case Renew() | Mend():
+            case Renew() | Mend() | RehearseMending():
                 return await self._invite(sender, ask)
             case _:
                 return await self._step(sender, ask)
@@ -154,28 +172,30 @@ class Mender:
             return Declined("it has no share; give it one back with `davy keyholder repair`", ())
         return Recalled(encode(h.proof), h.newest)
 
-    async def _invite(self, sender: PublicKey, ask: Renew | Mend) -> Answer:
+    async def _invite(self, sender: PublicKey, ask: _Asked) -> Answer:
+        invite, is_rehearsal = _invited(ask), isinstance(ask, RehearseMending)
         try:
-            roster, base = await self._look(sender, ask)
+            roster, base = await self._look(sender, invite, is_rehearsal)
         except Refused as e:
             return Declined(str(e)[:500], ())
         i = digest(Domain.MEND_HELLO, encode(ask))
-        kind = "refresh" if isinstance(ask, Renew) else "repair"
-        shown = self._renewal(sender, ask, roster) if isinstance(ask, Renew) else self._repair(sender, ask, roster)
+        if isinstance(invite, Renew):
+            kind, shown = "refresh", self._renewal(sender, invite, roster)
+        else:
+            kind, shown = "repair", self._repair(sender, invite, roster)
+        if is_rehearsal:
+            kind, shown = REHEARSAL, rehearsed(shown, "NOTHING CHANGES BY THIS: no share is replaced or given away")
         matter = self._desk.put(Matter(i, kind, shown, sender, self._clock.now() + MENDING_MS))
         if matter.sender != sender:
             return Declined("another keyholder has proposed the same; begin again", ())
-        decision = await self._desk.settled(matter)
-        if decision is None:
-            return Waiting()
-        if not decision:
-            return Declined("its keyholder said no", ())
+        if (answer := await unless_yes(self._desk, matter)) is not None:
+            return answer
         c = self._open.get(sender)
-        if c is None or c.invite != ask:
+        if c is None or c.asked != ask:
             c = self._open[sender] = self._join(ask, i, base, matter.expires)
         return Joined(c.signed)
 
-    async def _look(self, sender: PublicKey, ask: Renew | Mend) -> tuple[Roster, Held | None]:
+    async def _look(self, sender: PublicKey, ask: Renew | Mend, is_rehearsal: bool) -> tuple[Roster, Held | None]:
         """Everything that can be refused without asking the person; the shares that this is about."""
         roster = await self._roster()
         if ask.roster != roster_digest(roster) or roster.members != self._circle.keys:
@@ -190,7 +210,8 @@ class Mender:
         if isinstance(ask, Renew):
             base = self._check_renewal(sender, ask, roster, in_turn(h))
         else:
-            base = self._check_repair(sender, ask, roster, h)
+            # Who rehearses has lost nothing.
+            base = self._check_repair(sender, ask, roster, None if mended and is_rehearsal else h)
         return roster, None if mended else base
 
     def _check_renewal(self, sender: PublicKey, ask: Renew, roster: Roster, h: Holdings) -> Held:
@@ -219,7 +240,9 @@ class Mender:
             raise Misdirected(f"a share of generation {h.office.generation.number} is here already; nothing is lost")
         return None
 
-    def _join(self, ask: Renew | Mend, terms: Digest, base: Held | None, expires: UnixMillis) -> _Ceremony:
+    def _join(
+        self, ask: Renew | Mend | RehearseMending, terms: Digest, base: Held | None, expires: UnixMillis
+    ) -> _Ceremony:
         box = PrivateKey(self._entropy.bytes(32))
         salts = self._entropy.bytes(32), self._entropy.bytes(32)
         hello = MendingHello(1, terms, self._own, *salts, bytes(box.public_key))
@@ -232,27 +255,26 @@ class Mender:
         c = self._open.get(sender)
         if c is None or c.invite.ceremony != ask.ceremony or self._clock.now() > c.expires:
             raise Expired("this ceremony is not known here, or its time is over; begin again")
-        if c.last is not None and c.last[0] == ask:
-            return c.last[1]
+        return await c.steps.once(ask, lambda: self._take(c, ask))
+
+    async def _take(self, c: _Ceremony, ask: Step) -> Answer:
         try:
             match ask:
                 case Begin():
-                    answer = self._begin(c, ask)
+                    return self._begin(c, ask)
                 case Packages():
-                    answer = self._packages(c, ask)
+                    return self._packages(c, ask)
                 case Echoes():
                     in_turn(c.parts.get(ask.key)).confirm(ask.echoes)
-                    answer = Noted()
+                    return Noted()
                 case Deal():
-                    answer = self._deal(c)
+                    return self._deal(c)
                 case Boxes():
-                    answer = await self._boxes(c, ask)
+                    return await self._boxes(c, ask)
                 case Parts():
-                    answer = await self._parts(c, ask)
+                    return await self._parts(c, ask)
         except Misbehaved as e:
-            answer = Blamed(str(e)[:500], e.culprits)
-        c.last = (ask, answer)
-        return answer
+            return Blamed(str(e)[:500], e.culprits)
 
     def _begin(self, c: _Ceremony, ask: Begin) -> Answer:
         hellos = {h.member: h for h in (self._hello(c, raw) for raw in ask.hellos)}
@@ -291,6 +313,8 @@ class Mender:
                 raise Malformed("the hello of the one who is mended is missing; wait for it")
             lost = self._circle.identifier(a.mended)
             purpose, about = f"{key.value.upper()} key a lost share", repair.work(public, lost)
+        if c.is_rehearsal:
+            purpose = f"REHEARSAL of {purpose}"
         members = [self._member(hellos[k], key) for k in sorted(hellos) if not (isinstance(a, Mend) and k == a.mended)]
         return MendingSession(1, purpose, public.threshold, tuple(members), about)
 
@@ -349,13 +373,15 @@ class Mender:
             ]
             if len(sigmas) != len(boxes):
                 raise Malformed("who is mended takes no shares of helpers to each other; begin again")
-            return Parted(*sigmas)
+            return Noted() if c.is_rehearsal else Parted(*sigmas)
         made = {k: p.finish(envelopes, boxes[k]) for k, p in c.parts.items() if isinstance(p, Refreshing)}
         (halt, halt_public), (lift, lift_public) = made[GroupKey.HALT], made[GroupKey.LIFT]
         a = c.invite
         generation = Generation(1, a.roster, a.number, a.base, halt_public, lift_public)
         new, roster = Held(generation, halt, lift), await self._roster()
         check_generation(generation, roster)
+        if c.is_rehearsal:
+            return Noted()
         await self._change(roster, lambda h: stage(h, new))
         said = staging(generation_id(generation), self._own)
         word = Word(self._own, self._keys.sign(KeyRole.KEYHOLDER, Domain.STAGED, said))
@@ -364,7 +390,7 @@ class Mender:
     async def _parts(self, c: _Ceremony, ask: Parts) -> Answer:
         envelopes, boxes = in_turn(c.envelopes), {GroupKey.HALT: ask.halt, GroupKey.LIFT: ask.lift}
         made = {k: p.finish(envelopes, boxes[k]) for k, p in c.parts.items() if isinstance(p, Mended)}
-        if not isinstance(c.invite, Mend) or len(made) != len(boxes):
+        if c.is_rehearsal or not isinstance(c.invite, Mend) or len(made) != len(boxes):
             raise Malformed("nothing is given back in this ceremony; begin again")
         proof, roster = self._proof(c.invite), await self._roster()
         held = Held(proof.generation, made[GroupKey.HALT], made[GroupKey.LIFT])

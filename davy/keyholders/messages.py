@@ -8,6 +8,7 @@ to their recipient: who passes them on can keep them back, and nothing else.
 ============  ==============================================  ==================================
 a signature   `Consider` (held until decided or for a while)  `Waiting`, `Willing`, `Declined`
               or `Rehearse` likewise: nothing stops
+              or `Accede` likewise: who is to be installed
               `Commit`                                        `Committed`
               `Sign`                                          `Released`
               `Finished`                                      `Noted`
@@ -23,12 +24,14 @@ new shares    `Recall`                                        `Recalled`, `Decli
               `Deal`                                          `Boxed`
               `Boxes`                                         `Holds`
               `Adopt`                                         `Noted`
+              or `RehearseMending`; then to `Boxes`           `Noted`
 a lost share  `Recall`                                        `Recalled`, `Declined`
               `Mend` (held likewise)                          `Waiting`, `Joined`, `Declined`
               `Begin`, `Packages`, `Echoes`                   as for a roster; the mended: `Noted`
               `Deal`, not to the mended                       `Boxed`
               `Boxes`, not to the mended                      `Parted`
               `Parts`, to the mended                          `Noted`
+              or `RehearseMending`; then to `Boxes`           `Noted`, and no `Parts`
 ============  ==============================================  ==================================
 """
 
@@ -41,7 +44,7 @@ from msgspec import Meta
 from davy.keyholders.keys import MAX_HELD, Number
 from davy.killswitch.frost import SignatureShare, SigningCommitments, SigningPackage
 from davy.killswitch.group import Identifier
-from davy.protocol.encoding import Wire
+from davy.protocol.encoding import Wire, encode
 from davy.protocol.limits import (
     MAX_CEREMONY_BYTES,
     MAX_CIRCLE,
@@ -78,20 +81,51 @@ class Rehearse(Wire, tag="rehearse"):
     named: Annotated[tuple[OrderBytes, ...], Meta(max_length=MAX_SHOWN_ORDERS)]
 
 
+class Accede(Wire, tag="accede"):
+    """Will you sign this INSTALL with a key that it puts into office? Once for each of the two.
+
+    The person is asked once for one order, by `Consider` too.
+    """
+
+    order: OrderBytes
+    reason: Annotated[str, Meta(max_length=MAX_REASON_BYTES)]
+    named: Annotated[tuple[OrderBytes, ...], Meta(max_length=MAX_SHOWN_ORDERS)]
+    key: GroupKey
+    rehearsal: bool
+
+
+Proposal: TypeAlias = Consider | Rehearse | Accede
+
+
 class Proposed(Wire):
     """What a keyholder keeps of what its person said yes to."""
 
-    proposal: Consider | Rehearse
+    proposal: Proposal
 
 
-def proposal_id(p: Consider | Rehearse) -> Digest:
-    """What `Commit` and `Sign` name: the order's id, or another digest where it is only rehearsed."""
-    return order_id(p.order) if isinstance(p, Consider) else digest(Domain.REHEARSAL, p.order)
+class _Accession(Wire):
+    matter: Digest
+    key: GroupKey
 
 
-def signed_bytes(p: Consider | Rehearse) -> bytes:
+def is_rehearsal(p: Proposal) -> bool:
+    return isinstance(p, Rehearse) or (isinstance(p, Accede) and p.rehearsal)
+
+
+def matter_id(p: Proposal) -> Digest:
+    """What a person says yes to: the order's id, or another digest where it is only rehearsed."""
+    return digest(Domain.REHEARSAL, p.order) if is_rehearsal(p) else order_id(p.order)
+
+
+def proposal_id(p: Proposal) -> Digest:
+    """What `Commit` and `Sign` name: which key signs which matter."""
+    i = matter_id(p)
+    return digest(Domain.ACCESSION, encode(_Accession(i, p.key))) if isinstance(p, Accede) else i
+
+
+def signed_bytes(p: Proposal) -> bytes:
     """What the group key signs of a proposal."""
-    return prefix(Domain.ORDER if isinstance(p, Consider) else Domain.REHEARSAL) + p.order
+    return prefix(Domain.REHEARSAL if is_rehearsal(p) else Domain.ORDER) + p.order
 
 
 class Commit(Wire, tag="commit"):
@@ -211,6 +245,12 @@ class Mend(Wire, tag="mend"):
     mended: PublicKey
 
 
+class RehearseMending(Wire, tag="rehearse-mending"):
+    """Will you rehearse this? All steps but the last: no share is staged, and none is given back."""
+
+    of: Renew | Mend
+
+
 class Parts(Wire, tag="parts"):
     """What all helpers computed for the one mended."""
 
@@ -222,7 +262,21 @@ class Parts(Wire, tag="parts"):
 Step: TypeAlias = Begin | Packages | Echoes | Deal | Boxes | Parts
 """Of a ceremony that has begun."""
 
-Ask: TypeAlias = Consider | Rehearse | Commit | Sign | Finished | Invite | Recall | Renew | Adopt | Mend | Step
+Ask: TypeAlias = (
+    Consider
+    | Rehearse
+    | Commit
+    | Sign
+    | Finished
+    | Invite
+    | Recall
+    | Renew
+    | Adopt
+    | Mend
+    | Step
+    | Accede
+    | RehearseMending
+)
 
 
 class Waiting(Wire, tag="waiting"):

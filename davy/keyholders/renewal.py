@@ -2,7 +2,8 @@
 
 Whoever coordinates passes on what others signed or encrypted, and chooses nothing but who takes part, which the persons
 see. A refresh needs all of its members: who stays away is left out by name, and is removed by that. A repair needs t of
-the others: all are asked, the first t who say yes help, and who spoils an attempt is passed over in the next.
+the others: all are asked, the first t who say yes help, and who spoils an attempt is passed over in the next. Either
+can be rehearsed: the same steps, but for the one that changes something.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from davy.keyholders.messages import (
     Parts,
     Recall,
     Recalled,
+    RehearseMending,
     Renew,
     Sealed,
     Waiting,
@@ -50,7 +52,7 @@ from davy.protocol.limits import MAX_CEREMONY_BYTES
 from davy.protocol.order import GroupKey
 from davy.protocol.ports import Clock, Entropy
 from davy.protocol.roster import Roster, roster_digest
-from davy.protocol.words import PublicKey
+from davy.protocol.words import PublicKey, UnixMillis
 
 ROUND_MS: Final = 15_000
 """How long one step of a repair, or a question that no person answers, waits for who does not answer."""
@@ -70,7 +72,10 @@ class Standing(NamedTuple):
 
 
 class Renewed(NamedTuple):
-    """A refresh that is done. `behind` have the new shares, and have not heard yet that all do."""
+    """A refresh that is done. `behind` have the new shares, and have not heard yet that all do.
+
+    After a rehearsal, the generation that is in office as before.
+    """
 
     generation: Generation
     behind: tuple[str, ...]
@@ -142,6 +147,7 @@ async def renew(
     voices: Mapping[PublicKey, Voice],
     *,
     without: Collection[PublicKey] = (),
+    is_rehearsal: bool = False,
     clock: Clock,
     entropy: Entropy,
     told: Told,
@@ -174,8 +180,12 @@ async def renew(
     ceremony = entropy.bytes(16)
     renewal = Renew(ceremony, roster_digest(roster), generation_id(base), newest + 1, members)
     table = Table(voices, clock, told, patience_ms)
-    joined = await table.ask_all(dict.fromkeys(members, renewal), Joined)
+    asked = RehearseMending(renewal) if is_rehearsal else renewal
+    joined = await table.ask_all(dict.fromkeys(members, asked), Joined)
     boxed = await exchange(table, ceremony, members, {k: joined[k].hello for k in members})
+    if is_rehearsal:
+        await table.ask_all(_parcels(ceremony, boxed), Noted)
+        return Renewed(base, ())
     held = await table.ask_all(_parcels(ceremony, boxed), Holds)
     proof = _proved([held[k] for k in members], roster)
     late = await spread_proof({k: voices[k] for k in members}, proof)
@@ -241,12 +251,15 @@ async def mend(
     voices: Mapping[PublicKey, Voice],
     mended: PublicKey,
     *,
+    is_rehearsal: bool = False,
     clock: Clock,
     entropy: Entropy,
     told: Told,
     patience_ms: int,
 ) -> Generation:
     """Give one keyholder its share of the generation in office back, with t_lift of the others, whoever they are.
+
+    Where too few are there the others are waited for: no fewer can give back a share of the LIFT key.
 
     Raises
     ------
@@ -255,23 +268,45 @@ async def mend(
     Expired
         Too few answered in time.
     """
-    stands = await standings(voices, roster)
-    latest, failed = await bring_together(voices, [s for s in stands if s.key != mended])
-    if latest is None:
-        raise Unreachable(f"nobody says which shares are in office; {_faults(stands)}")
-    able = [s.key for s in stands if s.proof and s.key != mended and s.key not in failed]
-    holders = members_of(latest.generation, roster)
-    if mended not in holders:
-        raise Refused(f"{circle.holder(mended).name} was removed by a refresh: it has no share to be given back")
-    ask = Mend(entropy.bytes(16), roster_digest(roster), encode(latest), mended)
-    helpers = [k for k in able if k in holders]
-    if len(helpers) < roster.lift_threshold:
-        raise Refused(
-            f"{roster.lift_threshold} others must help, {len(helpers)} can; {_faults(s for s in stands if s.fault)}"
-        )
-    repairing = _Repairing(ask, voices, helpers, roster.lift_threshold, clock, told, patience_ms)
+    end = clock.now() + patience_ms
+    latest, helpers = await _enough(circle, roster, voices, mended, clock, told, end)
+    mending = Mend(entropy.bytes(16), roster_digest(roster), encode(latest), mended)
+    ask = RehearseMending(mending) if is_rehearsal else mending
+    repairing = _Repairing(ask, voices, helpers, roster.lift_threshold, clock, told, end - clock.now())
     await repairing.run()
     return latest.generation
+
+
+async def _enough(
+    circle: Circle,
+    roster: Roster,
+    voices: Mapping[PublicKey, Voice],
+    mended: PublicKey,
+    clock: Clock,
+    told: Told,
+    end: UnixMillis,
+) -> tuple[Proof, list[PublicKey]]:
+    """Ask who has which shares until enough others have those in office; return their proof, and who."""
+    said: dict[str, str] = {}
+    while True:
+        stands = await standings(voices, roster)
+        latest, failed = await bring_together(voices, [s for s in stands if s.key != mended])
+        if latest is None:
+            raise Unreachable(f"nobody says which shares are in office; {_faults(stands)}")
+        holders = members_of(latest.generation, roster)
+        if mended not in holders:
+            raise Refused(f"{circle.holder(mended).name} was removed by a refresh: it has no share to be given back")
+        helpers = [s.key for s in stands if s.proof and s.key in holders and s.key != mended and s.key not in failed]
+        if len(helpers) >= roster.lift_threshold:
+            return latest, helpers
+        missing = [s for s in stands if s.key not in helpers and s.key != mended]
+        if clock.now() >= end:
+            raise Refused(f"{roster.lift_threshold} others must help, {len(helpers)} can; {_faults(missing)}")
+        for s in missing:
+            if said.get(s.name) != s.fault:
+                told(s.name, f"{s.fault or 'it has other shares'}; it is waited for")
+            said[s.name] = s.fault
+        await clock.sleep_until(min(end, clock.now() + ROUND_MS))
 
 
 def _quietly(name: str, what: str) -> None:
@@ -284,7 +319,7 @@ class _Repairing:
 
     def __init__(
         self,
-        ask: Mend,
+        ask: Mend | RehearseMending,
         voices: Mapping[PublicKey, Voice],
         helpers: Sequence[PublicKey],
         need: int,
@@ -293,9 +328,12 @@ class _Repairing:
         patience_ms: int,
     ) -> None:
         self._ask, self._voices, self._need = ask, voices, need
+        of = ask.of if isinstance(ask, RehearseMending) else ask
+        assert isinstance(of, Mend)  # noqa: S101
+        self._mend = of
         self._clock, self._told, self._end = clock, told, clock.now() + patience_ms
         self._table = Table(voices, clock, _quietly, patience_ms, step_ms=ROUND_MS, tries=2)
-        self._asking = {ask.mended, *helpers}
+        self._asking = {of.mended, *helpers}
         self._hellos: dict[PublicKey, bytes] = {}
         self._faults: dict[PublicKey, int] = {}
         self._tried: set[tuple[PublicKey, ...]] = set()
@@ -328,17 +366,17 @@ class _Repairing:
             raise failure
 
     def _can_still(self) -> bool:
-        more = self._asking - {self._ask.mended}
-        waiting = bool(more) or self._ask.mended in self._asking
-        there = self._ask.mended in self._hellos or self._ask.mended in self._asking
+        more = self._asking - {self._mend.mended}
+        waiting = bool(more) or self._mend.mended in self._asking
+        there = self._mend.mended in self._hellos or self._mend.mended in self._asking
         return there and waiting and len(self._ready()) + len(more) >= self._need
 
     def _ready(self) -> list[PublicKey]:
-        return [k for k in self._hellos if k != self._ask.mended]
+        return [k for k in self._hellos if k != self._mend.mended]
 
     def _choose(self) -> tuple[PublicKey, ...] | None:
         """Helpers that were not tried together, those with the fewest faults first."""
-        if self._ask.mended not in self._hellos:
+        if self._mend.mended not in self._hellos:
             return None
         ready = sorted(self._ready(), key=lambda k: self._faults.get(k, 0))
         sets = (tuple(sorted(each)) for each in islice(combinations(ready, self._need), _MAX_SETS))
@@ -379,10 +417,13 @@ class _Repairing:
 
     async def _attempt(self, helpers: tuple[PublicKey, ...]) -> bool:
         self._tried.add(helpers)
-        mended, ceremony = self._ask.mended, self._ask.ceremony
+        mended, ceremony = self._mend.mended, self._mend.ceremony
         hellos = {k: self._hellos[k] for k in (*helpers, mended)}
         try:
             boxed = await exchange(self._table, ceremony, helpers, hellos, mended)
+            if isinstance(self._ask, RehearseMending):
+                await self._table.ask_all(_parcels(ceremony, boxed), Noted)
+                return True
             parted = await self._table.ask_all(_parcels(ceremony, boxed), Parted)
             parts = Parts(ceremony, tuple(p.halt for p in parted.values()), tuple(p.lift for p in parted.values()))
             await self._table.ask_all({mended: parts}, Noted)

@@ -7,6 +7,7 @@ stands on a line of its own, so that letters written from the right reorder noth
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
@@ -35,9 +36,11 @@ from davy.protocol.order import (
     order_id,
     signing_key,
 )
-from davy.protocol.roster import Roster
-from davy.protocol.words import KeyRole, UnixMillis, key_text
+from davy.protocol.roster import Roster, roster_digest
+from davy.protocol.words import KeyRole, PublicKey, UnixMillis, key_text
 
+REHEARSAL: Final = "rehearsal"
+"""As policies name it, whatever is rehearsed: who signs real orders unseen rehearses none so, and the other way."""
 _LABEL: Final = 15
 _LAST_MOMENT_MS: Final = 253_402_300_799_999
 """The end of the year 9999: what calendars can say."""
@@ -55,8 +58,10 @@ class View(NamedTuple):
     """The name of the keyholder who asks, by its key."""
     named: tuple[Order, ...] = ()
     """The orders that this one names."""
-    stay: tuple[Order, ...] = ()
-    """Of a LIFT: HALTs known here that it leaves in force."""
+    rest: tuple[Order, ...] = ()
+    """Of a LIFT, HALTs known here that it leaves in force; of an INSTALL, what it lets end."""
+    names: Mapping[PublicKey, str] = {}
+    """What keyholders are called here; others are shown by their keys alone."""
 
 
 def screen(v: View) -> str:
@@ -77,9 +82,9 @@ def screen(v: View) -> str:
     return "\n".join(lines)
 
 
-def rehearsed(real: str) -> str:
+def rehearsed(real: str, what: str = "NOTHING STOPS OR RUNS BY THIS: it rehearses the signing of") -> str:
     """The screen of a rehearsal: every line of it says so."""
-    lines = ["NOTHING STOPS OR RUNS BY THIS: it rehearses the signing of", *real.splitlines()]
+    lines = [what, *real.splitlines()]
     return "\n".join(f"REHEARSAL | {line}" for line in lines)
 
 
@@ -128,7 +133,7 @@ def _title(o: Order) -> str:
         case Lower():
             return "LOWER: make these models ordinary"
         case Install():
-            raise Malformed("a roster is installed in a ceremony of its own, not by this screen")
+            return "INSTALL: new keys and keyholders in the place of today's"
 
 
 def _labelled(label: str, lines: list[str]) -> list[tuple[str, str]]:
@@ -175,8 +180,8 @@ def _what(v: View) -> list[tuple[str, str]]:
                 if isinstance(o.action, Raise):
                     rows += _labelled("no longer", [f"raised by {order_name(o)}", *_models(o.action.models)])
             return [*rows, ("costs", "HALTs of them end by themselves, and they run without a LEASE")]
-        case Install():
-            return []
+        case Install(roster=roster):
+            return _succession(v, roster)
 
 
 def _halted(o: Order) -> list[str]:
@@ -185,9 +190,45 @@ def _halted(o: Order) -> list[str]:
 
 
 def _stays(v: View) -> list[tuple[str, str]]:
-    if not v.stay:
+    if not v.rest:
         return [("STILL STOPPED", "nothing else that was halted from here")]
-    return [row for o in v.stay for row in _labelled("STILL STOPPED", _halted(o))]
+    return [row for o in v.rest for row in _labelled("STILL STOPPED", _halted(o))]
+
+
+def _succession(v: View, new: Roster) -> list[tuple[str, str]]:
+    n = len(new.members)
+    stay = [k for k in new.members if k in v.roster.members]
+    come = [k for k in new.members if k not in v.roster.members]
+    go = [k for k in v.roster.members if k not in new.members]
+    rows = [("group epoch", f"{new.epoch}, after {v.roster.epoch}"), ("to halt", f"{new.halt_threshold} of {n} sign")]
+    rows += [("to lift", f"{new.lift_threshold} of {n} sign"), ("new HALT key", new.halt.hex())]
+    rows += [("new LIFT key", new.lift.hex()), ("new roster", fingerprint(roster_digest(new)))]
+    for label, keys in (("stays", stay), ("COMES", come), ("GOES", go)):
+        rows += _labelled(label, [_holder(v, k) for k in keys] or ["nobody"])
+    goes_on = [line for o in v.named for line in _carried(o)]
+    rows += _labelled("goes on", goes_on or ["no order: nothing that is stopped is known here"])
+    if v.rest:
+        rows += _labelled("ENDS in 3 days", [line for o in v.rest for line in _carried(o)])
+    return [*rows, ("costs", "today's keys sign nothing any more, and there is no way back but by the new ones")]
+
+
+def _holder(v: View, key: PublicKey) -> str:
+    name = v.names.get(key)
+    return f"{name}: {key_text(KeyRole.KEYHOLDER, key)}" if name else key_text(KeyRole.KEYHOLDER, key)
+
+
+def _carried(o: Order) -> list[str]:
+    match o.action:
+        case Halt():
+            return ["HALT", *(f"  {line}" for line in _halted(o))]
+        case Raise(models=models):
+            lines = _models(models)
+        case Lease(models=ids) | Lower(models=ids):
+            lines = [f"model {i.hex()}" for i in ids]
+        case _:
+            lines = []
+    until = f" until {moment(o.end)}" if o.end else ""
+    return [f"{type(o.action).__name__.upper()}{until} by {order_name(o)}", *(f"  {line}" for line in lines)]
 
 
 def order_name(o: Order) -> str:
@@ -200,9 +241,12 @@ def _whose(v: View) -> list[tuple[str, str]]:
     n = len(v.roster.members)
     t = v.roster.halt_threshold if key is GroupKey.HALT else v.roster.lift_threshold
     i = order_id(v.body)
+    signers = f"{key.value.upper()}: {t} of {n} keyholders sign; {t - 1} besides you"
+    if isinstance(v.order.action, Install):
+        signers = f"LIFT: {t} of today's {n} keyholders sign, and both new keys"
     return [
         ("issued", moment(v.order.issued)),
-        ("key", f"{key.value.upper()}: {t} of {n} keyholders sign; {t - 1} besides you"),
+        ("key", signers),
         ("asked by", v.proposer),
         ("chain", v.order.chain.hex()),
         ("order", f"{i.hex()}"),

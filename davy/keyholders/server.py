@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from davy.keyholders.circle import Circle
 from davy.keyholders.founding import Founder
 from davy.keyholders.mending import Mender
 from davy.keyholders.messages import (
+    Accede,
     Adopt,
     Answer,
     Ask,
@@ -22,12 +25,13 @@ from davy.keyholders.messages import (
     Parts,
     Recall,
     Rehearse,
+    RehearseMending,
     Renew,
     Sign,
 )
 from davy.keyholders.signer import Signer
 from davy.keyholders.voice import PATH, Reply, Request
-from davy.network.signed import RequestVerifier
+from davy.network.signed import RequestVerifier, read_request
 from davy.protocol.encoding import decode, encode
 from davy.protocol.errors import Malformed
 from davy.protocol.limits import MAX_REQUEST_BYTES
@@ -52,12 +56,12 @@ class Attendant:
             See `Signer.answer`, `Founder.answer` and `Mender.answer`.
         """
         match ask:
-            case Consider() | Rehearse() | Commit() | Sign() | Finished():
+            case Consider() | Rehearse() | Accede() | Commit() | Sign() | Finished():
                 return await self._signer.answer(sender, ask)
             case Invite():
                 self._in[sender] = self._founder
                 return await self._founder.answer(sender, ask)
-            case Renew() | Mend():
+            case Renew() | Mend() | RehearseMending():
                 self._in[sender] = self._mender
                 return await self._mender.answer(sender, ask)
             case Recall() | Adopt():
@@ -69,11 +73,20 @@ class Attendant:
 
 
 class Door:
-    """A `davy.protocol.ports.Handler`; `open` comes before the first request."""
+    """A `davy.protocol.ports.Handler`; `open` comes before the first request.
 
-    def __init__(self, attendant: Attendant, own: PublicKey, circle: Circle, clock: Clock, store: Store) -> None:
-        self._attendant, self._circle = attendant, circle
-        self._verifier = RequestVerifier(own, circle.digest, clock, store)
+    Parameters
+    ----------
+    attendants
+        In each circle that this keyholder belongs to: today's, and the one that is to follow.
+    """
+
+    def __init__(
+        self, attendants: Sequence[tuple[Circle, Attendant]], own: PublicKey, clock: Clock, store: Store
+    ) -> None:
+        self._circles = {circle.digest: (circle, attendant) for circle, attendant in attendants}
+        self._first, *also = self._circles
+        self._verifier = RequestVerifier(own, self._first, clock, store, also=also)
 
     async def open(self) -> None:
         """Read what an earlier process accepted.
@@ -88,7 +101,9 @@ class Door:
         """Answer one request; what is raised becomes an error response."""
         if (request.method, request.path) != ("POST", PATH):
             raise Malformed(f"here listens a keyholder; it takes POST {PATH} from other keyholders only")
-        caller = await self._verifier.verify(request, admits=lambda key: key in self._circle.keys)
+        # The verifier refuses a circle that is not known here.
+        circle, attendant = self._circles.get(read_request(request).chain, self._circles[self._first])
+        caller = await self._verifier.verify(request, admits=lambda key: key in circle.keys)
         asked = decode(request.body, Request, limit=MAX_REQUEST_BYTES)
-        answer = await self._attendant.answer(caller.hotkey, asked.ask)
+        answer = await attendant.answer(caller.hotkey, asked.ask)
         return Response(200, (("content-type", "application/octet-stream"),), encode(Reply(1, answer)))

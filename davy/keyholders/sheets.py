@@ -31,6 +31,8 @@ from davy.protocol.ports import KeyStore
 from davy.protocol.signing import Domain, digest, verify
 from davy.protocol.words import Digest, KeyRole, PublicKey, Signature
 
+MAX_ASKS: Final = 3
+"""Of one sheet: what others echoed of both keys, and the step after it."""
 MAX_SHEET_CHARS: Final = 256 * 1024
 _LETTERS: Final = 60
 _CHECK: Final = 4
@@ -38,14 +40,14 @@ Kind = Literal["QUESTION", "ANSWER"]
 
 
 class Question(Wire):
-    """What one keyholder asks another; two questions where the second can be answered at once."""
+    """What one keyholder asks another; several questions where all can be answered at once."""
 
     version: Annotated[int, Meta(ge=1, le=1)]
     circle: Digest
     sender: PublicKey
     recipient: PublicKey
     nonce: Nonce16
-    asks: Annotated[tuple[Ask, ...], Meta(min_length=1, max_length=2)]
+    asks: Annotated[tuple[Ask, ...], Meta(min_length=1, max_length=MAX_ASKS)]
 
 
 class Answered(Wire):
@@ -56,7 +58,7 @@ class Answered(Wire):
     sender: PublicKey
     recipient: PublicKey
     question: Digest
-    answers: Annotated[tuple[Answer, ...], Meta(min_length=1, max_length=2)]
+    answers: Annotated[tuple[Answer, ...], Meta(min_length=1, max_length=MAX_ASKS)]
 
 
 class SignedSheet(Wire):
@@ -82,6 +84,16 @@ def write_sheet(sheet: Question | Answered, circle: Circle, keys: KeyStore) -> s
     if len(body) > MAX_REQUEST_BYTES:
         raise TooLarge("this is more than one sheet carries; name fewer orders")
     return _text(sheet, SignedSheet(1, body, keys.sign(KeyRole.KEYHOLDER, _domain(sheet), body)), circle)
+
+
+def circle_of_sheet(text: str) -> Digest:
+    """Which circle a question says that it is of; nothing else of it is checked.
+
+    Raises
+    ------
+    TooLarge, Malformed
+    """
+    return decode(_signed(text, "QUESTION").body, Question, limit=MAX_REQUEST_BYTES).circle
 
 
 def read_question(text: str, circle: Circle, own: PublicKey) -> Question:

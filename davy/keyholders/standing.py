@@ -1,14 +1,17 @@
-"""Which HALTs a LIFT must name, as one signer knows them.
+"""Which orders a LIFT or an INSTALL must name, as one signer knows them.
 
 A signature may exist of every HALT that a signer released a share for, whether or not anybody was seen to use it: who
 kept one back could use it right after the LIFT. So a LIFT that frees a scope must name all of them that cover it, and
 ends them in advance. Others are only shown as what stays stopped: to leave those is what a LIFT by ids is for.
+
+An INSTALL must carry every HALT that was not lifted and every Raise that was not lowered: what it leaves out ends with
+the old roster. A HALT that ended by itself is no exception, for no signer knows which models are systemic.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from davy.protocol.encoding import decode
 from davy.protocol.errors import Malformed, Misdirected
@@ -17,6 +20,8 @@ from davy.protocol.order import (
     Extend,
     Global,
     Halt,
+    Install,
+    Lease,
     Lift,
     Lower,
     Miner,
@@ -31,6 +36,13 @@ from davy.protocol.order import (
     open_order,
     order_id,
 )
+from davy.protocol.words import UnixMillis
+
+_NAMED: Final[dict[type[OrderAction], tuple[type[OrderAction], ...]]] = {
+    Lower: (Raise,),
+    Install: (Halt, Raise, Lease, Lower),
+}
+"""The kinds that an action names; HALTs where it does not stand here."""
 
 
 class Journal(Protocol):
@@ -63,17 +75,17 @@ class Known(NamedTuple):
     """What a signer knows, by id; each with its exact bytes."""
 
     orders: dict[OrderId, tuple[bytes, Order]]
-    lifted: frozenset[OrderId]
-    """HALTs that a whole LIFT names."""
+    ended: frozenset[OrderId]
+    """HALTs that a whole LIFT names, and Raises that a whole Lower does."""
 
 
 class Left(NamedTuple):
-    """What a LIFT leaves in force."""
+    """What a LIFT leaves in force, or an INSTALL does not carry on."""
 
     must_name: tuple[bytes, ...]
-    """HALTs that would keep stopped what it frees."""
-    stay: tuple[Order, ...]
-    """HALTs of other scopes."""
+    """HALTs that would keep stopped what a LIFT frees; HALTs and Raises that would end with the old roster."""
+    rest: tuple[Order, ...]
+    """HALTs of other scopes, which stay; LEASEs and Lowers, which end."""
 
 
 async def known(journal: Journal) -> Known:
@@ -85,15 +97,15 @@ async def known(journal: Journal) -> Known:
         An entry is broken: what was signed here is not known any more.
     """
     orders: dict[OrderId, tuple[bytes, Order]] = {}
-    lifted: set[OrderId] = set()
+    ended: set[OrderId] = set()
     for body in await journal.orders():
         orders[order_id(body)] = (body, decode(body, Order, limit=MAX_ORDER_BYTES))
     for raw in await journal.signed():
         signed, order = open_order(raw)
         orders[order_id(signed.order)] = (signed.order, order)
-        if isinstance(order.action, Lift):
-            lifted.update(order.action.halts)
-    return Known(orders, frozenset(lifted))
+        if isinstance(order.action, Lift | Lower):
+            ended.update(named_ids(order.action))
+    return Known(orders, frozenset(ended))
 
 
 def named_ids(action: OrderAction) -> tuple[OrderId, ...]:
@@ -105,6 +117,8 @@ def named_ids(action: OrderAction) -> tuple[OrderId, ...]:
             return (halt,)
         case Lower(raises=raises):
             return raises
+        case Install(carried=carried):
+            return carried
         case _:
             return ()
 
@@ -122,25 +136,63 @@ def named_orders(action: OrderAction, shown: Iterable[bytes], k: Known) -> tuple
         One is neither known nor shown: nobody signs what cannot be shown.
     """
     by_id = {i: body for i, (body, _) in k.orders.items()} | {order_id(body): body for body in shown}
-    kind = Raise if isinstance(action, Lower) else Halt
+    kinds = _NAMED.get(type(action), (Halt,))
     found: list[Order] = []
     for i in named_ids(action):
         if i not in by_id:
             raise Misdirected(f"the order {i.hex()[:16]}… that this one names is not known here; send it along")
         order = opened(by_id[i])
-        if not isinstance(order.action, kind):
-            raise Malformed(f"the order {i.hex()[:16]}… is no {kind.__name__.upper()}; name another")
+        if not isinstance(order.action, kinds):
+            names = " or ".join(kind.__name__.upper() for kind in kinds)
+            raise Malformed(f"the order {i.hex()[:16]}… is no {names}; name another")
         found.append(order)
     return tuple(found)
 
 
-def left_standing(lift: Lift, freed: Sequence[Order], k: Known) -> Left:
-    """Sort the HALTs that a LIFT does not name, and that no whole LIFT ended, into those it must name and others."""
+def left_of(action: OrderAction, named: Sequence[Order], k: Known, now: UnixMillis) -> Left:
+    """Sort what an order leaves out of what this signer knows, into what it must name and the rest.
+
+    Parameters
+    ----------
+    named
+        The orders that it names (`named_orders`).
+    """
+    match action:
+        case Lift():
+            return _left_standing(action, named, k)
+        case Install():
+            return _left_behind(action, k, now)
+        case _:
+            return Left((), ())
+
+
+def in_force(k: Known, now: UnixMillis) -> list[bytes]:
+    """What a new roster should carry on, as it is known here: all that stops, and what permits and has not ended."""
+    found = [(i, o, body) for i, (body, o) in k.orders.items() if i not in k.ended]
+    return [body for _, o, body in sorted(found, key=lambda each: each[0]) if _stops(o) or _permits(o, now)]
+
+
+def _stops(o: Order) -> bool:
+    return isinstance(o.action, Halt | Raise)
+
+
+def _permits(o: Order, now: UnixMillis) -> bool:
+    return isinstance(o.action, Lower) or (isinstance(o.action, Lease) and now < o.end)
+
+
+def _left_behind(install: Install, k: Known, now: UnixMillis) -> Left:
+    out = {i: (body, o) for i, (body, o) in sorted(k.orders.items()) if i not in install.carried and i not in k.ended}
+    must = tuple(body for body, o in out.values() if _stops(o))
+    return Left(must, tuple(o for _, o in out.values() if _permits(o, now)))
+
+
+def _left_standing(lift: Lift, freed: Sequence[Order], k: Known) -> Left:
+    """HALTs that a LIFT does not name, and that no whole LIFT ended."""
     must: list[bytes] = []
     stay: list[Order] = []
     freed_targets = [o.action.target for o in freed if isinstance(o.action, Halt)]
     for i, (body, order) in sorted(k.orders.items()):
-        if not isinstance(order.action, Halt) or i in lift.halts or i in k.lifted:
+        if not isinstance(order.action, Halt) or i in lift.halts or i in k.ended:
             continue
         if any(keeps_stopped(order.action.target, t) for t in freed_targets):
             must.append(body)

@@ -99,9 +99,9 @@ def seen(g: Genesis, where: str, told: Digest, raws: Iterable[bytes]) -> Seen:
     return Seen(where, told, taken.orders, fault)
 
 
-def together(g: Genesis, places: Iterable[Seen]) -> BrakeState:
-    """The state of who knows what all of these know."""
-    return take(first_state(g), [v.raw for p in places for v in p.orders]).state
+def together(g: Genesis, places: Iterable[Seen], known: Iterable[VerifiedOrder] = ()) -> BrakeState:
+    """The state of who knows what all of these know, and `known`."""
+    return take(first_state(g), [v.raw for v in (*known, *(v for p in places for v in p.orders))]).state
 
 
 def in_force(s: BrakeState, now: UnixMillis) -> list[HaltEntry]:

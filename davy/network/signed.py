@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final, NamedTuple
 
 from davy.network.freshness import Freshness
@@ -228,11 +228,15 @@ class RequestVerifier:
         The node's hotkey: requests for others are refused.
     store
         Holds the mark that refuses replays across a restart (`davy.network.freshness`).
+    also
+        Other chains that are answered for: who belongs to two still has one mark.
     """
 
-    def __init__(self, own: Hotkey, chain: ChainId, clock: Clock, store: Store) -> None:
+    def __init__(
+        self, own: Hotkey, chain: ChainId, clock: Clock, store: Store, *, also: Collection[ChainId] = ()
+    ) -> None:
         self._own = own
-        self._chain = chain
+        self._chains = frozenset([chain, *also])
         self._freshness = Freshness(clock, store)
 
     async def open(self) -> None:
@@ -266,7 +270,7 @@ class RequestVerifier:
         claim = read_request(r)
         if claim.recipient != self._own:
             raise Misdirected("this request is for another node; look up who listens here in the metagraph")
-        if claim.chain != self._chain:
+        if claim.chain not in self._chains:
             raise Misdirected("this request is for another chain; compare the genesis of both nodes")
         verify_raw(claim.hotkey, claim.base, claim.signature)
         if admits is not None and not admits(claim.hotkey):

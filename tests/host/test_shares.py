@@ -72,6 +72,15 @@ async def test_a_file_of_another_roster_under_its_name_is_refused(shares: FileSh
         await shares.open(OTHER)
 
 
+async def test_a_file_of_a_later_version_says_what_to_do(shares: FileShares, tmp_path: Path) -> None:
+    await shares.keep(ROSTER, BODY)
+    (file,) = (tmp_path / "shares").iterdir()
+    fields = msgspec.json.decode(file.read_bytes())
+    file.write_bytes(msgspec.json.encode(fields | {"version": 2, "kdf": "another"}))
+    with pytest.raises(Misconfigured, match="version 2, which a later davy writes; install that one"):
+        await shares.open(ROSTER)
+
+
 @pytest.mark.parametrize("field", ["version", "salt", "box", "ops"])
 async def test_a_changed_file_is_one_sentence(shares: FileShares, tmp_path: Path, field: str) -> None:
     await shares.keep(ROSTER, BODY)

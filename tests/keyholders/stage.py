@@ -6,6 +6,8 @@ from collections.abc import Callable, Collection, Sequence
 from random import Random
 from typing import Any
 
+import anyio
+
 from davy.keyholders.assembly import found
 from davy.keyholders.circle import Circle, Holder
 from davy.keyholders.coordinator import Completed, complete
@@ -35,7 +37,9 @@ NAMES = ("alice", "bob", "carol", "dave", "erin", "frank", "grace")
 CHAIN = bytes(range(32))
 REASON = "it answers with other people's mail"
 MODEL = b"\x07" * 32
-KINDS = ("halt", "extend", "drill", "raise", "lower", "lift", "lease", "heartbeat", "dkg", "refresh", "repair")
+KINDS = (
+    "halt", "extend", "drill", "raise", "lower", "lift", "lease", "heartbeat", "install", "dkg", "refresh", "repair",
+)  # fmt: skip
 
 
 class MemoryJournal:
@@ -69,18 +73,21 @@ class MemoryJournal:
 
 
 class MemoryVault:
-    """As `davy.host.shares`, unencrypted."""
+    """As `davy.host.shares`, unencrypted; a `slow` one takes so many seconds to write."""
 
     def __init__(self) -> None:
         self.bodies: dict[bytes, bytes] = {}
         self.full = False
+        self.slow = 0.0
 
     async def keep(self, roster: bytes, body: bytes) -> None:
+        await anyio.sleep(self.slow)
         if roster in self.bodies:
             raise Misconfigured("there are shares of this roster already")
         self.bodies[roster] = body
 
     async def replace(self, roster: bytes, old: bytes, new: bytes) -> None:
+        await anyio.sleep(self.slow)
         if self.full:
             raise StoreFailed("the disk is full; free some space")
         if self.bodies[roster] != old:
@@ -110,11 +117,10 @@ class Person:
 
     async def start(self) -> None:
         """A fresh process, with what was on disk."""
-        entropy = SeededEntropy(self.stage.rng.getrandbits(64))
-        self.desk = Desk(self.stage.clock, yes_to=self.yes_to, hold_ms=self.hold_ms, arrived=self._look)
+        entropy = self.make_desk()
         self.signer = Signer(
             self.stage.circle,
-            self.office,
+            self,
             desk=self.desk,
             journal=self.journal,
             clock=self.stage.clock,
@@ -139,14 +145,18 @@ class Person:
             entropy=entropy,
         )
         self.attendant = Attendant(self.signer, founding, self.mender)
-        self.door = Door(self.attendant, self.key, self.stage.circle, self.stage.clock, self.store)
+        self.door = Door([(self.stage.circle, self.attendant)], self.key, self.stage.clock, self.store)
         await self.door.open()
         self.stage.network.serve(self.endpoint, self.door)
         transport = self.stage.network.transport(self.endpoint.host)
         self.client = SignedClient(
             MemberKeys(self.keys), self.stage.circle.digest, transport, self.stage.clock, entropy
         )
-        self.entropy = entropy
+
+    def make_desk(self) -> SeededEntropy:
+        self.desk = Desk(self.stage.clock, yes_to=self.yes_to, hold_ms=self.hold_ms, arrived=self._look)
+        self.entropy = SeededEntropy(self.stage.rng.getrandbits(64))
+        return self.entropy
 
     def _look(self, matter: Matter) -> None:
         self.seen.append(matter)
@@ -159,8 +169,13 @@ class Person:
             raise Misconfigured("there is no genesis here yet")
         return self.stage.roster
 
+    async def in_office(self) -> tuple[bytes, Roster]:
+        return CHAIN, await self.read_roster()
+
     async def office(self) -> Office:
-        roster = await self.read_roster()
+        return await self.accession(await self.read_roster())
+
+    async def accession(self, roster: Roster) -> Office:
         raw = await self.vault.open(roster_digest(roster))
         if self._opened is None or self._opened[0] != raw:
             self._opened = raw, open_holdings(raw, self.key)

@@ -48,7 +48,7 @@ def desk() -> Desk:
 
 
 async def test_the_owner_sees_and_decides(path: Path, desk: Desk) -> None:
-    async with controlled(path, desk, CIRCLE, no_sheets):
+    async with controlled(path, desk, [CIRCLE], no_sheets):
         assert stat.S_IMODE((await anyio.Path(path).stat()).st_mode) == 0o600
         seen = await pending(path)
         assert [(m.id, m.kind, m.sender, m.screen) for m in seen] == [
@@ -82,7 +82,7 @@ async def test_who_waits_is_told_when_something_comes(path: Path) -> None:
 async def test_what_a_killed_process_left_is_replaced(path: Path, desk: Desk) -> None:
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(path))
-    async with controlled(path, desk, CIRCLE, no_sheets):
+    async with controlled(path, desk, [CIRCLE], no_sheets):
         assert len(await pending(path)) == 2
 
 
@@ -90,7 +90,7 @@ async def test_what_a_killed_process_left_is_replaced(path: Path, desk: Desk) ->
     "sent", [b"", b"\n", b"x" * 5_000, b'{"do":"burn"}\n', b'{"do":"sign","id":5}\n', b"[" * 900 + b"\n", b"\xff\xfe\n"]
 )
 async def test_junk_decides_nothing_and_stops_nothing(path: Path, desk: Desk, sent: bytes) -> None:
-    async with controlled(path, desk, CIRCLE, no_sheets):
+    async with controlled(path, desk, [CIRCLE], no_sheets):
         async with await anyio.connect_unix(path) as stream:
             await stream.send(sent or b" ")
         assert len(await pending(path)) == 2
@@ -99,5 +99,5 @@ async def test_junk_decides_nothing_and_stops_nothing(path: Path, desk: Desk, se
 async def test_a_path_too_long_for_a_socket_is_said(tmp_path: Path, desk: Desk) -> None:
     long = tmp_path / ("x" * 100) / "control"
     with pytest.raises(Misconfigured, match="too long"):
-        async with controlled(long, desk, CIRCLE, no_sheets):
+        async with controlled(long, desk, [CIRCLE], no_sheets):
             raise AssertionError

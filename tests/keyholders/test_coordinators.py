@@ -43,7 +43,6 @@ from davy.protocol.order import (
     Global,
     GroupKey,
     Halt,
-    Install,
     Lift,
     Miner,
     Models,
@@ -306,15 +305,6 @@ async def test_what_is_refused_before_a_person_is_asked(rig: Rig, name: str) -> 
     assert isinstance(answer, Declined)
     assert words in answer.why
     assert not rig.bob.seen
-
-
-async def test_a_roster_is_not_installed_like_this(rig: Rig) -> None:
-    office = await rig.bob.office()
-    following = msgspec.structs.replace(office.roster, epoch=1)
-    order = rig.bob.order(Install(following, rig.bob.order().roster, ()))
-    answer = await rig.ask(propose(order))
-    assert isinstance(answer, Declined)
-    assert "ceremony of its own" in answer.why
 
 
 async def test_an_order_that_names_what_is_no_halt(rig: Rig) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from davy.keyholders.assembly import STEP_MS
 from davy.keyholders.keys import open_holdings
 from davy.keyholders.messages import (
     Answer,
@@ -370,3 +371,11 @@ async def test_a_hello_is_of_its_ceremony_alone() -> None:
     voices[stage.people[2].key] = Bent(voices[stage.people[2].key], old)
     with pytest.raises(DavyError, match="other terms"):
         await stage.found(voices=voices)
+
+
+async def test_a_slow_disk_keeps_its_shares_once_though_it_is_asked_again() -> None:
+    stage = await Stage().start(dealt=False)
+    stage.people[3].vault.slow = STEP_MS / 1000 + 10
+    roster = await stage.found()
+    stage.roster = roster
+    assert len((await stage.people[3].complete(stage.people[3].order())).signers) == 3

@@ -199,6 +199,24 @@ async def test_too_few_end_it_and_say_who() -> None:
         await mended(stage)
 
 
+async def test_three_of_the_four_that_lift_cannot_mend_and_the_one_who_was_absent_is_waited_for() -> None:
+    """In a council of five, three of whom halt and four lift: bob lost his share, and erin is not there."""
+    stage = await Stage().start()
+    before = lose(stage.people[LOST])
+    stage.away(4)
+    with pytest.raises(Refused, match=r"4 others must help, 3 can; erin: cannot be reached"):
+        await mended(stage, patience_ms=60_000)
+    assert ("erin", "cannot be reached; it is waited for") in stage.said
+    assert len((await signs(stage)).signers) == 3, "the three who are there halt meanwhile"
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(mended, stage)
+        await anyio.sleep(120)
+        assert not stage.people[LOST].vault.bodies
+        await stage.people[4].start()
+    assert list(stage.people[LOST].vault.bodies.values()) == [before]
+
+
 async def test_nobody_is_waited_for_for_ever() -> None:
     stage = seven()
     for n in (2, 3, 4):

@@ -4,24 +4,34 @@ from __future__ import annotations
 
 import pytest
 
-from davy.keyholders.coordinator import Signed, rehearse
+from davy.keyholders.coordinator import Signed, gather
 from davy.keyholders.messages import (
+    Answer,
+    Ask,
+    Boxed,
+    Boxes,
     Commit,
     Committed,
     Consider,
+    Parted,
+    Parts,
     Rehearse,
     Sign,
     Waiting,
     Willing,
     proposal_id,
 )
-from davy.keyholders.signer import REHEARSAL
+from davy.keyholders.screen import REHEARSAL
+from davy.keyholders.voice import Voice
 from davy.killswitch.frost import signing_package
 from davy.protocol.encoding import encode
 from davy.protocol.errors import BadSignature, DavyError, Expired, Misbehaved, Misdirected, Refused
 from davy.protocol.order import GroupKey, Order, SignedOrder, order_id, verify_order
 from davy.protocol.signing import Domain, prefix, verify
-from tests.keyholders.stage import CHAIN, KINDS, REASON, Person, Stage
+from davy.protocol.words import PublicKey
+from tests.keyholders.stage import CHAIN, KINDS, REASON, Bent, Person, Stage
+from tests.keyholders.test_mending import lose, mended
+from tests.keyholders.test_renewal import in_office, refreshed
 
 pytestmark = pytest.mark.anyio
 
@@ -38,7 +48,7 @@ async def staged(**policies: tuple[str, ...]) -> Stage:
 
 
 async def go(person: Person, order: Order) -> Signed:
-    return await rehearse(
+    return await gather(
         await person.office(),
         person.voices(),
         rehearsing(order),
@@ -121,3 +131,78 @@ async def test_a_rehearsal_is_refused_as_the_order_would_be() -> None:
         await go(alice, alice.order(chain=b"\7" * 32))
     with pytest.raises(DavyError, match="clock"):
         await go(alice, alice.order(issued=stage.clock.now() - 3_600_000))
+
+
+async def test_a_rehearsed_refresh_goes_all_the_way_and_changes_nothing() -> None:
+    stage = Stage()
+    for person in stage.people:
+        person.yes_to, person.decide = (), lambda _: True
+    await stage.start()
+    before = [dict(p.vault.bodies) for p in stage.people]
+    done = await refreshed(stage, is_rehearsal=True)
+    assert (done.generation.number, done.behind) == (0, ())
+    assert [p.vault.bodies for p in stage.people] == before
+    assert [what for name, what in stage.said if name == "erin"][-1] == "has its keys"
+    shows_rehearsal(stage, "NEW SHARES of the same two keys")
+    await refreshed(stage)
+    assert in_office(stage) == [1] * 5
+
+
+def shows_rehearsal(stage: Stage, title: str) -> None:
+    screens = {p.seen[0].screen for p in stage.people}
+    assert len(screens) == 1
+    lines = screens.pop().splitlines()
+    assert all(line.startswith("REHEARSAL | ") for line in lines)
+    assert "NOTHING CHANGES BY THIS" in lines[0]
+    assert title in lines[1]
+    assert {p.seen[0].kind for p in stage.people} == {REHEARSAL}
+
+
+async def test_a_rehearsed_repair_gives_nothing_to_anybody() -> None:
+    """Whoever has another's 24 words, and says that it only rehearses, must not get the share."""
+    stage = Stage()
+    for person in stage.people:
+        person.yes_to, person.decide = (), lambda _: True
+    await stage.start()
+    bob = stage.people[1]
+    share = lose(bob)
+    answers: list[Answer] = []
+
+    def note(_: Ask, answer: Answer) -> Answer:
+        answers.append(answer)
+        return answer
+
+    alice = stage.people[0]
+    voices: dict[PublicKey, Voice] = {v.key: Bent(v, after=note) for v in alice.voices().values()}
+    generation = await mended(stage, voices=voices, is_rehearsal=True)
+    assert generation.number == 0
+    assert not bob.vault.bodies, "nothing came back"
+    assert not any(isinstance(a, Parted) for a in answers)
+    assert sum(isinstance(a, Boxed) for a in answers) == 4, "four helpers went all the way"
+    shows_rehearsal(stage, "A LOST SHARE is given back to bob")
+    bob.vault.bodies[generation.roster] = share
+    await mended(stage, is_rehearsal=True)
+    assert bob.vault.bodies == {generation.roster: share}, "and who has its share keeps it"
+
+
+async def test_a_yes_to_a_rehearsed_refresh_is_none_to_a_real_one() -> None:
+    stage = await staged()
+    await refreshed(stage, is_rehearsal=True)
+    with pytest.raises(Expired):
+        await refreshed(stage)
+    real = await Stage().start()
+    real.people[2].yes_to = KINDS
+    with pytest.raises(Expired):
+        await refreshed(real, is_rehearsal=True)
+
+
+async def test_a_coordinator_that_goes_on_as_if_it_were_no_rehearsal_gets_no_share_staged_or_given() -> None:
+    stage = await staged()
+    alice, bob = stage.people[:2]
+    asked: list[Ask] = []
+    kept = {v.key: Bent(v, before=lambda a: (asked.append(a), a)[1]) for v in alice.voices().values()}
+    await mended(stage, voices=dict(kept), is_rehearsal=True)
+    ceremony = next(a.ceremony for a in asked if isinstance(a, Boxes))
+    with pytest.raises(DavyError):
+        await bob.attendant.answer(alice.key, Parts(ceremony, (), ()))
+    assert in_office(stage) == [0] * 5

@@ -242,11 +242,11 @@ async def test_a_proof_kept_back_does_no_harm_when_it_comes() -> None:
         return ask
 
     people = stage.people
-    voices: dict[PublicKey, Voice] = {k: Bent(v, never, keep) for k, v in _voices(stage).items()}
+    voices: dict[PublicKey, Voice] = {k: Bent(v, never, keep) for k, v in voices_of(stage).items()}
     await refreshed(stage, voices=voices)
     assert in_office(stage) == [0] * 5
     stale = Proof(1, words[0].generation, tuple(w for p in sorted(words, key=_who) for w in p.words))
-    half = {k: Bent(v, never) if n > 1 else v for n, (k, v) in enumerate(_voices(stage).items())}
+    half = {k: Bent(v, never) if n > 1 else v for n, (k, v) in enumerate(voices_of(stage).items())}
     await refreshed(stage, voices=half)
     assert in_office(stage) == [2, 2, 0, 0, 0]
     for n in (2, 3, 0):
@@ -258,7 +258,7 @@ async def test_a_proof_kept_back_does_no_harm_when_it_comes() -> None:
     assert in_office(stage) == [3] * 5
 
 
-def _voices(stage: Stage) -> dict[PublicKey, Voice]:
+def voices_of(stage: Stage) -> dict[PublicKey, Voice]:
     return {v.key: v for v in stage.people[0].voices().values()}
 
 
@@ -462,7 +462,7 @@ async def test_unfinished_refreshes_add_up_and_the_bound_says_what_to_do(monkeyp
             raise Unreachable("kept back")
         return ask
 
-    kept_back: dict[PublicKey, Voice] = {k: Bent(v, never) for k, v in _voices(stage).items()}
+    kept_back: dict[PublicKey, Voice] = {k: Bent(v, never) for k, v in voices_of(stage).items()}
     for _ in range(2):
         await refreshed(stage, voices=kept_back)
     assert [g.generation.number for g in held(stage.people[0]).held] == [0, 1, 2]

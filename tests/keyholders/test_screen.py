@@ -34,6 +34,7 @@ from davy.protocol.order import (
     order_id,
     reason_digest,
 )
+from davy.protocol.roster import roster_digest
 from davy.protocol.words import KeyRole, key_text
 from tests.twins.keyholders import Keyholders
 
@@ -69,7 +70,7 @@ SHOWN: list[tuple[View, tuple[str, ...]]] = [
     (view(Heartbeat(K)), ("HEARTBEAT", K.hex())),
     (view(Lift((order_id(encode(HALTED)),)), named=(HALTED,)),
         ("LIFT: let this run again", "frees", "01" * 32, "STILL STOPPED  nothing else", "LIFT: 4 of 5")),
-    (view(Lift((order_id(encode(HALTED)),)), named=(HALTED,), stay=(view(Halt(Miner(K), GroupKey.HALT)).order,)),
+    (view(Lift((order_id(encode(HALTED)),)), named=(HALTED,), rest=(view(Halt(Miner(K), GroupKey.HALT)).order,)),
         ("STILL STOPPED  the miner " + key_text(KeyRole.HOTKEY, K),)),
     (view(Lease((K,)), end=NOW + 30 * DAY_MS), ("LEASE", K.hex(), "(30 days 0 hours)", "LIFT: 4 of 5")),
     (view(Lower((K,), (order_id(encode(RAISED)),)), named=(RAISED,)), ("LOWER", K.hex(), "01" * 32, "raised by order")),
@@ -85,10 +86,26 @@ def test_each_action_shows_what_it_does(v: View, words: tuple[str, ...]) -> None
         assert part in text, (part, text)
 
 
-def test_a_roster_has_no_screen_here() -> None:
-    install = Install(msgspec.structs.replace(HOLDERS.roster, epoch=1), HOLDERS.digest, ())
-    with pytest.raises(Malformed):
-        screen(view(install))
+def test_an_install_shows_who_comes_who_goes_and_what_goes_on() -> None:
+    before = HOLDERS.roster
+    comes = b"\x0c" * 32
+    after = msgspec.structs.replace(Keyholders(1).roster, members=(*before.members[1:], comes), halt_threshold=2)
+    after = msgspec.structs.replace(after, lift_threshold=4)
+    lease = view(Lease((K,)), end=NOW + 30 * DAY_MS).order
+    install = Install(after, HOLDERS.digest, (order_id(encode(HALTED)), order_id(encode(RAISED))))
+    text = screen(view(install, named=(HALTED, RAISED), rest=(lease,), names={comes: "frank"}))
+    for part in (
+        "INSTALL: new keys", "1, after 0", "2 of 5 sign", after.halt.hex(), after.lift.hex(),
+        fingerprint(roster_digest(after)), f"COMES          frank: {key_text(KeyRole.KEYHOLDER, comes)}",
+        f"GOES           {key_text(KeyRole.KEYHOLDER, before.members[0])}", "goes on        HALT", "01" * 32,
+        order_id(encode(HALTED)).hex()[:16], "RAISE by order", "ENDS in 3 days LEASE until", K.hex(),
+        "LIFT: 4 of today's 5", "no way back",
+    ):  # fmt: skip
+        assert part in text, (part, text)
+    for key in (*before.members, *after.members):
+        assert key_text(KeyRole.KEYHOLDER, key) in text
+    other = msgspec.structs.replace(after, lift=K)
+    assert screen(view(msgspec.structs.replace(install, roster=other), named=(HALTED, RAISED))) != text
 
 
 def test_another_reason_is_not_shown() -> None:

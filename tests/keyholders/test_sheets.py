@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import anyio
 import msgspec
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 
 from davy.keyholders.by_hand import HandVoice, answer_sheet
 from davy.keyholders.circle import Circle
-from davy.keyholders.messages import Deal, Noted, Recall
+from davy.keyholders.keys import generation_id
+from davy.keyholders.messages import Answer, Ask, Deal, Echoes, Noted, Recall
 from davy.keyholders.sheets import (
     MAX_SHEET_CHARS,
     Answered,
@@ -23,12 +25,18 @@ from davy.keyholders.sheets import (
     read_question,
     write_sheet,
 )
+from davy.keyholders.signer import Signer
+from davy.keyholders.succession import roster_in_office
 from davy.keyholders.voice import OwnVoice, Voice
 from davy.killswitch.group import Identifier, identifier
 from davy.protocol.errors import BadSignature, DavyError, Malformed, Misdirected, Refused, TooLarge
 from davy.protocol.order import verify_order
+from davy.protocol.roster import roster_digest
 from davy.protocol.words import PublicKey
-from tests.keyholders.stage import CHAIN, Person, Stage
+from tests.keyholders.stage import CHAIN, Bent, Person, Stage
+from tests.keyholders.test_mending import mended
+from tests.keyholders.test_renewal import in_office, refreshed, signs
+from tests.keyholders.two_rosters import Near, Two
 from tests.twins import SeededKeys
 
 pytestmark = pytest.mark.anyio
@@ -138,7 +146,7 @@ class Courier:
         journey = self.journeys[name]
         person = self.people[name]
         while True:
-            back = await answer_sheet(sheet, person.stage.circle, person.keys, person.attendant.answer)
+            back = await answer_sheet(sheet, [(person.stage.circle, person.attendant)], person.keys)
             if back is not None:
                 return self._spoil(journey, back)
 
@@ -203,7 +211,7 @@ async def test_a_sheet_that_is_carried_twice_gives_no_second_share() -> None:
     voices = by_hand(alice, Copying(stage))
     few = {i: v for i, v in voices.items() if v.name in ("alice", "bob", "carol")}
     await alice.complete(alice.order(), few)
-    again = await answer_sheet(sheets[-1], stage.circle, bob.keys, bob.attendant.answer)
+    again = await answer_sheet(sheets[-1], [(stage.circle, bob.attendant)], bob.keys)
     assert again is not None
     assert "there are no nonces" in str(_answers(again, alice.key, stage, sheets[-1]))
 
@@ -221,3 +229,97 @@ async def test_other_questions_are_carried_too() -> None:
     with anyio.fail_after(5):
         said = await voice.ask(Recall(bytes(32)), patience_ms=1)
     assert "another roster" in str(said)
+
+
+def by_key(person: Person, courier: Courier, *without: Person) -> dict[PublicKey, Voice]:
+    """As `davy keyholder dkg --by-hand` and its like ask: no generation is known."""
+    return {v.key: v for v in by_hand(person, courier).values() if v.key not in [p.key for p in without]}
+
+
+async def test_keys_are_made_by_sheets_in_five_journeys_to_each() -> None:
+    stage = await Stage().start(dealt=False)
+    alice = stage.people[0]
+    courier = Courier(stage)
+    stage.roster = await stage.found(voices=by_key(alice, courier))
+    assert courier.journeys == {p.name: 5 for p in stage.people[1:]}
+    assert len((await stage.people[3].complete(stage.people[3].order())).signers) == 3
+
+
+async def test_who_hears_another_echo_by_a_sheet_says_so() -> None:
+    """The echoes go with the step after them; what is wrong with them is answered there."""
+    stage = await Stage().start(dealt=False)
+    alice, bob = stage.people[:2]
+    voices = by_key(alice, Courier(stage))
+    inner = voices[bob.key]
+
+    def twice(ask: Ask) -> Ask:
+        return msgspec.structs.replace(ask, echoes=ask.echoes[1:]) if isinstance(ask, Echoes) else ask
+
+    voices[bob.key] = Bent(inner, before=twice)
+    with pytest.raises(Refused, match="bob"):
+        await stage.found(voices=voices)
+    assert not bob.vault.bodies
+
+
+async def test_shares_are_dealt_anew_by_sheets_without_whom_nobody_goes_to() -> None:
+    stage = await Stage().start()
+    alice, erin = stage.people[0], stage.people[4]
+    courier = Courier(stage)
+    done = await refreshed(stage, voices=by_key(alice, courier, erin), without=[erin.key])
+    assert (done.generation.number, done.behind) == (1, ())
+    assert in_office(stage) == [1, 1, 1, 1, 0]
+    assert courier.journeys == {p.name: 7 for p in stage.people[1:4]}
+    assert len((await signs(stage)).signers) == 3
+
+
+@pytest.mark.parametrize("coordinator", [0, 1], ids=["another", "the one who lost it"])
+async def test_a_lost_share_comes_back_by_sheets(coordinator: int) -> None:
+    stage = await Stage(people=7, halt=4, lift=4).start()
+    person, frank, grace = stage.people[coordinator], stage.people[5], stage.people[6]
+    assert stage.roster is not None
+    before = stage.people[1].vault.bodies.pop(roster_digest(stage.roster))
+    courier = Courier(stage)
+    await mended(stage, coordinator, by_key(person, courier, frank, grace))
+    assert stage.people[1].vault.bodies[roster_digest(stage.roster)] == before
+    assert set(courier.journeys) == {p.name for p in stage.people[:5]} - {person.name}
+
+
+async def test_a_roster_is_installed_by_sheets() -> None:
+    t = Two(await Stage().start())
+    sides = []
+    for side in (t.old, t.new):
+        people = {p.name: _Desk(side.circle, p, s) for p, s in zip(side.people, side.signers, strict=True)}
+        office = (await t.party(side)).office
+        voices: dict[Identifier, Voice] = {
+            identifier(n): Near(t.coordinator.key, s, p)
+            if p is t.coordinator
+            else HandVoice(
+                side.circle.holder(p.key), side.circle, t.coordinator.keys, _Post(people), t.coordinator.entropy,
+                generation_id(office.keys.generation), t.stage.told,
+            )
+            for n, (p, s) in enumerate(zip(side.people, side.signers, strict=True), 1)
+        }  # fmt: skip
+        sides.append(voices)
+    done = await t.install(old=sides[0], new=sides[1], patience_ms=600_000, round_ms=600_000)
+    assert roster_in_office(t.genesis, [done.order.raw]) == t.new.roster
+
+
+class _Desk(NamedTuple):
+    circle: Circle
+    person: Person
+    signer: Signer
+
+    async def answer(self, sender: PublicKey, ask: Any) -> Answer:
+        return await self.signer.answer(sender, ask)
+
+
+class _Post:
+    def __init__(self, desks: dict[str, _Desk]) -> None:
+        self._desks = desks
+
+    async def carry(self, name: str, sheet: str) -> str:
+        desk = self._desks[name]
+        attendant: Any = desk
+        while (back := await answer_sheet(sheet, [(desk.circle, attendant)], desk.person.keys)) is None:
+            pass
+        return back

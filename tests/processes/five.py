@@ -1,4 +1,7 @@
-"""Five keyholders as processes with homes of their own, and the runbook (docs/halt.md) whose commands they type."""
+"""Five keyholders as processes with homes of their own, and the runbooks whose commands they type.
+
+These are docs/halt.md and docs/keyholders.md; no two of their headings are the same.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +20,9 @@ from tests.processes.shells import PATIENCE_S, ROOT, Shell, environment, shell, 
 NAMES = ("alice", "bob", "carol", "dave", "erin")
 
 
-def runbook() -> dict[str, list[str]]:
-    """The commands of docs/halt.md, by heading."""
-    text = (ROOT / "docs" / "halt.md").read_text()
+def runbook(page: str) -> dict[str, list[str]]:
+    """The commands of a page, by heading."""
+    text = (ROOT / "docs" / page).read_text()
     sections = re.split(r"^## (.+)$", text, flags=re.MULTILINE)
     blocks: dict[str, list[str]] = {}
     for heading, body in zip(sections[1::2], sections[2::2], strict=True):
@@ -29,12 +32,17 @@ def runbook() -> dict[str, list[str]]:
     return blocks
 
 
-BOOK = runbook()
+CHANGES = runbook("keyholders.md")
+BOOK = runbook("halt.md") | CHANGES
+TYPED: set[tuple[str, str]] = set()
+"""Commands of the runbooks that were typed, with their headings."""
 
 
 def line(heading: str, begins: str, **words: str) -> str:
-    """A command of the runbook, with a keyholder's own words in place of those in capitals."""
-    (found,) = [command for command in BOOK[heading] if command.startswith(begins)]
+    """A command of the runbook, whole or as it begins, with a keyholder's own words in place of those in capitals."""
+    whole = [command for command in BOOK[heading] if command == begins]
+    (found,) = whole or [command for command in BOOK[heading] if command.startswith(begins)]
+    TYPED.add((heading, found))
     for name, word in words.items():
         assert re.search(rf"\b{name}\b", found), (name, found)
         found = re.sub(rf"\b{name}\b", word, found)

@@ -32,7 +32,9 @@ from davy.protocol.signing import Domain, digest, sign
 from davy.protocol.words import KeyRole, key_text
 
 FILE = Path(__file__).with_name("wire.json")
-AT_FIRST = {"TxBody.action": 13}
+AT_FIRST = {
+    "TxBody.action": 13, "Proposed.proposal": 2, "Question.asks[0]": 16, "Question.asks[1]": 16, "Request.ask": 16,
+}  # fmt: skip
 """How many members a union had when its sample was frozen; those that came later stand behind them."""
 ROOMS = (davy.protocol, davy.killswitch, davy.keyholders)
 

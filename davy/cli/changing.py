@@ -1,0 +1,37 @@
+"""`davy keyholder roster`: today's keyholders put others in their place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from davy.cli.genesis import read_roster
+from davy.cli.keyholding import Keyholder
+from davy.cli.loop import run
+from davy.cli.ordering import Asked, give_order, learn, order_options, read_book_file
+from davy.protocol.errors import Misconfigured
+from davy.protocol.order import Install
+from davy.protocol.roster import roster_digest
+
+
+@click.command("roster")
+@click.argument("file", type=click.Path(path_type=Path))
+@order_options
+def install_roster(asked: Asked, file: Path) -> None:
+    """Put the keys of FILE (of `davy keyholder dkg`) in the place of today's, and their keyholders with them.
+
+    Today's LIFT key signs, and both new keys: as many of each as they need must be there. What is stopped stays so.
+    """
+    run(_install, asked, file)
+
+
+async def _install(asked: Asked, file: Path) -> None:
+    keyholder = Keyholder.open(asked.home)
+    office = await keyholder.office()
+    roster = read_roster(file, office.roster.epoch + 1)
+    keyholder.circle_for(roster)
+    if keyholder.key not in roster.members:
+        raise Misconfigured("you are not among the new keyholders; one who is and who is one of today's types this")
+    await learn(keyholder, read_book_file(asked.book), asked.network)
+    await give_order(keyholder, Install(roster, roster_digest(office.roster), ()), asked)
