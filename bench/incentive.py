@@ -279,6 +279,9 @@ time, but two threads by the clock. Written by `python -m bench.incentive --writ
 numba (`davy[fast]`) is for sweeps, has the same bits, and takes half a minute to compile at the first epoch. Subtensor
 is its own arithmetic of Yuma 3 in native Rust, the torch simulator computes in float32; both do a single epoch.
 
+The goals, on two cores that do nothing else: 350 µs for the reference and 250 in a batch, 55 for the compiled path, 22
+in a batch on two threads and 1000 for 64 x 4032; one second for 1000 runs over 40 epochs; 40 times subtensor.
+
 """
 
 

@@ -10,7 +10,7 @@ from davy.incentive.fixed_point import Int16, Int32, Int64
 STEPS = 8
 """From a guess, one weight each, before it is searched for."""
 GUIDE_BITS = 31
-"""Of the stake that guides the halving, in total."""
+"""Of the stake that proves a guess, in total."""
 
 
 @compiled
@@ -91,7 +91,7 @@ def search(
 
 @compiled
 def add_stake_around(w: Int32, base: int, guide: Int32, voters: int, consensus: Int32, around: Int32) -> None:
-    """The guiding stake below `consensus` [0], and that with what lies at it [1]."""
+    """The stake below `consensus` [0], and that with what lies at it [1], in the units of `guide`."""
     for j in range(TILE):
         around[0, j] = around[1, j] = 0
     for k in range(0, voters - 3, 4):
