@@ -19,6 +19,7 @@ from davy.miners.node import RETRY_MS, MinerNode
 from davy.miners.server import MinerHandler, Unsigned
 from davy.miners.withheld import Withheld
 from davy.network.brake_routes import BrakeRoutes
+from davy.network.gossip.joining import Joining, join_gossip
 from davy.network.http_client import HttpTransport
 from davy.network.http_server import serve
 from davy.network.node_brake import NodeBrake, open_brake
@@ -27,7 +28,7 @@ from davy.network.tls import CertificateFiles, read_fingerprint
 from davy.protocol.errors import DavyError, ModelHalted
 from davy.protocol.genesis import Genesis
 from davy.protocol.manifest import Manifest, model_id
-from davy.protocol.ports import Clock, Entropy, KeyStore, LedgerClient, Store
+from davy.protocol.ports import Clock, Entropy, Handler, KeyStore, LedgerClient, Store
 from davy.protocol.transaction import Endpoint
 from davy.protocol.words import KeyRole, ModelId, Netuid
 
@@ -58,6 +59,8 @@ class MinerOptions(NamedTuple):
     """So long without a sign of the ledger is still answered."""
     grace_s: float = 20.0
     """For answers to end when the miner stops or changes its model."""
+    gossip: Joining | None = None
+    """The libp2p route; None where it is off."""
 
 
 class Started(NamedTuple):
@@ -121,7 +124,11 @@ async def run_miner(
             keys=keys, chain=ledger.chain, verifier=verifier, clock=clock, entropy=entropy, view=view,
             admission=admission, guard=brake.guard, backend=backend, heard=brake.peers.heard,
         )  # fmt: skip
-        door = BrakeRoutes(brake.guard, handler, clock)
+        door: Handler = BrakeRoutes(brake.guard, handler, clock)
+        if options.gossip is not None:
+            door = join_gossip(
+                brake, options.gossip, keys=keys, clock=clock, entropy=entropy, store=store, transport=transport
+            ).door(door)
         port = await opened.enter_async_context(serve(door, options.host, options.port, certificate))
         local_port = None
         if options.insecure_local is not None:

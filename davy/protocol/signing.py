@@ -58,6 +58,7 @@ class Domain(StrEnum):
     SHEET = "carried-question"
     SHEET_ANSWER = "carried-answer"
     REHEARSAL = "order-rehearsal"
+    GOSSIP = "gossip-identity"
 
     prefix: bytes
     """What stands before the bytes of this domain: ``davy/<domain>`` and one zero byte."""
