@@ -152,7 +152,7 @@ async def connected(
         async with trio.open_nursery() as tasks:
             with trio.fail_after(limits.greeting_s):
                 muxed, peer = await _secured(_Slowed(tcp, limits.rate), own, to)
-                tasks.start_soon(muxed.start)
+                tasks.start_soon(_until_it_ends, muxed)
                 await muxed.event_started.wait()
                 stream = await _stream(muxed, protocol, dialled=to is not None)
             yield Stream(peer, stream, limits.silence_s)
@@ -161,6 +161,12 @@ async def connected(
             tasks.cancel_scope.cancel()
     finally:
         await trio.aclose_forcefully(tcp)
+
+
+async def _until_it_ends(muxed: Any) -> None:
+    """Whoever reads from one of its streams may not be woken when the connection ends."""
+    await muxed.start()
+    raise Unreachable("the peer has hung up")
 
 
 async def _secured(tcp: _Slowed, own: Identity, to: PublicKey | None) -> tuple[Any, PublicKey]:
