@@ -9,6 +9,7 @@ Noise is the only security that is offered, to both sides: no peer can be talked
 
 # The library is typed in part only.
 # pyright: reportMissingImports=false, reportMissingTypeStubs=false, reportUnknownMemberType=false
+# pyright: reportUntypedBaseClass=false
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownParameterType=false
 
 from __future__ import annotations

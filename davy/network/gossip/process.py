@@ -131,7 +131,7 @@ class _Process:
 async def _words(stream: trio.lowlevel.FdStream) -> AsyncIterator[FromNode]:
     frames = Frames()
     async for data in stream:
-        for body in frames.cut(data):
+        for body in frames.cut(bytes(data)):
             word: FromNode = decode(body, _WORD, limit=MAX_GOSSIP_FRAME_BYTES)
             yield word
 

@@ -43,7 +43,7 @@ _FIRST_PAUSE_MS: Final = 1_000
 _LONGEST_PAUSE_MS: Final = 60_000
 _STEADY_MS: Final = 120_000
 """After living so long a process that ends is started again after the first pause."""
-_START_S: Final = 120.0
+_START_S: Final = 300.0
 """To load its packages and to listen, on a machine that has other things to do."""
 _SILENCE_S: Final = 60.0
 _FAREWELL_S: Final = 2.0

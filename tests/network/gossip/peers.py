@@ -18,7 +18,7 @@ from davy.protocol.errors import ModelHalted
 from tests.killswitch.story import START, Story, subject
 from tests.twins import LoopClock, MemoryStore, SeededKeys
 
-PATIENCE_S = 240.0
+PATIENCE_S = 400.0
 """For a process to load its packages on a machine that does much else. Nothing is concluded from how long it takes."""
 
 
