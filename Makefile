@@ -37,6 +37,14 @@ $(VENV)/dev.stamp: requirements/dev.txt pyproject.toml | $(UV)
 	$(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
+# The libp2p route, for its tests. One package of it is built here: where that cannot be, they say so and are left out.
+$(VENV)/gossip.stamp: requirements/gossip.txt $(VENV)/dev.stamp
+	@if printf '#include <Python.h>\n#include <gmp.h>\n' | \
+	  $${CC:-cc} -I "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))')" -fsyntax-only -xc - 2>/dev/null; \
+	then set -x; $(INSTALL) --require-hashes --requirement requirements/gossip.txt; \
+	else echo "no C compiler, or no headers of Python or GMP: the tests of the libp2p route will be left out"; fi
+	@touch $@
+
 # What the demo needs: base and what runs small models, and the backend that installs davy in place.
 $(VENV)/demo.stamp: requirements/model.txt requirements/build.txt pyproject.toml | $(UV)
 	$(INSTALL) --require-hashes --requirement requirements/model.txt --requirement requirements/build.txt
@@ -44,7 +52,7 @@ $(VENV)/demo.stamp: requirements/model.txt requirements/build.txt pyproject.toml
 	@touch $@
 
 .PHONY: install
-install: $(VENV)/dev.stamp ## the environment of a contributor, in .venv
+install: $(VENV)/gossip.stamp ## the environment of a contributor, in .venv
 
 .PHONY: demo
 demo: $(VENV)/demo.stamp ## a whole market: miners, cheats, validators, a ledger, and the claims checked
@@ -55,7 +63,7 @@ demo-seeds: $(VENV)/demo.stamp ## the demo under SEEDS (20) seeds with the roles
 	$(BIN)/davy demo --seeds $(SEEDS)
 
 .PHONY: test
-test: $(VENV)/dev.stamp ## all tests, on JOBS (2) processes
+test: $(VENV)/gossip.stamp ## all tests, on JOBS (2) processes
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal --ignore tests/market
 	$(BIN)/python -m pytest tests/market -m "not market"
 	@$(MAKE) notebooks-small
@@ -68,6 +76,9 @@ notebooks-small: $(VENV)/dev.stamp ## run each notebook with small parameters
 .PHONY: notebooks
 notebooks: $(VENV)/dev.stamp ## run each notebook at full size and write docs/notebooks; some minutes
 	$(BIN)/python notebooks/render.py
+
+.PHONY: gossip
+gossip: $(VENV)/gossip.stamp ## add the libp2p route to it, as `make install` does; needs a C compiler and GMP
 
 .PHONY: engine
 engine: $(VENV)/dev.stamp ## build the BFT engine into build/engine, for its tests; needs Go, two minutes and 800 MB
@@ -82,7 +93,7 @@ market: $(VENV)/dev.stamp ## the demo under three seeds, and each claim's cause 
 	$(BIN)/python -m pytest tests/market
 
 .PHONY: check
-check: $(VENV)/dev.stamp ## lint, format, types, import contracts, documentation, standards
+check: $(VENV)/gossip.stamp ## lint, format, types, import contracts, documentation, standards
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright

@@ -40,6 +40,7 @@ COMMANDS: Final = {
     "keyholder": "Hold a share of the keys that can halt the network.",
     "halt": "Stop a model, a miner, a subnet or everything, with the other keyholders.",
     "lift": "Let run again what was halted.",
+    "gossip": "Carry orders by libp2p, for the node that started it.",
     "brake": "Show what is halted and who knows it; convict who served after a halt.",
     "verify": "Prove what the ledger's state holds, or does not; keep the proof; check one that was kept.",
     "why": "Show why a miner's standing is what it is: scores, evidence, pay.",

@@ -16,6 +16,7 @@ import anyio
 import click
 
 from davy.cli.ending import until_told
+from davy.cli.gossip import LOCAL, gossip_options, joining
 from davy.cli.loop import run
 from davy.cli.network import Network, ledger_of, metagraph_of, network_option, neuron_of, read_network
 from davy.cli.options import Host, home_option, json_option, unlocked
@@ -34,6 +35,7 @@ from davy.host.store import SqliteStore
 from davy.ledger.client import RpcLedger
 from davy.network.brake_routes import BrakeRoutes
 from davy.network.exchange import Exchanges
+from davy.network.gossip.joining import Joining, join_gossip
 from davy.network.http_client import HttpTransport
 from davy.network.http_server import serve
 from davy.network.node_brake import NodeBrake, open_brake
@@ -103,6 +105,7 @@ def door(host: str, port: int, limits: Limits) -> Door:
 @click.option(
     "--places", type=click.IntRange(1, 900), default=Limits().places, show_default=True, help="Requests at once."
 )
+@gossip_options
 @click.option("--verbose", is_flag=True, help="Log what is done.")
 @json_option
 def gateway_command(
@@ -113,6 +116,9 @@ def gateway_command(
     port: int,
     rate: float,
     places: int,
+    gossip_port: int | None,
+    gossip_host: str | None,
+    gossip_peers: tuple[str, ...],
     verbose: bool,
     as_json: bool,
 ) -> None:
@@ -124,15 +130,17 @@ def gateway_command(
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(message)s")
     opened = Home.open(home)
     to = door(host, port, Limits(places, rate, int(2 * rate) + 1))
+    gossip = joining(gossip_host or LOCAL, gossip_port, gossip_peers)
     keys = unlocked(opened, KeyRole.HOTKEY)
     with opened.running():
-        answering = partial(_gateway, opened, keys, read_network(network), netuids, to, as_json)
+        answering = partial(_gateway, opened, keys, read_network(network), netuids, to, gossip, as_json)
         run(until_told, answering, "the gateway has stopped")
 
 
 async def _gateway(
-    home: Home, keys: FileKeyStore, network: Network, netuids: tuple[int, ...], to: Door, as_json: bool
-) -> None:
+    home: Home, keys: FileKeyStore, network: Network, netuids: tuple[int, ...], to: Door, how: Joining | None,
+    as_json: bool,
+) -> None:  # fmt: skip
     clock = SystemClock()
     async with ledger_of(network) as ledger, HttpTransport(clock) as transport:
         for netuid in netuids:
@@ -147,6 +155,8 @@ async def _gateway(
                 store=store,
                 transport=transport,
             )
+            if how is not None:
+                join_gossip(brake, how, keys=keys, clock=clock, entropy=OsEntropy(), store=store, transport=transport)
             node = Node(keys, ledger, transport, store, netuids, Shapes(), brake)
             async with anyio.create_task_group() as tasks, gateway(node, to) as port:
                 tasks.start_soon(brake.run)

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from davy.cli.ending import until_told
+from davy.cli.gossip import gossip_options, joining
 from davy.cli.loop import run
 from davy.cli.model import backend_options
 from davy.cli.network import Network, ledger_of, metagraph_of, network_option, neuron_of, read_network
@@ -49,6 +50,7 @@ from davy.protocol.words import TOKEN, KeyRole, ModelId
 @click.option(
     "--insecure-local", type=click.IntRange(0, 65_535), help="Port on 127.0.0.1 that takes unsigned requests."
 )
+@gossip_options
 @click.option("--brake", hidden=True, help="module:function that changes the node's brake: for sabotage.")
 @click.option("--verbose", is_flag=True, help="Log what is done.")
 @json_option
@@ -68,6 +70,9 @@ def miner_command(
     minimum_stake: int,
     rate: float,
     insecure_local: int | None,
+    gossip_port: int | None,
+    gossip_host: str | None,
+    gossip_peers: tuple[str, ...],
     brake: str | None,
     verbose: bool,
     as_json: bool,
@@ -93,6 +98,7 @@ def miner_command(
         public_port=public_port,
         insecure_local=insecure_local,
         rules=Rules(open=open_to_all, minimum_stake=minimum_stake, rate=rate, burst=int(2 * rate) + 1),
+        gossip=joining(gossip_host or host, gossip_port, gossip_peers),
     )
     keys = unlocked(opened, KeyRole.HOTKEY)
     with opened.running():

@@ -16,6 +16,7 @@ from anyio import to_thread
 from davy import models as shipped
 from davy.cli.ending import until_told
 from davy.cli.gateway import Door, Node, door, gateway, url_of
+from davy.cli.gossip import LOCAL, gossip_options, joining
 from davy.cli.loop import run
 from davy.cli.network import Network, ledger_of, metagraph_of, network_option, neuron_of, read_network
 from davy.cli.options import Host, home_option, json_option, made, unlocked
@@ -29,6 +30,7 @@ from davy.host.store import SqliteStore
 from davy.killswitch.scope import Subject
 from davy.ledger.rules.halts import model_facts
 from davy.network.exchange import Exchanges
+from davy.network.gossip.joining import Joining, join_gossip
 from davy.network.http_client import HttpTransport
 from davy.network.node_brake import open_brake
 from davy.protocol.chain import Metagraph, ModelRecord
@@ -77,6 +79,7 @@ class Work(NamedTuple):
     others: tuple[Home, ...]
     source: str | None
     change: Callable[[Means], Means]
+    gossip: Joining | None
 
 
 @click.command("validator")
@@ -109,6 +112,7 @@ class Work(NamedTuple):
     metavar="HOME",
     help="Home of another gateway on this machine, whose users' answers are judged too. Repeat it.",
 )
+@gossip_options
 @click.option("--source", help="module:Class that gives the weights instead of an examination: to study strategies.")
 @click.option("--means", hidden=True, help="module:function that changes what the examiner works with: for sabotage.")
 @click.option("--verbose", is_flag=True, help="Log what is done.")
@@ -126,6 +130,9 @@ def validator_command(
     gateway_port: int | None,
     gateway_host: str,
     exchanges: tuple[Path, ...],
+    gossip_port: int | None,
+    gossip_host: str | None,
+    gossip_peers: tuple[str, ...],
     source: str | None,
     means: str | None,
     verbose: bool,
@@ -149,6 +156,7 @@ def validator_command(
         tuple(Home.open(path) for path in exchanges),
         source,
         partial(_changed, means),
+        joining(gossip_host or LOCAL, gossip_port, gossip_peers),
     )
     with opened.running():
         validating = partial(_validate, opened, keys, read_network(network), work, as_json)
@@ -169,6 +177,8 @@ async def _validate(home: Home, keys: FileKeyStore, network: Network, work: Work
         brake = await open_brake(
             await ledger.genesis(), ledger, keys=keys, clock=clock, entropy=entropy, store=store, transport=transport
         )
+        if work.gossip is not None:
+            join_gossip(brake, work.gossip, keys=keys, clock=clock, entropy=entropy, store=store, transport=transport)
         node = Node(keys, ledger, transport, store, work.netuids, Shapes(), brake)
         weights: WeightSource = (
             made(work.source, ledger, keys, methods=("run", "see", "weights"))

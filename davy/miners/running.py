@@ -19,6 +19,7 @@ from davy.miners.node import RETRY_MS, MinerNode
 from davy.miners.server import MinerHandler, Unsigned
 from davy.miners.withheld import Withheld
 from davy.network.brake_routes import BrakeRoutes
+from davy.network.gossip.joining import Joining, join_gossip
 from davy.network.http_client import HttpTransport
 from davy.network.http_server import serve
 from davy.network.node_brake import NodeBrake, open_brake
@@ -27,7 +28,7 @@ from davy.network.tls import CertificateFiles, read_fingerprint
 from davy.protocol.errors import DavyError, ModelHalted
 from davy.protocol.genesis import Genesis
 from davy.protocol.manifest import Manifest, model_id
-from davy.protocol.ports import Clock, Entropy, KeyStore, LedgerClient, Store
+from davy.protocol.ports import Clock, Entropy, Handler, KeyStore, LedgerClient, Store, Transport
 from davy.protocol.transaction import Endpoint
 from davy.protocol.words import KeyRole, ModelId, Netuid
 
@@ -58,6 +59,8 @@ class MinerOptions(NamedTuple):
     """So long without a sign of the ledger is still answered."""
     grace_s: float = 20.0
     """For answers to end when the miner stops or changes its model."""
+    gossip: Joining | None = None
+    """The libp2p route; None where it is off."""
 
 
 class Started(NamedTuple):
@@ -121,7 +124,7 @@ async def run_miner(
             keys=keys, chain=ledger.chain, verifier=verifier, clock=clock, entropy=entropy, view=view,
             admission=admission, guard=brake.guard, backend=backend, heard=brake.peers.heard,
         )  # fmt: skip
-        door = BrakeRoutes(brake.guard, handler, clock)
+        door = _door(options, brake, handler, own, store, transport)
         port = await opened.enter_async_context(serve(door, options.host, options.port, certificate))
         local_port = None
         if options.insecure_local is not None:
@@ -139,6 +142,18 @@ async def run_miner(
         )  # fmt: skip
         started = Started(endpoint, handler.serving.model_id, handler.serving.manifest.name, local_port)
         await _live(node, handler, loader, lambda: ready(started))
+
+
+def _door(
+    options: MinerOptions, brake: NodeBrake, handler: Handler, own: Neighbourhood, store: Store, transport: Transport
+) -> Handler:
+    """Put the brake's routes in front of a handler, and the libp2p route where it is on."""
+    door = BrakeRoutes(brake.guard, handler, own.clock)
+    if options.gossip is None:
+        return door
+    return join_gossip(
+        brake, options.gossip, keys=own.keys, clock=own.clock, entropy=own.entropy, store=store, transport=transport
+    ).door(door)
 
 
 async def _live(node: MinerNode, handler: MinerHandler, loader: _Loader, ready: Callable[[], None]) -> None:

@@ -3,8 +3,8 @@
 May import: ledger.rules and everything below it. The transport is HTTP over pinned TLS, or memory in simulations and
 tests. Every byte that arrives is bounded and decoded strictly before anything looks at it.
 
-Flows through: signed requests and signed orders, both ways. Gossip (py-libp2p) runs in a process of its own behind a
-Unix socket, in the extra `gossip`.
+Flows through: signed requests and signed orders, both ways. Gossip (py-libp2p) runs in a process of its own at the end
+of a pipe, in the extra `gossip`.
 
 ======================  ==============================================================================
 `message_signature`     the part of RFC 9421 and RFC 9530 that is used here
@@ -19,6 +19,7 @@ Unix socket, in the extra `gossip`.
 `brake_peers`           exchange of orders with nodes whose head differs
 `ledger_route`          orders out of blocks, before a block counts as seen
 `telling`               what an operator should hear before something stops, in the log
+`gossip`                orders from peer to peer by libp2p: its own room
 `node_brake`            all of a node's brake in one
 `meter`                 token buckets
 `memory`                a transport without sockets, with loss, delay and partitions

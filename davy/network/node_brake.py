@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
 
 import anyio
 
@@ -38,14 +39,18 @@ class NodeBrake:
         self._known: dict[tuple[Netuid, Hotkey, ModelId], Subject] = {}
         self._known_at: tuple[Digest, Height] = (b"", 0)
         self._looking = anyio.Lock()
+        self.beside: list[Callable[[], Coroutine[Any, Any, None]]] = []
+        """Further routes, which `run` keeps going too."""
 
     async def run(self) -> None:
-        """Keep the guard's time, the pull, the attestations and the notices going, until cancelled."""
+        """Keep the guard's time, the pull, attestations, notices and what is `beside` going, until cancelled."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self.guard.run)
             tasks.start_soon(self.peers.run)
             tasks.start_soon(self._attesting.run)
             tasks.start_soon(self._telling.run)
+            for route in self.beside:
+                tasks.start_soon(route)
 
     async def look(self, block: Head) -> None:
         """Take in the orders up to a verified block, before anything else sees the block. Several may ask for the same.

@@ -59,6 +59,7 @@ class Domain(StrEnum):
     SHEET_ANSWER = "carried-answer"
     REHEARSAL = "order-rehearsal"
     ACCESSION = "roster-accession"
+    GOSSIP = "gossip-identity"
 
     prefix: bytes
     """What stands before the bytes of this domain: ``davy/<domain>`` and one zero byte."""

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,15 +15,21 @@ import openai
 import pytest
 
 from davy.miners.running import MinerOptions, Started, run_miner
+from davy.network.gossip.joining import Joining
+from davy.network.gossip.pipe import Heard, Up, framed
+from davy.network.gossip.route import Listening
 from davy.network.http_client import HttpTransport
+from davy.network.node_brake import NodeBrake
 from davy.network.receipts import StreamDigest, check_receipt, receipt_in, receipt_of, response_digest
 from davy.network.signed import sign_request
 from davy.network.tls import CertificateFiles, make_certificate
+from davy.protocol.encoding import encode
 from davy.protocol.errors import Misconfigured, Unreachable
+from davy.protocol.gossip import GossipPlace
 from davy.protocol.ports import SignedRequest
 from davy.protocol.receipt import EMPTY_BRAKE_HEAD, Anchor, Outcome
 from davy.protocol.words import TOKEN, KeyRole
-from tests.killswitch.story import genesis
+from tests.killswitch.story import Story, genesis
 from tests.miners.stage import CHAIN, MINER, VALIDATOR, head, neuron
 from tests.miners.test_node import Ledger
 from tests.twins import MemoryStore, SeededEntropy, WallClock
@@ -222,3 +229,39 @@ async def test_a_busy_port_and_a_missing_backend_are_one_sentence(mine: Path, ce
                     options, keys=MINER, genesis=genesis(()), ledger=ledger, clock=WallClock(),
                     entropy=SeededEntropy(), store=MemoryStore(), certificate=certificate, ready=lambda _: None,
                 )  # fmt: skip
+
+
+async def test_a_miner_says_where_its_gossip_process_listens_and_hears_orders_from_it(
+    mine: Path, certificate: CertificateFiles, tmp_path: Path
+) -> None:
+    """The process is a stand-in that says where it listens, and an order; tests/network/gossip has real ones."""
+    story, ledger, place = Story(), a_ledger(), GossipPlace(1, 4_100, bytes(range(32)))
+    halt = story.given[story.halt(0, 3)]
+    said = framed(Up(place.port, place.peer)) + framed(Heard((halt,)))
+    script = tmp_path / "process.py"
+    script.write_text(f"import sys\nsys.stdout.buffer.write({said!r})\nsys.stdout.flush()\nsys.stdin.buffer.read()\n")
+    joining = Joining(Listening("127.0.0.1", 0), (), (sys.executable, "-I", str(script)))
+    ledger.down = True  # the other routes are cut
+    told: list[Started] = []
+    brakes: list[NodeBrake] = []
+
+    def kept(brake: NodeBrake) -> NodeBrake:
+        brakes.append(brake)
+        return brake
+
+    async with anyio.create_task_group() as tasks, HttpTransport(WallClock()) as transport:
+
+        async def miner() -> None:
+            await run_miner(
+                MinerOptions(f"{mine}:Mine", gossip=joining), keys=MINER, genesis=story.genesis, ledger=ledger,
+                clock=WallClock(), entropy=SeededEntropy(), store=MemoryStore(), certificate=certificate,
+                ready=told.append, change=kept,
+            )  # fmt: skip
+
+        tasks.start_soon(miner)
+        await until(lambda: bool(told) and bool(brakes) and bool(brakes[0].guard.state.orders))
+        assert [v.raw for v in brakes[0].guard.state.orders.values()] == [halt]
+        asked = SignedRequest("GET", "/gossip", (), b"")
+        answer = await transport.call(told[0].endpoint, asked, deadline=WallClock().now() + 60_000)
+        assert (answer.status, answer.body) == (200, encode(place))
+        tasks.cancel_scope.cancel()

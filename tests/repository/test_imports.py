@@ -44,6 +44,8 @@ BREACHES = [
     Breach("rules-know-no-guard", "ledger/rules/breach.py", "import davy.killswitch.guard"),
     Breach("keyholders-are-light", "keyholders/breach.py", "import torch"),
     Breach("keyholders-are-light", "keyholders/breach.py", "import davy.ledger.rules"),
+    Breach("libp2p-in-one-file", "network/gossip/breach.py", "import libp2p"),
+    Breach("gossip-in-its-own-process", "network/breach.py", "import davy.network.gossip.holding"),
 ]
 
 
