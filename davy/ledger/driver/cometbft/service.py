@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -16,7 +17,6 @@ from davy.ledger.driver.cometbft.supervisor import EnginePlace, supervise
 from davy.ledger.driver.cometbft.wire import listen
 from davy.ledger.driver.server import RpcServer, listening
 from davy.ledger.driver.service import DEFAULT_PORT
-from davy.protocol.errors import Misconfigured
 from davy.protocol.genesis import Genesis
 from davy.protocol.words import PublicKey
 
@@ -30,6 +30,9 @@ async def serve_producer(
     *,
     host: str = "127.0.0.1",
     port: int = DEFAULT_PORT,
+    snapshots: int = 0,
+    keep: int = 0,
+    renew: Callable[[], Awaitable[None]] | None = None,
     task_status: TaskStatus[str] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run a producer until it is cancelled; on asyncio. `task_status` is started with its address once it answers.
@@ -39,9 +42,13 @@ async def serve_producer(
     Parameters
     ----------
     public
-        Its producer key, which the genesis must name.
+        Its key. One that has no seat follows the chain, and votes when it gets one.
     binary
         The engine.
+    snapshots, keep
+        See `Application`.
+    renew
+        Awaited before the engine is started while there is no block.
 
     Raises
     ------
@@ -50,11 +57,9 @@ async def serve_producer(
     StoreFailed
         The disk did not take a block; start it again when there is room.
     """
-    if public not in genesis.producers:
-        raise Misconfigured("this home's producer key makes no blocks on this chain; use the one its genesis names")
     place.check()
     with closing(BlockStore(database)) as store:
-        app = Application(genesis, store)
+        app = Application(genesis, store, snapshots=snapshots, keep=keep)
         async with Engine(place.rpc) as engine, anyio.create_task_group() as tasks:
             node = EngineNode(app, engine, public)
 
@@ -65,4 +70,9 @@ async def serve_producer(
             async with listening(RpcServer(node).app, host, port) as address:
                 task_status.started(address)
                 tasks.start_soon(node.follow)
-                await supervise(binary, place, store.height, lambda: app.connections)
+
+                async def prepared() -> None:
+                    if renew is not None and not store.height():
+                        await renew()
+
+                await supervise(binary, place, store.height, lambda: app.connections, prepared)
