@@ -93,9 +93,9 @@ def write_loopback(found: Sequence[tuple[Case, Sequence[Outcome]]], page: Path, 
     content = f"{table(head, (_row(*pair) for pair in found))}\n\n{said}"
     page.write_text(into_page(page.read_text(), "loopback", content))
     curves = [curve_of(*pair) for pair in found]
-    pictures = page.parent / "pictures"
-    (pictures / "time-to-stop-told.svg").write_text(picture("Hosts that had stopped, all of them told", curves[:4]))
-    (pictures / "time-to-stop-relayed.svg").write_text(picture("Hosts that had stopped, a tenth told", curves[4:8]))
+    pictures = page.parent / "pictures" / "stop"
+    (pictures / "told.svg").write_text(picture("Hosts that had stopped, all of them told", curves[:4]))
+    (pictures / "relayed.svg").write_text(picture("Hosts that had stopped, a tenth told", curves[4:8]))
 
 
 def write_virtual(curves: Sequence[Curve], page: Path) -> None:
@@ -103,7 +103,7 @@ def write_virtual(curves: Sequence[Curve], page: Path) -> None:
     content = table(head, ([c.name, *cells(c)] for c in curves))
     page.write_text(into_page(page.read_text(), "virtual", content))
     drawn = [c for c in curves if "told" in c.name]
-    target = page.parent / "pictures" / "time-to-stop-virtual.svg"
+    target = page.parent / "pictures" / "stop" / "virtual.svg"
     target.write_text(picture("Nodes that had stopped, in virtual time", drawn))
 
 

@@ -37,7 +37,7 @@ def test_real_hosts_stop_whoever_is_silent_or_cut_off(tmp_path: Path) -> None:
     assert len(cut.far) == 2
     assert len(curve_of(cut.case, [cut]).took) == 2
     page = tmp_path / "page.md"
-    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "stop").mkdir(parents=True)
     page.write_text("before\n<!-- loopback -->\nold\n<!-- end of loopback -->\nafter")
     write_loopback([(o.case, [o]) for o in found], page, "said")
     assert page.read_text().startswith("before\n<!-- loopback -->\n| 6 hosts | p50 |")
@@ -53,11 +53,11 @@ def test_a_host_that_never_stops_is_told(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="marks"):
         into_page("nothing", "virtual", "x")
     page = tmp_path / "page.md"
-    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "stop").mkdir(parents=True)
     page.write_text("<!-- virtual -->\n\n<!-- end of virtual -->")
     write_virtual([curve._replace(name=f"{SIMBLOCK.name}: all told, 0% silent")], page)
     assert "1 of 4" in page.read_text()
-    assert "all told" in (tmp_path / "pictures" / "time-to-stop-virtual.svg").read_text()
+    assert "all told" in (tmp_path / "pictures" / "stop" / "virtual.svg").read_text()
 
 
 def took(plan: Plan) -> list[float]:
