@@ -9,14 +9,14 @@ sentence that says what to do and exit code 2, never with a traceback.
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
-from typing import Any, Final, NoReturn, TypeVar, cast
+from typing import Final, NoReturn, TypeVar, cast
 
 import click
 
 import davy
+from davy.cli.later import Later
 from davy.protocol.errors import DavyError
 
 E = TypeVar("E", bound=BaseException)
@@ -49,22 +49,15 @@ COMMANDS: Final = {
 """Each stands in a module of its own name, as a click command of that name with the suffix `_command`."""
 
 
-class _Lazy(click.Group):
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        module: Any = importlib.import_module(f"davy.cli.{cmd_name}")
-        return getattr(module, f"{cmd_name}_command")
+class _Lazy(Later):
+    """Lists what there is without importing it."""
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-@click.group(cls=_Lazy)
+@click.group(cls=_Lazy, later={c: f"davy.cli.{c}:{c}_command" for c in COMMANDS})
 @click.version_option(davy.__version__, prog_name="davy")
 def cli() -> None:
     """Run the parts of a market for machine intelligence with a brake."""

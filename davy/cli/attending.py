@@ -13,7 +13,8 @@ from anyio.streams.memory import MemoryObjectReceiveStream
 
 from davy.cli.carrying import hand_voices
 from davy.cli.gathering import tell_person
-from davy.cli.keyholding import Keyholder, ask_person, asked_desk, at_terminal
+from davy.cli.keyholding import Keyholder, ask_person, asked_desk
+from davy.cli.options import at_terminal
 from davy.cli.ordering import learn, routes
 from davy.cli.output import show
 from davy.host.files import write_new

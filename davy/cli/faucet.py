@@ -14,7 +14,7 @@ from davy.cli.options import Tokens, home_option, json_option, tokens
 from davy.cli.output import show
 from davy.host.home import Home
 from davy.host.keys import FileKeyStore
-from davy.network.failures import told
+from davy.network.client_failures import told_of_client
 from davy.protocol.errors import Misconfigured, Unreachable
 from davy.protocol.words import TOKEN, KeyRole, key_text
 
@@ -40,7 +40,7 @@ async def _ask(network: Network, to: str, amount: int) -> dict[str, object]:
             said = msgspec.json.decode(await answer.content.read(4096), type=dict[str, str | int])
     except (aiohttp.ClientError, TimeoutError, OSError, UnicodeError, msgspec.DecodeError) as e:
         raise Unreachable(
-            f"the faucet at {network.faucet[:80]} does not answer ({told(e)}); is `davy up` running?"
+            f"the faucet at {network.faucet[:80]} does not answer ({told_of_client(e)}); is `davy up` running?"
         ) from None
     if "error" in said:
         raise Misconfigured(str(said["error"]))

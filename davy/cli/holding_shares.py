@@ -12,11 +12,11 @@ import anyio
 import click
 
 from davy.cli.carrying import by_hand_option, hand_voices
-from davy.cli.keyholding import Keyholder, ask_person, asked_desk, at_terminal, yes_option
+from davy.cli.keyholding import Keyholder, ask_person, asked_desk
 from davy.cli.loop import run
 from davy.cli.network import network_option
-from davy.cli.options import home_option, json_option
-from davy.cli.ordering import Term, learn, read_book_file
+from davy.cli.options import Term, at_terminal, home_option, json_option, yes_option
+from davy.cli.ordering import learn, read_book_file
 from davy.cli.output import show, show_table
 from davy.keyholders.circle import fingerprint
 from davy.keyholders.keys import Generation, generation_id

@@ -8,9 +8,9 @@ from typing import Final
 
 import click
 
+from davy.cli.later import Later
 from davy.cli.options import home_option, json_option, password
 from davy.cli.output import show
-from davy.cli.replacing import announce_command, rotate_command, swap_command
 from davy.host.entropy import OsEntropy
 from davy.host.files import read_bounded, write_new
 from davy.host.home import Home
@@ -22,16 +22,20 @@ from davy.protocol.words import KeyRole, key_text
 _ROLES: Final = {"cold": KeyRole.COLDKEY, "hot": KeyRole.HOTKEY}
 
 
-@click.group("key")
+@click.group(
+    "key",
+    cls=Later,
+    later={
+        "rotate": "davy.cli.replacing:rotate_command",
+        "announce-swap": "davy.cli.replacing:announce_command",
+        "swap": "davy.cli.replacing:swap_command",
+    },
+)
 def key_command() -> None:
     """Make, show, recover, export and replace keys.
 
     The coldkey owns tokens and should stay off the machines that serve; the hotkey signs for a node.
     """
-
-
-for _command in (rotate_command, announce_command, swap_command):
-    key_command.add_command(_command)
 
 
 @key_command.command()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -42,11 +41,6 @@ from davy.protocol.words import ChainId, KeyRole
 F = TypeVar("F", bound=Callable[..., Any])
 
 _MATTERS: Final = 1_024
-
-
-def yes_option(function: F) -> F:
-    """``--yes``: the own answer is yes, without asking."""
-    return click.option("--yes", is_flag=True, help="Do not ask; you have read what you typed.")(function)
 
 
 class Roots(NamedTuple):
@@ -274,7 +268,3 @@ async def ask_person(arriving: MemoryObjectReceiveStream[Matter], desk: Desk, in
 
 def _confirm() -> bool:
     return click.confirm("Yes?", default=False, err=True)
-
-
-def at_terminal() -> bool:
-    return sys.stdin.isatty()

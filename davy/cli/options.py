@@ -17,13 +17,15 @@ import click
 from davy.host.home import Home
 from davy.host.keys import FileKeyStore
 from davy.protocol.errors import DavyError, Misconfigured, said_by
-from davy.protocol.limits import MAX_HOST_CHARS, MAX_TAKE
+from davy.protocol.limits import DAY_MS, MAX_HOST_CHARS, MAX_TAKE
 from davy.protocol.words import MAX_SUPPLY, TOKEN, U16, KeyRole
 from davy.protocol.words import tokens as tokens
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _LABEL: Final = re.compile("(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
+_UNITS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": DAY_MS}
+_TERM: Final = re.compile(r"([1-9][0-9]{0,3})([smhd])")
 _DEFAULT_HOME: Final = Path("~/.davy/home")
 _ROLE_NAMES: Final = {
     KeyRole.COLDKEY: "coldkey",
@@ -45,6 +47,20 @@ class Place(click.Path):
         if value == "":
             self.fail("an empty name is no place; write a path, or leave the option out", param, ctx)
         return super().convert(value, param, ctx)
+
+
+class Term(click.ParamType[int]):
+    """A time such as 30m, 12h or 7d; milliseconds for the program."""
+
+    name = "term"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        found = _TERM.fullmatch(str(value))
+        if found is None:
+            self.fail(f"'{value}' is no time; write it like 30m, 12h or 7d", param, ctx)
+        return int(found[1]) * _UNITS[found[2]]
 
 
 class Host(click.ParamType[str]):
@@ -220,3 +236,12 @@ def made(spec: str, *arguments: Any, methods: Sequence[str]) -> Any:
             f"'{spec}' makes a {type(found).__name__}, which has no {' and no '.join(missing)}; name another one"
         )
     return found
+
+
+def yes_option(function: F) -> F:
+    """``--yes``: the own answer is yes, without asking."""
+    return click.option("--yes", is_flag=True, help="Do not ask; you have read what you typed.")(function)
+
+
+def at_terminal() -> bool:
+    return sys.stdin.isatty()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial, wraps
@@ -15,9 +14,9 @@ import msgspec
 
 from davy.cli.carrying import by_hand_option
 from davy.cli.gathering import meeting
-from davy.cli.keyholding import Keyholder, at_terminal
+from davy.cli.keyholding import Keyholder
 from davy.cli.network import Network, ledger_of, network_option, read_network
-from davy.cli.options import home_option, json_option
+from davy.cli.options import Term, at_terminal, home_option, json_option
 from davy.cli.output import show
 from davy.host.files import read_bounded, write_new
 from davy.keyholders.coordinator import Completed, LeavesStanding, Signed, completed
@@ -40,7 +39,7 @@ from davy.killswitch.brake import first_state, record, take
 from davy.network.http_client import HttpTransport
 from davy.protocol.encoding import encode
 from davy.protocol.errors import DavyError, Malformed, Misconfigured, Refused
-from davy.protocol.limits import DAY_MS, MAX_NAMED_ORDERS, MAX_SHOWN_ORDERS, NONCE_BYTES, SIGNER_SKEW_MS
+from davy.protocol.limits import MAX_NAMED_ORDERS, MAX_SHOWN_ORDERS, NONCE_BYTES, SIGNER_SKEW_MS
 from davy.protocol.order import (
     Halt,
     Install,
@@ -59,25 +58,9 @@ from davy.protocol.words import UnixMillis
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_TERM: Final = re.compile(r"([1-9][0-9]{0,3})([smhd])")
-_UNITS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": DAY_MS}
 _MARGIN_MS: Final = 30_000
 _CORRECTIONS: Final = 3
 """Times that a LIFT is proposed anew because a signer knows a HALT that it leaves."""
-
-
-class Term(click.ParamType[int]):
-    """A time such as 30m, 12h or 7d; milliseconds for the program."""
-
-    name = "term"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        found = _TERM.fullmatch(str(value))
-        if found is None:
-            self.fail(f"'{value}' is no time; write it like 30m, 12h or 7d", param, ctx)
-        return int(found[1]) * _UNITS[found[2]]
 
 
 class Asked(NamedTuple):

@@ -8,7 +8,8 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from davy.cli.ordering import Asked, Term, order_options
+from davy.cli.options import Term
+from davy.cli.ordering import Asked, order_options
 from davy.protocol.errors import Misconfigured
 from davy.protocol.order import Global, Miner, Models, Subnet
 from davy.protocol.words import KeyRole, key_from_text

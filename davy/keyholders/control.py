@@ -28,6 +28,7 @@ _MAX_REQUEST: Final = 2 * MAX_SHEET_CHARS
 Carried = Callable[[str], Awaitable[str | None]]
 _MAX_REPLY: Final = 4 * 1024 * 1024
 _PATIENCE_S: Final = 10.0
+_LOOK_S: Final = 0.1
 _AT_ONCE: Final = 8
 _BROKEN: Final = (anyio.EndOfStream, anyio.BrokenResourceError, anyio.IncompleteRead, anyio.DelimiterNotFound)
 
@@ -97,15 +98,23 @@ async def controlled(path: Path, desk: Desk, circles: Sequence[Circle], carried:
         await anyio.Path(path).unlink(missing_ok=True)
 
 
-async def pending(path: Path) -> list[Shown]:
+async def pending(path: Path, *, patience: float = 0) -> list[Shown]:
     """Ask the running process what waits.
+
+    Parameters
+    ----------
+    patience
+        Seconds to ask again and again while nothing does.
 
     Raises
     ------
     Unreachable
         No process runs in this home.
     """
-    return (await _ask(path, _Wish("list"))).matters
+    end = anyio.current_time() + patience
+    while not (waiting := (await _ask(path, _Wish("list"))).matters) and anyio.current_time() < end:  # noqa: ASYNC110 - another process's doing
+        await anyio.sleep(_LOOK_S)
+    return waiting
 
 
 async def decide(path: Path, id: str, *, yes: bool) -> Shown:

@@ -17,8 +17,7 @@ from typing import Any, get_type_hints
 import msgspec
 
 from davy.miners.backend import Backend, Probed
-from davy.models.checkpoint import manifest_of, open_checkpoint
-from davy.models.loading import EXTRAS
+from davy.models.checkpoint import EXTRAS, manifest_of, open_checkpoint
 from davy.protocol.encoding import decode, encode
 from davy.protocol.errors import DavyError, Misconfigured, said_by
 from davy.protocol.limits import MAX_MANIFEST_BYTES

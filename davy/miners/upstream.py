@@ -17,8 +17,8 @@ import aiohttp
 import msgspec
 
 from davy.miners.backend import Piece, Stopped, Tally
+from davy.network.client_failures import told_of_client
 from davy.network.events import DONE, FrameReader, data_payloads
-from davy.network.failures import told
 from davy.network.openai import CompletionRequest, to_json
 from davy.protocol.errors import BadAnswer, Busy, DavyError, Malformed, Misconfigured, TooLarge, Unreachable
 from davy.protocol.limits import MAX_NAME_CHARS
@@ -163,7 +163,7 @@ class Upstream:
         try:
             answer = await session.post(self._url, json=fields, allow_redirects=False)
         except (aiohttp.ClientError, TimeoutError, OSError, UnicodeError) as e:
-            raise Unreachable(f"the upstream server does not answer ({told(e)}); ask another miner") from e
+            raise Unreachable(f"the upstream server does not answer ({told_of_client(e)}); ask another miner") from e
         if answer.status == 200:
             return answer
         async with answer:
@@ -200,7 +200,7 @@ async def _pieces(
                     if chunk.usage is not None:
                         tally = Tally(chunk.usage.prompt_tokens, chunk.usage.completion_tokens, tally.finish)
     except (aiohttp.ClientError, TimeoutError, OSError) as e:
-        raise Unreachable(f"the upstream server's answer has no end: {told(e)}; ask another miner") from e
+        raise Unreachable(f"the upstream server's answer has no end: {told_of_client(e)}; ask another miner") from e
     except TooLarge as e:
         raise BadAnswer(f"the upstream server sends too much: {e}") from e
     raise Unreachable("the upstream server broke off before the end of its answer; ask another miner")

@@ -21,6 +21,10 @@ from davy.protocol.manifest import Manifest, ModelFile
 
 PICKLED: Final = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".npy", ".npz"})
 MAX_CONFIG_BYTES: Final = 1024 * 1024
+EXTRAS: Final = {
+    "safetensors": "davy[model]", "tokenizers": "davy[model]", "torch": "davy[torch]", "transformers": "davy[torch]",
+}  # fmt: skip
+"""Which extra brings a module."""
 _CHUNK: Final = 1 << 20
 
 

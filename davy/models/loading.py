@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from davy.models import llama
-from davy.models.checkpoint import Checkpoint
+from davy.models.checkpoint import EXTRAS, Checkpoint
 from davy.models.logits import Loaded
 from davy.protocol.errors import Misconfigured
 
@@ -19,10 +19,6 @@ DTYPES: Final = ("float32", "bfloat16", "float16")
 ENGINES: Final = ("auto", "numpy", "torch")
 LIGHT: Final = 50_000_000
 """Parameters up to which NumPy is taken: beyond, what torch costs to start matters less than its threads and memory."""
-EXTRAS: Final = {
-    "safetensors": "davy[model]", "tokenizers": "davy[model]", "torch": "davy[torch]", "transformers": "davy[torch]",
-}  # fmt: skip
-"""Which extra brings a module."""
 _READ_BY_NUMPY: Final = frozenset({"F32", "F16"})
 _MAX_HEADER_BYTES: Final = 100_000_000
 """As safetensors bounds it."""

@@ -5,9 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 import ssl
-from typing import Final
-
-import aiohttp
+from typing import Final, cast
 
 _WORDS: Final = {
     errno.ECONNREFUSED: "nothing listens there",
@@ -21,16 +19,24 @@ _WORDS: Final = {
 
 def told(e: BaseException) -> str:
     """Say in a few words why a connection failed; they stand between brackets in a sentence."""
-    if isinstance(e, TimeoutError):
-        return "no answer in time"
-    if isinstance(e, aiohttp.ClientConnectorDNSError | socket.gaierror):
-        return "there is no host of that name"
-    if isinstance(e, aiohttp.InvalidURL | UnicodeError):
-        return "that is no address of a node"
-    if isinstance(e, aiohttp.ClientSSLError | ssl.SSLError):
-        return "no TLS connection came about"
-    if isinstance(e, OSError) and e.errno in _WORDS:
-        return _WORDS[e.errno]
-    if isinstance(e, aiohttp.ClientResponseError | ValueError):
-        return "what answers there speaks another protocol"
-    return "the connection broke off"
+    match e:
+        case TimeoutError():
+            return "no answer in time"
+        case socket.gaierror():
+            return "there is no host of that name"
+        case UnicodeError():
+            return "that is no address of a node"
+        case ssl.SSLError():
+            return "no TLS connection came about"
+        case OSError() if e.errno in _WORDS:
+            return _WORDS[e.errno]
+        case OSError() if e.errno is None and e.__cause__ is not None:  # anyio's, of one address or of several
+            return told(_first(e.__cause__))
+        case ValueError():
+            return "what answers there speaks another protocol"
+        case _:
+            return "the connection broke off"
+
+
+def _first(e: BaseException) -> BaseException:
+    return cast("BaseExceptionGroup[BaseException]", e).exceptions[0] if isinstance(e, BaseExceptionGroup) else e

@@ -23,8 +23,8 @@ from aiohttp import (
 )
 from yarl import URL
 
+from davy.network.client_failures import told_of_client
 from davy.network.events import FrameReader, body_as_frame
-from davy.network.failures import told
 from davy.network.tls import pin
 from davy.protocol.errors import TooLarge, Unreachable
 from davy.protocol.limits import MAX_HEADER_BYTES, MAX_HEADERS, MAX_RESPONSE_BYTES
@@ -180,6 +180,6 @@ def _translated(to: Endpoint) -> Generator[None]:
     except ServerFingerprintMismatch:
         raise Unreachable(f"{where} has another certificate than its serve record says; read the record anew") from None
     except ClientConnectorError as e:
-        raise Unreachable(f"nobody answers at {where} ({told(e)})") from None
+        raise Unreachable(f"nobody answers at {where} ({told_of_client(e)})") from None
     except (ClientError, OSError, ValueError) as e:
-        raise Unreachable(f"{where} cannot be asked: {told(e)}; try again") from None
+        raise Unreachable(f"{where} cannot be asked: {told_of_client(e)}; try again") from None

@@ -66,6 +66,19 @@ async def test_the_owner_sees_and_decides(path: Path, desk: Desk) -> None:
         await pending(path)
 
 
+async def test_who_waits_is_told_when_something_comes(path: Path) -> None:
+    desk = Desk(SetClock(0))
+    async with controlled(path, desk, CIRCLE, no_sheets), anyio.create_task_group() as tasks:
+
+        async def later() -> None:
+            await anyio.sleep(0.3)
+            desk.put(Matter(b"\3" * 32, "halt", "screen 3", KEY, 1_000))
+
+        assert await pending(path, patience=0.2) == []
+        tasks.start_soon(later)
+        assert [m.screen for m in await pending(path, patience=60)] == ["screen 3"]
+
+
 async def test_what_a_killed_process_left_is_replaced(path: Path, desk: Desk) -> None:
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(path))

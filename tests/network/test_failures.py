@@ -11,9 +11,17 @@ import aiohttp
 import pytest
 from aiohttp.client_reqrep import ConnectionKey
 
+from davy.network.client_failures import told_of_client
 from davy.network.failures import told
 
 KEY = ConnectionKey("h", 1, False, True, None, None, None)
+
+
+def of_several(first: OSError, *others: OSError) -> OSError:
+    """What anyio raises where a name has several addresses, or one."""
+    e = OSError("All connection attempts failed")
+    e.__cause__ = ExceptionGroup("", [first, *others]) if others else first
+    return e
 
 
 def connector(number: int) -> aiohttp.ClientConnectorError:
@@ -37,10 +45,16 @@ def connector(number: int) -> aiohttp.ClientConnectorError:
         (aiohttp.ServerDisconnectedError(), "broke off"),
         (aiohttp.ClientPayloadError("TransferEncodingError"), "broke off"),
         (ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"), "broke off"),
+        (of_several(OSError(errno.ECONNREFUSED, "")), "nothing listens there"),
+        (of_several(OSError(errno.EHOSTUNREACH, ""), OSError(errno.ECONNREFUSED, "")), "there is no way"),
+        (aiohttp.ClientResponseError(None, ()), "another protocol"),  # type: ignore[arg-type]
+        (ValueError("illegal header line"), "another protocol"),
     ],
     ids=repr,
 )
 def test_words_for_a_person(error: Exception, words: str) -> None:
-    said = told(error)
+    said = told_of_client(error)
+    if not isinstance(error, aiohttp.ClientError):
+        assert told(error) == said
     assert words in said
     assert not {"Error", "Errno", "[", "codec", type(error).__name__} & set(said.split())

@@ -69,7 +69,7 @@ class Braking:
                 two = await self._council.try_with_too_few(
                     "halt", "model", model.hex(), reason="two of five accuse it", by_hand=()
                 )
-                self._market.say(f"two of five cannot halt it: {two[-80:]}")
+                self._market.say(f"two of five cannot halt it: {two}")
             halt, stopped = await self._halt(model, seen)
             attested = await self._until_all_attest(halt)
             three, held = "", list[tuple[Answers, Answers, Rogue]]()
@@ -83,7 +83,7 @@ class Braking:
                 three = await self._council.try_with_too_few(
                     "lift", halt.id.hex(), reason="three of five would lift", by_hand=BY_HAND[:1]
                 )
-                self._market.say(f"three of five cannot lift it: {three[-80:]}")
+                self._market.say(f"three of five cannot lift it: {three}")
             paid = await self._paid(halt)
             lift, resumed = await self._lift(halt, model)
         drill, drilled, answered = await self._drill(model)

@@ -114,13 +114,13 @@ class Council:
             refused = group.subgroup(StageFailed)
             if refused is None:
                 raise
-            return str(_only(refused))
+            return _only(refused).said
         return ""
 
     async def _say_yes(self, name: str, reason: str) -> None:
         with anyio.fail_after(_PATIENCE_S):
             while True:
-                waiting: list[dict[str, str]] = await self._stage.do("keyholder", "pending", home=name)
+                waiting: list[dict[str, str]] = await self._stage.do("keyholder", "pending", "--wait", "10s", home=name)
                 found = [m["id"] for m in waiting if reason in m["screen"]]
                 if found:
                     await self._stage.do("keyholder", "sign", found[0][:16], "--yes", home=name)
@@ -143,7 +143,7 @@ def free_addresses(count: int) -> list[str]:
     raise StageFailed(f"there are no {count} free ports between 10,000 and 32,000; close what listens there")
 
 
-def _only(group: BaseExceptionGroup[StageFailed]) -> BaseException:
+def _only(group: BaseExceptionGroup[StageFailed]) -> StageFailed:
     inner = group.exceptions[0]
     return _only(inner) if isinstance(inner, BaseExceptionGroup) else inner
 

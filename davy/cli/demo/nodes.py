@@ -32,7 +32,7 @@ class Work(NamedTuple):
 
     tempo: int = 12
     """Blocks: a node acts on a block when the next one has come, and what it sends stands in one after that."""
-    challenges: int = 8
+    challenges: int = 10
     round_s: float = 1.0
     deadline_s: float = 5.0
     parallel: int = 16

@@ -38,7 +38,7 @@ class Plan(NamedTuple):
 
     wait_epochs: int = 60
     """For the first weights; then the demo gives up."""
-    market: int = 3
+    market: int = 2
     """Before anything is done to it."""
     notice: int = 60
     """At most, until a miner's pay has followed what it does."""
@@ -85,10 +85,14 @@ class Market:
         for role in GOOD:
             # One after the other: what a copier saw is twice no longer so.
             await self._swap_checkpoint(role)
-            await self.until_epoch((await self.ledger.metagraph(SEALED)).subnet.epoch + 2)
+            swapped = (await self.ledger.metagraph(SEALED)).subnet.epoch
+            if role is GOOD[-1]:  # in the middle of it, while its evidence is gathered anew
+                await self._kill_three()
+            await self.until_epoch(swapped + 2)
             epoch, paid = await self._until_paid(role, True)
-            self.say(f"epoch {epoch}: the {role} miner is {'' if paid else 'not '}paid for the other checkpoint")
-        await self._kill_three()
+            self.say(
+                f"epoch {epoch}: the {role} miner is {'' if paid else 'not '}paid, and serves the other checkpoint"
+            )
         await self.until_epoch((await self.ledger.metagraph(SEALED)).subnet.epoch + self.plan.end)
         return await self._facts()
 

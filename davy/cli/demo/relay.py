@@ -1,7 +1,8 @@
 """The demo's second run: one good miner answers everybody; what a relay earns by it, and what that costs its victim.
 
-Three miners of equal worth but for that: one is open, one is closed as miners are by default, and the relay has no
-model. Answers that are alike share one reward, so the relay takes half of its victim's.
+Three miners of equal worth but for that: one is open, one is closed, and the relay has no model. Answers that are alike
+share one reward, so the relay takes half of its victim's. What a miner earns is stake on its hotkey, which opens other
+miners to it, too: the closed one asks for more than a relay earns here, or it would be a victim in its turn.
 """
 
 from __future__ import annotations
@@ -23,13 +24,15 @@ _CAST: Final = Cast(
     ),
     (Validator("validator", copies=False),),
 )
+_TOO_MUCH: Final = "100"
+"""Tokens of stake that the closed one asks of its callers."""
 _EPOCHS: Final = 3
 """Paid with all three, before the pay is read."""
 
 
 async def play_open_access(stage: Stage, show: Show, told: Told) -> dict[str, float]:
     """Return the relay's and the victim's pay as fractions of the closed good miner's."""
-    nodes = Nodes(stage, _CAST, Work(), {"victim": ("--open",)})
+    nodes = Nodes(stage, _CAST, Work(), {"victim": ("--open",), "closed": ("--minimum-stake", _TOO_MUCH)})
     async with told.phase("second run, one miner open to all"), market(nodes, Plan(), show, Told(show)) as m:
         first = await m.until_weights_pay(len(_CAST.miners))
         await m.until_epoch(first + _EPOCHS)

@@ -23,7 +23,11 @@ _YIELDS: Final = 10
 
 
 class StageFailed(DavyError):
-    """A process of the demo did not do what the demo needs."""
+    """A process of the demo did not do what the demo needs; `said` is its own sentence, if it said one."""
+
+    def __init__(self, message: str, said: str = "") -> None:
+        super().__init__(message)
+        self.said = said
 
 
 class Stage:
@@ -74,7 +78,8 @@ class Stage:
         done: subprocess.CompletedProcess[bytes] = await to_thread.run_sync(run)
         if done.returncode:
             told = done.stderr.decode(errors="replace").strip().splitlines() or ["(no message)"]
-            raise StageFailed(f"`davy {' '.join(words)}` ended with {done.returncode}: {told[-1]}")
+            said = told[-1].removeprefix("davy: ")
+            raise StageFailed(f"`davy {' '.join(words)}` ended with {done.returncode}: {said}", said)
         lines = done.stdout.decode().strip().splitlines()
         return json.loads(lines[-1]) if lines else None
 

@@ -12,13 +12,13 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final, Self
 
-import aiohttp
 import anyio
 import msgspec
 
 from davy.ledger.client.answers import Event, Headers
 from davy.ledger.client.news import Heard
 from davy.ledger.client.rpc import RpcCaller, to_bytes
+from davy.ledger.client.subscription import Subscription
 from davy.ledger.headers import Authority, OpenedHeader, check_follows, open_header, origin
 from davy.protocol.chain import Head
 from davy.protocol.errors import Refused, Unreachable
@@ -43,7 +43,7 @@ class Heads:
         self._last: Head | None = None
         """The newest verified head; every next one must follow it."""
         self._ready: deque[Head] = deque()
-        self._socket: aiohttp.ClientWebSocketResponse | None = None
+        self._socket: Subscription | None = None
         self._pause = _SHORTEST_PAUSE_S
         self._behind = True
         self._reading = anyio.Lock()
@@ -92,7 +92,7 @@ class Heads:
     async def aclose(self) -> None:
         socket, self._socket = self._socket, None
         if socket is not None:
-            await socket.close()
+            await socket.aclose()
 
     async def _look(self) -> None:
         genesis = await self._genesis()
@@ -114,17 +114,15 @@ class Heads:
             self.heard.lose()
         self._behind = bool(page.block_metas)
 
-    async def _hear(self, socket: aiohttp.ClientWebSocketResponse, authority: Authority) -> None:
+    async def _hear(self, socket: Subscription, authority: Authority) -> None:
         self._behind = True
         with anyio.move_on_after(_PATIENCE_S):
             try:
-                message = await socket.receive()
-            except aiohttp.ClientError as e:  # it answers pings by itself, on a connection that may just have closed
+                text = await socket.text()
+            except (OSError, ValueError) as e:
                 raise Unreachable("the subscription broke off; it is opened again") from e
-            if message.type is not aiohttp.WSMsgType.TEXT:
-                raise Unreachable("the subscription has ended")
             try:
-                event = msgspec.json.decode(message.data, type=Event)
+                event = msgspec.json.decode(text, type=Event)
             except msgspec.ValidationError:
                 return  # the answer to `subscribe`
             except (msgspec.DecodeError, UnicodeError, RecursionError):

@@ -10,20 +10,18 @@ import base64
 import binascii
 from typing import Any, Final, Self, TypeVar
 
-import aiohttp
 import msgspec
 
+from davy.ledger.client.connections import Address, Connections
+from davy.ledger.client.subscription import Subscription
 from davy.network.failures import told
-from davy.protocol.errors import Malformed, Misconfigured, Refused, TooLarge, Unreachable
+from davy.protocol.errors import Malformed, Refused, Unreachable
 from davy.protocol.limits import MAX_RESULT_BYTES
 
 T = TypeVar("T")
 
 _MAX_ANSWER_BYTES: Final = MAX_RESULT_BYTES * 4 // 3 + 64 * 1024
 """A result in base64, and what stands around it."""
-_MAX_EVENT_BYTES: Final = 64 * 1024
-_PING_S: Final = 10
-_TIMEOUT: Final = aiohttp.ClientTimeout(total=15, sock_connect=3)
 
 
 class RpcRefused(Refused):
@@ -48,23 +46,23 @@ class RpcCaller:
     ----------
     url
         ``http://host:port``.
+
+    Raises
+    ------
+    Misconfigured
+        It is no address.
     """
 
     def __init__(self, url: str) -> None:
-        if not url.startswith(("http://", "https://")):
-            raise Misconfigured(f"'{url[:80]}' is no address of a ledger; write http://host:port")
         self.url = url.rstrip("/")
-        self._session: aiohttp.ClientSession | None = None
+        self._connections = Connections(Address.of(self.url))
         self._calls = 0
 
     async def __aenter__(self) -> Self:
-        self._opened()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        await self._connections.aclose()
 
     async def call(self, method: str, kind: type[T], **params: Any) -> T:
         """Call a method and decode its result.
@@ -81,14 +79,13 @@ class RpcCaller:
         self._calls += 1
         body = msgspec.json.encode({"jsonrpc": "2.0", "id": self._calls, "method": method, "params": params})
         try:
-            async with self._opened().post(self.url + "/", data=body) as response:
-                raw = await self._bounded(response)
-        except (aiohttp.ClientError, TimeoutError, OSError, UnicodeError) as e:
+            raw = await self._connections.post("/", body, limit=_MAX_ANSWER_BYTES)
+        except (TimeoutError, OSError, ValueError) as e:
             said = f"the ledger at {self.url[:80]} does not answer ({told(e)}); check that it runs, and its address"
             raise Unreachable(said) from None
         return _result(raw, kind, self.url)
 
-    async def subscribe(self, query: str) -> aiohttp.ClientWebSocketResponse:
+    async def subscribe(self, query: str) -> Subscription:
         """Open a subscription; the caller closes it.
 
         Raises
@@ -97,28 +94,9 @@ class RpcCaller:
         """
         asked = {"jsonrpc": "2.0", "id": 0, "method": "subscribe", "params": {"query": query}}
         try:
-            socket = await self._opened().ws_connect(
-                self.url + "/websocket", max_msg_size=_MAX_EVENT_BYTES, heartbeat=_PING_S
-            )
-            await socket.send_str(msgspec.json.encode(asked).decode())
-        except (aiohttp.ClientError, TimeoutError, OSError, UnicodeError) as e:
+            return await self._connections.subscription("/websocket", msgspec.json.encode(asked).decode())
+        except (TimeoutError, OSError, ValueError) as e:
             raise Unreachable(f"the ledger at {self.url[:80]} takes no subscription ({told(e)}); try again") from None
-        return socket
-
-    async def _bounded(self, response: aiohttp.ClientResponse) -> bytes:
-        parts: list[bytes] = []
-        left = _MAX_ANSWER_BYTES
-        async for part in response.content.iter_any():
-            left -= len(part)
-            if left < 0:
-                raise TooLarge(f"the ledger at {self.url} answers more than {_MAX_ANSWER_BYTES} bytes; ask another one")
-            parts.append(part)
-        return b"".join(parts)
-
-    def _opened(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=_TIMEOUT, auto_decompress=False)
-        return self._session
 
 
 def to_bytes(text: str) -> bytes:

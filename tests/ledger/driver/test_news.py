@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import aiohttp
 import anyio
 import pytest
 
@@ -172,10 +171,10 @@ async def test_a_subscription_that_tells_no_json_is_opened_again(served: Ledger)
             await heads._look()
             assert heads._socket is not None
 
-            async def noisy(noise: str = noise) -> Any:
-                return type("Message", (), {"type": aiohttp.WSMsgType.TEXT, "data": noise})
+            async def noisy(noise: str = noise) -> str:
+                return noise
 
-            heads._socket.receive = noisy  # type: ignore[method-assign]
+            heads._socket.text = noisy  # type: ignore[method-assign]
             made = await served.producer.make_block()
             with anyio.fail_after(30):
                 while (await heads.__anext__()).height < made.height:

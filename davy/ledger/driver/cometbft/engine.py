@@ -11,7 +11,7 @@ import aiohttp
 import msgspec
 
 from davy.ledger.commits import MAX_SECONDS, BlockId, CommittedHeader, EngineHeader, Vote
-from davy.network.failures import told
+from davy.network.client_failures import told_of_client
 from davy.protocol.errors import Malformed, Refused, TooLarge, Unreachable
 
 T = TypeVar("T")
@@ -146,7 +146,7 @@ class Engine:
                     if len(raw) > _MAX_ANSWER_BYTES:
                         raise TooLarge(f"the engine answers more than {_MAX_ANSWER_BYTES} bytes to {method}")
         except (aiohttp.ClientError, TimeoutError, OSError) as e:
-            raise Unreachable(f"the engine does not answer ({told(e)})") from None
+            raise Unreachable(f"the engine does not answer ({told_of_client(e)})") from None
         try:
             answer = msgspec.json.decode(bytes(raw), type=_Answer)
             if answer.error is not None:
