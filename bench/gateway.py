@@ -43,13 +43,13 @@ from davy.miners.admission import Admission, Rules
 from davy.miners.chain_view import ChainView
 from davy.miners.server import MinerHandler
 from davy.miners.simple import SimpleBackend
+from davy.network.certificate import CertificateFiles, make_certificate
 from davy.network.http_client import HttpTransport
 from davy.network.http_server import serve
 from davy.network.openai import CompletionRequest, to_json
 from davy.network.receipts import check_receipt, receipt_of, response_digest
 from davy.network.signed import RequestVerifier
 from davy.network.signed_client import Question, SignedClient
-from davy.network.tls import CertificateFiles, make_certificate
 from davy.protocol.chain import Head, Metagraph, Neuron, ServedModel, SubnetInfo
 from davy.protocol.limits import hyperparameters
 from davy.protocol.manifest import Identity, model_id

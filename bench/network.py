@@ -28,12 +28,12 @@ from nacl import bindings
 from davy.host.clock import SystemClock
 from davy.host.entropy import OsEntropy
 from davy.host.store import SqliteStore
+from davy.network.certificate import CertificateFiles, make_certificate
 from davy.network.http_client import HttpTransport
 from davy.network.http_server import serve
 from davy.network.receipts import Served, check_receipt, make_receipt, receipt_header, receipt_of, response_digest
 from davy.network.signed import RequestVerifier, read_request
 from davy.network.signed_client import Question, SignedClient
-from davy.network.tls import CertificateFiles, make_certificate
 from davy.protocol.manifest import Identity
 from davy.protocol.ports import Response, SignedRequest
 from davy.protocol.receipt import EMPTY_BRAKE_HEAD, Anchor, Outcome

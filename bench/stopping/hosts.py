@@ -30,11 +30,11 @@ from davy.miners.server import MinerHandler
 from davy.miners.simple import SimpleBackend
 from davy.network.brake_peers import BrakePeers
 from davy.network.brake_routes import BrakeRoutes
+from davy.network.certificate import CertificateFiles, make_certificate
 from davy.network.http_client import HttpTransport
 from davy.network.http_server import serve
 from davy.network.openai import CompletionRequest
 from davy.network.signed import RequestVerifier
-from davy.network.tls import CertificateFiles, make_certificate
 from davy.protocol.chain import Head
 from davy.protocol.errors import Unreachable
 from davy.protocol.manifest import model_id

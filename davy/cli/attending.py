@@ -27,8 +27,8 @@ from davy.keyholders.release import Book, release_by_all
 from davy.keyholders.server import Door
 from davy.keyholders.voice import Voice
 from davy.killswitch.group import Identifier
+from davy.network.certificate import CertificateFiles
 from davy.network.http_server import serve
-from davy.network.tls import CertificateFiles
 from davy.protocol.encoding import encode
 from davy.protocol.order import VerifiedOrder
 from davy.protocol.roster import Roster, roster_digest

@@ -9,7 +9,8 @@ import click
 from davy.cli.later import Later
 
 _PLACES: Final = {
-    "holding": ("init", "circle", "serve", "dkg", "genesis", "drill", "extend"),
+    "belonging": ("init", "circle", "genesis"),
+    "holding": ("serve", "dkg", "drill", "extend"),
     "answering": ("pending", "sign", "refuse", "carry"),
     "holding_shares": ("refresh", "repair", "status"),
     "leasing": ("lease", "heartbeat"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
@@ -12,15 +12,15 @@ import click
 from anyio import to_thread
 from anyio.streams.memory import MemoryObjectReceiveStream
 
+from davy.cli.circles import circles_of
 from davy.cli.options import password
 from davy.host.clock import SystemClock
 from davy.host.entropy import OsEntropy
-from davy.host.files import read_bounded
 from davy.host.home import Home
 from davy.host.journal import FileJournal
 from davy.host.keys import FileKeyStore
 from davy.host.shares import FileShares
-from davy.keyholders.circle import MAX_CIRCLE_FILE_BYTES, Circle, Holder, read_circle
+from davy.keyholders.circle import Circle, Holder
 from davy.keyholders.desk import Desk, Matter
 from davy.keyholders.founding import Founder
 from davy.keyholders.keys import Holdings, Office, open_holdings
@@ -32,7 +32,7 @@ from davy.keyholders.voice import MemberKeys, OwnVoice, RemoteVoice, Voice
 from davy.killswitch.group import Identifier, identifier
 from davy.network.http_client import HttpTransport
 from davy.network.signed_client import SignedClient
-from davy.protocol.errors import Malformed, Misconfigured
+from davy.protocol.errors import Misconfigured
 from davy.protocol.genesis import chain_id
 from davy.protocol.order import VerifiedOrder
 from davy.protocol.roster import Roster, roster_digest
@@ -197,49 +197,6 @@ class Keyholder:
                 else RemoteVoice(h, client, self.clock)
                 for n, h in enumerate(circle.holders, 1)
             }
-
-
-def circles_of(home: Home) -> tuple[Circle, ...]:
-    """Return the circles that a home keeps, that of the roster in office first.
-
-    Raises
-    ------
-    Misconfigured
-        It keeps none.
-    """
-    if not home.circle.exists():
-        raise Misconfigured(f"{home.root} knows no other keyholders; give it their lines: `davy keyholder circle FILE`")
-    kept = [read_circle_file(path) for path in (home.circle, home.next_circle) if path.exists()]
-    if len(kept) > 1 and home.has_genesis():
-        roster = roster_in_office(home.genesis(), FileJournal(home.orders).whole())
-        kept.sort(key=lambda circle: circle.keys != roster.members)
-    return tuple(kept)
-
-
-def read_circle_file(path: Path) -> Circle:
-    """Read a file of keyholders' lines.
-
-    Raises
-    ------
-    Misconfigured
-    """
-    try:
-        return read_circle(read_bounded(path, MAX_CIRCLE_FILE_BYTES).decode())
-    except (Malformed, UnicodeDecodeError) as e:
-        raise Misconfigured(f"{path} is no circle: {e}") from None
-
-
-def roster_of(keyholders: Sequence[Roster]) -> Roster:
-    """Return the roster of a genesis.
-
-    Raises
-    ------
-    Misconfigured
-        It has none.
-    """
-    if not keyholders:
-        raise Misconfigured("this chain has no keyholders: nobody can halt it; make one with --keyholders")
-    return keyholders[0]
 
 
 def asked_desk(keyholder: Keyholder, yes_to: Collection[str] = ()) -> tuple[Desk, MemoryObjectReceiveStream[Matter]]:

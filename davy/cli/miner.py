@@ -27,8 +27,8 @@ from davy.miners.admission import Rules
 from davy.miners.checking import Finding, check_miner
 from davy.miners.loading import option
 from davy.miners.running import MinerOptions, Started, run_miner
+from davy.network.certificate import CertificateFiles, make_certificate
 from davy.network.node_brake import NodeBrake
-from davy.network.tls import CertificateFiles, make_certificate
 from davy.protocol.errors import Misconfigured, TxCode, TxFailed
 from davy.protocol.words import TOKEN, KeyRole, ModelId
 

@@ -24,13 +24,13 @@ from davy.miners.chain_view import ChainView
 from davy.miners.loading import load_backend, told_manifest
 from davy.miners.running import LOCAL, MinerOptions
 from davy.miners.server import MinerHandler
+from davy.network.certificate import CertificateFiles, read_fingerprint
 from davy.network.error_responses import response_error
 from davy.network.http_client import HttpTransport
 from davy.network.http_server import serve
 from davy.network.openai import CompletionResponse, Logprobs, parse_response
 from davy.network.receipts import StreamDigest, check_receipt, receipt_in, receipt_of, response_digest
 from davy.network.signed import RequestVerifier, sign_request
-from davy.network.tls import CertificateFiles, read_fingerprint
 from davy.protocol.chain import Head
 from davy.protocol.errors import BadAnswer, BadSignature, DavyError
 from davy.protocol.limits import NONCE_BYTES

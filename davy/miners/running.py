@@ -19,12 +19,12 @@ from davy.miners.node import RETRY_MS, MinerNode
 from davy.miners.server import MinerHandler, Unsigned
 from davy.miners.withheld import Withheld
 from davy.network.brake_routes import BrakeRoutes
+from davy.network.certificate import CertificateFiles, read_fingerprint
 from davy.network.gossip.joining import Joining, join_gossip
 from davy.network.http_client import HttpTransport
 from davy.network.http_server import serve
 from davy.network.node_brake import NodeBrake, open_brake
 from davy.network.signed import RequestVerifier
-from davy.network.tls import CertificateFiles, read_fingerprint
 from davy.protocol.errors import DavyError, ModelHalted
 from davy.protocol.genesis import Genesis
 from davy.protocol.manifest import Manifest, model_id

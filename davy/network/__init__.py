@@ -23,7 +23,8 @@ of a pipe, in the extra `gossip`.
 `node_brake`            all of a node's brake in one
 `meter`                 token buckets
 `memory`                a transport without sockets, with loss, delay and partitions
-`tls`                   certificates that are known by their fingerprint
+`certificate`           a node's own, which is known by its fingerprint
+`tls`                   connections that accept it and no other
 `http_client`           `davy.protocol.ports.Transport` by aiohttp
 `http_server`           a `Handler` behind uvicorn
 ======================  ==============================================================================

@@ -23,11 +23,12 @@ from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from davy.network.certificate import CertificateFiles
 from davy.network.error_responses import answer, error_response, pump_to_end
 from davy.network.events import STREAM_HEADERS
 from davy.network.failures import told
 from davy.network.openai import error_body
-from davy.network.tls import CertificateFiles, server_context
+from davy.network.tls import server_context
 from davy.protocol.errors import Misconfigured, TooLarge
 from davy.protocol.limits import MAX_HEADER_BYTES, MAX_HEADERS, MAX_REQUEST_BYTES
 from davy.protocol.ports import Frame, Handler, Response, SignedRequest, StreamReply

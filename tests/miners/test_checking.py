@@ -10,7 +10,7 @@ import pytest
 from davy.miners.backend import Piece, Tally
 from davy.miners.checking import Finding, check_miner
 from davy.miners.running import MinerOptions
-from davy.network.tls import CertificateFiles, make_certificate
+from davy.network.certificate import CertificateFiles, make_certificate
 from davy.protocol.transaction import Endpoint
 from davy.protocol.words import KeyRole
 from tests.miners import tiny

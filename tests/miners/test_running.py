@@ -15,6 +15,7 @@ import openai
 import pytest
 
 from davy.miners.running import MinerOptions, Started, run_miner
+from davy.network.certificate import CertificateFiles, make_certificate
 from davy.network.gossip.joining import Joining
 from davy.network.gossip.pipe import Heard, Up, framed
 from davy.network.gossip.route import Listening
@@ -22,7 +23,6 @@ from davy.network.http_client import HttpTransport
 from davy.network.node_brake import NodeBrake
 from davy.network.receipts import StreamDigest, check_receipt, receipt_in, receipt_of, response_digest
 from davy.network.signed import sign_request
-from davy.network.tls import CertificateFiles, make_certificate
 from davy.protocol.encoding import encode
 from davy.protocol.errors import Misconfigured, Unreachable
 from davy.protocol.gossip import GossipPlace

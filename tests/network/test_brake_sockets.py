@@ -13,12 +13,12 @@ import pytest
 from davy.killswitch.brake import first_state
 from davy.killswitch.guard import Guard
 from davy.network.brake_routes import BrakeRoutes
+from davy.network.certificate import CertificateFiles, make_certificate
 from davy.network.error_responses import error_response, response_error
 from davy.network.events import data_frame
 from davy.network.fan_out import Addressee, Spreading, spread
 from davy.network.http_client import HttpTransport
 from davy.network.http_server import serve
-from davy.network.tls import CertificateFiles, make_certificate
 from davy.protocol.errors import ModelHalted, Unreachable
 from davy.protocol.ports import Response, SendFrame, SignedRequest, StreamReply
 from davy.protocol.transaction import Endpoint

@@ -11,9 +11,9 @@ from pathlib import Path
 import anyio
 import pytest
 
+from davy.network.certificate import CertificateFiles, make_certificate
 from davy.network.http_client import HttpTransport
 from davy.network.http_server import ServerLimits, serve
-from davy.network.tls import CertificateFiles, make_certificate
 from davy.protocol.errors import Misconfigured, TooLarge, Unreachable
 from davy.protocol.limits import MAX_HEADER_BYTES, MAX_REQUEST_BYTES, MAX_RESPONSE_BYTES
 from davy.protocol.ports import Response, SendFrame, SignedRequest, StreamReply

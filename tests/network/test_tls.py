@@ -8,7 +8,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from davy.network.tls import CertificateFiles, make_certificate, pin, read_fingerprint, server_context
+from davy.network.certificate import CertificateFiles, make_certificate, read_fingerprint
+from davy.network.tls import pin, server_context
 from davy.protocol.errors import Misconfigured
 
 

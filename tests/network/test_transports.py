@@ -11,12 +11,12 @@ from typing import NamedTuple
 import anyio
 import pytest
 
+from davy.network.certificate import CertificateFiles, make_certificate
 from davy.network.events import data_frame
 from davy.network.http_client import HttpTransport
 from davy.network.http_server import serve
 from davy.network.memory import MemoryNetwork, no_delay
 from davy.network.signed import RequestVerifier
-from davy.network.tls import CertificateFiles, make_certificate
 from davy.protocol.errors import BadAnswer, Busy, ModelHalted, TooLarge, Unreachable
 from davy.protocol.limits import MAX_EVENT_BYTES, MAX_REQUEST_BYTES, MAX_RESPONSE_BYTES
 from davy.protocol.ports import Response, SendFrame, SignedRequest, StreamReply, Transport
