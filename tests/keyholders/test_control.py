@@ -68,7 +68,7 @@ async def test_the_owner_sees_and_decides(path: Path, desk: Desk) -> None:
 
 async def test_who_waits_is_told_when_something_comes(path: Path) -> None:
     desk = Desk(SetClock(0))
-    async with controlled(path, desk, CIRCLE, no_sheets), anyio.create_task_group() as tasks:
+    async with controlled(path, desk, [CIRCLE], no_sheets), anyio.create_task_group() as tasks:
 
         async def later() -> None:
             await anyio.sleep(0.3)
