@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
@@ -227,19 +227,6 @@ def read_circle_file(path: Path) -> Circle:
         return read_circle(read_bounded(path, MAX_CIRCLE_FILE_BYTES).decode())
     except (Malformed, UnicodeDecodeError) as e:
         raise Misconfigured(f"{path} is no circle: {e}") from None
-
-
-def roster_of(keyholders: Sequence[Roster]) -> Roster:
-    """Return the roster of a genesis.
-
-    Raises
-    ------
-    Misconfigured
-        It has none.
-    """
-    if not keyholders:
-        raise Misconfigured("this chain has no keyholders: nobody can halt it; make one with --keyholders")
-    return keyholders[0]
 
 
 def asked_desk(keyholder: Keyholder, yes_to: Collection[str] = ()) -> tuple[Desk, MemoryObjectReceiveStream[Matter]]:
