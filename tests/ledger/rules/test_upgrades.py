@@ -16,7 +16,7 @@ from davy.protocol.transaction import Action, RetireModel, Transfer, is_brake_or
 from tests.ledger.rules.recording import GOLDEN, Chain, read
 from tests.ledger.rules.world import World, genesis, pub
 
-EDITIONS = {"first": 1}
+EDITIONS = {"first": 1, "second": 2}
 """Recorded chains, and the edition that was the newest when they were."""
 NEVER = 2**62
 
@@ -54,14 +54,15 @@ def test_old_blocks_give_their_old_hashes(name: str, edition: int) -> None:
         replay(chain, begins(edition))
 
 
-def test_old_blocks_hold_every_action_there_was() -> None:
+@pytest.mark.parametrize(("name", "edition"), EDITIONS.items())
+def test_old_blocks_hold_every_action_there_was(name: str, edition: int) -> None:
     done: set[str] = set()
-    for chain in read("first"):
+    for chain in read(name):
         for block in chain.blocks:
             for raw, code in zip(block.txs, block.codes, strict=True):
                 if code == TxCode.OK and not is_brake_order(raw):
                     done.add(type(open_tx(raw)[1].action).__name__)
-    old = {kind.__name__ for kind in get_args(Action) if upgrades.SINCE.get(kind, 1) == 1}
+    old = {kind.__name__ for kind in get_args(Action) if upgrades.SINCE.get(kind, 1) <= edition}
     assert done == old
 
 
@@ -101,6 +102,17 @@ def test_an_upgraded_chain_goes_on_from_its_old_blocks() -> None:
     assert m.state.edition == upgrades.NEWEST
     g = decode(chain.genesis, Genesis, limit=MAX_GENESIS_BYTES)
     assert upgrades.begins(chain_id(g)) == (0,) * upgrades.NEWEST
+
+
+def test_a_chain_of_the_table_is_played_by_its_heights(monkeypatch: pytest.MonkeyPatch) -> None:
+    chain = read("first")[0]
+    g = decode(chain.genesis, Genesis, limit=MAX_GENESIS_BYTES)
+    monkeypatch.setattr(upgrades, "CHAINS", {chain_id(g): begins(1)})
+    m = Machine.from_genesis(g)
+    for height, block in enumerate(chain.blocks, 1):
+        assert m.apply_block(height, block.time, block.txs).app_hash == block.app_hash
+    assert m.state.edition == 1
+    assert Machine.restore(g, list(m.rows()), m.height, m.time).state.edition == 1
 
 
 def test_the_table_of_chains_can_be_read() -> None:
