@@ -1,10 +1,10 @@
-"""What one key signs so that another may name it: as the child of a hotkey, as a coldkey's successor."""
+"""What one key signs so that another may name it: as the child of a hotkey, as a coldkey's successor, as its producer."""
 
 from __future__ import annotations
 
 from davy.protocol.encoding import Wire, encode
 from davy.protocol.signing import Domain, digest
-from davy.protocol.words import ChainId, Coldkey, Digest, Height, Hotkey, Netuid
+from davy.protocol.words import ChainId, Coldkey, Digest, Height, Hotkey, Netuid, PublicKey
 
 
 class _Child(Wire):
@@ -36,3 +36,15 @@ def successor_digest(chain: ChainId, coldkey: Coldkey, successor: Coldkey) -> Di
 def succession_consent(chain: ChainId, coldkey: Coldkey, successor: Coldkey) -> bytes:
     """What a coldkey's successor signs, in the domain SUCCESSION."""
     return encode(_Succession(1, chain, coldkey, successor))
+
+
+class _Producer(Wire):
+    version: int
+    chain: ChainId
+    coldkey: Coldkey
+    producer: PublicKey
+
+
+def producer_consent(chain: ChainId, coldkey: Coldkey, producer: PublicKey) -> bytes:
+    """What a producer's key signs, in the domain PRODUCER, for the coldkey that registers it: who has the key signs."""
+    return encode(_Producer(1, chain, coldkey, producer))

@@ -56,6 +56,7 @@ class Domain(StrEnum):
     STAGED = "shares-staged"
     MEND_HELLO = "mend-hello"
     SHEET = "carried-question"
+    PRODUCER = "producer-consent"
     SHEET_ANSWER = "carried-answer"
     REHEARSAL = "order-rehearsal"
 

@@ -291,6 +291,23 @@ class ConvictDoubleSpend(Wire, tag="convict_double_spend"):
     second: Annotated[bytes, Meta(max_length=MAX_TICKET_BYTES)]
 
 
+class RegisterProducer(Wire, tag="register_producer"):
+    """By a coldkey: `bond` is held for a producer's key, which then waits for a seat among those who make blocks.
+
+    `consent` is the key's own (`davy.protocol.consents.producer_consent`).
+    """
+
+    producer: PublicKey
+    consent: Signature
+    bond: Amount
+
+
+class RetireProducer(Wire, tag="retire_producer"):
+    """By who registered a producer: it leaves; `unbonding` blocks after it left, again: the bond comes back."""
+
+    producer: PublicKey
+
+
 Action: TypeAlias = (
     Transfer
     | CreateSubnet
@@ -316,6 +333,8 @@ Action: TypeAlias = (
     | OpenBudget
     | CloseBudget
     | ConvictDoubleSpend
+    | RegisterProducer
+    | RetireProducer
 )
 
 

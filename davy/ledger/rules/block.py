@@ -9,7 +9,7 @@ and named in the operator's log; the rest of the block goes on.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from msgspec.structs import replace
@@ -20,10 +20,12 @@ from davy.ledger.rules.conservation import conserved
 from davy.ledger.rules.emission import accrue, withhold
 from davy.ledger.rules.epoch import run_epoch, skip_epoch
 from davy.ledger.rules.frozen import freeze, halted_subnets
+from davy.ledger.rules.producers import change_seats, convict_producer
 from davy.ledger.rules.records import CHAIN, OUTCOMES, RUNNING, SUBNETS, subnet_key
 from davy.ledger.rules.stake import pay_unbonded
 from davy.ledger.rules.state import State
 from davy.ledger.rules.subnets import MAX_EPOCH_CELLS
+from davy.ledger.rules.upgrades import PRODUCERS_SINCE
 from davy.protocol.limits import MAX_BLOCK_ORDERS
 from davy.protocol.words import Moment
 
@@ -60,10 +62,12 @@ class Begun(NamedTuple):
     """Subnets."""
 
 
-def begin_block(s: State, at: Moment, faults: list[str]) -> Begun:
-    """Pay what has unbonded, then mint each subnet's part, or count it as not minted."""
+def begin_block(s: State, at: Moment, faults: list[str], evidence: Sequence[bytes] = ()) -> Begun:
+    """Convict who voted twice, pay what has unbonded, then mint each subnet's part, or count it as not minted."""
     s.work, s.order_room = WORK_A_BLOCK, MAX_BLOCK_ORDERS
     begun = Begun(brake_of(s), halted_subnets(s, at))
+    for address in evidence if s.edition >= PRODUCERS_SINCE else ():
+        isolated(s, "a conviction", lambda a=address: convict_producer(s, at, a), faults)
     isolated(s, "payouts", lambda: pay_unbonded(s, at), faults)
     for netuid in s.need(CHAIN, b"", "the chain has no id").netuids:
         if s.need(SUBNETS, subnet_key(netuid), "no such subnet").share:
@@ -78,6 +82,7 @@ def end_block(s: State, at: Moment, begun: Begun, faults: list[str]) -> None:
     What exceeds the block's work runs in the next one.
     """
     isolated(s, "records of halts", lambda: write_halts(s, begun.brake), faults)
+    isolated(s, "seats of producers", lambda: change_seats(s, at), faults)
     halted = halted_subnets(s, at)
     overdue = halted.intersection(due(s, at.height))
     for netuid in sorted((begun.halted & halted) | overdue):

@@ -15,6 +15,7 @@ from msgspec.structs import astuple
 from davy.ledger.rules.records import (
     ISSUANCE,
     AccountRecord,
+    ProducerRecord,
     RegisteredModel,
     RunningRecord,
     StakeRecord,
@@ -36,6 +37,7 @@ HELD: Final = MappingProxyType[type[Wire | None], Held](
         AccountRecord: (("balances", "free"), ("unbonding", "unbonding")),
         StakeRecord: (("stakes", "amount"),),
         RegisteredModel: (("deposits", "bond"),),
+        ProducerRecord: (("deposits", "bond"),),
         Budget: (("escrows", "deposit"),),
         RunningRecord: (("pending", "pending"),),
         SupplyRecord: (("issued", "issued"), ("burned", "burned"), ("unminted", "unminted")),

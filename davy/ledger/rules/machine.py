@@ -12,6 +12,7 @@ from davy.ledger.rules.coldkeys import signs_for
 from davy.ledger.rules.conservation import issuance, places
 from davy.ledger.rules.door import NONCE_WINDOW, Door
 from davy.ledger.rules.genesis import genesis_state
+from davy.ledger.rules.producers import producing
 from davy.ledger.rules.queries import Queries
 from davy.ledger.rules.records import CHAIN, ISSUANCE, TABLES
 from davy.ledger.rules.state import Changes, State
@@ -50,12 +51,19 @@ class Verdict(NamedTuple):
     order: bytes = b""
 
 
+class ProducerUpdate(NamedTuple):
+    """A producer that joined, or left."""
+
+    key: bytes
+    joined: bool
+
+
 class BlockResult(NamedTuple):
     """What a block did. `faults`: internal errors that were rolled back, for the operator's log, not consensus."""
 
     results: tuple[TxResult, ...]
     app_hash: bytes
-    producer_updates: tuple[()]
+    producer_updates: tuple[ProducerUpdate, ...]
     changes: Changes
     faults: tuple[str, ...]
 
@@ -71,6 +79,7 @@ class Machine:
         self.genesis = g
         self._begins = upgrades.begins(chain_id(g)) if begins is None else begins
         state.edition = upgrades.edition(self._begins, height + 1)
+        state.first_producers = g.producers
         self.height, self.time = height, time
         self.state = state
         brake_of(state)
@@ -162,8 +171,13 @@ class Machine:
             return Verdict(e.code, str(e), sender, nonce, tx_hash(raw))
         return Verdict(TxCode.OK, "", sender, nonce, opened.hash)
 
-    def apply_block(self, height: int, time: int, txs: Sequence[bytes]) -> BlockResult:
+    def apply_block(self, height: int, time: int, txs: Sequence[bytes], evidence: Sequence[bytes] = ()) -> BlockResult:
         """Apply the next block. Nothing that stands in `txs` can make it raise.
+
+        Parameters
+        ----------
+        evidence
+            Producers that the engine found to have voted twice, by their addresses (`producers.convict_producer`).
 
         Raises
         ------
@@ -176,7 +190,8 @@ class Machine:
         at = Moment(height, max(time, self.time))
         s.edition = upgrades.edition(self._begins, height)
         faults: list[str] = []
-        begun = begin_block(s, at, faults)
+        before = producing(s).seated
+        begun = begin_block(s, at, faults, evidence)
         results = tuple(self._deliver(at, index, raw, faults) for index, raw in enumerate(txs))
         end_block(s, at, begun, faults)
         s.put(ISSUANCE, b"", issuance(s, height))
@@ -189,7 +204,12 @@ class Machine:
         s.edition = upgrades.edition(self._begins, height + 1)
         self._queries.follow(changes)
         self._door.next_block()
-        return BlockResult(results, self.app_hash, (), changes, tuple(faults))
+        return BlockResult(results, self.app_hash, _updates(before, producing(s).seated), changes, tuple(faults))
+
+    @property
+    def producers(self) -> tuple[bytes, ...]:
+        """Who makes blocks by the state after the last one, sorted: from two blocks later on."""
+        return producing(self.state).seated
 
     def query(self, path: str, data: bytes) -> bytes:
         """Answer from the state after the last block; the paths are `queries.Queries`'.
@@ -234,3 +254,8 @@ class Machine:
                 faults.append(str(e))
             return TxResult(at.height, index, int(e.code), str(e)[:1_000])
         return TxResult(at.height, index, int(TxCode.OK), "")
+
+
+def _updates(before: Sequence[bytes], after: Sequence[bytes]) -> tuple[ProducerUpdate, ...]:
+    """By key; both are sorted and without repetition."""
+    return tuple(ProducerUpdate(key, key in after) for key in sorted({*before} ^ {*after}))

@@ -33,7 +33,7 @@ from davy.protocol.recorded import (
 )
 from davy.protocol.roster import Roster
 from davy.protocol.transaction import Endpoint
-from davy.protocol.words import U16, Amount, ChainId, Coldkey, Digest, Height, Hotkey, ModelId, Netuid, Proportion, Uid
+from davy.protocol.words import U16, Amount, ChainId, Coldkey, Digest, Height, Hotkey, ModelId, Netuid, Proportion, PublicKey, Uid
 
 R = TypeVar("R", bound=Wire)
 
@@ -339,6 +339,33 @@ class OwnedRecord(Wire):
     coldkey: Coldkey
 
 
+class ProducerRecord(Wire):
+    """A producer's key that registered or was convicted: who answers for it with what, and what became of it.
+
+    Heights, 0 where it did not come to that: since when, when it asked to leave, when it left its seat, when it was
+    convicted.
+    """
+
+    owner: Annotated[bytes, Meta(max_length=32)]
+    """Empty: a convicted one of the genesis that nobody answers for."""
+    bond: Amount
+    registered: Height
+    leaves: Height
+    left: Height
+    convicted: Height
+
+
+class ProducingRecord(Wire):
+    """Who makes blocks, sorted; who waits to, and who is to lose its seat, in order; who left within `unbonding`."""
+
+    seated: Annotated[tuple[PublicKey, ...], Meta(max_length=128)]
+    waiting: Annotated[tuple[PublicKey, ...], Meta(max_length=128)]
+    leaving: Annotated[tuple[PublicKey, ...], Meta(max_length=128)]
+    gone: tuple[PublicKey, ...]
+    changes: tuple[Height, ...]
+    """Of the last `unbonding` blocks those that changed a seat."""
+
+
 CHAIN: Final = Table(b"\x00", 0, ChainRecord)
 PARAMETERS: Final = Table(b"\x01", 0, ChainParameters)
 SUPPLY: Final = Table(b"\x02", 0, SupplyRecord)
@@ -346,6 +373,7 @@ ISSUANCE: Final = Table(b"\x03", 0, Issuance)
 QUEUE: Final = Table(b"\x04", 0, QueueRecord)
 ANSWER_QUEUE: Final = Table(b"\x05", 0, QueueRecord)
 DRILL_LIST: Final = Table(b"\x06", 0, DrillsRecord)
+PRODUCING: Final = Table(b"\x07", 0, ProducingRecord)
 BRAKE: Final = Table(BRAKE_KEY, 0, BrakeRecord)
 ORDERS: Final = Table(b"O", 32, OrderRecord)
 DRILLS: Final = Table(b"D", 32, OrderRecord)
@@ -373,6 +401,7 @@ MODELS: Final = Table(b"m", 32, RegisteredModel)
 MOVES: Final = Table(b"v", 32, MovesRecord)
 NEURONS: Final = Table(b"n", 4, NeuronRecord)
 OUTCOMES: Final = Table(b"o", 2, OutcomeRecord)
+PRODUCERS: Final = Table(b"y", 32, ProducerRecord)
 RUNNING: Final = Table(b"r", 2, RunningRecord)
 STAKES: Final = Table(b"s", 64, StakeRecord)
 SUBNETS: Final = Table(b"S", 2, SubnetRecord)
@@ -387,6 +416,7 @@ TABLES: Final = {
         RUNNING, STAKES, SUBNETS, UIDS, UNBONDINGS, WEIGHTS, ANSWER_QUEUE, DRILL_LIST, BRAKE, ORDERS, DRILLS, ROSTERS,
         HALTED, ATTESTATIONS, ANSWERS, CONVICTIONS, REGISTRANTS, COMING, MOVES, BUDGETS, CHILDREN, PARENTS, RETIRED,
         ROTATIONS, SIGNERS, SIGNED_FOR, SWAPS,
+        PRODUCING, PRODUCERS,
     )
 }  # fmt: skip
 

@@ -35,6 +35,8 @@ class State:
         """Of the rules that the next block, or the one that is being made, is made under (`upgrades`)."""
         self.order_room = 0
         """Orders of keyholders that the block may still look at."""
+        self.first_producers: tuple[bytes, ...] = ()
+        """The genesis': they make blocks until a record says otherwise."""
         self.brakes: dict[bytes, BrakeState] = {}
         """Brakes read from the records, by the digest that stands there for all orders: nothing to undo."""
 

@@ -24,6 +24,7 @@ from davy.ledger.rules.hyperparameters import set_hyperparameters
 from davy.ledger.rules.models import raise_class, register_model, retire_model
 from davy.ledger.rules.moves import move_stake
 from davy.ledger.rules.neurons import register, serve
+from davy.ledger.rules.producers import register_producer, retire_producer
 from davy.ledger.rules.records import ACCOUNTS, HOTKEYS
 from davy.ledger.rules.rotation import rotate_hotkey
 from davy.ledger.rules.stake import add_stake, remove_stake
@@ -49,8 +50,10 @@ from davy.protocol.transaction import (
     RaiseClass,
     Register,
     RegisterModel,
+    RegisterProducer,
     RemoveStake,
     RetireModel,
+    RetireProducer,
     RevealWeights,
     RotateHotkey,
     Serve,
@@ -95,6 +98,8 @@ RULES: Final = MappingProxyType[type, Rule](
         OpenBudget: open_budget,
         CloseBudget: close_budget,
         ConvictDoubleSpend: convict_double_spend,
+        RegisterProducer: register_producer,
+        RetireProducer: retire_producer,
     }
 )
 """Each action's rule: (state, moment, sender, action); it raises TxFailed or has happened."""

@@ -6,6 +6,7 @@ it until the height that `CHAINS` names for it; so its old blocks give the hashe
 ===  ==================================================================================================================
 1    what there was at first
 2    child keys, models that retire, hotkeys and coldkeys that are replaced, budgets
+3    producers that join, leave, and are convicted
 ===  ==================================================================================================================
 """
 
@@ -21,13 +22,17 @@ from davy.protocol.transaction import (
     ConvictDoubleSpend,
     ExecuteColdkeySwap,
     OpenBudget,
+    RegisterProducer,
     RetireModel,
+    RetireProducer,
     RotateHotkey,
     SetChildren,
 )
 from davy.protocol.words import ChainId
 
-NEWEST: Final = 2
+NEWEST: Final = 3
+PRODUCERS_SINCE: Final = 3
+"""The edition from which on the engine's evidence counts."""
 
 CHAINS: Final[Mapping[ChainId, tuple[int, ...]]] = MappingProxyType({})
 """Of chains that began under an older edition: the heights at which editions 1, 2, … begin; others never do."""
@@ -48,6 +53,7 @@ SINCE: Final[Mapping[type, int]] = MappingProxyType(
         ),
         2,
     )
+    | dict.fromkeys((RegisterProducer, RetireProducer), PRODUCERS_SINCE)
 )
 """The edition in which an action came; before it its bytes were no transaction at all."""
 

@@ -26,6 +26,7 @@ from davy.protocol.transaction import (
     MoveStake,
     RemoveStake,
     RetireModel,
+    RetireProducer,
     SetHyperparameters,
     SetTake,
 )
@@ -104,6 +105,8 @@ def good(w: World) -> st.SearchStrategy[tuple[str, Action]]:
             ("eve", MoveStake(pub("cat-hot"), pub("fresh"), TOKEN)),
             ("ben", SetTake(pub("ben-hot"), 5)),
             ("ann", CloseBudget(budget)),
+            ("dan", w.joining("dan", "a producer")),
+            ("dan", RetireProducer(pub("a producer"))),
             ("eve", ConvictDoubleSpend(*(w.ticket("ann-hot", budget, 1, miner) for miner in ("cat-hot", "fresh")))),
             ("owner", SetHyperparameters(1, replace(w.subnet().hyperparameters, tempo=5))),
         ]

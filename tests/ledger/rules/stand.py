@@ -19,6 +19,8 @@ from davy.protocol.words import TOKEN
 from tests.ledger.rules.world import FAST, World, genesis, keys, manifest, pub
 
 ONE = model_id(manifest("one"))
+FOUR = ("first", "second", "third", "fourth")
+"""Producers."""
 SCOPES: dict[str, Target | None] = {
     "nothing": None,
     "global": Global(),
@@ -34,7 +36,7 @@ def two_subnets(**wants: int) -> Genesis:
         **({"tempo": 10, "immunity": 0, "max_uids": 8, "max_validators": 4, "registrations_an_epoch": 8} | wants)
     )
     p = type(FAST)(**{f: getattr(FAST, f) for f in FAST.__struct_fields__} | {"unbonding": 40, "model_review": 4})
-    g = genesis(h=h, p=p)
+    g = genesis(h=h, p=p, producers=FOUR)
     second = GenesisSubnet(2, pub("owner"), "text", "yuma3", h, 0)
     return Genesis(1, g.note, g.time, g.parameters, g.producers, g.allocations, (*g.subnets, second), g.keyholders)
 

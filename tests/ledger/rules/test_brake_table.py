@@ -32,6 +32,7 @@ from davy.protocol.transaction import (
     RegisterModel,
     RemoveStake,
     RetireModel,
+    RetireProducer,
     RevealWeights,
     Served,
     SetHyperparameters,
@@ -235,6 +236,19 @@ def convict_double_spend(scope: str) -> str:
     return said(w, "cat", ConvictDoubleSpend(*tickets))
 
 
+def register_producer(scope: str) -> str:
+    w = Stand()
+    w.halted_by(scope)
+    return said(w, "eve", w.joining("eve", "fifth"))
+
+
+def retire_producer(scope: str) -> str:
+    w = Stand()
+    w.ok("eve", w.joining("eve", "fifth"))
+    w.halted_by(scope)
+    return said(w, "eve", RetireProducer(pub("fifth")))
+
+
 def brake_order(scope: str) -> str:
     w = Stand()
     order = w.halt(Miner(pub("dan-hot")))
@@ -388,7 +402,8 @@ TABLES: dict[str, tuple[Callable[[str], str], ...]] = {
         transfer, create_subnet, set_hyperparameters, register, serve, add_stake, remove_stake, move_stake, set_take,
         commit_weights, reveal_weights, set_weights,
         register_model, raise_class, attest_stop, convict_served_after_halt, set_children, retire_model, rotate_hotkey,
-        announce_coldkey_swap, execute_coldkey_swap, open_budget, close_budget, convict_double_spend, brake_order,
+        announce_coldkey_swap, execute_coldkey_swap, open_budget, close_budget, convict_double_spend,
+        register_producer, retire_producer, brake_order,
     ),
     "Deadlines": (end_of_the_epoch, reveal, activity, immunity, pruning, bonds, unbonding, review_of_a_model),
     "Payments": (

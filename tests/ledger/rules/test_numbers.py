@@ -22,12 +22,18 @@ FROZEN = {
     "machine.MAX_RECORD_BYTES": 67_108_864,
     "neurons.MAX_SEATED_BY_STAKE": 64,
     "neurons.MAX_SUBNETS_A_HOTKEY": 64,
+    "producers.LEAST_PRODUCERS": 4,
+    "producers.MAX_PRODUCERS": 64,
+    "producers.MAX_WAITING": 16,
+    "producers.PRODUCERS_A_COLDKEY": 1,
+    "producers.PRODUCER_BOND": 500_000_000_000,
     "stake.MAX_DELEGATORS": 128,
     "stake.MAX_PAYOUTS_A_BLOCK": 5_000,
     "subnets.CELLS_A_BLOCK": 16_384,
     "subnets.MAX_EPOCH_CELLS": 1_048_576,
     "subnets.SURGE": 3,
-    "upgrades.NEWEST": 2,
+    "upgrades.NEWEST": 3,
+    "upgrades.PRODUCERS_SINCE": 3,
 }
 
 

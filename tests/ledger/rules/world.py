@@ -16,6 +16,7 @@ from davy.ledger.rules.brake import brake_of, standing_halts
 from davy.ledger.rules.conservation import places
 from davy.ledger.rules.emission import scheduled_issuance
 from davy.ledger.rules.machine import BlockResult, Machine
+from davy.ledger.rules.producers import PRODUCER_BOND
 from davy.ledger.rules.records import (
     BRAKE,
     HALTED,
@@ -28,7 +29,7 @@ from davy.ledger.rules.records import (
 )
 from davy.ledger.rules.trie import Trie
 from davy.protocol.chain import Account, EpochRecord, Issuance, Metagraph, Neuron, SubnetInfo, SubnetList
-from davy.protocol.consents import child_consent, succession_consent, successor_digest
+from davy.protocol.consents import child_consent, producer_consent, succession_consent, successor_digest
 from davy.protocol.encoding import decode, encode
 from davy.protocol.errors import TxCode
 from davy.protocol.genesis import Allocation, Genesis, GenesisSubnet, chain_id
@@ -69,6 +70,7 @@ from davy.protocol.transaction import (
     ExecuteColdkeySwap,
     Register,
     RegisterModel,
+    RegisterProducer,
     RevealWeights,
     RotateHotkey,
     Serve,
@@ -102,7 +104,11 @@ def pub(name: str) -> bytes:
 
 
 def genesis(
-    h: Hyperparameters = SMALL, p: ChainParameters = FAST, share: int = 1_000_000, mechanism: str = "yuma3"
+    h: Hyperparameters = SMALL,
+    p: ChainParameters = FAST,
+    share: int = 1_000_000,
+    mechanism: str = "yuma3",
+    producers: Sequence[str] = ("producer",),
 ) -> Genesis:
     """1,000 tokens for everybody; subnet 1, whose epochs end at 8, 18, 28, …; five keyholders."""
     return Genesis(
@@ -110,7 +116,7 @@ def genesis(
         "a chain to tell stories on",
         1_000,
         p,
-        (pub("producer"),),
+        tuple(map(pub, producers)),
         tuple(Allocation(pub(name), 1_000 * TOKEN) for name in PEOPLE),
         (GenesisSubnet(1, pub("owner"), "text", mechanism, h, share),),
         (Keyholders().roster,),
@@ -163,10 +169,10 @@ class World:
             self.apply([])
         return codes
 
-    def apply(self, raws: Sequence[bytes]) -> BlockResult:
+    def apply(self, raws: Sequence[bytes], evidence: Sequence[bytes] = ()) -> BlockResult:
         """Apply one block of raw transactions and check what must hold after any."""
         m = self.machine
-        result = m.apply_block(m.height + 1, m.time + 250, raws)
+        result = m.apply_block(m.height + 1, m.time + 250, raws, evidence)
         self.rows.update(result.changes.puts)
         for key in result.changes.deletes:
             del self.rows[key]
@@ -305,6 +311,11 @@ class World:
         said = {c: child_consent(self.chain, netuid, pub(parent), pub(c), epoch) for c in parts}
         children = (Child(pub(c), n, sign(keys(c)[1], Domain.CHILD, said[c])) for c, n in parts.items())
         return SetChildren(netuid, pub(parent), tuple(sorted(children, key=lambda c: c.hotkey)))
+
+    def joining(self, coldkey: str, producer: str, bond: int = PRODUCER_BOND) -> RegisterProducer:
+        """A registration of a producer, with its consent."""
+        consent = sign(keys(producer)[1], Domain.PRODUCER, producer_consent(self.chain, pub(coldkey), pub(producer)))
+        return RegisterProducer(pub(producer), consent, bond)
 
     def ticket(self, consumer: str, budget: bytes, index: int, miner: str, request: bytes = bytes(32)) -> bytes:
         body = encode(Ticket(1, self.chain, budget, index, pub(miner), request))

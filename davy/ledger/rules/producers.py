@@ -1,0 +1,179 @@
+"""Who makes the blocks of a chain with several producers: they join with a bond, leave, and lose it for two votes.
+
+All vote with the same power, and nobody is paid for it. The producers of the genesis have no bond until they put one
+in. A set of them is never smaller than four, so one of them at a time may fail; it changes by one a block at most, and
+in `unbonding` blocks by a third, so that nobody buys a majority before those who look on have seen it coming.
+
+The engine is told of a change with the block that makes it, and counts the votes of the new set two blocks later.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final
+
+from msgspec.structs import replace
+
+from davy.ledger.rules.accounts import burn, credit, debit
+from davy.ledger.rules.records import PRODUCERS, PRODUCING, ProducerRecord, ProducingRecord
+from davy.ledger.rules.state import State
+from davy.protocol.consents import producer_consent
+from davy.protocol.errors import BadSignature, TxCode, TxFailed
+from davy.protocol.signing import Domain, verify
+from davy.protocol.transaction import RegisterProducer, RetireProducer
+from davy.protocol.words import TOKEN, Moment, PublicKey, tokens
+
+LEAST_PRODUCERS: Final = 4
+"""A chain that began with fewer never changes them; no other one goes below."""
+MAX_PRODUCERS: Final = 64
+MAX_WAITING: Final = 16
+"""Who wait for a seat; a higher bond takes the place of the lowest."""
+PRODUCERS_A_COLDKEY: Final = 1
+"""Seats and places in the line: with more, one could stop a chain of four alone."""
+PRODUCER_BOND: Final = 500 * TOKEN
+"""The least."""
+_WITHOUT: Final = ProducerRecord(b"", 0, 0, 0, 0, 0)
+
+
+def producing(s: State) -> ProducingRecord:
+    """Who makes blocks, and who is to; until the first change those of the genesis."""
+    return s.get(PRODUCING) or ProducingRecord(tuple(sorted(s.first_producers)), (), (), (), ())
+
+
+def register_producer(s: State, at: Moment, sender: bytes, x: RegisterProducer) -> None:
+    """Hold a bond for a producer's key, which waits for a seat; who bonds most goes first, then who came first.
+
+    A key of the genesis keeps its seat and has an owner from now on, once. A key that left is never used again.
+
+    Raises
+    ------
+    TxFailed
+        NOT_ENABLED: the chain began with fewer than LEAST_PRODUCERS. OUT_OF_RANGE: a bond below PRODUCER_BOND.
+        BAD_SIGNATURE: the key does not consent. EXISTS: it registered before. FULL: the coldkey has its
+        PRODUCERS_A_COLDKEY, or MAX_WAITING with bonds as high wait. INSUFFICIENT.
+    """
+    if len(s.first_producers) < LEAST_PRODUCERS:
+        raise TxFailed(
+            TxCode.NOT_ENABLED, f"this chain began with fewer than {LEAST_PRODUCERS} producers, and keeps them"
+        )
+    if x.bond < PRODUCER_BOND:
+        raise TxFailed(TxCode.OUT_OF_RANGE, f"a producer's bond is {tokens(PRODUCER_BOND)} tokens or more; put in more")
+    try:
+        verify(x.producer, Domain.PRODUCER, producer_consent(s.chain, sender, x.producer), x.consent)
+    except BadSignature as e:
+        raise TxFailed(TxCode.BAD_SIGNATURE, f"the producer's consent: {e}") from None
+    if s.get(PRODUCERS, x.producer) is not None:
+        raise TxFailed(TxCode.EXISTS, "this key registered before, and a producer's key is used once; make another one")
+    p = producing(s)
+    owned = sum(_record(s, key).owner == sender for key in (*p.seated, *p.waiting))
+    if owned >= PRODUCERS_A_COLDKEY:
+        raise TxFailed(TxCode.FULL, f"one coldkey has at most {PRODUCERS_A_COLDKEY} producer; use another coldkey")
+    debit(s, sender, x.bond)
+    s.put(PRODUCERS, x.producer, ProducerRecord(sender, x.bond, at.height, 0, 0, 0))
+    if x.producer not in p.seated:
+        s.put(PRODUCING, b"", _in_line(s, p, x.producer, x.bond))
+
+
+def retire_producer(s: State, at: Moment, sender: bytes, x: RetireProducer) -> None:
+    """Give up a place in the line, and have the bond back; or ask to leave a seat.
+
+    The seat is left when there are enough others; `unbonding` blocks after that, called again, the bond comes back.
+
+    Raises
+    ------
+    TxFailed
+        NOT_FOUND; NOT_OWNER. EXISTS: it is leaving already, or its bond is gone. WRONG_TIME: it left less than
+        `unbonding` blocks ago.
+    """
+    record = s.need(PRODUCERS, x.producer, "no producer of this key has registered")
+    if record.owner != sender:
+        raise TxFailed(TxCode.NOT_OWNER, "only who registered a producer retires it")
+    p = producing(s)
+    if x.producer in p.waiting:
+        _give_back(s, x.producer, record)
+        s.put(PRODUCING, b"", replace(p, waiting=_without(p.waiting, x.producer)))
+        return
+    if not record.bond or x.producer in p.leaving:
+        raise TxFailed(TxCode.EXISTS, "this producer is leaving, or has no bond any more; there is nothing to do")
+    if x.producer in p.seated:
+        s.put(PRODUCERS, x.producer, replace(record, leaves=at.height))
+        s.put(PRODUCING, b"", replace(p, leaving=(*p.leaving, x.producer)))
+        return
+    back = record.left + s.parameters.unbonding
+    if at.height < back:
+        raise TxFailed(TxCode.WRONG_TIME, f"the bond comes back at height {back}; ask again then")
+    credit(s, sender, record.bond)
+    s.put(PRODUCERS, x.producer, replace(record, bond=0))
+
+
+def convict_producer(s: State, at: Moment, address: bytes) -> None:
+    """Burn the bond of a producer that the engine proved to have voted for two blocks of one height.
+
+    Its key is never used again. Its seat is lost as soon as LEAST_PRODUCERS others have one.
+
+    Parameters
+    ----------
+    address
+        The first 20 bytes of SHA-256(key), by which the engine calls it. One that left more than `unbonding` blocks ago
+        is not known any more; a second time nothing happens.
+    """
+    p = producing(s)
+    found = next((key for key in (*p.seated, *p.gone) if hashlib.sha256(key).digest()[:20] == address), None)
+    if found is None or _record(s, found).convicted:
+        return
+    record = _record(s, found)
+    burn(s, record.bond)
+    s.put(PRODUCERS, found, replace(record, bond=0, convicted=at.height))
+    if found in p.seated:
+        s.put(PRODUCING, b"", replace(p, leaving=(found, *_without(p.leaving, found))))
+
+
+def change_seats(s: State, at: Moment) -> None:
+    """Let one producer leave its seat, or one take one: the convicted first, then who asked, then who waits.
+
+    The convicted leave whatever changed lately.
+    """
+    p = s.get(PRODUCING)
+    if p is None or not (p.leaving or p.waiting):
+        return
+    since = at.height - s.parameters.unbonding
+    recent = tuple(h for h in p.changes if h > since)
+    may_change = len(recent) < len(p.seated) // 3
+    p = replace(p, changes=recent, gone=tuple(key for key in p.gone if _record(s, key).left > since))
+    leaver = next((key for key in p.leaving if may_change or _record(s, key).convicted), None)
+    if leaver is not None and len(p.seated) > LEAST_PRODUCERS:
+        record = _record(s, leaver)
+        s.put(PRODUCERS, leaver, replace(record, left=at.height))
+        seated, leaving = _without(p.seated, leaver), _without(p.leaving, leaver)
+        p = replace(p, seated=seated, leaving=leaving, gone=(*p.gone, leaver), changes=(*recent, at.height))
+        s.put(PRODUCING, b"", p)
+    elif p.waiting and may_change and len(p.seated) < MAX_PRODUCERS:
+        seated = tuple(sorted((*p.seated, p.waiting[0])))
+        s.put(PRODUCING, b"", replace(p, seated=seated, waiting=p.waiting[1:], changes=(*recent, at.height)))
+
+
+def _in_line(s: State, p: ProducingRecord, key: PublicKey, bond: int) -> ProducingRecord:
+    """The line with one more in it, behind all whose bond is as high."""
+    waiting = list(p.waiting)
+    if len(waiting) >= MAX_WAITING:
+        least = _record(s, waiting[-1])
+        if bond <= least.bond:
+            raise TxFailed(
+                TxCode.FULL, f"{MAX_WAITING} producers wait with {tokens(least.bond)} tokens or more; put in more"
+            )
+        _give_back(s, waiting.pop(), least)
+    place = sum(_record(s, other).bond >= bond for other in waiting)
+    return replace(p, waiting=(*waiting[:place], key, *waiting[place:]))
+
+
+def _give_back(s: State, key: PublicKey, record: ProducerRecord) -> None:
+    credit(s, record.owner, record.bond)
+    s.delete(PRODUCERS, key)
+
+
+def _record(s: State, key: PublicKey) -> ProducerRecord:
+    return s.get(PRODUCERS, key) or _WITHOUT
+
+
+def _without(keys: tuple[PublicKey, ...], key: PublicKey) -> tuple[PublicKey, ...]:
+    return tuple(k for k in keys if k != key)
