@@ -9,7 +9,7 @@ May import: protocol. Used by the drivers when they open their files, and by a c
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
 from davy.ledger.commits import (
     CommittedHeader,
@@ -19,31 +19,58 @@ from davy.ledger.commits import (
     committed_hash,
     in_order,
     merkle_root,
+    producers_hash,
 )
-from davy.protocol.chain import Head, Header, SignedHeader, header_hash, txs_digest
+from davy.protocol.chain import Head, Header, SignedHeader, Succession, header_hash, txs_digest
 from davy.protocol.encoding import decode
 from davy.protocol.errors import Malformed, Misdirected, Refused, Unauthorised
 from davy.protocol.genesis import Genesis, chain_id
+from davy.protocol.limits import MAX_COMMITTED_HEADER_BYTES
 from davy.protocol.signing import Domain, verify
-from davy.protocol.words import ChainId, Digest, PublicKey
+from davy.protocol.words import ChainId, Digest, Height, PublicKey
 
 MAX_SIGNED_HEADER_BYTES: Final = 2_048
-MAX_COMMITTED_HEADER_BYTES: Final = 16 * 1024
-"""The votes of 128 producers, and a header."""
 _MAX_HEADER_BYTES: Final = 1_024
 _TWO_THIRDS: Final = b"\x96\x02"
 """How a `CommittedHeader` begins: an array of six, version 2."""
 
 
 class Authority(NamedTuple):
-    """Whose headers count."""
+    """Whose headers count: the producers of the genesis, and after each height of `changes` others."""
 
     chain: ChainId
     producers: Collection[PublicKey]
+    changes: tuple[tuple[Height, Collection[PublicKey]], ...] = ()
+    """The first height that a set signs, and the set; rising."""
 
     @classmethod
     def of(cls, g: Genesis) -> Authority:
         return cls(chain_id(g), frozenset(g.producers))
+
+    def at(self, height: Height) -> Collection[PublicKey]:
+        """Who signs the header of a height, as far as changes are known."""
+        return next((keys for since, keys in reversed(self.changes) if since <= height), self.producers)
+
+    def after(self, change: Succession) -> Self:
+        """Take in the next change.
+
+        Raises
+        ------
+        TooLarge, Malformed, BadSignature
+        Unauthorised
+            Those before did not sign it, or it names others.
+        Refused
+            It does not come after the changes that are known.
+        """
+        opened = open_header(change.header, self)
+        if not opened.committed:
+            raise Unauthorised("the one producer of this chain never changes; ask another ledger")
+        h = decode(change.header, CommittedHeader, limit=MAX_COMMITTED_HEADER_BYTES).header
+        if self.changes and h.height < self.changes[-1][0]:
+            raise Refused(f"the change after block {h.height} came out of turn; ask again")
+        if h.next_validators == h.validators or h.next_validators != producers_hash(change.producers):
+            raise Unauthorised(f"header {h.height} does not make these the producers; ask another ledger")
+        return self._replace(changes=(*self.changes, (h.height + 1, frozenset(change.producers))))
 
 
 class OpenedHeader(NamedTuple):
@@ -98,7 +125,7 @@ def open_header(raw: bytes, authority: Authority, *, check_signature: bool = Tru
 
 def _open_committed(raw: bytes, authority: Authority, *, check_signature: bool) -> OpenedHeader:
     c = decode(raw, CommittedHeader, limit=MAX_COMMITTED_HEADER_BYTES)
-    h, chain, producers = c.header, authority.chain, authority.producers
+    h, chain, producers = c.header, authority.chain, authority.at(c.header.height)
     check_producers(c, producers)
     block = committed_hash(h, chain)
     if check_signature:

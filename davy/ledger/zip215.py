@@ -27,10 +27,15 @@ def verifies(public: bytes, message: bytes, signature: bytes) -> bool:
     """Whether [8]([s]B − R − [k]A) is the identity, with s < L and k = SHA-512(R ‖ A ‖ M) mod L."""
     if len(public) != 32 or len(signature) != 64:
         return False
+    return strictly_verifies(public, message, signature) or _cofactored(public, message, signature)
+
+
+def strictly_verifies(public: bytes, message: bytes, signature: bytes) -> bool:
+    """Whether libsodium accepts it, a hundred times as fast."""
     try:
         verify_raw(public, message, signature)
     except BadSignature:
-        return _cofactored(public, message, signature)
+        return False
     return True
 
 

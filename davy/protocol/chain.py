@@ -9,10 +9,12 @@ from msgspec import Meta
 from davy.protocol.encoding import Wire
 from davy.protocol.limits import (
     MAX_CHILDREN,
+    MAX_COMMITTED_HEADER_BYTES,
     MAX_GENESIS_BYTES,
     MAX_LINEAGE,
     MAX_NAME_CHARS,
     MAX_PARENTS,
+    MAX_PRODUCER_CHANGES,
     MAX_SUBNETS,
     MAX_TICKET_RATE,
     MAX_TICKETS,
@@ -308,15 +310,25 @@ class Issuance(Wire):
     unminted: Amount
 
 
+class Succession(Wire):
+    """A change of the producers: the last header that those before sign, which names the hash of who comes after."""
+
+    header: Annotated[bytes, Meta(max_length=MAX_COMMITTED_HEADER_BYTES)]
+    producers: Annotated[tuple[PublicKey, ...], Meta(min_length=1, max_length=128)]
+    """Who comes after."""
+
+
 class SavedProof(Wire):
     """What a state held or did not hold at a key, with all that is needed to check it and no ledger to ask.
 
-    `header` is the signed header after the block whose state it is; `value` is empty where there is nothing.
+    `header` is the signed header after the block whose state it is; `value` is empty where there is nothing. `changes`
+    lead from the producers of the genesis to those that signed.
     """
 
     version: Annotated[int, Meta(ge=1, le=1)]
     genesis: Annotated[bytes, Meta(max_length=MAX_GENESIS_BYTES)]
-    header: Annotated[bytes, Meta(max_length=2_048)]
+    changes: Annotated[tuple[Succession, ...], Meta(max_length=MAX_PRODUCER_CHANGES)]
+    header: Annotated[bytes, Meta(max_length=MAX_COMMITTED_HEADER_BYTES)]
     key: Annotated[bytes, Meta(max_length=256)]
     value: Annotated[tuple[bytes, ...], Meta(max_length=1)]
     proof: Proof

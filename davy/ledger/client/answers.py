@@ -10,7 +10,7 @@ from typing import Annotated, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from davy.protocol.limits import MAX_NEWS_SUBNETS
+from davy.protocol.limits import MAX_NEWS_SUBNETS, MAX_RPC_PAGE
 from davy.protocol.words import U16
 
 HeightText: TypeAlias = Annotated[str, Meta(pattern=r"^[0-9]{1,18}\Z")]
@@ -39,6 +39,10 @@ class HeaderAnswer(msgspec.Struct, frozen=True):
 class Headers(msgspec.Struct, frozen=True):
     last_height: HeightText
     block_metas: list[HeaderAnswer]
+
+
+class Successions(msgspec.Struct, frozen=True):
+    changes: Annotated[list[str], Meta(max_length=MAX_RPC_PAGE)]
 
 
 class Broadcast(msgspec.Struct, frozen=True):

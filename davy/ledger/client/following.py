@@ -16,10 +16,11 @@ import anyio
 import msgspec
 
 from davy.ledger.client.answers import Event, Headers
+from davy.ledger.client.believed import Believed
 from davy.ledger.client.news import Heard
 from davy.ledger.client.rpc import RpcCaller, to_bytes
 from davy.ledger.client.subscription import Subscription
-from davy.ledger.headers import Authority, OpenedHeader, check_follows, open_header, origin
+from davy.ledger.headers import OpenedHeader, check_follows, origin
 from davy.protocol.chain import Head
 from davy.protocol.errors import Refused, Unreachable
 from davy.protocol.genesis import Genesis
@@ -36,9 +37,12 @@ _LONGEST_PAUSE_S: Final = 1.0
 class Heads:
     """An iterator of verified heads; `aclose` ends its subscription."""
 
-    def __init__(self, rpc: RpcCaller, genesis: Callable[[], Awaitable[Genesis]], after: int) -> None:
+    def __init__(
+        self, rpc: RpcCaller, genesis: Callable[[], Awaitable[Genesis]], believed: Believed, after: int
+    ) -> None:
         self._rpc = rpc
         self._genesis = genesis
+        self._believed = believed
         self._after = after
         self._last: Head | None = None
         """The newest verified head; every next one must follow it."""
@@ -95,14 +99,12 @@ class Heads:
             await socket.aclose()
 
     async def _look(self) -> None:
-        genesis = await self._genesis()
-        authority = Authority.of(genesis)
         if self._last is None and self._after == 0:
-            self._last = origin(genesis)
+            self._last = origin(await self._genesis())
         if self._socket is None:
             self._socket = await self._rpc.subscribe(_NEW_HEADER)
         if not self._behind:
-            await self._hear(self._socket, authority)
+            await self._hear(self._socket)
             return
         # The block `after` itself is read too, unless it is the origin: what follows must continue it.
         first = self._after if self._last is None else self._last.height + 1
@@ -110,11 +112,11 @@ class Heads:
             "blockchain", Headers, minHeight=str(first), maxHeight=str(first + MAX_RPC_PAGE - 1)
         )
         for meta in reversed(page.block_metas):
-            self._take(open_header(to_bytes(meta.signed_header), authority))
+            self._take(await self._believed.open(to_bytes(meta.signed_header)))
             self.heard.lose()
         self._behind = bool(page.block_metas)
 
-    async def _hear(self, socket: Subscription, authority: Authority) -> None:
+    async def _hear(self, socket: Subscription) -> None:
         self._behind = True
         with anyio.move_on_after(_PATIENCE_S):
             try:
@@ -128,7 +130,7 @@ class Heads:
             except (msgspec.DecodeError, UnicodeError, RecursionError):
                 raise Unreachable("what the subscription told is no event; it is opened again") from None
             told = event.result.data.value
-            opened = open_header(to_bytes(told.signed_header), authority)
+            opened = await self._believed.open(to_bytes(told.signed_header))
             if self._last is not None and opened.header.height <= self._last.height:
                 self._behind = False
             elif self._last is not None and opened.header.height == self._last.height + 1:

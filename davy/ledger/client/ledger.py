@@ -26,11 +26,12 @@ from davy.ledger.client.answers import (
     Status,
     TxAnswer,
 )
+from davy.ledger.client.believed import Believed
 from davy.ledger.client.braking import are_all, gather
 from davy.ledger.client.following import Heads
 from davy.ledger.client.news import ToldRecord
 from davy.ledger.client.rpc import RpcCaller, RpcRefused, to_bytes
-from davy.ledger.headers import Authority, OpenedHeader, open_header, origin
+from davy.ledger.headers import OpenedHeader, origin
 from davy.protocol.chain import (
     Account,
     ComingHyperparameters,
@@ -92,6 +93,7 @@ class RpcLedger:
         self._rpc = RpcCaller(url)
         self._chain = chain
         self._genesis: Genesis | None = None
+        self._believed = Believed(self._rpc, self.genesis)
         self._newest: OpenedHeader | None = None
         self._followed: list[Heads] = []
         """Iterators of `blocks` that are open."""
@@ -141,7 +143,7 @@ class RpcLedger:
             if int(status.sync_info.latest_block_height) == 0:
                 return origin(genesis)
             answer = await self._rpc.call("header", HeaderAnswer)  # the first block was made between the two calls
-        return self._seen(to_bytes(answer.signed_header), shown, Authority.of(genesis)).head
+        return (await self._seen(to_bytes(answer.signed_header), shown)).head
 
     async def submit(self, raw: bytes) -> TxHash:
         """Hand in a signed transaction; one that waits already is taken for handed in.
@@ -368,7 +370,7 @@ class RpcLedger:
         height, value, proof = await self._proof_of(key)
         header = await self._header(height + 1)
         held = () if value is None else (value,)
-        return SavedProof(1, encode(await self.genesis()), header.raw, key, held, proof)
+        return SavedProof(1, encode(await self.genesis()), self._believed.changes, header.raw, key, held, proof)
 
     async def _proved(self, key: bytes) -> tuple[Height, bytes | None]:
         """What the state after a block holds at a key, and the block's height."""
@@ -412,7 +414,7 @@ class RpcLedger:
 
         Iterating raises `Refused` when the ledger tells another history than before.
         """
-        async with aclosing(Heads(self._rpc, self.genesis, after)) as heads:
+        async with aclosing(Heads(self._rpc, self.genesis, self._believed, after)) as heads:
             self._followed.append(heads)
             try:
                 yield heads
@@ -445,9 +447,8 @@ class RpcLedger:
     async def _header(self, height: int) -> OpenedHeader:
         if self._newest is not None and self._newest.header.height == height:
             return self._newest
-        authority = Authority.of(await self.genesis())
         answer = await self._rpc.call("header", HeaderAnswer, height=str(height))
-        opened = open_header(to_bytes(answer.signed_header), authority)
+        opened = await self._believed.open(to_bytes(answer.signed_header))
         if opened.header.height != height:
             raise Refused(f"header {opened.header.height} came where {height} was asked for; ask another ledger")
         return opened
@@ -477,11 +478,11 @@ class RpcLedger:
             return newest.app_hash if newest.height == height + 1 else (await self._header(height + 1)).header.app_hash
         raise Unreachable(f"no block follows {height}, so its state has no signed app hash yet; try again later")
 
-    def _seen(self, raw: bytes, shown: OpenedHeader | None, authority: Authority) -> OpenedHeader:
+    async def _seen(self, raw: bytes, shown: OpenedHeader | None) -> OpenedHeader:
         """Check the newest header against the newest one seen before the call."""
         if shown is not None and raw == shown.raw:
             return shown
-        opened = open_header(raw, authority)
+        opened = await self._believed.open(raw)
         if shown is not None and opened.hash == shown.hash:
             return shown  # a commit of other producers for the same block
         if shown is not None and opened.header.height <= shown.header.height:

@@ -27,7 +27,8 @@ class Shown(NamedTuple):
 
 
 def check_saved(raw: bytes, chain: ChainId) -> Shown:
-    """Check a proof's bytes: the genesis is the chain's, one of its producers signed the header, the path leads there.
+    """Check a proof's bytes: the genesis is the chain's, its producers or those after them signed the header, the
+    path leads there.
 
     Raises
     ------
@@ -38,7 +39,10 @@ def check_saved(raw: bytes, chain: ChainId) -> Shown:
     genesis = decode(saved.genesis, Genesis, limit=MAX_GENESIS_BYTES)
     if chain_id(genesis) != chain:
         raise Misdirected("the proof is of another chain; name the network that it is of")
-    header = open_header(saved.header, Authority.of(genesis)).header
+    authority = Authority.of(genesis)
+    for change in saved.changes:
+        authority = authority.after(change)
+    header = open_header(saved.header, authority).header
     if header.height < 1:
         raise Refused("the proof names no block; ask for it again")
     value = saved.value[0] if saved.value else None

@@ -20,6 +20,7 @@ from davy.protocol.errors import Misconfigured, StoreFailed
 from davy.protocol.transaction import tx_hash
 
 _FORMAT: Final = b"davy ledger 2"
+_BASE: Final = "begun after"
 _INDEX_BITS: Final = 13
 """A transaction's position is height · 2^13 + index: rows are appended, never inserted between."""
 
@@ -112,6 +113,34 @@ class BlockStore:
             self._writer.execute("INSERT INTO facts VALUES ('genesis', ?)", (genesis,))
             self._writer.executemany("INSERT INTO state VALUES (?, ?)", rows)
 
+    def begin_after(self, height: int, rows: Iterable[tuple[bytes, bytes]], facts: Mapping[str, bytes]) -> None:
+        """Put the state after a block in the place of the one before the first, without the blocks between.
+
+        Raises
+        ------
+        StoreFailed
+        """
+        with self._writing():
+            self._writer.execute("DELETE FROM state")
+            self._writer.executemany("INSERT INTO state VALUES (?, ?)", rows)
+            begun = {**facts, _BASE: height.to_bytes(8, "big")}
+            self._writer.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", begun.items())
+
+    def prune(self, below: int, count: int) -> None:
+        """Forget the oldest blocks under a height whose headers are known, so many at once. May be called elsewhere.
+
+        Raises
+        ------
+        StoreFailed
+        """
+        query = "SELECT height FROM blocks WHERE height < ? AND header != x'' ORDER BY height LIMIT ?"
+        with self._writing():
+            gone = [row[0] for row in self._writer.execute(query, (below, count))]
+            for height in gone:
+                self._writer.execute("DELETE FROM blocks WHERE height = ?", (height,))
+                first, last = height << _INDEX_BITS, ((height + 1) << _INDEX_BITS) - 1
+                self._writer.execute("DELETE FROM txs WHERE position BETWEEN ? AND ?", (first, last))
+
     def append(self, b: Block) -> None:
         """Write a block and what it changed, in one transaction; durable on return. May be called in another thread.
 
@@ -131,8 +160,8 @@ class BlockStore:
             self._writer.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", b.puts)
             self._writer.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", b.facts.items())
 
-    def put_header(self, height: int, header: bytes) -> None:
-        """Write the header of a block that was stored without one. May be called in another thread.
+    def put_header(self, height: int, header: bytes, facts: Mapping[str, bytes] = MappingProxyType({})) -> None:
+        """Write the header of a block that was stored without one, and what it tells. May be called in another thread.
 
         Raises
         ------
@@ -140,12 +169,35 @@ class BlockStore:
         """
         with self._writing():
             self._writer.execute("UPDATE blocks SET header = ? WHERE height = ?", (header, height))
+            self._writer.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", facts.items())
 
     def fact(self, name: str) -> bytes | None:
         """Return what the last block, or the beginning, left under a name."""
         with self._reading():
             row = self._reader.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
         return None if row is None else bytes(row[0])
+
+    def base(self) -> int:
+        """The height after which this file began with a state that others made; 0: with the genesis."""
+        return int.from_bytes(self.fact(_BASE) or b"", "big")
+
+    def earliest(self) -> int:
+        """The first block that is kept; 1 before any."""
+        with self._reading():
+            found = self._reader.execute("SELECT min(height) FROM blocks").fetchone()[0]
+        return found or self.base() + 1
+
+    def named_facts(self, after: str, before: str) -> list[tuple[str, bytes]]:
+        """The names between two and what stands under them, by name."""
+        query = "SELECT name, value FROM facts WHERE name > ? AND name < ? ORDER BY name"
+        with self._reading():
+            return [(name, bytes(value)) for name, value in self._reader.execute(query, (after, before))]
+
+    def facts(self, after: str, before: str, count: int) -> list[bytes]:
+        """What stands under the first names between two, by name."""
+        query = "SELECT value FROM facts WHERE name > ? AND name < ? ORDER BY name LIMIT ?"
+        with self._reading():
+            return [bytes(row[0]) for row in self._reader.execute(query, (after, before, count))]
 
     def app_hash(self, height: int) -> bytes | None:
         """Return the state's app hash after a block."""
@@ -155,9 +207,10 @@ class BlockStore:
 
     def told(self) -> int:
         """The last block up to which every header is known."""
-        query = "SELECT coalesce((SELECT min(height) - 1 FROM blocks WHERE header = x''), max(height), 0) FROM blocks"
+        query = "SELECT coalesce((SELECT min(height) - 1 FROM blocks WHERE header = x''), max(height)) FROM blocks"
         with self._reading():
-            return self._reader.execute(query).fetchone()[0]
+            found = self._reader.execute(query).fetchone()[0]
+        return self.base() if found is None else found
 
     def state(self) -> Iterator[tuple[bytes, bytes]]:
         """All rows of the state, in key order."""
@@ -174,7 +227,8 @@ class BlockStore:
     def height(self) -> int:
         """The last block's height; 0 before the first."""
         with self._reading():
-            return self._reader.execute("SELECT coalesce(max(height), 0) FROM blocks").fetchone()[0]
+            found = self._reader.execute("SELECT max(height) FROM blocks").fetchone()[0]
+        return self.base() if found is None else found
 
     def header(self, height: int) -> bytes | None:
         """Return a block's signed header."""

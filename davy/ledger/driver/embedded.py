@@ -8,10 +8,12 @@ because its memory is then ahead of its file.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Final
 
 import anyio
+import msgspec
 from anyio import to_thread
 
 from davy.ledger.driver.blockstore import Block, BlockStore
@@ -20,11 +22,11 @@ from davy.ledger.driver.news import News, NewsOfBlocks
 from davy.ledger.driver.node import Proved
 from davy.ledger.driver.recovery import recover
 from davy.ledger.driver.subscribers import Subscriber, Subscribers
-from davy.ledger.headers import OpenedHeader
+from davy.ledger.headers import Authority, OpenedHeader
 from davy.ledger.rules.machine import Verdict
 from davy.protocol.chain import Account, Head, Header, SignedHeader, header_hash, txs_digest
 from davy.protocol.encoding import decode, encode
-from davy.protocol.errors import Misconfigured, StoreFailed, TxCode, TxFailed
+from davy.protocol.errors import Misconfigured, Refused, StoreFailed, TxCode, TxFailed
 from davy.protocol.genesis import Genesis, chain_id
 from davy.protocol.limits import MAX_BLOCK_BYTES, MAX_BLOCK_TXS, MAX_RESULT_BYTES
 from davy.protocol.ports import Clock, KeyStore
@@ -72,6 +74,7 @@ class Producer:
             raise Misconfigured("this home's producer key makes no blocks on this chain; use the one its genesis names")
         if len(genesis.producers) > 1:
             raise Misconfigured("several producers make this chain's blocks together; use `davy ledger start`")
+        self.authority = Authority.of(genesis)
         self.store = store
         self._machine, self.head = recover(store, genesis)
         self._news = NewsOfBlocks()
@@ -118,6 +121,14 @@ class Producer:
             return verdict._replace(code=e.code, message=str(e))
         self._arrival.set()
         return verdict
+
+    def succession(self, after: Height) -> list[bytes]:
+        """None: its one producer stays."""
+        return []
+
+    async def relay(self, method: str, params: Mapping[str, str]) -> msgspec.Raw:
+        """Refuse: there is no engine."""
+        raise Refused(f"a ledger of one producer has no engine to ask for {method}; ask for the header")
 
     async def hand_in(self, raw: bytes) -> Verdict:
         """Do what `submit` does, as every `davy.ledger.driver.node.Node` does it."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from enum import IntEnum
-from typing import Annotated, Any, NamedTuple, TypeAlias, cast
+from functools import partial
+from typing import Annotated, Any, Final, NamedTuple, TypeAlias, cast
 
 import msgspec
 from msgspec import Meta
@@ -28,9 +29,9 @@ from davy.ledger.driver.shapes import (
     tx_json,
     upper_hex,
 )
-from davy.ledger.headers import Authority, OpenedHeader, open_header
+from davy.ledger.headers import OpenedHeader, open_header
 from davy.protocol.encoding import encode
-from davy.protocol.errors import Malformed, Refused, StoreFailed, TxCode, TxFailed
+from davy.protocol.errors import Malformed, Refused, StoreFailed, TxCode, TxFailed, Unreachable
 from davy.protocol.limits import MAX_QUERY_BYTES, MAX_RPC_PAGE, MAX_TX_BYTES
 from davy.protocol.words import INT63
 
@@ -53,6 +54,7 @@ class RpcFailed(Exception):
         self.code, self.data = code, data
 
 
+_OF_THE_ENGINE: Final = ("commit", "validators", "consensus_params")
 HeightText: TypeAlias = Annotated[str, Meta(pattern=r"^[0-9]{1,19}\Z")] | Annotated[int, Meta(ge=0, le=INT63)] | None
 
 
@@ -77,6 +79,16 @@ class _QueryParams(_Params, frozen=True):
 
 class _HeightParams(_Params, frozen=True):
     height: HeightText = None
+
+
+class _EngineParams(_Params, frozen=True):
+    height: HeightText = None
+    page: HeightText = None
+    per_page: HeightText = None
+
+
+class _AfterParams(_Params, frozen=True):
+    after: HeightText = None
 
 
 class _HashParams(_Params, frozen=True):
@@ -104,8 +116,7 @@ class Methods:
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._authority = Authority.of(node.genesis)
-        self._table: Mapping[str, tuple[type[_Params], Callable[[Any], Awaitable[Json]]]] = {
+        self._table: Mapping[str, tuple[type[_Params], Callable[[Any], Awaitable[Json | msgspec.Raw]]]] = {
             "health": (_NoParams, self._health),
             "status": (_NoParams, self._status),
             "genesis": (_NoParams, self._genesis),
@@ -115,10 +126,12 @@ class Methods:
             "header": (_HeightParams, self._header),
             "blockchain": (_RangeParams, self._blockchain),
             "tx": (_HashParams, self._tx),
+            **{name: (_EngineParams, partial(self._relay, name)) for name in _OF_THE_ENGINE},
+            "succession": (_AfterParams, self._succession),
             "num_unconfirmed_txs": (_NoParams, self._num_unconfirmed_txs),
         }
 
-    async def call(self, method: str, params: object) -> Json:
+    async def call(self, method: str, params: object) -> Json | msgspec.Raw:
         """Answer one call; `params` is a mapping, a sequence in the order of the fields, or None.
 
         Raises
@@ -137,7 +150,7 @@ class Methods:
             return await answer(msgspec.convert({} if params is None else params, kind))
         except (msgspec.ValidationError, Malformed) as e:
             raise RpcFailed(RpcCode.INVALID_PARAMS, str(e)) from None
-        except (Refused, StoreFailed) as e:
+        except (Refused, StoreFailed, Unreachable) as e:
             raise RpcFailed(RpcCode.INTERNAL, str(e)) from None
 
     async def _health(self, _: _NoParams) -> Json:
@@ -152,7 +165,7 @@ class Methods:
                 "latest_app_hash": upper_hex(p.head.app_hash),
                 "latest_block_height": str(p.head.height),
                 "latest_block_time": rfc3339(p.head.time),
-                "earliest_block_height": "1",
+                "earliest_block_height": str(p.store.earliest()),
                 "catching_up": False,
             },
             "validator_info": {"pub_key": public_key_json(p.public), "voting_power": "1"},
@@ -228,6 +241,15 @@ class Methods:
             answer["proof"] = {"data": to_base64(found.raw), "hashes": to_base64(b"".join(hashes))}
         return answer
 
+    async def _relay(self, method: str, p: _EngineParams) -> msgspec.Raw:
+        """What an engine that fetches a snapshot asks others' ledgers, to check the state against the producers' votes."""
+        asked = {name: value for name, value in msgspec.structs.asdict(p).items() if value is not None}
+        return await self._node.relay(method, {name: str(value) for name, value in asked.items()})
+
+    async def _succession(self, p: _AfterParams) -> Json:
+        """Davy's own: changes of the producers, the first MAX_RPC_PAGE that hold from above a height on."""
+        return {"changes": [to_base64(raw) for raw in self._node.succession(int(p.after or 0))]}
+
     async def _num_unconfirmed_txs(self, _: _NoParams) -> Json:
         waiting, size = self._node.waiting()
         return {"n_txs": str(waiting), "total": str(waiting), "total_bytes": str(size), "txs": None}
@@ -264,4 +286,4 @@ class Methods:
         return self._read(raw)
 
     def _read(self, raw: bytes) -> OpenedHeader:
-        return open_header(raw, self._authority, check_signature=False)
+        return open_header(raw, self._node.authority, check_signature=False)

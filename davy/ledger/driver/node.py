@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
+
+import msgspec
 
 from davy.ledger.driver.blockstore import BlockStore
 from davy.ledger.driver.news import News
 from davy.ledger.driver.subscribers import Subscriber
+from davy.ledger.headers import Authority
 from davy.ledger.rules.machine import Verdict
 from davy.protocol.chain import Head, Proof
 from davy.protocol.genesis import Genesis
@@ -31,8 +35,23 @@ class Node(Protocol):
     """Its producer key."""
     store: BlockStore
     head: Head
+    authority: Authority
+    """Whose headers are those of its blocks."""
     engine: str
     """What makes its blocks, in a word."""
+
+    def succession(self, after: Height) -> list[bytes]:
+        """The changes of the producers (`davy.protocol.chain.Succession`) that hold from after a height on: one page."""
+        ...
+
+    async def relay(self, method: str, params: Mapping[str, str]) -> msgspec.Raw:
+        """Answer a question as the engine does, in its JSON.
+
+        Raises
+        ------
+        Refused, Unreachable
+        """
+        ...
 
     async def hand_in(self, raw: bytes) -> Verdict:
         """Check a transaction at the door and let it wait for a block.

@@ -45,15 +45,15 @@ class Request(_message.Message):
     check_tx: CheckTx
     commit: Empty
     list_snapshots: Empty
-    offer_snapshot: Empty
-    load_snapshot_chunk: Empty
-    apply_snapshot_chunk: Empty
+    offer_snapshot: OfferSnapshot
+    load_snapshot_chunk: LoadSnapshotChunk
+    apply_snapshot_chunk: ApplySnapshotChunk
     prepare_proposal: PrepareProposal
     process_proposal: ProcessProposal
     extend_vote: Empty
     verify_vote_extension: Empty
     finalize_block: FinalizeBlock
-    def __init__(self, echo: _Optional[_Union[Echo, _Mapping]] = ..., flush: _Optional[_Union[Empty, _Mapping]] = ..., info: _Optional[_Union[Empty, _Mapping]] = ..., init_chain: _Optional[_Union[InitChain, _Mapping]] = ..., query: _Optional[_Union[Query, _Mapping]] = ..., check_tx: _Optional[_Union[CheckTx, _Mapping]] = ..., commit: _Optional[_Union[Empty, _Mapping]] = ..., list_snapshots: _Optional[_Union[Empty, _Mapping]] = ..., offer_snapshot: _Optional[_Union[Empty, _Mapping]] = ..., load_snapshot_chunk: _Optional[_Union[Empty, _Mapping]] = ..., apply_snapshot_chunk: _Optional[_Union[Empty, _Mapping]] = ..., prepare_proposal: _Optional[_Union[PrepareProposal, _Mapping]] = ..., process_proposal: _Optional[_Union[ProcessProposal, _Mapping]] = ..., extend_vote: _Optional[_Union[Empty, _Mapping]] = ..., verify_vote_extension: _Optional[_Union[Empty, _Mapping]] = ..., finalize_block: _Optional[_Union[FinalizeBlock, _Mapping]] = ...) -> None: ...
+    def __init__(self, echo: _Optional[_Union[Echo, _Mapping]] = ..., flush: _Optional[_Union[Empty, _Mapping]] = ..., info: _Optional[_Union[Empty, _Mapping]] = ..., init_chain: _Optional[_Union[InitChain, _Mapping]] = ..., query: _Optional[_Union[Query, _Mapping]] = ..., check_tx: _Optional[_Union[CheckTx, _Mapping]] = ..., commit: _Optional[_Union[Empty, _Mapping]] = ..., list_snapshots: _Optional[_Union[Empty, _Mapping]] = ..., offer_snapshot: _Optional[_Union[OfferSnapshot, _Mapping]] = ..., load_snapshot_chunk: _Optional[_Union[LoadSnapshotChunk, _Mapping]] = ..., apply_snapshot_chunk: _Optional[_Union[ApplySnapshotChunk, _Mapping]] = ..., prepare_proposal: _Optional[_Union[PrepareProposal, _Mapping]] = ..., process_proposal: _Optional[_Union[ProcessProposal, _Mapping]] = ..., extend_vote: _Optional[_Union[Empty, _Mapping]] = ..., verify_vote_extension: _Optional[_Union[Empty, _Mapping]] = ..., finalize_block: _Optional[_Union[FinalizeBlock, _Mapping]] = ...) -> None: ...
 
 class Echo(_message.Message):
     __slots__ = ("message",)
@@ -114,16 +114,78 @@ class ProcessProposal(_message.Message):
     def __init__(self, txs: _Optional[_Iterable[bytes]] = ..., hash: _Optional[bytes] = ..., height: _Optional[int] = ...) -> None: ...
 
 class FinalizeBlock(_message.Message):
-    __slots__ = ("txs", "hash", "height", "time")
+    __slots__ = ("txs", "misbehavior", "hash", "height", "time")
     TXS_FIELD_NUMBER: _ClassVar[int]
+    MISBEHAVIOR_FIELD_NUMBER: _ClassVar[int]
     HASH_FIELD_NUMBER: _ClassVar[int]
     HEIGHT_FIELD_NUMBER: _ClassVar[int]
     TIME_FIELD_NUMBER: _ClassVar[int]
     txs: _containers.RepeatedScalarFieldContainer[bytes]
+    misbehavior: _containers.RepeatedCompositeFieldContainer[Misbehavior]
     hash: bytes
     height: int
     time: Timestamp
-    def __init__(self, txs: _Optional[_Iterable[bytes]] = ..., hash: _Optional[bytes] = ..., height: _Optional[int] = ..., time: _Optional[_Union[Timestamp, _Mapping]] = ...) -> None: ...
+    def __init__(self, txs: _Optional[_Iterable[bytes]] = ..., misbehavior: _Optional[_Iterable[_Union[Misbehavior, _Mapping]]] = ..., hash: _Optional[bytes] = ..., height: _Optional[int] = ..., time: _Optional[_Union[Timestamp, _Mapping]] = ...) -> None: ...
+
+class Misbehavior(_message.Message):
+    __slots__ = ("type", "producer", "height")
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    PRODUCER_FIELD_NUMBER: _ClassVar[int]
+    HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    type: int
+    producer: Producer
+    height: int
+    def __init__(self, type: _Optional[int] = ..., producer: _Optional[_Union[Producer, _Mapping]] = ..., height: _Optional[int] = ...) -> None: ...
+
+class Producer(_message.Message):
+    __slots__ = ("address", "power")
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    POWER_FIELD_NUMBER: _ClassVar[int]
+    address: bytes
+    power: int
+    def __init__(self, address: _Optional[bytes] = ..., power: _Optional[int] = ...) -> None: ...
+
+class Snapshot(_message.Message):
+    __slots__ = ("height", "format", "chunks", "hash", "metadata")
+    HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    FORMAT_FIELD_NUMBER: _ClassVar[int]
+    CHUNKS_FIELD_NUMBER: _ClassVar[int]
+    HASH_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    height: int
+    format: int
+    chunks: int
+    hash: bytes
+    metadata: bytes
+    def __init__(self, height: _Optional[int] = ..., format: _Optional[int] = ..., chunks: _Optional[int] = ..., hash: _Optional[bytes] = ..., metadata: _Optional[bytes] = ...) -> None: ...
+
+class OfferSnapshot(_message.Message):
+    __slots__ = ("snapshot", "app_hash")
+    SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
+    APP_HASH_FIELD_NUMBER: _ClassVar[int]
+    snapshot: Snapshot
+    app_hash: bytes
+    def __init__(self, snapshot: _Optional[_Union[Snapshot, _Mapping]] = ..., app_hash: _Optional[bytes] = ...) -> None: ...
+
+class LoadSnapshotChunk(_message.Message):
+    __slots__ = ("height", "format", "chunk")
+    HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    FORMAT_FIELD_NUMBER: _ClassVar[int]
+    CHUNK_FIELD_NUMBER: _ClassVar[int]
+    height: int
+    format: int
+    chunk: int
+    def __init__(self, height: _Optional[int] = ..., format: _Optional[int] = ..., chunk: _Optional[int] = ...) -> None: ...
+
+class ApplySnapshotChunk(_message.Message):
+    __slots__ = ("index", "chunk", "sender")
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    CHUNK_FIELD_NUMBER: _ClassVar[int]
+    SENDER_FIELD_NUMBER: _ClassVar[int]
+    index: int
+    chunk: bytes
+    sender: str
+    def __init__(self, index: _Optional[int] = ..., chunk: _Optional[bytes] = ..., sender: _Optional[str] = ...) -> None: ...
 
 class Response(_message.Message):
     __slots__ = ("exception", "echo", "flush", "info", "init_chain", "query", "check_tx", "commit", "list_snapshots", "offer_snapshot", "load_snapshot_chunk", "apply_snapshot_chunk", "prepare_proposal", "process_proposal", "extend_vote", "verify_vote_extension", "finalize_block")
@@ -152,16 +214,16 @@ class Response(_message.Message):
     query: QueryResult
     check_tx: CheckTxResult
     commit: CommitResult
-    list_snapshots: Empty
-    offer_snapshot: Empty
-    load_snapshot_chunk: Empty
-    apply_snapshot_chunk: Empty
+    list_snapshots: ListSnapshotsResult
+    offer_snapshot: OfferSnapshotResult
+    load_snapshot_chunk: LoadSnapshotChunkResult
+    apply_snapshot_chunk: ApplySnapshotChunkResult
     prepare_proposal: PrepareProposalResult
     process_proposal: ProcessProposalResult
     extend_vote: Empty
     verify_vote_extension: Empty
     finalize_block: FinalizeBlockResult
-    def __init__(self, exception: _Optional[_Union[Exception, _Mapping]] = ..., echo: _Optional[_Union[Echo, _Mapping]] = ..., flush: _Optional[_Union[Empty, _Mapping]] = ..., info: _Optional[_Union[InfoResult, _Mapping]] = ..., init_chain: _Optional[_Union[InitChainResult, _Mapping]] = ..., query: _Optional[_Union[QueryResult, _Mapping]] = ..., check_tx: _Optional[_Union[CheckTxResult, _Mapping]] = ..., commit: _Optional[_Union[CommitResult, _Mapping]] = ..., list_snapshots: _Optional[_Union[Empty, _Mapping]] = ..., offer_snapshot: _Optional[_Union[Empty, _Mapping]] = ..., load_snapshot_chunk: _Optional[_Union[Empty, _Mapping]] = ..., apply_snapshot_chunk: _Optional[_Union[Empty, _Mapping]] = ..., prepare_proposal: _Optional[_Union[PrepareProposalResult, _Mapping]] = ..., process_proposal: _Optional[_Union[ProcessProposalResult, _Mapping]] = ..., extend_vote: _Optional[_Union[Empty, _Mapping]] = ..., verify_vote_extension: _Optional[_Union[Empty, _Mapping]] = ..., finalize_block: _Optional[_Union[FinalizeBlockResult, _Mapping]] = ...) -> None: ...
+    def __init__(self, exception: _Optional[_Union[Exception, _Mapping]] = ..., echo: _Optional[_Union[Echo, _Mapping]] = ..., flush: _Optional[_Union[Empty, _Mapping]] = ..., info: _Optional[_Union[InfoResult, _Mapping]] = ..., init_chain: _Optional[_Union[InitChainResult, _Mapping]] = ..., query: _Optional[_Union[QueryResult, _Mapping]] = ..., check_tx: _Optional[_Union[CheckTxResult, _Mapping]] = ..., commit: _Optional[_Union[CommitResult, _Mapping]] = ..., list_snapshots: _Optional[_Union[ListSnapshotsResult, _Mapping]] = ..., offer_snapshot: _Optional[_Union[OfferSnapshotResult, _Mapping]] = ..., load_snapshot_chunk: _Optional[_Union[LoadSnapshotChunkResult, _Mapping]] = ..., apply_snapshot_chunk: _Optional[_Union[ApplySnapshotChunkResult, _Mapping]] = ..., prepare_proposal: _Optional[_Union[PrepareProposalResult, _Mapping]] = ..., process_proposal: _Optional[_Union[ProcessProposalResult, _Mapping]] = ..., extend_vote: _Optional[_Union[Empty, _Mapping]] = ..., verify_vote_extension: _Optional[_Union[Empty, _Mapping]] = ..., finalize_block: _Optional[_Union[FinalizeBlockResult, _Mapping]] = ...) -> None: ...
 
 class Exception(_message.Message):
     __slots__ = ("error",)
@@ -218,6 +280,62 @@ class CommitResult(_message.Message):
     RETAIN_HEIGHT_FIELD_NUMBER: _ClassVar[int]
     retain_height: int
     def __init__(self, retain_height: _Optional[int] = ...) -> None: ...
+
+class ListSnapshotsResult(_message.Message):
+    __slots__ = ("snapshots",)
+    SNAPSHOTS_FIELD_NUMBER: _ClassVar[int]
+    snapshots: _containers.RepeatedCompositeFieldContainer[Snapshot]
+    def __init__(self, snapshots: _Optional[_Iterable[_Union[Snapshot, _Mapping]]] = ...) -> None: ...
+
+class OfferSnapshotResult(_message.Message):
+    __slots__ = ("result",)
+    class Result(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        UNKNOWN: _ClassVar[OfferSnapshotResult.Result]
+        ACCEPT: _ClassVar[OfferSnapshotResult.Result]
+        ABORT: _ClassVar[OfferSnapshotResult.Result]
+        REJECT: _ClassVar[OfferSnapshotResult.Result]
+        REJECT_FORMAT: _ClassVar[OfferSnapshotResult.Result]
+        REJECT_SENDER: _ClassVar[OfferSnapshotResult.Result]
+    UNKNOWN: OfferSnapshotResult.Result
+    ACCEPT: OfferSnapshotResult.Result
+    ABORT: OfferSnapshotResult.Result
+    REJECT: OfferSnapshotResult.Result
+    REJECT_FORMAT: OfferSnapshotResult.Result
+    REJECT_SENDER: OfferSnapshotResult.Result
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    result: OfferSnapshotResult.Result
+    def __init__(self, result: _Optional[_Union[OfferSnapshotResult.Result, str]] = ...) -> None: ...
+
+class LoadSnapshotChunkResult(_message.Message):
+    __slots__ = ("chunk",)
+    CHUNK_FIELD_NUMBER: _ClassVar[int]
+    chunk: bytes
+    def __init__(self, chunk: _Optional[bytes] = ...) -> None: ...
+
+class ApplySnapshotChunkResult(_message.Message):
+    __slots__ = ("result", "refetch_chunks", "reject_senders")
+    class Result(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        UNKNOWN: _ClassVar[ApplySnapshotChunkResult.Result]
+        ACCEPT: _ClassVar[ApplySnapshotChunkResult.Result]
+        ABORT: _ClassVar[ApplySnapshotChunkResult.Result]
+        RETRY: _ClassVar[ApplySnapshotChunkResult.Result]
+        RETRY_SNAPSHOT: _ClassVar[ApplySnapshotChunkResult.Result]
+        REJECT_SNAPSHOT: _ClassVar[ApplySnapshotChunkResult.Result]
+    UNKNOWN: ApplySnapshotChunkResult.Result
+    ACCEPT: ApplySnapshotChunkResult.Result
+    ABORT: ApplySnapshotChunkResult.Result
+    RETRY: ApplySnapshotChunkResult.Result
+    RETRY_SNAPSHOT: ApplySnapshotChunkResult.Result
+    REJECT_SNAPSHOT: ApplySnapshotChunkResult.Result
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    REFETCH_CHUNKS_FIELD_NUMBER: _ClassVar[int]
+    REJECT_SENDERS_FIELD_NUMBER: _ClassVar[int]
+    result: ApplySnapshotChunkResult.Result
+    refetch_chunks: _containers.RepeatedScalarFieldContainer[int]
+    reject_senders: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, result: _Optional[_Union[ApplySnapshotChunkResult.Result, str]] = ..., refetch_chunks: _Optional[_Iterable[int]] = ..., reject_senders: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class PrepareProposalResult(_message.Message):
     __slots__ = ("txs",)

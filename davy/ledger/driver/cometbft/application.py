@@ -18,6 +18,7 @@ from anyio import to_thread
 from davy.ledger.driver.blockstore import Block, BlockStore
 from davy.ledger.driver.cometbft.door import Door
 from davy.ledger.driver.cometbft.proposals import may_be_a_block, prepare
+from davy.ledger.driver.cometbft.snapshots import Fetched, SnapshotHead, Snapshots
 from davy.ledger.driver.news import NewsOfBlocks
 from davy.ledger.rules.machine import BlockResult, Machine, Verdict
 from davy.protocol.encoding import encode
@@ -29,6 +30,14 @@ _log: Final = logging.getLogger(__name__)
 APP_VERSION: Final = 1
 """Of the rules, as the engine's genesis and every header name it."""
 _TIME: Final = "time"
+_APP_HASH: Final = "app hash"
+"""Of the state that the file began with, where it did not begin with the genesis."""
+_PRUNED_AT_ONCE: Final = 100
+PRODUCERS_FROM: Final = "producers "
+"""And the height that they make the first block of: whom the engine was told of."""
+SUCCESSION_FROM: Final = "succession "
+"""And the same height: `davy.protocol.chain.Succession`, once its header is known."""
+_AFTER_ALL: Final = "~"
 
 
 class Where(NamedTuple):
@@ -36,6 +45,11 @@ class Where(NamedTuple):
 
     height: int
     app_hash: bytes
+
+
+def at_height(name: str, height: int) -> str:
+    """The name of a fact of a height; names are in the order of heights."""
+    return f"{name}{height:020d}"
 
 
 class _Decided(NamedTuple):
@@ -46,6 +60,13 @@ class _Decided(NamedTuple):
 class Application:
     """One chain's machine over one file.
 
+    Parameters
+    ----------
+    snapshots
+        Blocks from one snapshot of the state to the next; 0: none are taken.
+    keep
+        Blocks that are kept, by the engine too; 0: all.
+
     Raises
     ------
     Misconfigured
@@ -54,8 +75,11 @@ class Application:
         It cannot be read or written.
     """
 
-    def __init__(self, genesis: Genesis, store: BlockStore) -> None:
+    def __init__(self, genesis: Genesis, store: BlockStore, *, snapshots: int = 0, keep: int = 0) -> None:
         self.genesis, self.store = genesis, store
+        self.snapshots = Snapshots(store.path.parent / "snapshots", snapshots)
+        self._keep = keep
+        self._fetched: Fetched | None = None
         self.machine = _begun(genesis, store)
         self.door = Door()
         self.news = NewsOfBlocks()
@@ -100,8 +124,8 @@ class Application:
         """Whether a proposed block is one this producer votes for."""
         return may_be_a_block(self._whole(), txs)
 
-    def finalize(self, height: int, time: int, txs: Sequence[bytes]) -> BlockResult:
-        """Apply a decided block.
+    def finalize(self, height: int, time: int, txs: Sequence[bytes], evidence: Sequence[bytes] = ()) -> BlockResult:
+        """Apply a decided block; `evidence` names who voted twice, as `Machine.apply_block` takes it.
 
         Raises
         ------
@@ -114,7 +138,7 @@ class Application:
         machine = self._whole()
         self._halved = True
         try:
-            done = machine.apply_block(height, time, txs)
+            done = machine.apply_block(height, time, txs, evidence)
         except Refused:
             self._halved = False  # nothing was changed
             raise
@@ -124,8 +148,8 @@ class Application:
             _log.error("block %d: %s", height, fault)
         return done
 
-    async def commit(self) -> None:
-        """Keep the block that was applied; durable on return.
+    async def commit(self) -> int:
+        """Keep the block that was applied; durable on return. Returns the first height that is to be kept; 0: all.
 
         Raises
         ------
@@ -133,10 +157,12 @@ class Application:
             The disk did not take it. Start the pair again.
         """
         if self._decided is None:
-            return
+            return 0
         (txs, done), machine = self._decided, self.machine
         puts, deletes = done.changes
         facts = {_TIME: machine.time.to_bytes(8, "big")}
+        if done.producer_updates:
+            facts[at_height(PRODUCERS_FROM, machine.height + 2)] = b"".join(machine.producers)
         block = Block(machine.height, b"", done.app_hash, txs, done.results, puts.items(), deletes, facts)
         self._keeping = True
         try:
@@ -148,8 +174,74 @@ class Application:
         self._settled.set()
         self.news.note(machine, done.changes)
         self.door.follow(machine)
+        self._tell_kept()
+        return await to_thread.run_sync(self._tidy, machine.height)
+
+    def offer(self, fetched: Fetched) -> bool:
+        """Begin to fetch a snapshot; False where this file holds blocks already."""
+        if self.store.height():
+            return False
+        self._fetched = fetched
+        return True
+
+    def fetched(self) -> Fetched | None:
+        """What is being fetched."""
+        return self._fetched
+
+    async def restore(self) -> None:
+        """Begin with the snapshot that was fetched, in place of the genesis.
+
+        Raises
+        ------
+        Refused
+            It is not the state that the producers signed for; nothing was changed.
+        StoreFailed
+        """
+        fetched, self._fetched = self._fetched, None
+        if fetched is None or self._decided is not None or self.store.height():
+            raise Refused("no snapshot is being fetched")
+        head, rows = fetched.read()
+        machine = Machine.restore(self.genesis, rows, head.height, min(head.time, INT63))
+        if machine.app_hash != fetched.app_hash or head.chain != machine.state.chain:
+            raise Refused("the snapshot is not the state that the producers signed for")
+        facts = {name: value for name, value in head.facts if name.startswith((PRODUCERS_FROM, SUCCESSION_FROM))}
+        facts |= {_TIME: head.time.to_bytes(8, "big"), _APP_HASH: machine.app_hash}
+        with anyio.CancelScope(shield=True):
+            await to_thread.run_sync(self.store.begin_after, head.height, machine.rows(), facts)
+        self.machine = machine
+        self._tell_kept()
+
+    def changes(self, after: int, count: int) -> list[bytes]:
+        """The successions that hold from above a height on, the first so many."""
+        return self.store.facts(at_height(SUCCESSION_FROM, after), SUCCESSION_FROM + _AFTER_ALL, count)
+
+    def _tell_kept(self) -> None:
         self.kept.set()
         self.kept = anyio.Event()
+
+    def _tidy(self, height: int) -> int:
+        """Take a snapshot if one is due, and forget old blocks; returns the first height that is kept, 0 for all."""
+        try:
+            if self.snapshots.due(height):
+                self._take_snapshot()
+            if not self._keep:
+                return 0
+            first = min([height - self._keep + 1, self.store.told(), *self.snapshots.heights()[:1]])
+            if first > 1:
+                self.store.prune(first, _PRUNED_AT_ONCE)
+            return max(first, 0)
+        except Misconfigured as e:  # the block is kept, and that is what counts
+            _log.error("after block %d: %s", height, e)
+            return 0
+
+    def _take_snapshot(self) -> None:
+        """Unless a change of the producers up to the next block lacks its header, which comes within some blocks."""
+        machine = self.machine
+        named, known = (self.store.named_facts(n, n + _AFTER_ALL) for n in (PRODUCERS_FROM, SUCCESSION_FROM))
+        changed = sum(name <= at_height(PRODUCERS_FROM, machine.height + 1) for name, _ in named)
+        if len(known) >= changed:
+            head = SnapshotHead(1, machine.state.chain, machine.height, machine.time, (*named, *known))
+            self.snapshots.take(head, self.store.state())
 
     def drop(self) -> None:
         """Forget a block that was applied and not kept: whoever decided it is gone, and will bring it again."""
@@ -180,6 +272,7 @@ def _begun(g: Genesis, store: BlockStore) -> Machine:
         machine = Machine.restore(g, store.state(), height, min(time, INT63))
     except Refused as e:
         raise Misconfigured(f"{store.path} is damaged ({e}); restore a backup, or begin again without it") from None
-    if store.app_hash(height) not in (None, machine.app_hash):
+    began_with = store.fact(_APP_HASH) if height == store.base() else None
+    if (began_with or store.app_hash(height)) not in (None, machine.app_hash):
         raise Misconfigured(f"{store.path} is damaged: its state is not block {height}'s; begin again without it")
     return machine

@@ -25,6 +25,7 @@ from davy.protocol.words import PublicKey
 
 PRODUCER_KEY: Final = "config/priv_validator_key.json"
 _ALL_OF_THIS_MACHINE: Final = "0.0.0.0"  # noqa: S104  # other producers must reach it
+_TRUST_HOURS: Final = 168
 _EVIDENCE_BYTES: Final = 64 * 1024
 _EVIDENCE_BLOCKS: Final = 200_000
 _EVIDENCE_NS: Final = 14 * 86_400 * 1_000_000_000
@@ -40,7 +41,12 @@ class Peer(NamedTuple):
     @property
     def name(self) -> str:
         """As the engine writes it: its key's address, then where."""
-        return f"{address(self.node_key).hex()}@{self.host}:{self.port}"
+        return f"{self.id}@{self.host}:{self.port}"
+
+    @property
+    def id(self) -> str:
+        """Its key's address, as the engine writes it."""
+        return address(self.node_key).hex()
 
     @property
     def is_local(self) -> bool:
@@ -54,6 +60,14 @@ class Secrets(NamedTuple):
     node: bytes
 
 
+class Sync(NamedTuple):
+    """How a producer that comes later gets the state: from others' ledgers, of which it believes one block."""
+
+    ledgers: tuple[str, ...]
+    height: int
+    hash: bytes
+
+
 class _PublicKey(msgspec.Struct, frozen=True):
     value: Annotated[str, Meta(max_length=64)]
 
@@ -62,7 +76,9 @@ class _KeyFile(msgspec.Struct, frozen=True):
     pub_key: _PublicKey
 
 
-def files(g: Genesis, mine: Secrets, here: Peer, others: Sequence[Peer], block_time: int) -> dict[str, bytes]:
+def files(
+    g: Genesis, mine: Secrets, here: Peer, others: Sequence[Peer], block_time: int, sync: Sync | None = None
+) -> dict[str, bytes]:
     """Everything the engine needs before its first start, by the path in its folder.
 
     Parameters
@@ -74,7 +90,7 @@ def files(g: Genesis, mine: Secrets, here: Peer, others: Sequence[Peer], block_t
         PRODUCER_KEY: _json(_secret_key(mine.producer) | {"address": upper_hex(address(public_of(mine.producer)))}),
         "config/node_key.json": _json({"priv_key": _secret_key(mine.node)["priv_key"]}),
         "config/genesis.json": _json(genesis_document(g)),
-        "config/config.toml": _settings(here, others, block_time).encode(),
+        "config/config.toml": (_settings(here, others, block_time) + (_syncing(sync) if sync else "")).encode(),
         "data/priv_validator_state.json": _json({"height": "0", "round": 0, "step": 0}),
     }
 
@@ -143,7 +159,7 @@ max_body_bytes = {MAX_RPC_BODY_BYTES}
 laddr = "tcp://{listens}:{here.port}"
 external_address = "{here.host}:{here.port}"
 persistent_peers = "{",".join(p.name for p in others)}"
-unconditional_peer_ids = "{",".join(p.name.partition("@")[0] for p in others)}"
+unconditional_peer_ids = "{",".join(p.id for p in others)}"
 pex = false
 allow_duplicate_ip = {local}
 addr_book_strict = {strict}
@@ -161,6 +177,20 @@ peer_gossip_sleep_duration = "10ms"
 
 [tx_index]
 indexer = "null"
+"""
+
+
+def _syncing(s: Sync) -> str:
+    """Two ledgers at least are asked, says the engine; they may be one, because the block is verified before."""
+    asked = s.ledgers if len(s.ledgers) > 1 else s.ledgers * 2
+    return f"""
+[statesync]
+enable = true
+rpc_servers = "{",".join(asked)}"
+trust_height = {s.height}
+trust_hash = "{s.hash.hex()}"
+trust_period = "{_TRUST_HOURS}h"
+discovery_time = "5s"
 """
 
 

@@ -1,6 +1,9 @@
 """What waits to be in a block, as the application sees it: the engine keeps the bytes, this keeps who sent what.
 
-Two transactions of one sender with one nonce cannot both be included, and the second is told so at once. Orders of
+Two transactions of one sender with one nonce cannot both be included, and the second is told so at once. One whose
+nonce comes after one that does not wait here is turned down too: it could never be included as things are, and would
+hold a place in the engine for nothing. Engines pass transactions on in the order they have them, so what goes from one
+producer to another has no gap either. Orders of
 keyholders wait in a room of their own besides the engine's, which others' transactions can fill: they go into the next
 block that this producer proposes.
 """
@@ -24,20 +27,24 @@ class Door:
 
     def __init__(self) -> None:
         self._places: dict[tuple[bytes, int], tuple[bytes, int, int]] = {}
-        """By sender and nonce: the transaction's hash, its size, and the height at which it came."""
+        """By who it is signed for and nonce: its hash, its size, and the height at which it was asked about last."""
         self._orders: dict[bytes, bytes] = {}
 
     def check(self, machine: Machine, raw: bytes) -> Verdict:
-        """The machine's verdict, and whether another transaction has its place."""
+        """The machine's verdict, and whether another transaction has its place, or one before it is missing."""
         verdict = machine.check_tx(raw)
         if verdict.code is not TxCode.OK or verdict.order:
             return verdict
-        place = (verdict.sender, verdict.nonce)
+        owner, nonce = signs_for(machine.state, verdict.sender), verdict.nonce
+        place, due = (owner, nonce), known_sender(machine.state, owner)
+        if nonce != due and (owner, nonce - 1) not in self._places:
+            message = f"the transaction with nonce {nonce - 1} does not wait here; hand it in first, from {due} on"
+            return verdict._replace(code=TxCode.TOO_EXPENSIVE, message=message)
         taken = self._places.get(place)
         if taken is not None and taken[0] != verdict.hash:
             message = f"another transaction of this sender waits with nonce {verdict.nonce}; sign again"
             return verdict._replace(code=TxCode.WRONG_NONCE, message=message)
-        if taken is None and len(self._places) < 2 * MAX_PENDING_TXS:
+        if taken is not None or len(self._places) < 2 * MAX_PENDING_TXS:
             self._places[place] = (verdict.hash, len(raw), machine.height)
         return verdict
 
@@ -59,16 +66,16 @@ class Door:
 
     def follow(self, machine: Machine) -> None:
         """Forget what a block has settled."""
-        for (sender, nonce), (_, _, since) in list(self._places.items()):
-            if since + _BLOCKS <= machine.height or nonce < _expected(machine, sender):
-                del self._places[sender, nonce]
+        for (owner, nonce), (_, _, since) in list(self._places.items()):
+            if since + _BLOCKS <= machine.height or nonce < _expected(machine, owner):
+                del self._places[owner, nonce]
         for i, raw in list(self._orders.items()):
             if machine.check_tx(raw).code is not TxCode.OK:
                 del self._orders[i]
 
 
-def _expected(machine: Machine, sender: bytes) -> int:
+def _expected(machine: Machine, owner: bytes) -> int:
     try:
-        return known_sender(machine.state, signs_for(machine.state, sender))
+        return known_sender(machine.state, owner)
     except TxFailed:
         return 1 << 63

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
@@ -133,6 +134,15 @@ class Engine:
             return _committed((await self._call("commit", _CommitAnswer, height=str(height))).signed_header)
         except ValueError as e:
             raise Malformed(f"the engine's header {height} is not as 0.38 writes it ({e})") from None
+
+    async def relay(self, method: str, params: Mapping[str, str]) -> msgspec.Raw:
+        """Return an answer as it is.
+
+        Raises
+        ------
+        EngineRefused, Unreachable, TooLarge, Malformed
+        """
+        return await self._call(method, msgspec.Raw, **params)
 
     async def _call(self, method: str, kind: type[T], **params: Any) -> T:
         if self._session is None:

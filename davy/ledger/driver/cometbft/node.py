@@ -7,24 +7,27 @@ kept here; after a restart, those that are missing are asked for.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Final
 
 import anyio
+import msgspec
 from anyio import to_thread
 
 from davy.ledger.commits import CommittedHeader
-from davy.ledger.driver.cometbft.application import Application
+from davy.ledger.driver.cometbft.application import PRODUCERS_FROM, SUCCESSION_FROM, Application, at_height
 from davy.ledger.driver.cometbft.engine import Engine, EngineRefused
 from davy.ledger.driver.news import News
 from davy.ledger.driver.node import Proved
 from davy.ledger.driver.subscribers import Subscriber, Subscribers
 from davy.ledger.headers import Authority, OpenedHeader, check_follows, open_header, origin
 from davy.ledger.rules.machine import Verdict
-from davy.protocol.chain import Head
-from davy.protocol.encoding import encode
+from davy.protocol.chain import Head, Succession
+from davy.protocol.encoding import decode, encode
 from davy.protocol.errors import Busy, Refused, Replayed, TxCode, Unreachable
 from davy.protocol.genesis import chain_id
+from davy.protocol.limits import MAX_COMMITTED_HEADER_BYTES, MAX_RPC_PAGE
 from davy.protocol.words import Height, PublicKey
 
 _log: Final = logging.getLogger(__name__)
@@ -41,9 +44,8 @@ class EngineNode:
         self.genesis, self.chain, self.public = app.genesis, chain_id(app.genesis), public
         self.store = app.store
         self._app, self._engine = app, engine
-        self._authority = Authority.of(app.genesis)
         self._subscribers = Subscribers()
-        self.head = self._told()
+        self.authority, self.head = self._known()
 
     async def hand_in(self, raw: bytes) -> Verdict:
         """Check a transaction at the door and hand it to the engine, which tells the other producers.
@@ -95,6 +97,19 @@ class EngineNode:
         value, proof = machine.prove(key)
         return Proved(machine.height, value, proof)
 
+    def succession(self, after: Height) -> list[bytes]:
+        """The changes of the producers that hold from above a height on: one page."""
+        return self._app.changes(after, MAX_RPC_PAGE)
+
+    async def relay(self, method: str, params: Mapping[str, str]) -> msgspec.Raw:
+        """Pass a question of another producer's engine to this one's, and its answer back as it is.
+
+        Raises
+        ------
+        EngineRefused, Unreachable, TooLarge, Malformed
+        """
+        return await self._engine.relay(method, params)
+
     def news(self, height: Height) -> News | None:
         """What a block changed; None where that is no longer kept."""
         return self._app.news.about(height)
@@ -118,6 +133,8 @@ class EngineNode:
         pause = _PAUSE_S
         while True:
             kept = self._app.kept
+            if self.head.height < self.store.base():  # a snapshot has come
+                self.authority, self.head = self._known()
             if self.head.height >= self.store.height():
                 await kept.wait()
             try:
@@ -132,20 +149,36 @@ class EngineNode:
 
     async def _learn(self, height: int) -> None:
         opened = self._checked(await self._engine.header(height))
-        await to_thread.run_sync(self.store.put_header, height, opened.raw)
+        since, facts = height + 1, dict[str, bytes]()
+        named = self.store.fact(at_height(PRODUCERS_FROM, since))
+        if named is not None:
+            change = Succession(opened.raw, tuple(named[n : n + 32] for n in range(0, len(named), 32)))
+            facts[at_height(SUCCESSION_FROM, since)] = encode(change)
+            self.authority = self.authority.after(change)
+        await to_thread.run_sync(self.store.put_header, height, opened.raw, facts)
         self.head = opened.head
         self._subscribers.tell(height)
 
     def _checked(self, c: CommittedHeader) -> OpenedHeader:
         """Check that the engine tells of the block that is kept here."""
-        opened = open_header(encode(c), self._authority)
-        check_follows(self.head, opened)
+        opened = open_header(encode(c), self.authority)
+        if self.head.hash != bytes(32) or not self.head.height:  # the first one after a snapshot follows a block unseen
+            check_follows(self.head, opened)
         before = self.store.app_hash(self.head.height)
         if not opened.names(self.store.tx_hashes(opened.header.height)) or before not in (None, opened.header.app_hash):
             raise Refused("it names other transactions or another state than were kept")
         return opened
 
-    def _told(self) -> Head:
-        """The last block whose header, and all before it, are known."""
-        raw = self.store.header(self.store.told())
-        return open_header(raw, self._authority).head if raw else origin(self.genesis)
+    def _known(self) -> tuple[Authority, Head]:
+        """Who signs, and the last block whose header, and all before it, are known."""
+        authority, last = Authority.of(self.genesis), 0
+        while changes := self.succession(last):
+            for change in changes:
+                authority = authority.after(decode(change, Succession, limit=2 * MAX_COMMITTED_HEADER_BYTES))
+            last = authority.changes[-1][0]
+        told = self.store.told()
+        raw = self.store.header(told)
+        if raw:
+            return authority, open_header(raw, authority).head
+        unseen = Head(told, self._app.machine.time, bytes(32), self._app.machine.app_hash)
+        return authority, unseen if told else origin(self.genesis)

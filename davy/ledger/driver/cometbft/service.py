@@ -16,7 +16,6 @@ from davy.ledger.driver.cometbft.supervisor import EnginePlace, supervise
 from davy.ledger.driver.cometbft.wire import listen
 from davy.ledger.driver.server import RpcServer, listening
 from davy.ledger.driver.service import DEFAULT_PORT
-from davy.protocol.errors import Misconfigured
 from davy.protocol.genesis import Genesis
 from davy.protocol.words import PublicKey
 
@@ -30,6 +29,8 @@ async def serve_producer(
     *,
     host: str = "127.0.0.1",
     port: int = DEFAULT_PORT,
+    snapshots: int = 0,
+    keep: int = 0,
     task_status: TaskStatus[str] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run a producer until it is cancelled; on asyncio. `task_status` is started with its address once it answers.
@@ -39,9 +40,11 @@ async def serve_producer(
     Parameters
     ----------
     public
-        Its producer key, which the genesis must name.
+        Its key. One that has no seat follows the chain, and votes when it gets one.
     binary
         The engine.
+    snapshots, keep
+        See `Application`.
 
     Raises
     ------
@@ -50,11 +53,9 @@ async def serve_producer(
     StoreFailed
         The disk did not take a block; start it again when there is room.
     """
-    if public not in genesis.producers:
-        raise Misconfigured("this home's producer key makes no blocks on this chain; use the one its genesis names")
     place.check()
     with closing(BlockStore(database)) as store:
-        app = Application(genesis, store)
+        app = Application(genesis, store, snapshots=snapshots, keep=keep)
         async with Engine(place.rpc) as engine, anyio.create_task_group() as tasks:
             node = EngineNode(app, engine, public)
 

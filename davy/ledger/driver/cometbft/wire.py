@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 import anyio
+from anyio import to_thread
 from anyio.abc import TaskStatus
 from google.protobuf.message import DecodeError
 
-from davy.ledger.commits import engine_chain_id
+from davy.ledger.commits import POWER, engine_chain_id
 from davy.ledger.driver.cometbft import abci_pb2 as abci
 from davy.ledger.driver.cometbft.application import APP_VERSION, Application
+from davy.ledger.driver.cometbft.snapshots import Fetched
 from davy.ledger.rules.machine import Verdict
-from davy.protocol.errors import Malformed, Misdirected, TxFailed
+from davy.protocol.errors import Malformed, Misdirected, Refused, TxFailed
 from davy.protocol.genesis import chain_id
 
 _MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
@@ -46,6 +48,10 @@ class Conversation:
             "process_proposal": self._process_proposal,
             "finalize_block": self._finalize_block,
             "commit": self._commit,
+            "list_snapshots": self._list_snapshots,
+            "offer_snapshot": self._offer_snapshot,
+            "load_snapshot_chunk": self._load_snapshot_chunk,
+            "apply_snapshot_chunk": self._apply_snapshot_chunk,
         }
 
     async def run(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -130,13 +136,61 @@ class Conversation:
     async def _finalize_block(self, r: abci.Request) -> abci.Response:
         b = r.finalize_block
         self._decides = True
-        done = self._app.finalize(b.height, b.time.seconds * 1_000 + b.time.nanos // 1_000_000, tuple(b.txs))
-        results = [abci.TxResult(code=x.code, log=x.log) for x in done.results]
-        return abci.Response(finalize_block=abci.FinalizeBlockResult(tx_results=results, app_hash=done.app_hash))
+        time, twice = b.time.seconds * 1_000 + b.time.nanos // 1_000_000, [m.producer.address for m in b.misbehavior]
+        done = self._app.finalize(b.height, time, tuple(b.txs), twice)
+        said = abci.FinalizeBlockResult(
+            tx_results=[abci.TxResult(code=x.code, log=x.log) for x in done.results],
+            validator_updates=[
+                abci.ValidatorUpdate(pub_key=abci.PublicKey(ed25519=u.key), power=POWER if u.joined else 0)
+                for u in done.producer_updates
+            ],
+            app_hash=done.app_hash,
+        )
+        return abci.Response(finalize_block=said)
 
     async def _commit(self, _: abci.Request) -> abci.Response:
-        await self._app.commit()
-        return abci.Response(commit=abci.CommitResult())
+        return abci.Response(commit=abci.CommitResult(retain_height=await self._app.commit()))
+
+    async def _list_snapshots(self, _: abci.Request) -> abci.Response:
+        offers = await to_thread.run_sync(self._app.snapshots.offers)
+        told = [
+            abci.Snapshot(height=o.height, format=o.format, chunks=len(o.hashes), hash=o.hash, metadata=o.metadata)
+            for o in offers
+        ]
+        return abci.Response(list_snapshots=abci.ListSnapshotsResult(snapshots=told))
+
+    async def _load_snapshot_chunk(self, r: abci.Request) -> abci.Response:
+        c = r.load_snapshot_chunk
+        chunk = await to_thread.run_sync(self._app.snapshots.chunk, c.height, c.format, c.chunk)
+        return abci.Response(load_snapshot_chunk=abci.LoadSnapshotChunkResult(chunk=chunk))
+
+    async def _offer_snapshot(self, r: abci.Request) -> abci.Response:
+        kinds = abci.OfferSnapshotResult.Result
+        s = r.offer_snapshot.snapshot
+        try:
+            fetched = Fetched(s.height, s.format, s.chunks, s.hash, s.metadata, r.offer_snapshot.app_hash)
+            result = kinds.ACCEPT if self._app.offer(fetched) else kinds.ABORT
+        except Malformed as e:
+            _log.warning("a snapshot after block %d was turned down: %s", s.height, e)
+            result = kinds.REJECT
+        return abci.Response(offer_snapshot=abci.OfferSnapshotResult(result=result))
+
+    async def _apply_snapshot_chunk(self, r: abci.Request) -> abci.Response:
+        """A wrong chunk is asked for again, of others: who sent it sends no more."""
+        kinds = abci.ApplySnapshotChunkResult.Result
+        c, fetched = r.apply_snapshot_chunk, self._app.fetched()
+        if fetched is None:
+            return _applied(kinds.ABORT)
+        if not fetched.take(c.index, c.chunk):
+            _log.warning("chunk %d of a snapshot is not the one that was offered; %s sends no more", c.index, c.sender)
+            return _applied(kinds.RETRY, [c.index], [c.sender])
+        if fetched.whole:
+            try:
+                await self._app.restore()
+            except Refused as e:
+                _log.warning("a snapshot was turned down: %s", e)
+                return _applied(kinds.REJECT_SNAPSHOT)
+        return _applied(kinds.ACCEPT)
 
 
 async def listen(path: Path, app: Application, *, task_status: TaskStatus[None]) -> None:
@@ -197,18 +251,19 @@ def take_message(buffer: bytearray) -> bytes | None:
     raise Malformed(f"a message of the engine's is longer than {_MAX_MESSAGE_BYTES} bytes")
 
 
+def _applied(result: int, again: Sequence[int] = (), banned: Sequence[str] = ()) -> abci.Response:
+    said = abci.ApplySnapshotChunkResult(result=result, refetch_chunks=again, reject_senders=banned)  # type: ignore[arg-type]
+    return abci.Response(apply_snapshot_chunk=said)
+
+
 def _checked(v: Verdict) -> abci.CheckTxResult:
     return abci.CheckTxResult(code=int(v.code), log=v.message, gas_wanted=1)
 
 
 def _unused(kind: str) -> abci.Response:
-    """Snapshots and vote extensions are not used: an empty answer of the same name says so."""
+    """Vote extensions are not used: an empty answer of the same name says so."""
     empty = abci.Empty()
     answers = {
-        "list_snapshots": abci.Response(list_snapshots=empty),
-        "offer_snapshot": abci.Response(offer_snapshot=empty),
-        "load_snapshot_chunk": abci.Response(load_snapshot_chunk=empty),
-        "apply_snapshot_chunk": abci.Response(apply_snapshot_chunk=empty),
         "extend_vote": abci.Response(extend_vote=empty),
         "verify_vote_extension": abci.Response(verify_vote_extension=empty),
     }
