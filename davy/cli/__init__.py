@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "key": "Make, show, recover, export and replace keys.",
     "up": "Run a local network that stays: a ledger, a subnet and a faucet.",
     "ledger": "Run a ledger from a genesis.",
+    "producer": "Take a seat among those who make the blocks, leave it, or see who has one.",
     "faucet": "Ask a local network's faucet for tokens.",
     "register": "Register this home's hotkey on a subnet, or see what it would cost.",
     "subnet": "Change a subnet of one's own.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import anyio
 import click
@@ -13,25 +13,24 @@ from anyio.abc import TaskStatus
 
 from davy.cli.ending import until_told
 from davy.cli.genesis import make_genesis, parse_allocation, read_roster
+from davy.cli.join import place_of, renewed, write_producer
 from davy.cli.loop import run
 from davy.cli.network import Network, network_option, write_network
 from davy.cli.options import Host, Place, home_option, json_option
 from davy.cli.output import show
 from davy.host.clock import SystemClock
 from davy.host.entropy import OsEntropy
-from davy.host.files import make_private_folder, read_bounded, write_new
+from davy.host.files import make_private_folder, read_bounded
 from davy.host.home import Home
 from davy.ledger.driver.service import DEFAULT_PORT
 from davy.ledger.rules.machine import Machine
 from davy.protocol.errors import Misconfigured
-from davy.protocol.genesis import Genesis, chain_id
+from davy.protocol.genesis import chain_id
 from davy.protocol.words import KeyRole, key_from_text, key_text
-
-if TYPE_CHECKING:
-    from davy.ledger.driver.cometbft.configuration import Peer, Secrets
 
 ENGINES: Final = Path("~/.davy/engine")
 STOPPED: Final = "the producer has stopped; started again, it catches up with the others"
+LEAST_KEPT: Final = 100
 _FIRST_PORT: Final = 26_656
 _PORTS_APART: Final = 10
 _MAX_KEY_FILE_BYTES: Final = 4 * 1024
@@ -103,8 +102,11 @@ def init_net(
         raise Misconfigured(f"{root} is not empty; choose a new folder")
     homes = [root / f"producer-{n}" for n in range(1, producers + 1)]
     for place, secret, peer in zip(homes, secrets, peers, strict=True):
-        _write(place, genesis, secret, peer, [p for p in peers if p is not peer], block_time)
-    show({"chain": chain_id(genesis).hex(), "homes": [str(h) for h in homes]}, as_json=as_json)
+        write_producer(place, genesis, secret, peer, [p for p in peers if p is not peer], block_time)
+    show(
+        {"chain": chain_id(genesis).hex(), "homes": [str(h) for h in homes], "peers": [p.name for p in peers]},
+        as_json=as_json,
+    )
 
 
 @click.command("start")
@@ -114,7 +116,13 @@ def init_net(
 @click.option("--host", type=Host(), default="127.0.0.1", show_default=True)
 @click.option("--port", type=click.IntRange(0, 65_535), default=DEFAULT_PORT, show_default=True, help="0: any.")
 @click.option("--engine", type=Place(), envvar="DAVY_ENGINE", help="The engine's program ($DAVY_ENGINE).")
-def start(home: Path, network: Path, as_json: bool, host: str, port: int, engine: Path | None) -> None:
+@click.option(
+    "--snapshots", type=click.IntRange(0), default=1_000, show_default=True, help="Blocks between them; 0: none."
+)
+@click.option("--keep", type=click.IntRange(0), default=0, show_default=True, help="Blocks that are kept; 0: all.")
+def start(
+    home: Path, network: Path, as_json: bool, host: str, port: int, engine: Path | None, snapshots: int, keep: int
+) -> None:
     """Run one producer, and its engine with it, and answer for the chain. Writes the network file once it does."""
     from davy.ledger.driver.cometbft.install import NAME, VERSION, is_engine
 
@@ -124,11 +132,16 @@ def start(home: Path, network: Path, as_json: bool, host: str, port: int, engine
     program = (engine or ENGINES / NAME).expanduser().absolute()
     if not is_engine(program):
         raise Misconfigured(f"{program} is no CometBFT {VERSION}; build it with `davy ledger install-engine`")
-    made = partial(_run, opened, network, program, as_json=as_json, host=host, port=port)
+    if 0 < keep < LEAST_KEPT:
+        raise Misconfigured(f"at least {LEAST_KEPT} blocks are kept, for those that catch up; or all, with --keep 0")
+    kept = {"snapshots": snapshots, "keep": keep}
+    made = partial(_run, opened, network, program, as_json=as_json, host=host, port=port, kept=kept)
     run(until_told, made, STOPPED)
 
 
-async def _run(home: Home, network: Path, program: Path, *, as_json: bool, host: str, port: int) -> None:
+async def _run(
+    home: Home, network: Path, program: Path, *, as_json: bool, host: str, port: int, kept: dict[str, int]
+) -> None:
     try:
         from davy.ledger.driver.cometbft.service import serve_producer
         from davy.ledger.driver.cometbft.supervisor import EnginePlace
@@ -150,6 +163,8 @@ async def _run(home: Home, network: Path, program: Path, *, as_json: bool, host:
                     EnginePlace(home.engine),
                     host=host,
                     port=port,
+                    **kept,
+                    renew=partial(renewed, home),
                     task_status=task_status,
                 )
 
@@ -161,7 +176,8 @@ async def _run(home: Home, network: Path, program: Path, *, as_json: bool, host:
                 show({**msgspec.structs.asdict(written), "network": str(network), "producer": signer}, as_json=True)
             else:
                 click.echo(f"the ledger answers at {address}; chain {written.chain[:16]}…; network file {network}")
-                click.echo(f"this producer votes with {signer}, one of {len(genesis.producers)}")
+                begun = public in genesis.producers
+                click.echo(f"this engine's key is {signer}, {'a producer of the genesis' if begun else 'for a seat'}")
 
 
 def _places(typed: tuple[str, ...], producers: int) -> list[tuple[str, int]]:
@@ -169,21 +185,4 @@ def _places(typed: tuple[str, ...], producers: int) -> list[tuple[str, int]]:
         return [("127.0.0.1", _FIRST_PORT + _PORTS_APART * n) for n in range(producers)]
     if len(typed) != producers:
         raise Misconfigured(f"{len(typed)} places for {producers} producers; write --at once for each, or not at all")
-    return [_place(text) for text in typed]
-
-
-def _place(text: str) -> tuple[str, int]:
-    host, colon, port = text.rpartition(":")
-    if not colon or not port.isascii() or not port.isdigit() or not 0 < int(port[:6]) < 65_536:
-        raise Misconfigured(f"'{text[:80]}' is no place; write host:port")
-    return Host(public=True).convert(host, None, None), int(port)
-
-
-def _write(place: Path, g: Genesis, secrets: Secrets, here: Peer, others: list[Peer], block_time: int) -> None:
-    from davy.ledger.driver.cometbft.configuration import files
-
-    home = Home.create(place)
-    home.keep_genesis(g)
-    for name, data in files(g, secrets, here, others, block_time).items():
-        make_private_folder((home.engine / name).parent)
-        write_new(home.engine / name, data)
+    return [place_of(text) for text in typed]

@@ -15,6 +15,7 @@ from anyio.abc import TaskStatus
 from davy.cli.ending import until_told
 from davy.cli.engine import init_net, install_engine, start
 from davy.cli.genesis import make_genesis, parse_allocation, read_roster
+from davy.cli.join import join
 from davy.cli.loop import run
 from davy.cli.network import Network, network_option, write_network
 from davy.cli.options import Host, home_option, json_option, password
@@ -41,6 +42,7 @@ def ledger_command() -> None:
 ledger_command.add_command(install_engine)
 ledger_command.add_command(init_net)
 ledger_command.add_command(start)
+ledger_command.add_command(join)
 
 
 @ledger_command.command()

@@ -126,8 +126,8 @@ def committed_hash(h: EngineHeader, chain: ChainId) -> Digest:
 def check_commit(c: CommittedHeader, block: Digest, chain: ChainId, producers: Collection[PublicKey]) -> None:
     """Check that more than two thirds of the producers signed for this block.
 
-    What libsodium refuses is looked at again (`zip215`), which takes long, only where the others are not enough, and only
-    until the first that is wrong: the engine puts no vote into a commit that it has not verified.
+    What libsodium refuses is looked at again (`zip215`), which takes long, only where the others are not enough, and
+    only until the first that is wrong: the engine puts no vote into a commit that it has not verified.
 
     Raises
     ------

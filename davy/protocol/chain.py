@@ -310,6 +310,23 @@ class Issuance(Wire):
     unminted: Amount
 
 
+class ProducerInfo(Wire):
+    """One who makes blocks, or waits to; `owner` is empty where nobody answers for it."""
+
+    producer: PublicKey
+    owner: Annotated[bytes, Meta(max_length=32)]
+    bond: Amount
+    waits: bool
+    leaves: bool
+
+
+class ProducerList(Wire):
+    """Who makes blocks after a block, by key; then who waits, in line."""
+
+    height: Height
+    producers: Annotated[tuple[ProducerInfo, ...], Meta(max_length=256)]
+
+
 class Succession(Wire):
     """A change of the producers: the last header that those before sign, which names the hash of who comes after."""
 

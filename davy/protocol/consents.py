@@ -1,4 +1,4 @@
-"""What one key signs so that another may name it: as the child of a hotkey, as a coldkey's successor, as its producer."""
+"""What one key signs so that another may name it: as a hotkey's child, a coldkey's successor, its producer."""
 
 from __future__ import annotations
 

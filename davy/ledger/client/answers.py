@@ -18,6 +18,7 @@ HeightText: TypeAlias = Annotated[str, Meta(pattern=r"^[0-9]{1,18}\Z")]
 
 class SyncInfo(msgspec.Struct, frozen=True):
     latest_block_height: HeightText
+    earliest_block_height: HeightText = "1"
 
 
 class Status(msgspec.Struct, frozen=True):

@@ -145,6 +145,10 @@ class RpcLedger:
             answer = await self._rpc.call("header", HeaderAnswer)  # the first block was made between the two calls
         return (await self._seen(to_bytes(answer.signed_header), shown)).head
 
+    async def earliest(self) -> Height:
+        """The first block that the ledger says it still has."""
+        return int((await self._rpc.call("status", Status)).sync_info.earliest_block_height)
+
     async def submit(self, raw: bytes) -> TxHash:
         """Hand in a signed transaction; one that waits already is taken for handed in.
 

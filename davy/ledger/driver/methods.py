@@ -242,7 +242,7 @@ class Methods:
         return answer
 
     async def _relay(self, method: str, p: _EngineParams) -> msgspec.Raw:
-        """What an engine that fetches a snapshot asks others' ledgers, to check the state against the producers' votes."""
+        """What an engine that fetches a snapshot asks others' ledgers, to check it against the producers' votes."""
         asked = {name: value for name, value in msgspec.structs.asdict(p).items() if value is not None}
         return await self._node.relay(method, {name: str(value) for name, value in asked.items()})
 

@@ -41,7 +41,7 @@ class Node(Protocol):
     """What makes its blocks, in a word."""
 
     def succession(self, after: Height) -> list[bytes]:
-        """The changes of the producers (`davy.protocol.chain.Succession`) that hold from after a height on: one page."""
+        """Changes of the producers (`davy.protocol.chain.Succession`) that hold from after a height on: one page."""
         ...
 
     async def relay(self, method: str, params: Mapping[str, str]) -> msgspec.Raw:

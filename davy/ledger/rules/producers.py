@@ -65,7 +65,7 @@ def register_producer(s: State, at: Moment, sender: bytes, x: RegisterProducer) 
     if s.get(PRODUCERS, x.producer) is not None:
         raise TxFailed(TxCode.EXISTS, "this key registered before, and a producer's key is used once; make another one")
     p = producing(s)
-    owned = sum(_record(s, key).owner == sender for key in (*p.seated, *p.waiting))
+    owned = sum(producer_record(s, key).owner == sender for key in (*p.seated, *p.waiting))
     if owned >= PRODUCERS_A_COLDKEY:
         raise TxFailed(TxCode.FULL, f"one coldkey has at most {PRODUCERS_A_COLDKEY} producer; use another coldkey")
     debit(s, sender, x.bond)
@@ -119,9 +119,9 @@ def convict_producer(s: State, at: Moment, address: bytes) -> None:
     """
     p = producing(s)
     found = next((key for key in (*p.seated, *p.gone) if hashlib.sha256(key).digest()[:20] == address), None)
-    if found is None or _record(s, found).convicted:
+    if found is None or producer_record(s, found).convicted:
         return
-    record = _record(s, found)
+    record = producer_record(s, found)
     burn(s, record.bond)
     s.put(PRODUCERS, found, replace(record, bond=0, convicted=at.height))
     if found in p.seated:
@@ -139,10 +139,10 @@ def change_seats(s: State, at: Moment) -> None:
     since = at.height - s.parameters.unbonding
     recent = tuple(h for h in p.changes if h > since)
     may_change = len(recent) < len(p.seated) // 3
-    p = replace(p, changes=recent, gone=tuple(key for key in p.gone if _record(s, key).left > since))
-    leaver = next((key for key in p.leaving if may_change or _record(s, key).convicted), None)
+    p = replace(p, changes=recent, gone=tuple(key for key in p.gone if producer_record(s, key).left > since))
+    leaver = next((key for key in p.leaving if may_change or producer_record(s, key).convicted), None)
     if leaver is not None and len(p.seated) > LEAST_PRODUCERS:
-        record = _record(s, leaver)
+        record = producer_record(s, leaver)
         s.put(PRODUCERS, leaver, replace(record, left=at.height))
         seated, leaving = _without(p.seated, leaver), _without(p.leaving, leaver)
         p = replace(p, seated=seated, leaving=leaving, gone=(*p.gone, leaver), changes=(*recent, at.height))
@@ -156,13 +156,13 @@ def _in_line(s: State, p: ProducingRecord, key: PublicKey, bond: int) -> Produci
     """The line with one more in it, behind all whose bond is as high."""
     waiting = list(p.waiting)
     if len(waiting) >= MAX_WAITING:
-        least = _record(s, waiting[-1])
+        least = producer_record(s, waiting[-1])
         if bond <= least.bond:
             raise TxFailed(
                 TxCode.FULL, f"{MAX_WAITING} producers wait with {tokens(least.bond)} tokens or more; put in more"
             )
         _give_back(s, waiting.pop(), least)
-    place = sum(_record(s, other).bond >= bond for other in waiting)
+    place = sum(producer_record(s, other).bond >= bond for other in waiting)
     return replace(p, waiting=(*waiting[:place], key, *waiting[place:]))
 
 
@@ -171,7 +171,8 @@ def _give_back(s: State, key: PublicKey, record: ProducerRecord) -> None:
     s.delete(PRODUCERS, key)
 
 
-def _record(s: State, key: PublicKey) -> ProducerRecord:
+def producer_record(s: State, key: PublicKey) -> ProducerRecord:
+    """What is known of a key; nothing of one of the genesis that nobody answers for."""
     return s.get(PRODUCERS, key) or _WITHOUT
 
 

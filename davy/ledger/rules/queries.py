@@ -16,6 +16,7 @@ from davy.ledger.rules.families import children_of, in_force, parents_of
 from davy.ledger.rules.frozen import counted_blocks
 from davy.ledger.rules.halts import neuron_subject, served_subject
 from davy.ledger.rules.neurons import neuron_of
+from davy.ledger.rules.producers import producer_record, producing
 from davy.ledger.rules.records import (
     ATTESTATIONS,
     BRAKE,
@@ -57,6 +58,8 @@ from davy.protocol.chain import (
     ModelRecord,
     ModelState,
     Neuron,
+    ProducerInfo,
+    ProducerList,
     RevealedRow,
     RowInForce,
     RowsInForce,
@@ -79,7 +82,7 @@ class Queries:
     """Answers by path.
 
     /nonce /metagraph /weights /epoch /subnets /coming /model /issuance /parameters /genesis /brake /attestations
-    /subject /hotkey /subnet /neuron /model_state /budget /family /coldkey
+    /subject /hotkey /subnet /neuron /model_state /budget /family /coldkey /producers
     """
 
     def __init__(self, g: Genesis, s: State) -> None:
@@ -111,6 +114,7 @@ class Queries:
             "/budget": lambda data, height: s.need(BUDGETS, _exactly(data, 32), "there is no budget of this id"),
             "/family": self._family,
             "/coldkey": self._coldkey,
+            "/producers": self._producers,
             "/issuance": lambda data, height: s.need(ISSUANCE, _exactly(data, 0), "the chain has no issuance"),
             "/parameters": lambda data, height: s.parameters,
             "/genesis": lambda data, height: g,
@@ -228,6 +232,16 @@ class Queries:
         owner = owner_by(self._state, _exactly(data, 32))
         signer, swap = self._state.get(SIGNERS, owner), self._state.get(SWAPS, owner)
         return ColdkeyInfo(owner, owner if signer is None else signer.key, 0 if swap is None else swap.due)
+
+    def _producers(self, data: bytes, height: int) -> ProducerList:
+        _exactly(data, 0)
+        p = producing(self._state)
+        told = (
+            ProducerInfo(key, r.owner, r.bond, key in p.waiting, key in p.leaving)
+            for key in (*p.seated, *p.waiting)
+            for r in (producer_record(self._state, key),)
+        )
+        return ProducerList(height, tuple(told))
 
     def _brake(self, data: bytes, height: int) -> BrakePage:
         """Orders and drills from a number on (8 bytes), MAX_BRAKE_PAGE at most."""

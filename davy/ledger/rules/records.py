@@ -33,7 +33,20 @@ from davy.protocol.recorded import (
 )
 from davy.protocol.roster import Roster
 from davy.protocol.transaction import Endpoint
-from davy.protocol.words import U16, Amount, ChainId, Coldkey, Digest, Height, Hotkey, ModelId, Netuid, Proportion, PublicKey, Uid
+from davy.protocol.words import (
+    U16,
+    Amount,
+    ChainId,
+    Coldkey,
+    Digest,
+    Height,
+    Hotkey,
+    ModelId,
+    Netuid,
+    Proportion,
+    PublicKey,
+    Uid,
+)
 
 R = TypeVar("R", bound=Wire)
 

@@ -32,7 +32,7 @@ class Chain(World):
         super().__init__(genesis(p=chain_parameters(unbonding=unbonding), producers=names))
         self.told = {pub(n) for n in names}
 
-    def apply(self, raws: Sequence[bytes], evidence: Sequence[bytes] = ()):  # type: ignore[no-untyped-def]  # noqa: ANN201
+    def apply(self, raws: Sequence[bytes], evidence: Sequence[bytes] = ()):  # type: ignore[no-untyped-def]
         """And check what the engine must never be told: an unknown key to go, a known one to come, two at once."""
         result = super().apply(raws, evidence)
         assert len(result.producer_updates) <= 1

@@ -6,6 +6,8 @@ Pure: files as names and bytes, for the caller to write. Settings that differ fr
 from __future__ import annotations
 
 import base64
+import re
+import tomllib
 from collections.abc import Sequence
 from typing import Annotated, Any, Final, NamedTuple
 
@@ -23,9 +25,11 @@ from davy.protocol.genesis import Genesis, chain_id
 from davy.protocol.limits import MAX_BLOCK_BYTES, MAX_RPC_BODY_BYTES, MAX_TX_BYTES
 from davy.protocol.words import PublicKey
 
+SETTINGS: Final = "config/config.toml"
 PRODUCER_KEY: Final = "config/priv_validator_key.json"
 _ALL_OF_THIS_MACHINE: Final = "0.0.0.0"  # noqa: S104  # other producers must reach it
 _TRUST_HOURS: Final = 168
+_TRUSTED: Final = re.compile(r'trust_height = \d+\ntrust_hash = "[0-9a-f]*"')
 _EVIDENCE_BYTES: Final = 64 * 1024
 _EVIDENCE_BLOCKS: Final = 200_000
 _EVIDENCE_NS: Final = 14 * 86_400 * 1_000_000_000
@@ -37,6 +41,8 @@ class Peer(NamedTuple):
     host: str
     port: int
     node_key: PublicKey
+    known_as: bytes = b""
+    """The key's address, where only that is known."""
 
     @property
     def name(self) -> str:
@@ -46,7 +52,7 @@ class Peer(NamedTuple):
     @property
     def id(self) -> str:
         """Its key's address, as the engine writes it."""
-        return address(self.node_key).hex()
+        return (self.known_as or address(self.node_key)).hex()
 
     @property
     def is_local(self) -> bool:
@@ -72,8 +78,13 @@ class _PublicKey(msgspec.Struct, frozen=True):
     value: Annotated[str, Meta(max_length=64)]
 
 
+class _SecretKey(msgspec.Struct, frozen=True):
+    value: Annotated[str, Meta(max_length=128)]
+
+
 class _KeyFile(msgspec.Struct, frozen=True):
     pub_key: _PublicKey
+    priv_key: _SecretKey
 
 
 def files(
@@ -90,7 +101,7 @@ def files(
         PRODUCER_KEY: _json(_secret_key(mine.producer) | {"address": upper_hex(address(public_of(mine.producer)))}),
         "config/node_key.json": _json({"priv_key": _secret_key(mine.node)["priv_key"]}),
         "config/genesis.json": _json(genesis_document(g)),
-        "config/config.toml": (_settings(here, others, block_time) + (_syncing(sync) if sync else "")).encode(),
+        SETTINGS: (_settings(here, others, block_time) + (_syncing(sync) if sync else "")).encode(),
         "data/priv_validator_state.json": _json({"height": "0", "round": 0, "step": 0}),
     }
 
@@ -106,11 +117,24 @@ def producer_of(key_file: bytes) -> PublicKey:
     ------
     Misconfigured
     """
+    return secret_of(key_file)[0]
+
+
+def secret_of(key_file: bytes) -> tuple[PublicKey, bytes]:
+    """The public and the secret key in the engine's key file.
+
+    Raises
+    ------
+    Misconfigured
+    """
     try:
-        key = base64.b64decode(msgspec.json.decode(key_file, type=_KeyFile).pub_key.value, validate=True)
+        held = msgspec.json.decode(key_file, type=_KeyFile)
+        public, secret = (base64.b64decode(k.value, validate=True) for k in (held.pub_key, held.priv_key))
     except (msgspec.DecodeError, ValueError) as e:
         raise Misconfigured(f"{PRODUCER_KEY} is no key file of the engine ({e}); restore it") from None
-    return key
+    if len(secret) != 64 or secret[32:] != public:
+        raise Misconfigured(f"{PRODUCER_KEY} holds two keys that do not belong together; restore it")
+    return public, secret
 
 
 def genesis_document(g: Genesis) -> dict[str, Any]:
@@ -192,6 +216,17 @@ trust_hash = "{s.hash.hex()}"
 trust_period = "{_TRUST_HOURS}h"
 discovery_time = "5s"
 """
+
+
+def believing(settings: str, s: Sync) -> str:
+    """The settings of one that fetches the state, with another block to believe."""
+    return _TRUSTED.sub(f'trust_height = {s.height}\ntrust_hash = "{s.hash.hex()}"', settings)
+
+
+def asked_for_state(settings: str) -> tuple[str, ...]:
+    """The ledgers that these settings name to fetch the state from; none where all blocks are fetched."""
+    told = tomllib.loads(settings).get("statesync", {})
+    return tuple(dict.fromkeys(told["rpc_servers"].split(","))) if told.get("enable") else ()
 
 
 def _secret_key(seed: bytes) -> dict[str, Any]:

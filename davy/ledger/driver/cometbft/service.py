@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -31,6 +32,7 @@ async def serve_producer(
     port: int = DEFAULT_PORT,
     snapshots: int = 0,
     keep: int = 0,
+    renew: Callable[[], Awaitable[None]] | None = None,
     task_status: TaskStatus[str] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run a producer until it is cancelled; on asyncio. `task_status` is started with its address once it answers.
@@ -45,6 +47,8 @@ async def serve_producer(
         The engine.
     snapshots, keep
         See `Application`.
+    renew
+        Awaited before the engine is started while there is no block.
 
     Raises
     ------
@@ -66,4 +70,9 @@ async def serve_producer(
             async with listening(RpcServer(node).app, host, port) as address:
                 task_status.started(address)
                 tasks.start_soon(node.follow)
-                await supervise(binary, place, store.height, lambda: app.connections)
+
+                async def prepared() -> None:
+                    if renew is not None and not store.height():
+                        await renew()
+
+                await supervise(binary, place, store.height, lambda: app.connections, prepared)

@@ -14,7 +14,7 @@ import logging
 import os
 import re
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple, TypeVar
 
@@ -64,12 +64,18 @@ class EnginePlace(NamedTuple):
 
 
 async def supervise(
-    binary: Path, place: EnginePlace, height: Callable[[], int], connections: Callable[[], int]
+    binary: Path,
+    place: EnginePlace,
+    height: Callable[[], int],
+    connections: Callable[[], int],
+    prepared: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
     """Run the engine until cancelled; on asyncio.
 
     Parameters
     ----------
+    prepared
+        Awaited before each start.
     height
         Of the newest block that is kept.
     connections
@@ -82,6 +88,8 @@ async def supervise(
     """
     pause, before = _SHORTEST_PAUSE_S, -1
     while True:
+        if prepared is not None:
+            await prepared()
         place.rpc.unlink(missing_ok=True)
         with place.log.open("ab") as log:
             seen = log.tell()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 import msgspec
@@ -16,6 +18,9 @@ from davy.ledger.client import RpcLedger
 from davy.ledger.driver.cometbft.install import NAME, is_engine
 from davy.protocol.errors import Refused, Unreachable
 from tests.ports import free_ports
+
+if TYPE_CHECKING:
+    from tests.faults.networks import Networks
 
 ROOT = Path(__file__).parents[4]
 PATIENCE_S = 120.0
@@ -31,10 +36,11 @@ def engine() -> Path | None:
 class Producers:
     """A chain's producers, numbered from 1."""
 
-    def __init__(self, root: Path, program: Path, stack: ExitStack) -> None:
-        self._root, self._program, self._stack = root, program, stack
+    def __init__(self, root: Path, program: Path, stack: ExitStack, networks: Networks | None = None) -> None:
+        self._root, self._program, self._stack, self._networks = root, program, stack, networks
         self._lives: dict[int, subprocess.Popen[bytes]] = {}
         self.chain = b""
+        self.peers: list[str] = []
         self.ports: list[int] = []
 
     def make(self, count: int, options: Sequence[str], block_time: int = 100) -> None:
@@ -42,22 +48,48 @@ class Producers:
         self.ports, engines = ports[:count], ports[count:]
         words = ["ledger", "init-net", "--home", str(self._root), "--producers", str(count), "--json"]
         words += ["--block-time", str(block_time), *options]
-        for port in engines:
-            words += ["--at", f"127.0.0.1:{port}"]
-        said = subprocess.run(self._davy(words), check=True, capture_output=True, timeout=PATIENCE_S)
-        self.chain = bytes.fromhex(msgspec.json.decode(said.stdout)["chain"])
+        for n, port in enumerate(engines, 1):
+            words += ["--at", f"{self._host(n)}:{port}"]
+        said = msgspec.json.decode(self._typed(words))
+        self.chain, self.peers = bytes.fromhex(said["chain"]), said["peers"]
+
+    def join(self, asked: int) -> int:
+        """Make the home of one more, which knows the others' engines and asks the ledger of one; returns its number."""
+        port, engine_port = free_ports(2)
+        n = len(self.ports) + 1
+        words = ["ledger", "join", "--home", str(self.home(n)), "--at", f"127.0.0.1:{engine_port}", "--json"]
+        words += ["--network", str(self.home(asked) / "network.json"), "--block-time", "100"]
+        for peer in self.peers:
+            words += ["--peer", peer]
+        self._typed(words)
+        self.ports.append(port)
+        return n
+
+    def _typed(self, words: Sequence[str]) -> bytes:
+        done = subprocess.run(self._davy(words), check=False, capture_output=True, timeout=PATIENCE_S)
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stdout
 
     def home(self, n: int) -> Path:
         return self._root / f"producer-{n}"
 
-    def start(self, *numbers: int, before: str = "") -> None:
+    def start(self, *numbers: int, before: str = "", options: Sequence[str] = ()) -> None:
         """Start some; `before` is Python that runs first in their processes."""
         for n in numbers:
             words = ["ledger", "start", "--home", str(self.home(n)), "--network", str(self.home(n) / "network.json")]
-            words += ["--engine", str(self._program), "--port", str(self.ports[n - 1])]
+            words += [
+                "--host",
+                self._host(n),
+                "--engine",
+                str(self._program),
+                "--port",
+                str(self.ports[n - 1]),
+                *options,
+            ]
             log = self._stack.enter_context((self.home(n) / "log").open("ab"))
+            within = [] if self._networks is None else self._networks.within(n)
             self._lives[n] = subprocess.Popen(
-                self._davy(words, before), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                [*within, *self._davy(words, before)], stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
 
     def kill(self, *numbers: int) -> None:
@@ -65,6 +97,24 @@ class Producers:
         for n in numbers:
             self._lives[n].kill()
             self._lives[n].wait()
+
+    def end(self, *numbers: int) -> None:
+        """SIGTERM, and wait."""
+        for n in numbers:
+            self._lives[n].terminate()
+        for n in numbers:
+            self._lives[n].wait(PATIENCE_S)
+
+    def pid(self, n: int) -> int:
+        """Of davy's process."""
+        return self._lives[n].pid
+
+    def url(self, n: int) -> str:
+        """Where a producer's ledger answers."""
+        return f"http://{self._host(n)}:{self.ports[n - 1]}"
+
+    def _host(self, n: int) -> str:
+        return "127.0.0.1" if self._networks is None else self._networks.host(n)
 
     def ended(self, n: int) -> int | None:
         """How a producer ended by itself; None: it runs."""
@@ -78,6 +128,7 @@ class Producers:
     def forget_blocks(self, n: int) -> None:
         """Set aside what the engine keeps, but for what it has voted for."""
         data = self.home(n) / "engine/data"
+        shutil.rmtree(data.with_name("old"), ignore_errors=True)
         data.rename(data.with_name("old"))
         data.mkdir(mode=0o700)
         (data.with_name("old") / "priv_validator_state.json").rename(data / "priv_validator_state.json")

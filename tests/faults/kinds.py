@@ -1,0 +1,143 @@
+"""What can befall producers, and how it ends: each fault returns what heals it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+
+from davy.ledger.client import RpcLedger
+from davy.ledger.rules.records import PARAMETERS
+from davy.protocol.errors import DavyError
+from davy.protocol.recorded import BRAKE_KEY
+from tests.faults.liar import lying
+from tests.faults.net import Net
+from tests.ledger.driver.cometbft.engines import until
+
+Heal = Callable[[], Awaitable[None]]
+QUESTIONS = 12
+"""Asked of a liar in one perturbation."""
+
+
+async def kill(net: Net, whom: Sequence[int]) -> Heal:
+    """SIGKILL to davy; its engine ends with it."""
+    await _killed(net, whom)
+    return _started(net, whom)
+
+
+async def kill_engine(net: Net, whom: Sequence[int]) -> Heal:
+    """SIGKILL to the engine alone, which davy starts again by itself."""
+    for n in whom:
+        before = net.producers.engine_of(n)
+        if before is not None:
+            with suppress(ProcessLookupError):
+                os.kill(before, signal.SIGKILL)
+
+    async def heal() -> None:
+        for n in whom:
+            await until(lambda n=n: net.producers.engine_of(n) is not None, "the engine is started again")
+
+    return heal
+
+
+async def pause(net: Net, whom: Sequence[int]) -> Heal:
+    """SIGSTOP to davy and its engine: connections stay open, and nobody answers."""
+    stopped: list[int] = []
+    for n in whom:
+        await until(lambda n=n: net.producers.engine_of(n) is not None, "its engine runs")
+        stopped += [net.producers.pid(n), net.producers.engine_of(n) or 0]
+    for pid in filter(None, stopped):
+        os.kill(pid, signal.SIGSTOP)
+
+    async def heal() -> None:
+        for pid in filter(None, stopped):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+    return heal
+
+
+async def restart(net: Net, whom: Sequence[int]) -> Heal:
+    """SIGTERM, and a farewell."""
+    for n in whom:
+        net.producers.end(n)
+    return _started(net, whom)
+
+
+async def replay(net: Net, whom: Sequence[int]) -> Heal:
+    """Killed, and davy's file is gone: all blocks come again from its own engine."""
+    await _killed(net, whom)
+    for n in whom:
+        net.producers.forget_state(n)
+    return _started(net, whom)
+
+
+async def resync(net: Net, whom: Sequence[int]) -> Heal:
+    """Killed, and all blocks are gone, davy's and the engine's: they come from the others."""
+    await _killed(net, whom)
+    for n in whom:
+        net.producers.forget_state(n)
+        net.producers.forget_blocks(n)
+    return _started(net, whom)
+
+
+async def cut_off(net: Net, whom: Sequence[int]) -> Heal:
+    """Its wire is pulled: the others and the client do not reach it, nor each of these another."""
+    assert net.networks is not None, "the manifest needs namespaces"
+    networks = net.networks
+    networks.move(whom, "b")
+
+    async def heal() -> None:
+        networks.move(whom, "a")
+
+    return heal
+
+
+async def lie(net: Net, whom: Sequence[int]) -> Heal:
+    """The address of a ledger is taken by a liar: a client is told the truth, or refuses what it is told."""
+    refused = 0
+    honest = net.client(whom[0])
+    parameters = await honest.proved(PARAMETERS.tag)
+    for _ in range(QUESTIONS):
+        async with lying(net.producers.url(whom[0]), net.drawn) as url, RpcLedger(url, net.producers.chain) as deceived:
+            try:
+                said = await deceived.head()
+                async with honest.blocks(said.height - 1) as heads:
+                    assert await anext(heads) == said, "a head that is none"
+                assert await deceived.proved(PARAMETERS.tag) == parameters, "a value that is none"
+                assert await deceived.proved(BRAKE_KEY) is not None
+            except DavyError:
+                refused += 1
+    assert refused, "nothing was changed in what the liar told"
+
+    async def heal() -> None:
+        pass
+
+    return heal
+
+
+async def _killed(net: Net, whom: Sequence[int]) -> None:
+    net.producers.kill(*whom)
+    for n in whom:
+        await until(lambda n=n: net.producers.engine_of(n) is None, "an engine without its application ends")
+
+
+def _started(net: Net, whom: Sequence[int]) -> Heal:
+    async def heal() -> None:
+        net.producers.start(*whom)
+
+    return heal
+
+
+KINDS: dict[str, Callable[[Net, Sequence[int]], Awaitable[Heal]]] = {
+    "kill": kill,
+    "kill-engine": kill_engine,
+    "pause": pause,
+    "restart": restart,
+    "replay": replay,
+    "resync": resync,
+    "cut-off": cut_off,
+    "split": cut_off,
+    "lie": lie,
+}

@@ -1,0 +1,94 @@
+"""A manifest played: a fault while transfers and an order of keyholders are on their way, then all that must hold.
+
+After each: every producer goes on, all tell one history and one state, no base unit was made or lost, no acknowledged
+transfer is missing anywhere, and every halt that was ordered meanwhile is proved by every ledger. With two of four away
+no block is made.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import anyio
+from msgspec.structs import astuple
+
+from davy.ledger.client import RpcLedger
+from davy.protocol.chain import Head, Issuance
+from tests.faults.kinds import KINDS
+from tests.faults.manifest import Manifest, Step
+from tests.faults.net import COUNT, PUBLIC, Net, running
+from tests.ledger.driver.cometbft.engines import reach
+
+AWAY_S = 3.0
+"""For how long no block may come while two are away: thirty times what one takes."""
+RECENT = 50
+"""Acknowledged transfers that are looked for on every ledger after each fault; all of them at the end."""
+
+
+async def play(folder: Path, program: Path, manifest: Manifest, seed: int, *, rounds: int = 1) -> int:
+    """Play a manifest some times over on one chain; returns how many perturbations there were."""
+    count = 0
+    async with running(folder, program, seed, namespaces=manifest.namespaces) as net:
+        for ledger in net.clients:
+            await reach(ledger, 2)
+        for step in [step for _ in range(rounds) for step in manifest.steps]:
+            await perturb(net, step)
+            await check(net, RECENT)
+            count += 1
+        await check(net, len(net.acknowledged))
+    return count
+
+
+async def perturb(net: Net, step: Step) -> None:
+    """Let a fault begin and end, with transfers and one order meanwhile."""
+    whom = net.drawn.sample(range(1, COUNT + 1), step.whom)
+    others = [n for n in range(1, COUNT + 1) if n not in whom]
+    at = net.client(net.drawn.choice(others))
+    whole = anyio.Event()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(net.send, whole)
+        before = (await at.head()).height
+        heal = await KINDS[step.fault](net, whom)
+        tasks.start_soon(net.halt, at)
+        if step.whom == 1:
+            await reach(at, before + step.blocks)
+        else:
+            await stands_still(at)
+        await heal()
+        whole.set()
+
+
+async def stands_still(ledger: RpcLedger) -> None:
+    """No block comes, but for what was decided when the two went."""
+    stands = (await ledger.head()).height
+    await anyio.sleep(AWAY_S)
+    assert (await ledger.head()).height <= stands + 1, "two of four decide nothing"
+
+
+async def check(net: Net, transfers: int) -> None:
+    """All that must hold when all are back."""
+    newest = max([(await net.client(n).head()).height for n in range(1, COUNT + 1)])
+    for ledger in net.clients:
+        await reach(ledger, newest + 3)
+    told = {await head_at(ledger, newest + 3) for ledger in net.clients}
+    assert len(told) == 1, f"several histories of block {newest + 3}: {told}"
+    wanted = dict(list(net.acknowledged.items())[-transfers:])
+    for ledger in net.clients:
+        conserved(await ledger.issuance())
+        assert await ledger.nonce(PUBLIC) == len(net.acknowledged)
+        assert {h: await ledger.outcome(h, until=0) for h in wanted} == wanted
+        halted = await ledger.halted(*net.halts[-RECENT:])
+        assert None not in halted.values(), "an order is missing"
+        assert len((await ledger.brake()).orders) == len(net.halts)
+    assert all(r.code == 0 for r in wanted.values())
+
+
+async def head_at(ledger: RpcLedger, height: int) -> Head:
+    async with ledger.blocks(height - 1) as heads:
+        return await anext(heads)
+
+
+def conserved(x: Issuance) -> None:
+    """What was issued is what is held."""
+    _, issued, *held, _ = astuple(x)
+    assert issued == sum(held), x

@@ -1,0 +1,62 @@
+"""A selection of faults on real producers; all of them, many times over, are `make faults`."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from davy.protocol.chain import Issuance
+from tests.faults.kinds import KINDS
+from tests.faults.liar import lied
+from tests.faults.manifest import names, read
+from tests.faults.networks import available
+from tests.faults.scenario import conserved, play
+from tests.ledger.driver.cometbft.engines import engine
+
+pytestmark = [pytest.mark.anyio]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["selection", "partition"])
+async def test_everything_holds_after_each(name: str, tmp_path: Path) -> None:
+    manifest, program = read(name), engine()
+    if program is None:
+        pytest.skip("there is no engine: `make engine` builds it, and needs Go")
+    if manifest.namespaces and not available():
+        pytest.skip("network namespaces need root and iproute2")
+    assert await play(tmp_path, program, manifest, seed=8) == len(manifest.steps)
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_manifest_takes_away_what_the_others_can_bear(name: str) -> None:
+    manifest = read(name)
+    for step in manifest.steps:
+        assert (step.whom == 1) is (step.blocks > 0), "one away: blocks go on; two: none comes"
+        assert manifest.namespaces or step.fault not in ("cut-off", "split")
+
+
+def test_every_kind_is_in_a_manifest() -> None:
+    assert {s.fault for n in names() for s in read(n).steps} == KINDS.keys()
+
+
+def test_a_liar_changes_something_each_time() -> None:
+    for seed in range(200):
+        told = {"result": {"height": "7", "signed_header": "aGFsbG8=", "list": [1, "00FF"]}, "id": 1}
+        assert lied(told, random.Random(seed)) != {
+            "result": {"height": "7", "signed_header": "aGFsbG8=", "list": [1, "00FF"]},
+            "id": 1,
+        }
+        assert told["id"] == 1
+
+
+def test_a_lost_unit_is_seen() -> None:
+    conserved(Issuance(1, 6, 1, 1, 1, 1, 1, 1, 0, 9))
+    with pytest.raises(AssertionError):
+        conserved(Issuance(1, 7, 1, 1, 1, 1, 1, 1, 0, 9))
