@@ -213,9 +213,12 @@ class BlockStore:
         return self.base() if found is None else found
 
     def state(self) -> Iterator[tuple[bytes, bytes]]:
-        """All rows of the state, in key order."""
-        with self._reading():
-            for key, value in self._reader.execute("SELECT key, value FROM state ORDER BY key"):
+        """All rows of the state, in key order, as it is when the first is read.
+
+        On a connection of its own: as long as rows are taken, the other one would show everybody the file of then.
+        """
+        with self._reading(), closing(_connect(self.path)) as apart:
+            for key, value in apart.execute("SELECT key, value FROM state ORDER BY key"):
                 yield bytes(key), bytes(value)
 
     def headers(self, first: int, last: int) -> Iterator[tuple[int, bytes, bytes]]:

@@ -36,3 +36,13 @@ def test_blocks_and_headers_are_written_side_by_side(store: BlockStore) -> None:
     assert failed == []
     assert (store.height(), store.told()) == (count, count)
     assert store.header(count) == b"header %d" % count
+
+
+def test_whoever_reads_the_whole_state_holds_up_no_news(store: BlockStore) -> None:
+    store.begin(b"g", [(bytes([n]), b"v") for n in range(200)])
+    store.append(Block(1, b"", bytes(32), (), (), (), ()))
+    rows = store.state()
+    next(rows)
+    store.put_header(1, b"told")
+    assert store.header(1) == b"told"
+    assert sum(1 for _ in rows) == 199

@@ -47,7 +47,7 @@ class Chain(World):
     def seated(self) -> set[bytes]:
         return set(self.machine.producers)
 
-    def record(self, name: str) -> ProducerRecord:
+    def producer(self, name: str) -> ProducerRecord:
         return self.machine.state.need(PRODUCERS, pub(name), "unknown")
 
 
@@ -63,7 +63,7 @@ def test_one_joins_with_a_bond_leaves_and_has_it_back() -> None:
     w.refused(TxCode.EXISTS, "ann", RetireProducer(pub("fifth")))
     w.block(UNBONDING)
     assert w.seated == {pub(n) for n in FOUR}
-    left = w.record("fifth").left
+    left = w.producer("fifth").left
     w.refused(TxCode.WRONG_TIME, "ann", RetireProducer(pub("fifth")))
     w.block(left + UNBONDING - w.machine.height - 1)
     w.ok("ann", RetireProducer(pub("fifth")))
@@ -161,7 +161,7 @@ def test_who_left_answers_as_long_as_its_bond_is_held() -> None:
     w.block(UNBONDING)
     assert pub("fifth") not in w.seated
     w.apply([], [address("fifth")])
-    assert w.record("fifth").bond == 0
+    assert w.producer("fifth").bond == 0
     w.block(UNBONDING)
     w.refused(TxCode.EXISTS, "ann", RetireProducer(pub("fifth")))
 

@@ -215,6 +215,7 @@ trust_height = {s.height}
 trust_hash = "{s.hash.hex()}"
 trust_period = "{_TRUST_HOURS}h"
 discovery_time = "5s"
+chunk_request_timeout = "5s"
 """
 
 

@@ -244,7 +244,7 @@ async def test_own_orders_go_into_the_next_proposal(app: Application, ask: Ask, 
 
 
 async def test_what_is_not_used_is_answered_by_its_name(ask: Ask) -> None:
-    assert await ask(list_snapshots=abci.Empty()) == abci.Empty()
+    assert await ask(extend_vote=abci.Empty()) == abci.Empty()
     assert (await ask()).error
     assert (await ask(echo=abci.Echo(message="x"))).message == "x"
     assert (await ask(query=abci.Query(path="/nowhere"))).code == TxCode.NOT_FOUND

@@ -16,7 +16,7 @@ from davy.ledger.commits import BlockId, CommittedHeader, EngineHeader, Vote
 from davy.ledger.driver.cometbft import engine
 from davy.ledger.headers import Authority, check_follows, open_header
 from davy.ledger.zip215 import verifies
-from davy.protocol.chain import Head, Header, SignedHeader
+from davy.protocol.chain import Head, Header, SignedHeader, Succession
 from davy.protocol.encoding import decode, encode
 from davy.protocol.errors import BadSignature, Malformed, Refused, Unauthorised
 from davy.protocol.signing import Domain, sign, verify_raw
@@ -31,7 +31,8 @@ def public(secret: bytes) -> bytes:
 
 
 def made(
-    voters: int, of: int = 4, height: int = 7, round_: int = 1, data: bytes = commits.merkle_root([])
+    voters: int, of: int = 4, height: int = 7, round_: int = 1, data: bytes = commits.merkle_root([]),
+    following: bytes = b"",
 ) -> CommittedHeader:
     """A header of the first `of` producers, signed by the first `voters` of them in the engine's order."""
     keys = {public(s): s for s in SECRETS[:of]}
@@ -39,7 +40,7 @@ def made(
     names = commits.producers_hash(keys)
     header = EngineHeader(
         *(11, 1, height, 1_700_000_000, 123_456_789, BlockId(b"\7" * 32, 1, b"\10" * 32)),
-        *(b"\1" * 32, data, names, names, b"\2" * 32, b"\3" * 32, b"", b"\4" * 32, commits.address(order[0])),
+        *(b"\1" * 32, data, names, following or names, b"\2" * 32, b"\3" * 32, b"", b"\4" * 32, commits.address(order[0])),
     )
     block = BlockId(commits.committed_hash(header, CHAIN), 1, b"\11" * 32)
     votes: list[Vote] = []
@@ -240,3 +241,45 @@ def test_a_vote_with_a_time_that_no_header_has_is_void_and_spoils_no_other(times
     read = engine._vote(engine._Signature(2, timestamp, base64.b64encode(bytes(64)).decode()))
     assert read.flag == flag
     assert decode(encode(read), Vote, limit=1_000) == read
+
+
+def changed(voters: int, to: int = 5) -> Succession:
+    """Of four producers, to more; signed by so many of the four."""
+    later = list(map(public, SECRETS[:to]))
+    return Succession(encode(made(voters, following=commits.producers_hash(later))), tuple(later))
+
+
+def test_a_change_of_the_producers_is_believed_when_those_before_signed_it() -> None:
+    first = authority()
+    known = first.after(changed(3))
+    assert known.at(7) == first.producers
+    assert known.at(8) == authority(5).producers
+    assert open_header(encode(made(4, 5, height=8)), known).header.height == 8
+    with pytest.raises(Unauthorised):
+        open_header(encode(made(4, 5, height=8)), first)
+    with pytest.raises(Unauthorised, match="other producers"):
+        open_header(encode(made(4, height=8)), known)  # those before, at a height that is not theirs any more
+    with pytest.raises(BadSignature):
+        first.after(changed(2))
+    with pytest.raises(Unauthorised):
+        first.after(Succession(changed(3).header, tuple(map(public, SECRETS[:6]))))
+    with pytest.raises(Unauthorised, match="does not make"):
+        first.after(Succession(encode(made(3)), tuple(first.producers)))
+    with pytest.raises(Refused):
+        known.after(changed(3))
+
+
+def test_a_wrong_vote_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """128 wrong votes took most of a second: the slow way is gone until the first that is wrong, and only if needed."""
+    slow: list[bytes] = []
+    monkeypatch.setattr(zip215, "_cofactored", lambda *said: bool(slow.append(said[0])))
+    c = made(4)
+    wrong = tuple(replace(v, signature=bytes(64)) for v in c.votes)
+    with pytest.raises(BadSignature):
+        open_header(encode(replace(c, votes=wrong)), authority())
+    assert len(slow) == 1
+    open_header(encode(replace(c, votes=(wrong[0], *c.votes[1:]))), authority())
+    assert len(slow) == 1, "three are enough"
+    with pytest.raises(BadSignature):
+        open_header(encode(replace(made(3), votes=(wrong[0], *made(2).votes[1:]))), authority())
+    assert len(slow) == 1, "they could not be enough"
