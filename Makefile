@@ -18,6 +18,7 @@ SEEDS ?= 20
 SEED ?= 1
 MUTANTS ?= 200
 EXAMPLES ?= 2000
+PERTURBATIONS ?= 200
 
 .PHONY: help
 help: ## this list
@@ -72,6 +73,10 @@ notebooks: $(VENV)/dev.stamp ## run each notebook at full size and write docs/no
 .PHONY: engine
 engine: $(VENV)/dev.stamp ## build the BFT engine into build/engine, for its tests; needs Go, two minutes and 800 MB
 	$(BIN)/davy ledger install-engine --to build/engine
+
+.PHONY: faults
+faults: $(VENV)/dev.stamp ## PERTURBATIONS (200) of real producers by SEED (1), with all that must hold after each; hours
+	$(BIN)/python -m tests.faults --perturbations $(PERTURBATIONS) --seed $(SEED)
 
 .PHONY: messages
 messages: $(VENV)/dev.stamp ## generate the engine's messages anew from abci.proto

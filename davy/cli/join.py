@@ -1,4 +1,4 @@
-"""`davy ledger join`: a home for one more engine of a chain that runs, which fetches the state instead of all blocks."""
+"""`davy ledger join`: a home for one more engine of a chain that runs, which fetches the state, not all blocks."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def join(
     every_block: bool,
     block_time: int,
 ) -> None:
-    """Make the home of one more engine, with keys of its own; `davy ledger start` runs it. It votes once it has a seat."""
+    """Make the home of one more engine, with keys of its own; `davy ledger start` runs it. With a seat it votes."""
     chosen, root = read_network(network), home.expanduser().absolute()
     others = [_peer(text) for text in peers]
     genesis, trusted = run(_trusted, chosen)

@@ -10,6 +10,7 @@
      ├─ keyholders     the circle: who they are and where they listen (davy.keyholders.circle)
      ├─ store.db       small durable state (davy.host.store)
      ├─ ledger.db      blocks and state, where a ledger runs
+     ├─ snapshots/     states in chunks, for engines that join (davy.ledger.driver.cometbft.snapshots)
      ├─ engine/        a BFT engine's settings, keys, blocks and log, where one runs (davy.ledger.driver.cometbft)
      ├─ genesis        canonical bytes of the chain this home belongs to
      ├─ config.toml    what the command line would say otherwise

@@ -31,12 +31,13 @@ def person(tmp_path: Path) -> dict[str, str]:
 
 
 def test_the_page_as_it_is_typed(person: dict[str, str], tmp_path: Path) -> None:
-    install, make, start, use = blocks()
+    install, make, start, use, join, seat = blocks()
     assert "0.38" in typed(install, person)
     ports = free_ports(8)
     places = " ".join(f"--at 127.0.0.1:{port}" for port in ports[:4])
     make = with_options(make, make[-1], f"{places} --block-time 100")
-    typed(make, person)
+    told = re.findall(r"[0-9a-f]{40}@[0-9.:]+", typed(make, person))
+    assert len(told) == 4
     with ExitStack() as stack:
         shells: list[Shell] = []
         for n, (line, port) in enumerate(zip(start, ports[4:], strict=True), 1):
@@ -48,3 +49,10 @@ def test_the_page_as_it_is_typed(person: dict[str, str], tmp_path: Path) -> None
         shown = typed([f"{use[1]} --network ~/.davy/net/3.json"], person)
         assert re.search(r"height [1-9]", shown), shown
         assert len(shown.splitlines()) == 3, shown  # the subnet, the columns, and who has registered
+        at, port = (str(p) for p in free_ports(10)[8:])
+        joining, running = join[0].replace("26696", at).replace("PEER", told[0], 1).replace("PEER", told[1]), join[1]
+        typed([f"{joining} --block-time 100"], person)
+        line = running.replace("26697", port)
+        fifth = stack.enter_context(shell([line], person, tmp_path / "5.log"))
+        wait_until(lambda: (tmp_path / ".davy/net/5.json").exists(), fifth)
+        assert typed(seat, person).count("has one") == 5

@@ -27,7 +27,7 @@ class Shown(NamedTuple):
 
 
 def check_saved(raw: bytes, chain: ChainId) -> Shown:
-    """Check a proof's bytes: the genesis is the chain's, its producers or their successors signed, the path leads there.
+    """Check a proof's bytes: the genesis is the chain's, its producers or those after them signed.
 
     Raises
     ------

@@ -31,7 +31,11 @@ def public(secret: bytes) -> bytes:
 
 
 def made(
-    voters: int, of: int = 4, height: int = 7, round_: int = 1, data: bytes = commits.merkle_root([]),
+    voters: int,
+    of: int = 4,
+    height: int = 7,
+    round_: int = 1,
+    data: bytes = commits.merkle_root([]),
     following: bytes = b"",
 ) -> CommittedHeader:
     """A header of the first `of` producers, signed by the first `voters` of them in the engine's order."""
@@ -40,7 +44,17 @@ def made(
     names = commits.producers_hash(keys)
     header = EngineHeader(
         *(11, 1, height, 1_700_000_000, 123_456_789, BlockId(b"\7" * 32, 1, b"\10" * 32)),
-        *(b"\1" * 32, data, names, following or names, b"\2" * 32, b"\3" * 32, b"", b"\4" * 32, commits.address(order[0])),
+        *(
+            b"\1" * 32,
+            data,
+            names,
+            following or names,
+            b"\2" * 32,
+            b"\3" * 32,
+            b"",
+            b"\4" * 32,
+            commits.address(order[0]),
+        ),
     )
     block = BlockId(commits.committed_hash(header, CHAIN), 1, b"\11" * 32)
     votes: list[Vote] = []

@@ -41,9 +41,7 @@ class Place(NamedTuple):
         height = self.app.machine.height + 1
         found = [abci.Misbehavior(type=1, producer=abci.Producer(address=twice, power=1))] if twice else []
         time = abci.Timestamp(seconds=1 + height)
-        said = await self.ask(
-            finalize_block=abci.FinalizeBlock(txs=txs, height=height, time=time, misbehavior=found)
-        )
+        said = await self.ask(finalize_block=abci.FinalizeBlock(txs=txs, height=height, time=time, misbehavior=found))
         await self.ask(commit=abci.Empty())
         return said
 
