@@ -73,14 +73,14 @@ def join(
 ) -> None:
     """Make the home of one more engine, with keys of its own; `davy ledger start` runs it. With a seat it votes."""
     chosen, root = read_network(network), home.expanduser().absolute()
-    others = [_peer(text) for text in peers]
+    at, others = place_of(place), [_peer(text) for text in peers]
     genesis, trusted = run(_trusted, chosen)
     sync = None if every_block else Sync((chosen.ledger, *ledgers), trusted.height, trusted.hash)
     if root.exists() and any(root.iterdir()):
         raise Misconfigured(f"{root} is not empty; choose a new folder")
     draw = OsEntropy().bytes
     secrets = Secrets(draw(32), draw(32))
-    here = Peer(*place_of(place), public_of(secrets.node))
+    here = Peer(*at, public_of(secrets.node))
     write_producer(root, genesis, secrets, here, others, block_time, sync)
     told = {"home": str(root), "producer": key_text(KeyRole.PRODUCER, public_of(secrets.producer)), "peer": here.name}
     show(told, as_json=as_json)

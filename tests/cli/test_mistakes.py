@@ -50,6 +50,11 @@ MISTAKES = {
     "keys brought back into no name": Mistake("key recover --home ''", ("--home", "write a path")),
     "a network's home without a name": Mistake("up --home ''", ("--home", "write a path")),
     "a network file without a name": Mistake("status --network ''", ("--network", "write a path")),
+    # producers
+    "a peer that is none": Mistake("ledger join --home new --peer somewhere", ("no peer", "40 hex digits")),
+    "a place that is none": Mistake(f"ledger join --home new --at here --peer {'ab' * 20}@h:1", ("no place",)),
+    "a producer by a name that is none": Mistake("producer retire first", ("prod_",)),
+    "a bond for no producer": Mistake("producer register --producer member 500", ("priv_validator_key.json",)),
     # the demo
     "a report into a file": Mistake(
         "demo --fast --report file", ("cannot write the report", "choose another --report")
