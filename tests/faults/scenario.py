@@ -67,6 +67,8 @@ async def stands_still(ledger: RpcLedger) -> None:
 
 async def check(net: Net, transfers: int) -> None:
     """All that must hold when all are back."""
+    for ledger in net.clients:
+        await reach(ledger, 1)  # it answers again
     newest = max([(await net.client(n).head()).height for n in range(1, COUNT + 1)])
     for ledger in net.clients:
         await reach(ledger, newest + 3)
