@@ -20,10 +20,15 @@ from davy.ledger.driver.cometbft.door import Door
 from davy.ledger.driver.cometbft.proposals import may_be_a_block, prepare
 from davy.ledger.driver.cometbft.snapshots import Fetched, SnapshotHead, Snapshots
 from davy.ledger.driver.news import NewsOfBlocks
+from davy.ledger.headers import Authority
 from davy.ledger.rules.machine import BlockResult, Machine, Verdict
-from davy.protocol.encoding import encode
+from davy.ledger.rules.trie import Trie
+from davy.protocol.chain import Succession
+from davy.protocol.encoding import decode, encode
 from davy.protocol.errors import Misconfigured, Refused, StoreFailed
 from davy.protocol.genesis import Genesis
+from davy.protocol.limits import MAX_COMMITTED_HEADER_BYTES
+from davy.protocol.proof import value_hash
 from davy.protocol.words import INT63
 
 _log: Final = logging.getLogger(__name__)
@@ -201,11 +206,12 @@ class Application:
         if fetched is None or self._decided is not None or self.store.height():
             raise Refused("no snapshot is being fetched")
         head, rows = fetched.read()
-        machine = Machine.restore(self.genesis, rows, head.height, min(head.time, INT63))
-        if machine.app_hash != fetched.app_hash or head.chain != machine.state.chain:
+        if Trie((key, value_hash(value)) for key, value in rows).root() != fetched.app_hash:
             raise Refused("the snapshot is not the state that the producers signed for")
-        facts = {name: value for name, value in head.facts if name.startswith((PRODUCERS_FROM, SUCCESSION_FROM))}
-        facts |= {_TIME: head.time.to_bytes(8, "big"), _APP_HASH: machine.app_hash}
+        # Its time is not proved, and not needed: the next block's is later than any before it.
+        machine = Machine.restore(self.genesis, rows, head.height, self.genesis.time)
+        facts = _facts_of(Authority.of(self.genesis), head, machine)
+        facts |= {_TIME: machine.time.to_bytes(8, "big"), _APP_HASH: machine.app_hash}
         with anyio.CancelScope(shield=True):
             await to_thread.run_sync(self.store.begin_after, head.height, machine.rows(), facts)
         self.machine = machine
@@ -238,10 +244,14 @@ class Application:
         """Unless a change of the producers up to the next block lacks its header, which comes within some blocks."""
         machine = self.machine
         named, known = (self.store.named_facts(n, n + _AFTER_ALL) for n in (PRODUCERS_FROM, SUCCESSION_FROM))
-        changed = sum(name <= at_height(PRODUCERS_FROM, machine.height + 1) for name, _ in named)
-        if len(known) >= changed:
-            head = SnapshotHead(1, machine.state.chain, machine.height, machine.time, (*named, *known))
-            self.snapshots.take(head, self.store.state())
+        done = {
+            name.removeprefix(PRODUCERS_FROM)
+            for name, _ in named
+            if name <= at_height(PRODUCERS_FROM, machine.height + 1)
+        }
+        if done <= {name.removeprefix(SUCCESSION_FROM) for name, _ in known}:
+            changes = tuple(decode(raw, Succession, limit=2 * MAX_COMMITTED_HEADER_BYTES) for _, raw in known)
+            self.snapshots.take(SnapshotHead(1, machine.state.chain, machine.height, changes), self.store.state())
 
     def drop(self) -> None:
         """Forget a block that was applied and not kept: whoever decided it is gone, and will bring it again."""
@@ -255,6 +265,26 @@ class Application:
             self.machine = _begun(self.genesis, self.store)
             self._halved = False
         return self.machine
+
+
+def _facts_of(authority: Authority, head: SnapshotHead, machine: Machine) -> dict[str, bytes]:
+    """What a snapshot says of the producers, each change checked; one that the state's last block made is still open.
+
+    Raises
+    ------
+    Refused
+        They do not lead to the producers that the state names.
+    """
+    facts: dict[str, bytes] = {}
+    for change in head.changes:
+        authority = authority.after(change)
+        facts[at_height(SUCCESSION_FROM, authority.changes[-1][0])] = encode(change)
+    open_change = set(machine.producers) ^ set(authority.at(head.height + 1))
+    if len(open_change) > 1:
+        raise Refused("the snapshot leaves out who became a producer; ask others for one")
+    if open_change:
+        facts[at_height(PRODUCERS_FROM, head.height + 2)] = b"".join(machine.producers)
+    return facts
 
 
 def _begun(g: Genesis, store: BlockStore) -> Machine:

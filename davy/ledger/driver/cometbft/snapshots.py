@@ -16,27 +16,28 @@ from typing import Annotated, Final, NamedTuple
 
 from msgspec import Meta
 
+from davy.protocol.chain import Succession
 from davy.protocol.encoding import Wire, decode, encode
 from davy.protocol.errors import Malformed, Misconfigured
 from davy.protocol.limits import MAX_COMMITTED_HEADER_BYTES, MAX_PRODUCER_CHANGES
-from davy.protocol.words import ChainId, Height, UnixMillis
+from davy.protocol.words import ChainId, Height
 
 FORMAT: Final = 1
 CHUNK_BYTES: Final = 1024 * 1024
 MAX_CHUNKS: Final = 16_384
 KEPT: Final = 2
 _SIZE: Final = 4
+_HASHES: Final = "hashes"
 _MAX_HEAD_BYTES: Final = 2 * MAX_COMMITTED_HEADER_BYTES * MAX_PRODUCER_CHANGES
 
 
 class SnapshotHead(Wire):
-    """What stands before the rows; `facts` are the names and values that go with the state in a producer's file."""
+    """What stands before the rows; `changes` lead from the producers of the genesis to those of the block after it."""
 
     version: Annotated[int, Meta(ge=1, le=1)]
     chain: ChainId
     height: Height
-    time: UnixMillis
-    facts: Annotated[tuple[tuple[str, bytes], ...], Meta(max_length=4 * MAX_PRODUCER_CHANGES)]
+    changes: Annotated[tuple[Succession, ...], Meta(max_length=MAX_PRODUCER_CHANGES)]
 
 
 class Offer(NamedTuple):
@@ -84,8 +85,11 @@ class Snapshots:
         try:
             shutil.rmtree(beside, ignore_errors=True)
             beside.mkdir(parents=True, mode=0o700)
+            hashes = bytearray()
             for index, chunk in enumerate(_chunks(_frames(head, rows))):
                 (beside / str(index)).write_bytes(chunk)
+                hashes += hashlib.sha256(chunk).digest()
+            (beside / _HASHES).write_bytes(hashes)
             shutil.rmtree(target, ignore_errors=True)
             beside.rename(target)
             self._newest = head.height
@@ -102,7 +106,7 @@ class Snapshots:
 
     def offers(self) -> list[Offer]:
         """Those that are there, by height."""
-        return [Offer(height, FORMAT, tuple(self._hashes(height))) for height in self.heights()]
+        return [offer for height in self.heights() if (offer := self._offer(height)).hashes]
 
     def chunk(self, height: int, format_: int, index: int) -> bytes:
         """A chunk's bytes; none where there is no such chunk any more."""
@@ -113,10 +117,12 @@ class Snapshots:
         except OSError:
             return b""
 
-    def _hashes(self, height: int) -> Iterator[bytes]:
-        count = sum(1 for _ in (self._folder / str(height)).iterdir())
-        for index in range(count):
-            yield hashlib.sha256(self.chunk(height, FORMAT, index)).digest()
+    def _offer(self, height: int) -> Offer:
+        try:
+            hashes = (self._folder / str(height) / _HASHES).read_bytes()
+        except OSError:  # it is going
+            hashes = b""
+        return Offer(height, FORMAT, tuple(hashes[n : n + 32] for n in range(0, len(hashes), 32)))
 
 
 class Fetched:

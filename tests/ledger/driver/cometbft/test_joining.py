@@ -38,13 +38,10 @@ snapshots.CHUNK_BYTES = 64
 snapshots.KEPT = 100  # blocks are fast here, and chunks are asked for again after some seconds
 """
 LIES = f"""{SMALL_CHUNKS}
-from davy.ledger.driver.cometbft import application, wire
-told = snapshots.Snapshots.offers
+from davy.ledger.driver.cometbft import application
 class Liar(snapshots.Snapshots):
     def chunk(self, *which):
         return super().chunk(*which)[:-1] + b"?"
-    def _hashes(self, height):
-        return snapshots.Snapshots(self._folder, 0)._hashes(height)
 application.Snapshots = Liar
 """
 KEPT = ("--snapshots", "20", "--keep", "100")

@@ -13,11 +13,12 @@ import pytest
 from davy.ledger.driver.blockstore import BlockStore
 from davy.ledger.driver.cometbft import abci_pb2 as abci
 from davy.ledger.driver.cometbft import snapshots
-from davy.ledger.driver.cometbft.application import Application
-from davy.ledger.driver.cometbft.snapshots import FORMAT, Fetched, Offer
+from davy.ledger.driver.cometbft.application import PRODUCERS_FROM, Application, _facts_of, at_height
+from davy.ledger.driver.cometbft.snapshots import FORMAT, Fetched, Offer, SnapshotHead
 from davy.ledger.driver.cometbft.wire import Conversation
+from davy.ledger.headers import Authority
 from davy.ledger.rules.producers import PRODUCER_BOND
-from davy.protocol.errors import Malformed, TxCode
+from davy.protocol.errors import Malformed, Refused, TxCode
 from davy.protocol.transaction import Action, Transfer
 from tests.ledger.rules.stand import FOUR
 from tests.ledger.rules.world import World, genesis, pub
@@ -195,3 +196,21 @@ async def test_what_can_never_be_included_holds_no_place(place: Callable[..., Pl
     await p.block(tx("ann", Transfer(pub("ben"), 1)))
     assert await code(3) == TxCode.OK
     assert await code(2) == TxCode.OK, "asked again"
+
+
+async def test_a_snapshot_that_leaves_out_a_producer_is_refused(place: Callable[..., Place]) -> None:
+    """What the state says of the producers must follow from changes that were signed, but for its last block's."""
+    p, w = place("p", snapshots=1), World(genesis(producers=FOUR))
+    await p.block(w.tx("ann", w.joining("ann", "fifth"), nonce=0))
+    assert (await p.offered()).height == 1, "the change is two blocks ahead"
+    authority, m = Authority.of(w.genesis), p.app.machine
+    first = _facts_of(authority, SnapshotHead(1, w.chain, 1, ()), m)
+    assert first == {at_height(PRODUCERS_FROM, 3): b"".join(m.producers)}
+    await p.block()
+    assert (await p.offered()).height == 1, "no header has shown the change yet"
+    w.apply([])  # another chain of the same people, where two have joined
+    for name in ("ben", "cat"):
+        w.ok(name, w.joining(name, f"p-{name}"))
+        w.block(5)
+    with pytest.raises(Refused, match="leaves out"):
+        _facts_of(authority, SnapshotHead(1, w.chain, w.machine.height, ()), w.machine)
