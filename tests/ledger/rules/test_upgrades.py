@@ -16,7 +16,7 @@ from davy.protocol.transaction import Action, RetireModel, Transfer, is_brake_or
 from tests.ledger.rules.recording import GOLDEN, Chain, read
 from tests.ledger.rules.world import World, genesis, pub
 
-EDITIONS = {"first": 1, "second": 2}
+EDITIONS = {"first": 1, "second": 2, "third": 3}
 """Recorded chains, and the edition that was the newest when they were."""
 NEVER = 2**62
 
