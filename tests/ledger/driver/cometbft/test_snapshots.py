@@ -92,6 +92,7 @@ async def test_a_state_goes_over_in_chunks_and_the_chain_goes_on_from_it(place: 
     assert (s.height, s.format) == (5, FORMAT)
     assert s.chunks > 1
     after_five = old.app.store.app_hash(5)
+    assert after_five is not None
     assert await new.offer(s, after_five) == OFFERED.ACCEPT
     for index in range(s.chunks):
         assert (await new.apply(index, await old.chunk(s, index))).result == APPLIED.ACCEPT
