@@ -172,6 +172,7 @@ async def _play(world: World, council: Council) -> Stopped:
         others = world.rng.sample(range(plan.nodes), min(plan.nodes, KNOWN + 1))
         await node.peers.know((nodes[n].endpoint, nodes[n].hotkey) for n in others if n != node.number)
     book = world.rng.sample(nodes, max(1, round(plan.known * plan.nodes)))
+    begun = healed = 0
     async with anyio.create_task_group() as tasks:
         for node in nodes:
             tasks.start_soon(node.live, world)
