@@ -108,6 +108,7 @@ class Stage:
         before, began, own = _ticks(), time.monotonic(), time.process_time()
         given = self._council.halt(CHAIN, self._clock.now())
         healed = given.at
+        seen, users_after, users_lag = dict[int, Seen](), users_cpu, 0.0
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._spread, given, [self.posts[n] for n in book], island)
             if island:

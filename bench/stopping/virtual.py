@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import anyio
 import trio
+from trio._core import _run
 
 from bench.stopping.council import Council, Given
 from bench.stopping.distances import Distances
@@ -158,6 +159,8 @@ class Node:
 def play(plan: Plan) -> Stopped:
     """Play one history; the same plan gives the same figures."""
     clock = VirtualClock()
+    _run._ALLOW_DETERMINISTIC_SCHEDULING = True  # pyright: ignore[reportPrivateUsage]
+    _run._r = Random(plan.seed)  # pyright: ignore[reportPrivateUsage] - as in tests/simulated/play.py
 
     async def main() -> Stopped:
         return await _play(World(plan, clock), Council())
@@ -172,6 +175,7 @@ async def _play(world: World, council: Council) -> Stopped:
         others = world.rng.sample(range(plan.nodes), min(plan.nodes, KNOWN + 1))
         await node.peers.know((nodes[n].endpoint, nodes[n].hotkey) for n in others if n != node.number)
     book = world.rng.sample(nodes, max(1, round(plan.known * plan.nodes)))
+    begun = healed = 0
     async with anyio.create_task_group() as tasks:
         for node in nodes:
             tasks.start_soon(node.live, world)

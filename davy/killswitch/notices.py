@@ -20,7 +20,7 @@ class Notice(NamedTuple):
 
     topic: ModelId
     urgency: int
-    """Told anew when it rises: 7, 3 and 1 days ahead, in the grace, at the end."""
+    """Told anew when it changes: 7, 3 and 1 days ahead, in the grace, at the end, and after a new LEASE."""
     text: str
 
 

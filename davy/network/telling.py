@@ -37,7 +37,7 @@ class Telling:
             return
         due = {n.topic: n for n in notices(on_record(self._guard.state), self._guard.serving, self._guard.clocks)}
         for topic, notice in due.items():
-            if notice.urgency > self._told.get(topic, 0):
+            if notice.urgency != self._told.get(topic):
                 _log.warning("%s", notice.text)
         if b"" in self._told and b"" not in due:
             _log.warning("this node is not stale any more")

@@ -68,6 +68,20 @@ async def test_a_renewed_lease_is_warned_of_anew(story: Story, caplog: pytest.Lo
     assert ["in a day or less" in m for m in caplog.messages] == [True, True]
 
 
+async def test_a_short_lease_after_none_is_warned_of(story: Story, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, "davy.network.telling")
+    node = Node(story)
+    telling = Telling(node.guard)
+    node.guard.serving = (systemic(),)
+    await node.open(1)
+    telling.look()
+    await node.pull(2, story.lease(0, 2.5))
+    telling.look()
+    telling.look()
+    assert ["stands still" in m for m in caplog.messages] == [True, False]
+    assert "in 3 days or less" in caplog.messages[-1]
+
+
 async def test_a_chain_that_nobody_can_halt_has_nothing_to_tell(caplog: pytest.LogCaptureFixture) -> None:
     guard = Guard(first_state(genesis(())), keys=KEYS, clock=SetClock(START), store=MemoryStore())
     Telling(guard).look()
