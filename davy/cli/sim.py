@@ -123,17 +123,19 @@ def report_command(folder: Path, place: Path | None, as_json: bool) -> None:
     "--mechanisms", default="yuma3,correlated,audited", show_default=True, help="Which; gains are over the first."
 )
 @click.option("--table", "place", type=Place(), help="Write a row a scenario and mechanism here, .parquet or .csv.")
+@click.option("--markdown", is_flag=True, help="Print a line a scenario, as docs/peer-prediction.md has them.")
 @json_option
 def compare_command(
-    names: tuple[str, ...], changes: tuple[str, ...], mechanisms: str, place: Path | None, as_json: bool
-) -> None:
+    names: tuple[str, ...], changes: tuple[str, ...], mechanisms: str, place: Path | None, markdown: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
     """Play scenarios under several mechanisms, with the same draws: attackers' pay, and the ranking of miners.
 
     Means over runs, and their standard errors. docs/peer-prediction.md says what is measured.
     """
     _needed()
     from davy.sims.catalogue import scenario
-    from davy.sims.comparing import MEASURES, compare, table
+    from davy.sims.comparing import MEASURES, compare, page, table
     from davy.sims.result import check_ending, write
 
     if place is not None:
@@ -146,6 +148,9 @@ def compare_command(
     found = [c for s in scenarios for c in compare(s, chosen)]
     if place is not None:
         write(table(found), place)
+    if markdown and not as_json:
+        click.echo(page(found))
+        return
     rows = [c.row() for c in found]
     if as_json:
         show_table((), [{k: None if v != v else v for k, v in row.items()} for row in rows], as_json=True)

@@ -27,6 +27,7 @@ MEASURES: Final = {
     "validators": "the attackers' dividends / their honest ones",
     "validators_settled": "the same, over the second half of the epochs",
     "attackers": "all that the attackers are paid / their honest pay",
+    "attackers_settled": "the same, over the second half of the epochs",
     "tau": "Kendall's tau of miners' incentive and their quality under attack, mean over epochs",
     "tau_honest": "the same with the attackers honest",
     "tau_gain": "tau less that of the first mechanism compared, run by run",
@@ -101,6 +102,7 @@ def measured(s: Scenario) -> Compared:
             "validators": _ratio(pay),
             "validators_settled": _ratio(pay[..., half:]),
             "attackers": _ratio(pay + miners),
+            "attackers_settled": _ratio((pay + miners)[..., half:]),
             "tau": taus[1],
             "tau_honest": taus[0],
             "unevenness": rates.std(axis=-1) / rates.mean(axis=-1),
@@ -133,3 +135,23 @@ def compare(s: Scenario, mechanisms: Sequence[str] = COMPARED) -> list[Compared]
 def table(found: Sequence[Compared]) -> pl.DataFrame:
     """A row a scenario and mechanism: `Compared.row` with every parameter."""
     return pl.DataFrame([each.row() | each.scenario.parameters() for each in found])
+
+
+def page(found: Sequence[Compared]) -> str:
+    """The table of docs/peer-prediction.md, in Markdown: a line for each scenario, of what `compare` found for each.
+
+    *Pay* is the validators' among the attackers; where there are none, all that the attackers are paid. τ is that under
+    the first mechanism, settled pay and what is gained of τ are those under the last one.
+    """
+    names = list(dict.fromkeys(each.scenario.mechanism for each in found))
+    first, last = names[0], names[-1]
+    head = ["attack", *(f"{name}: pay" for name in names), f"{last}: settled", f"{first}: τ", f"{last}: τ gained"]
+    lines = [head, ["---"] * len(head)]
+    for at in range(0, len(found), len(names)):
+        told = [each.row() for each in found[at : at + len(names)]]
+        whose = "validators" if told[0]["validators"] == told[0]["validators"] else "attackers"
+        wanted = [(row, whose) for row in told]
+        wanted += [(told[-1], f"{whose}_settled"), (told[0], "tau"), (told[-1], "tau_gain")]
+        numbers = [f"{row[measure]:.3f} ±{row[f'{measure}_error']:.3f}" for row, measure in wanted]
+        lines.append([f"`{told[0]['attack']}`", *numbers])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

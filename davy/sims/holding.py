@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from msgspec.structs import replace
 
 from davy.ledger.rules.moves import move_stake
@@ -21,7 +23,7 @@ from davy.protocol.limits import chain_parameters
 from davy.protocol.transaction import MoveStake
 from davy.protocol.words import Moment
 
-_NETUID = 1
+NETUID: Final = 1
 _OWNER, _OTHER = b"\x01" * 32, b"\x02" * 32
 
 
@@ -38,20 +40,20 @@ class Holding:
 
     def __init__(self, amounts: list[int], *, tempo: int, delegated: bool = False) -> None:
         self.tempo, self.coldkey = tempo, _OTHER if delegated else _OWNER
-        self._state = State({})
-        self._state.put(PARAMETERS, b"", chain_parameters())
-        self._running = RunningRecord(1, 0, tempo, 0, len(amounts), 0, 0, 0, 0, 0)
-        self._state.put(RUNNING, subnet_key(_NETUID), self._running)
-        self._hotkeys = [bytes([3, n % 256, n >> 8]) + bytes(29) for n in range(len(amounts))]
-        for hotkey in self._hotkeys:
-            self._state.put(HOTKEYS, hotkey, HotkeyRecord(_OWNER, 0, 0, (_NETUID,), (), ()))
+        self.state = State({})
+        self.state.put(PARAMETERS, b"", chain_parameters())
+        self.running = RunningRecord(1, 0, tempo, 0, len(amounts), 0, 0, 0, 0, 0)
+        self.state.put(RUNNING, subnet_key(NETUID), self.running)
+        self.hotkeys = [bytes([3, n % 256, n >> 8]) + bytes(29) for n in range(len(amounts))]
+        for hotkey in self.hotkeys:
+            self.state.put(HOTKEYS, hotkey, HotkeyRecord(_OWNER, 0, 0, (NETUID,), (), ()))
         for n, amount in enumerate(amounts):
             self.add(n, amount)
         self.end_epoch()
 
     def held(self, n: int) -> int:
         """Base units on hotkey n now."""
-        return stake_of(self._state, self._hotkeys[n], self.coldkey)
+        return stake_of(self.state, self.hotkeys[n], self.coldkey)
 
     def add(self, n: int, amount: int) -> None:
         """Put stake on hotkey n; a negative amount takes it off.
@@ -62,23 +64,23 @@ class Holding:
             So much is not there.
         """
         if amount:
-            change_position(self._state, self._hotkeys[n], self.coldkey, amount)
+            change_position(self.state, self.hotkeys[n], self.coldkey, amount)
 
     def move(self, origin: int, destination: int, amount: int, *, block: int) -> bool:
         """Move stake in a block of the running epoch; False where the ledger refuses it, for a move before that."""
-        at = Moment(self._running.began + block, 0)
-        moved = MoveStake(self._hotkeys[origin], self._hotkeys[destination], amount)
+        at = Moment(self.running.began + block, 0)
+        moved = MoveStake(self.hotkeys[origin], self.hotkeys[destination], amount)
         try:
-            move_stake(self._state, at, self.coldkey, moved)
+            move_stake(self.state, at, self.coldkey, moved)
         except TxFailed:
             return False
         return True
 
     def end_epoch(self) -> list[int]:
         """What each hotkey's stake counts in the epoch that ends now: the least held all over it."""
-        neurons = [NeuronRecord(hotkey, _OWNER, 0, (), bytes(8), 0, 0) for hotkey in self._hotkeys]
-        found = [counted_stake(self._state, _NETUID, neuron, self._running) for neuron in neurons]
-        began = self._running.ends
-        self._running = replace(self._running, epoch=self._running.epoch + 1, began=began, ends=began + self.tempo)
-        self._state.put(RUNNING, subnet_key(_NETUID), self._running)
+        neurons = [NeuronRecord(hotkey, _OWNER, 0, (), bytes(8), 0, 0) for hotkey in self.hotkeys]
+        found = [counted_stake(self.state, NETUID, neuron, self.running) for neuron in neurons]
+        began = self.running.ends
+        self.running = replace(self.running, epoch=self.running.epoch + 1, began=began, ends=began + self.tempo)
+        self.state.put(RUNNING, subnet_key(NETUID), self.running)
         return [sum(amount for _, amount in positions) for positions in found]

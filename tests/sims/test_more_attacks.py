@@ -1,13 +1,21 @@
 """Front-running, moved stake, caches and lateness: each does what its story says."""
 
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 
+from davy.incentive.consensus import minority, weighted_median
+from davy.incentive.fixed_point import row_normalise
 from davy.protocol.errors import TxCode
 from davy.protocol.transaction import CommitWeights, RevealWeights
+from davy.protocol.words import TOKEN
 from davy.sims import Scenario, scenario
+from davy.sims.attack import scaled
 from davy.sims.attacks.presence import Timing
+from davy.sims.holding import Holding
 from davy.sims.noise import UNIT
+from davy.sims.play import Play
 from davy.validators.examiner import Pace
 from tests.ledger.rules.world import market
 from tests.sims.stage import median, played, shares, watched
@@ -69,10 +77,9 @@ def test_running_ahead_is_worth_less_than_an_epoch_of_freshness() -> None:
 # moved stake
 
 
-@pytest.mark.parametrize("name", ["stake-grinding", "child-key-shuffling"])
-def test_moved_stake_counts_at_once_by_a_snapshot_and_not_on_the_ledger(name: str) -> None:
+def test_moved_stake_counts_at_once_by_a_snapshot_and_not_on_the_ledger() -> None:
     for rule in ("snapshot", "least-held"):
-        s = few(name, attack__rule=rule)
+        s = few("stake-grinding", attack__rule=rule)
         p = watched(s).play
         whole, theirs = p.world.stake[:, s.seats.their_rows].sum(axis=1), p.stake[1, :, s.seats.their_rows]
         assert theirs.shape == (3, 4)
@@ -84,20 +91,70 @@ def test_moved_stake_counts_at_once_by_a_snapshot_and_not_on_the_ledger(name: st
         assert np.array_equal(p.stake[0], p.world.stake)
 
 
-@pytest.mark.parametrize("name", ["stake-grinding", "child-key-shuffling"])
-def test_moving_pays_where_a_snapshot_counts_and_costs_where_the_least_held_does(name: str) -> None:
-    snapshot, davy = (median(few(name, attack__rule=rule), "relative_pay") for rule in ("snapshot", "least-held"))
+def test_moving_pays_where_a_snapshot_counts_and_costs_where_the_least_held_does() -> None:
+    snapshot, davy = (
+        median(few("stake-grinding", attack__rule=rule), "relative_pay") for rule in ("snapshot", "least-held")
+    )
     assert snapshot > 1.001
     assert davy < min(0.99, snapshot - 0.02)
 
 
-def test_an_owner_s_own_stake_moves_once_and_stays() -> None:
-    s = few("child-key-shuffling", attack__delegated=False)
-    assert median(s, "relative_pay") > 3 * median(few("child-key-shuffling"), "relative_pay")
-    where = [
-        watched(s.having({"epochs": epochs})).play.stake[1, :, s.seats.their_rows].argmax(axis=1) for epochs in (6, 12)
-    ]
-    assert np.array_equal(*where)
+def test_an_owner_s_own_stake_moves_once_and_a_delegator_s_as_it_likes() -> None:
+    owner, delegator = (Holding([10 * TOKEN, TOKEN], tempo=360, delegated=d) for d in (False, True))
+    for held, again in ((owner, False), (delegator, True)):
+        assert held.move(0, 1, 5 * TOKEN, block=359)
+        assert held.end_epoch() == [5 * TOKEN, TOKEN]
+        assert held.move(1, 0, 5 * TOKEN, block=359) == again
+    assert [h.held(0) for h in (owner, delegator)] == [5 * TOKEN, 10 * TOKEN]
+
+
+# child keys
+
+
+class Chosen(NamedTuple):
+    """Of each epoch of the attack: whose row was nearest, and whose had the stake, [epochs, runs]."""
+
+    nearest: np.ndarray
+    holds: np.ndarray
+
+
+def chosen(s: Scenario) -> Chosen:
+    p = Play(s, range(s.runs))
+    nearest, holds = [], []
+    for t in range(s.start + s.epochs):
+        p.epoch(t)
+        if t < s.start:
+            continue
+        theirs, honest = s.seats.their_rows, s.seats.honest_rows
+        stake = p.world.stake[:, honest]
+        median = weighted_median(
+            row_normalise(p.force[1, :, honest]), stake, minority(stake.sum(axis=1), s.params.kappa)
+        )
+        apart = np.abs(row_normalise(p.force[1, :, theirs]) - row_normalise(scaled(median))[:, None]).sum(axis=-1)
+        nearest.append(apart.argmin(axis=1))
+        counted = p.stake[1, :, theirs]
+        assert counted.sum(axis=1).tolist() == p.world.stake[:, theirs].sum(axis=1).tolist(), "lent stake always votes"
+        holds.append(counted.argmax(axis=1))
+        assert (counted.max(axis=1) > 0.99 * counted.sum(axis=1)).all()
+        assert (counted >= TOKEN).all(), "each keeps its permit"
+    return Chosen(np.stack(nearest), np.stack(holds))
+
+
+def test_a_child_votes_an_epoch_after_it_was_right_and_at_once_where_that_counts() -> None:
+    at_once, davy = (chosen(few("child-key-shuffling", attack__rule=rule)) for rule in ("at-once", "next-epoch"))
+    assert np.array_equal(at_once.holds, at_once.nearest)
+    assert np.array_equal(davy.holds[1:], davy.nearest[:-1])
+    assert (davy.holds[0] == 0).all(), "nothing was lent in the epoch in which it was set"
+    assert len(np.unique(davy.holds)) == 4
+    seldom = chosen(few("child-key-shuffling", attack__every=5)).holds
+    assert (seldom[1:6] == seldom[1]).all()
+    assert not (seldom[6] == seldom[5]).all()
+
+
+@pytest.mark.parametrize("rule", ["next-epoch", "at-once"])
+def test_a_choice_of_children_costs_nothing_and_gains_next_to_nothing(rule: str) -> None:
+    """One vote of four, whichever it is, is an honest one: bonds remember who measured well, and all of them did."""
+    assert 1 < median(few("child-key-shuffling", attack__rule=rule), "relative_pay") < 1.02
 
 
 # caches and lateness

@@ -11,6 +11,7 @@ from davy.incentive.fixed_point import Int64, row_normalise
 from davy.protocol.words import TOKEN
 from davy.sims.attack import Attack, View
 from davy.sims.holding import Holding
+from davy.sims.lending import Lending
 from davy.sims.market import within
 
 _LEFT: Final = TOKEN
@@ -80,17 +81,47 @@ class StakeGrinding(Attack):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ChildKeyShuffling(StakeGrinding):
-    """A staker has several child hotkeys guess, and gives its stake to the one that guessed right.
+class ChildKeyShuffling(Attack):
+    """A staker has several hotkeys vote, and lends all its stake to the one that was right.
 
-    Each child commits a row of its own. When all others have revealed, the stake goes to the child whose row is nearest
-    to what they say, as child keys can be reassigned at a word in subtensor: many guesses, one stake, and the best one
-    votes. davy has no child keys; `move_stake` is what can do the same, and what moved counts nothing until it was held
-    for a whole epoch, when other rows are in force. No quantified source was found.
+    Every hotkey commits a row of its own, and one of them holds the stake. When all others have revealed, its owner
+    makes the hotkey whose row is nearest to what they say its child: many rows, one stake, and the best one votes.
+    Under `at-once` it does so in the epoch that ends. On davy's ledger (`next-epoch`) what is set in an epoch holds
+    from the next one on, when other rows are in force, so the choice is of who was right before. It idles no stake
+    either: what is lent votes in every epoch. Children of another owner have to consent, so they are the staker's own.
+    subtensor delays a change of children too; no quantified source was found.
+
+    Attributes
+    ----------
+    rule
+        When a choice of children counts: from the `next-epoch` on, or `at-once`.
+    every
+        Epochs between two choices.
     """
+
+    validators: int = 4
+    stake: float = 0.2
+    rule: Literal["next-epoch", "at-once"] = "next-epoch"
+    every: int = 1
 
     kind: str = field(default="child-key-shuffling", init=False, repr=False)
 
-    def best(self, due: Int64, v: View, paid: Int64) -> Int64:
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        within("attack.validators", self.validators, 2, 64)
+        within("attack.every", self.every, 1, 100_000)
+
+    def stakes(self, due: Int64, v: View, paid: Int64, kept: dict[int, Holding]) -> Int64:
+        theirs = v.stake[:, v.seats.their_rows]
         truth = row_normalise(v.consensus()[:, None, :])
-        return np.abs(row_normalise(due) - truth).sum(axis=-1).argmin(axis=1)
+        best = np.abs(row_normalise(due) - truth).sum(axis=-1).argmin(axis=1)
+        counted = np.empty_like(theirs)
+        for run in range(len(theirs)):
+            lending = kept.get(run)
+            if not isinstance(lending, Lending):
+                rest = [_LEFT] * (self.validators - 1)
+                kept[run] = lending = Lending([int(theirs[run].sum()) - sum(rest), *rest], tempo=v.market.tempo)
+            if v.epoch % self.every == 0:
+                lending.lend(int(best[run]), block=v.market.tempo - 1)
+            counted[run] = lending.end_epoch_lent(at_once=self.rule == "at-once")
+        return counted
