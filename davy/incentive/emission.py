@@ -106,7 +106,8 @@ def emit(
     by_stake = total - owner - to_miners - to_validators
     incentive = share_out(to_miners, result.incentive, result.incentive_withheld, whole=whole_units)
     dividends = share_out(to_validators, result.dividends, result.dividends_withheld, whole=whole_units)
-    dividends += share_out(by_stake, result.fallback, result.fallback_withheld, whole=whole_units)
+    if by_stake.any():
+        dividends += share_out(by_stake, result.fallback, result.fallback_withheld, whole=whole_units)
     unminted = total - owner - incentive.sum(axis=-1) - dividends.sum(axis=-1)
     return Emission(owner=owner, incentive=incentive, dividends=dividends, unminted=unminted)
 

@@ -40,6 +40,8 @@ MAX_AMOUNT = 1 << 60
 
 NARROW_BITS = 33
 """A sum below 2^33 may be multiplied by ONE."""
+_PACKED = 1 << 50
+"""`largest` has room for smaller remainders."""
 _WIDTHS = np.array([1 << bits for bits in range(NARROW_BITS, 63)], dtype=np.int64)
 
 
@@ -110,6 +112,8 @@ def apportion(total: Int64 | int, claims: Int64) -> Int64:
     each = total if isinstance(total, int) else total[..., None]
     parts, remainder = multiply_divide(claims, each, claimed)
     missing = (claimed > 0) * each - parts.sum(axis=-1, keepdims=True)
+    if int(claimed.max()) <= _PACKED:  # remainders are smaller: one sort finds them
+        return parts + largest(remainder, missing)
     place = np.argsort(np.argsort(-remainder, axis=-1, kind="stable"), axis=-1, kind="stable")
     return parts + (place < missing)
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from davy.incentive.evidence import MAX_EPOCHS
 from davy.incentive.fixed_point import U16, Int64
 from davy.protocol.errors import Misconfigured
 from davy.protocol.words import TOKEN
+from davy.sims.measuring import measure
 from davy.sims.noise import UNIT, Draws, Purpose, in_units, normal
 
 MOST_UIDS = 4096
@@ -177,8 +177,11 @@ class Seats:
 class World:
     """What moves by itself, for a chunk of runs: stakes once, qualities and noise epoch by epoch."""
 
-    def __init__(self, m: Market, seats: Seats, share: float, seed: int, runs: range) -> None:
+    def __init__(
+        self, m: Market, seats: Seats, share: float, seed: int, runs: range, *, compiled: bool = False
+    ) -> None:
         self.market, self.seats = m, seats
+        self._measure = measure(compiled=compiled)
         self._quality, self._scores = (Draws(seed, runs, p) for p in (Purpose.QUALITY, Purpose.SCORES))
         self._factor = normal(m.noise, 1.0, 0.0)
         self.stake = stakes(m, seats, share, Draws(seed, runs, Purpose.STAKE))
@@ -201,9 +204,12 @@ class World:
             moved = self._quality.chance(self.market.churn, self.seats.columns)
             self.quality = np.where(moved, fresh, self.quality)
 
-    def factors(self) -> NDArray[np.int32]:
-        """max(0, 1 + σz), [runs, V, M], of this epoch's measurements; at most 5.3 · 2^14."""
-        return self._factor.take(self._scores.words(self.seats.rows, self.seats.columns))
+    def scores(self, quality: Int64, most: int) -> Int64:
+        """This epoch's measurements of `quality` [2, runs, M] by all validators, [2, runs, V, M], no more than `most`.
+
+        Both arms with the same factors max(0, 1 + σz), at most 5.3.
+        """
+        return self._measure(quality, self._factor, self._scores.words(self.seats.rows, self.seats.columns), most)
 
 
 def stakes(m: Market, seats: Seats, share: float, draws: Draws) -> Int64:

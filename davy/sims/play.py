@@ -17,12 +17,13 @@ from davy.incentive.fixed_point import U16, Bool, Int64
 from davy.incentive.masks import NO_COMMIT
 from davy.incentive.mechanism import EpochInputs, EpochResult
 from davy.incentive.registry import mechanism
-from davy.sims.attack import View, as_weights
+from davy.sims.attack import Attack, View, as_weights
 from davy.sims.audits import Audits
 from davy.sims.experiment import Scenario
 from davy.sims.holding import Holding
 from davy.sims.market import World, base_units
-from davy.sims.noise import UNIT_BITS, Draws, Purpose
+from davy.sims.measuring import ANY
+from davy.sims.noise import Draws, Purpose
 from davy.sims.watch import Watch
 
 ARMS: Final = ("honest", "attack")
@@ -53,7 +54,8 @@ class Play:
 
     def __init__(self, s: Scenario, runs: range, *, compiled: bool = False) -> None:
         m, seats, self.s, self.runs = s.market, s.seats, s, len(runs)
-        self.world = World(m, seats, s.attack.stake, s.seed, runs)
+        self.seats = seats
+        self.world = World(m, seats, s.attack.stake, s.seed, runs, compiled=compiled)
         self.draws = Draws(s.seed, runs, Purpose.ATTACK)
         self.stake = np.stack([self.world.stake] * 2)
         shape = (2, self.runs, seats.rows, seats.columns)
@@ -72,11 +74,15 @@ class Play:
         self.exposed = False
         """Whether a halt of the attackers' doing stands, or stood, on the ledger."""
         self.audits = Audits(s, runs)
+        attack = type(s.attack)
+        self.looked_for = attack.judged is not Attack.judged or attack.convicted is not Attack.convicted
+        """Whether validators look for what this attack does: else a score is what was measured."""
+        self.moves_stake = attack.stakes is not Attack.stakes
         self.spends = [s.attack.spends(m, attacking=attacking) for attacking in (False, True)]
 
     def epoch(self, t: int) -> Int64:
         """Play epoch t, from 0; `COLUMNS` [2, runs, columns] of it."""
-        s, seats, tempo = self.s, self.s.seats, self.s.market.tempo
+        s, seats, tempo = self.s, self.seats, self.s.market.tempo
         self.world.advance()
         shown = [s.attack.shown(self.world.quality, seats, attacking=attacking) for attacking in (False, t >= s.begins)]
         quality = np.stack([q.measured for q in shown])
@@ -109,8 +115,8 @@ class Play:
 
     def halted(self, since: int) -> Bool:
         """Columns under a halt, [2, runs, M], or [M] where nobody is."""
-        s, shape = self.s, (2, self.runs, self.s.seats.columns)
-        stopped = [s.attack.stops(since, s.seats, attacking=a) if since >= 0 else () for a in (False, True)]
+        s, shape = self.s, (2, self.runs, self.seats.columns)
+        stopped = [s.attack.stops(since, self.seats, attacking=a) if since >= 0 else () for a in (False, True)]
         self.exposed = self.exposed or stopped[0] != stopped[1]
         if not any(stopped):
             return np.zeros(shape[-1], dtype=np.bool_)
@@ -121,15 +127,15 @@ class Play:
 
     def measured(self, quality: Int64, *, attacking: bool) -> Int64:
         """Weights [2, runs, V, M] of validators that work, from the quality they see."""
-        # A product is below 2^31: half the memory to go through, which is most of the time of an epoch's market.
-        small = quality.astype(np.int32)[:, :, None, :] * self.world.factors()
-        small >>= UNIT_BITS
-        scores = small.astype(np.int64)
+        attack, seats = self.s.attack, self.seats
+        looked_for = attacking and self.looked_for
+        scores = self.world.scores(quality, ANY if looked_for else U16)
         if attacking:
-            attack, seats = self.s.attack, self.s.seats
             self.alarms = self.alarms + attack.alarms(self.draws, seats)
+        if looked_for:
             scores[1] = attack.convicted(attack.judged(scores[1], quality[1], seats), self.alarms, seats)
-        return np.minimum(scores, U16, out=scores)
+            np.minimum(scores, U16, out=scores)
+        return scores
 
     def commit_honest(self, rows: Int64, t: int) -> Commit | None:
         """Commit this epoch's rows, and what is due now; what attackers commit is written into them by `reveal`."""
@@ -138,7 +144,7 @@ class Play:
 
     def reveal(self, due: Commit | None, rows: Int64, t: int) -> Bool:
         """Rows that are due come into force; returns whose did not, [2, runs, V]."""
-        s, seats = self.s, self.s.seats
+        s, seats = self.s, self.seats
         missed = np.zeros(self.updated.shape, dtype=np.bool_)
         if due is None:
             return missed
@@ -156,8 +162,8 @@ class Play:
 
     def place_stake(self, rows: Int64, t: int) -> None:
         """The attackers' stake may move as the attack counts; what counts of it they say."""
-        theirs = self.s.seats.their_rows
-        if t < self.s.start or not self.s.seats.attack_rows:
+        theirs = self.seats.their_rows
+        if t < self.s.start or not self.seats.attack_rows or not self.moves_stake:
             return
         counted = self.s.attack.stakes(self.force[1, :, theirs], self.view(rows, t), self.paid[:, theirs], self.kept)
         if counted is not None:
@@ -167,10 +173,10 @@ class Play:
         s = self.s
         return View(
             epoch=t - s.begins,
-            seats=s.seats,
+            seats=self.seats,
             market=s.market,
             params=s.params,
-            own=rows[1, :, s.seats.their_rows].copy(),
+            own=rows[1, :, self.seats.their_rows].copy(),
             stake=self.world.stake,
             public=list(self.public),
             before=self.before,
@@ -179,7 +185,7 @@ class Play:
 
     def told(self, e: Emission, result: EpochResult, used: Int64, missed: Bool, noticed: Bool, since: int) -> Int64:
         """`COLUMNS` of the epoch `since` the attack's start. Who did not reveal loses part of its dividends."""
-        s, seats = self.s, self.s.seats
+        s, seats = self.s, self.seats
         fined = np.where(missed, cut(e.dividends, s.market.unrevealed_penalty), 0)
         dividends = e.dividends - fined
         bought = (result.incentive * used).sum(axis=-1) // np.maximum(result.incentive.sum(axis=-1), 1)

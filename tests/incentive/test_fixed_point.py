@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from davy.incentive import fixed_point as fp
 from davy.incentive.fixed_point import MAX_AMOUNT, MAX_N, MAX_TOTAL_STAKE, ONE, Int64
+from tests.incentive import unbounded
 from tests.incentive.epochs import Stream, ints
 
 claims = st.lists(st.integers(0, MAX_TOTAL_STAKE // 40), min_size=1, max_size=40)
@@ -52,6 +53,19 @@ def test_apportion_gives_each_its_floor_or_one_more_and_everything_away(total: i
 )
 def test_apportion_by_largest_remainder_ties_by_index(total: int, asked: list[int], parts: list[int]) -> None:
     assert fp.apportion(total, ints(*asked)).tolist() == parts
+
+
+@given(
+    st.integers(0, MAX_AMOUNT),
+    st.lists(st.sampled_from([0, 1, 2, 3, 5, 2**20, 2**49 - 1]), min_size=1, max_size=9),
+    st.sampled_from([1, 3, 7]),
+)
+def test_apportion_ranks_by_one_sort_as_it_does_by_two(total: int, asked: list[int], scale: int) -> None:
+    """Below 2^50 remainders are packed with their index; here sums lie on both sides, and many remainders are alike."""
+    asked = [scale * claim for claim in asked]
+    assert fp.apportion(total, ints(*asked)).tolist() == unbounded.apportion(total, asked)
+    together = fp.apportion(ints(total, total // 3), ints(asked, asked[::-1]))
+    assert together[1].tolist() == unbounded.apportion(total // 3, asked[::-1])
 
 
 def test_apportion_of_a_batch_is_that_of_each() -> None:

@@ -7,10 +7,13 @@ import numpy as np
 import polars as pl
 import pytest
 
+from davy.incentive.fixed_point import U16
 from davy.protocol.errors import Misconfigured
 from davy.sims import Scenario, run, scenario, scenarios, sweep
 from davy.sims import running as at_work
 from davy.sims.kinds import play_apart
+from davy.sims.measuring import ANY, measure
+from davy.sims.noise import UNIT, normal
 from davy.sims.play import play
 from davy.sims.result import chunk_table, joined
 
@@ -32,10 +35,27 @@ def test_neither_chunks_nor_workers_change_a_bit() -> None:
         assert np.array_equal(run(small(), chunk=chunk, jobs=jobs).numbers, whole)
 
 
-def test_the_compiled_incentive_changes_no_bit() -> None:
-    for liquid in (False, True):
-        s = small("lazy-random", **{"params.liquid_alpha": liquid})
-        assert np.array_equal(run(s, chunk=4, compiled=True).numbers, run(s).numbers)
+def test_compiled_no_attack_changes_a_bit() -> None:
+    """Neither the incentive nor what validators measure: copies are judged by it, loud noise goes beyond a weight."""
+    changes = [(name, {}) for name in scenarios()] + [("lazy-random", {"params.liquid_alpha": True})]
+    for name, more in [*changes, ("cartel", {"market.noise": 1.0}), ("selective-quality", {"attack.looked_at": 3})]:
+        s = scenario(name).having({"market.validators": 7, "market.miners": 13, "start": 6, "epochs": 5, "runs": 2})
+        s = s.having({"market.concealment": 1, **more})
+        assert np.array_equal(run(s, compiled=True).numbers, run(s).numbers), name
+
+
+@pytest.mark.parametrize("most", [ANY, U16, 9_000])
+def test_a_measurement_is_the_same_in_one_pass(most: int) -> None:
+    table = normal(1.0, 1.0, 0.0)
+    words = np.arange(1 << 16, dtype=np.uint16).reshape(2, 64, 512)
+    quality = np.linspace(0, UNIT, 2 * 2 * 512, dtype=np.int64).reshape(2, 2, 512)
+    reference, found = (measure(compiled=c)(quality, table, words, most) for c in (False, True))
+    exact = quality.astype(object)[:, :, None] * table.take(words).astype(object) // UNIT
+    assert reference.dtype == found.dtype == np.int64
+    assert np.array_equal(reference, np.minimum(exact, most).astype(np.int64))
+    assert np.array_equal(reference, found)
+    assert exact.max() > U16
+    assert reference.max() == min(most, exact.max())
 
 
 def test_a_run_does_not_depend_on_how_many_there_are() -> None:

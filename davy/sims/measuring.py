@@ -1,0 +1,36 @@
+"""What validators that work measure: min(most, quality · factor), in NumPy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from davy.incentive.fixed_point import Int32, Int64
+from davy.sims.noise import UNIT_BITS
+
+ANY: Final = (1 << 31) - 1
+"""Above every score: a quality is at most 1 and a factor at most 5.3, so a product is below 2^31 in units."""
+
+Measure: TypeAlias = Callable[[Int64, Int32, NDArray[np.uint16], int], Int64]
+"""Quality [2, runs, M], a table of factors by word, words [runs, V, M] and the most that a score is, to scores
+[2, runs, V, M]."""
+
+
+def measured(quality: Int64, table: Int32, words: NDArray[np.uint16], most: int) -> Int64:
+    """See `Measure`."""
+    # In 32 bits: half the memory to go through, which is most of the time of an epoch's market.
+    small = quality.astype(np.int32)[:, :, None, :] * table.take(words)
+    small >>= UNIT_BITS
+    return np.minimum(small, np.int32(most), out=small).astype(np.int64)
+
+
+def measure(*, compiled: bool) -> Measure:
+    """`measured`, or what numba makes of it for the same bits; `accelerated` says what is missing without numba."""
+    if not compiled:
+        return measured
+    from davy.sims.measuring_compiled import measured as in_one_pass
+
+    return in_one_pass

@@ -1,0 +1,31 @@
+"""`davy.sims.measuring` in one pass instead of five: each factor is looked up once, for both arms."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from davy.incentive.compiled.jit import compiled
+from davy.incentive.fixed_point import Int32, Int64
+from davy.sims.noise import UNIT_BITS
+
+
+def measured(quality: Int64, table: Int32, words: NDArray[np.uint16], most: int) -> Int64:
+    """See `davy.sims.measuring.Measure`."""
+    found = np.empty((len(quality), *words.shape), dtype=np.int64)
+    _measure(np.ascontiguousarray(quality), table, np.ascontiguousarray(words), most, found)
+    return found
+
+
+@compiled
+def _measure(quality: Int64, table: Int32, words: NDArray[np.uint16], most: int, found: Int64) -> None:
+    arms, runs, rows, columns = found.shape
+    factors = np.empty(columns, dtype=np.int64)
+    for run in range(runs):
+        for row in range(rows):
+            for column in range(columns):
+                factors[column] = table[words[run, row, column]]
+            for arm in range(arms):
+                for column in range(columns):
+                    score = (quality[arm, run, column] * factors[column]) >> UNIT_BITS
+                    found[arm, run, row, column] = min(score, most)
