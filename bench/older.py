@@ -31,7 +31,7 @@ def _take_davy() -> dict[str, ModuleType]:
 
 
 @contextmanager
-def _imported_from(folder: Path) -> Iterator[None]:
+def imported_from(folder: Path) -> Iterator[None]:
     """Within, davy is the one there. It is imported, and so compiled, once."""
     ours = _take_davy()
     sys.modules.update(_imported.get(folder, {}))
@@ -47,7 +47,7 @@ def _imported_from(folder: Path) -> Iterator[None]:
 
 def older(folder: Path, name: str, p: Params, across: Callable[..., Any], parts: int) -> Older:
     """The mechanism of that name there, with parameters of the same values."""
-    with _imported_from(folder):
+    with imported_from(folder):
         theirs = importlib.import_module("davy.incentive.mechanism")
         found = Path(str(theirs.__file__)).resolve()
         if not found.is_relative_to(folder.resolve()):

@@ -2,12 +2,20 @@
 
 Epochs of both arms count. The first lines are CPU time of one process; those on two processes, and the map, are
 wall-clock time, as their goals are, and want a machine that does nothing else.
+
+`--against FOLDER` is another checkout of davy, of an older commit for instance: its compiled scenarios take turns with
+these, in CPU time of one process, and nothing else is measured.
 """
 
 from __future__ import annotations
 
+import argparse
+from importlib import import_module
+from pathlib import Path
+from statistics import median
 from time import perf_counter, process_time
 
+from bench.older import imported_from
 from davy.incentive.fixed_point import ONE
 from davy.sims import Scenario, run, scenario
 from davy.sims.play import play
@@ -16,13 +24,48 @@ from davy.sims.retention import Retention, retention, retention_map
 RUNS, EPOCHS = 10, 20
 
 
+CHANGED = ("market.validators", "market.miners", "start", "epochs", "watch")
+
+
 def large(name: str, *, watch: bool) -> Scenario:
     return scenario(name).having(
         {"market.validators": 64, "market.miners": 192, "start": 3, "epochs": EPOCHS, "watch": watch}
     )
 
 
+def turns(folder: Path, times: int) -> None:
+    """The median rates of both, and the median of what one turn's time is of the other's."""
+    for name in ("cartel", "weight-copying"):
+        s = large(name, watch=False)
+        before: list[float] = []
+        now: list[float] = []
+        for turn in range(times + 1):  # the first one compiles
+            with imported_from(folder):
+                theirs = import_module("davy.sims.catalogue").scenario(name)
+                theirs = theirs.having({k: v for k, v in s.parameters().items() if k in CHANGED})
+                began = process_time()
+                import_module("davy.sims.play").play(theirs, range(RUNS), compiled=True)
+                before += [process_time() - began] * (turn > 0)
+            began = process_time()
+            play(s, range(RUNS), compiled=True)
+            now += [process_time() - began] * (turn > 0)
+        rates = [2 * RUNS * (s.start + EPOCHS) / median(taken) for taken in (before, now)]
+        ratio = median(b / n for b, n in zip(before, now, strict=True))
+        print(f"{name:16} 64 x 192, compiled: {rates[0]:.0f}, now {rates[1]:.0f} epochs/s a core, {ratio:.2f}x as fast")
+
+
 def main() -> None:
+    parser = argparse.ArgumentParser(prog="bench.sims")
+    parser.add_argument("--against", type=Path, help="another checkout of davy")
+    parser.add_argument("--times", type=int, default=15, help="turns of each")
+    chosen = parser.parse_args()
+    if chosen.against is not None:
+        turns(chosen.against, chosen.times)
+    else:
+        absolute()
+
+
+def absolute() -> None:
     for name, watch in (("cartel", False), ("weight-copying", False), ("cartel", True)):
         s = large(name, watch=watch)
         for compiled in (False, True):
