@@ -18,10 +18,12 @@ Flows through: a `Scenario` in; per run and epoch base units by side, in `Result
 `experiment`        what is simulated: parameters, seed, version; `having` changes any of them by name
 `market`            who is there: stakes, miners' qualities, noise, prices; how it moves in an epoch
 `snapshot`          a running network: stakes, weights and hyperparameters, from a ledger or a file
+`measuring`         what validators measure; `measuring_compiled` in one pass
 `noise`             seeded draws, run by run, and normal numbers as integers
 `attack`            the seam: what an attack may see and do; by default what the honest do
 `attacks`           one story a file; `catalogue` has a scenario of each by name
 `brake`, `holding`  real orders and verdicts; stake by the ledger's rules
+`lending`           child keys by the ledger's rules
 `play`              a chunk of runs through all epochs, both arms side by side
 `design`            the seam of what no epoch's market shows: a brake, a full subnet, a vote
 `beyond`            one question a file; `catalogue` has each by name

@@ -15,7 +15,7 @@ from davy.incentive.evidence import MAX_EPOCHS
 from davy.incentive.fixed_point import U16, Int64
 from davy.protocol.errors import Misconfigured
 from davy.protocol.words import TOKEN
-from davy.sims.measuring import measure
+from davy.sims.measuring import measure, narrowed
 from davy.sims.noise import UNIT, Draws, Purpose, in_units, normal
 
 MOST_UIDS = 4096
@@ -183,7 +183,7 @@ class World:
         self.market, self.seats = m, seats
         self._measure = measure(compiled=compiled)
         self._quality, self._scores = (Draws(seed, runs, p) for p in (Purpose.QUALITY, Purpose.SCORES))
-        self._factor = normal(m.noise, 1.0, 0.0)
+        self._factor = narrowed(normal(m.noise, 1.0, 0.0))
         self.stake = stakes(m, seats, share, Draws(seed, runs, Purpose.STAKE))
         listed = np.array(whole_numbers("qualities", m.qualities), dtype=np.int64)
         self._listed = listed[seats.honest_columns] if len(listed) else listed

@@ -8,18 +8,19 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from davy.incentive.fixed_point import Int32, Int64
+from davy.incentive.fixed_point import U16, Int32, Int64
 from davy.sims.noise import UNIT_BITS
 
 ANY: Final = (1 << 31) - 1
 """Above every score: a quality is at most 1 and a factor at most 5.3, so a product is below 2^31 in units."""
 
-Measure: TypeAlias = Callable[[Int64, Int32, NDArray[np.uint16], int], Int64]
+Word: TypeAlias = NDArray[np.uint16]
+Measure: TypeAlias = Callable[[Int64, Int32 | Word, Word, int], Int64]
 """Quality [2, runs, M], a table of factors by word, words [runs, V, M] and the most that a score is, to scores
 [2, runs, V, M]."""
 
 
-def measured(quality: Int64, table: Int32, words: NDArray[np.uint16], most: int) -> Int64:
+def measured(quality: Int64, table: Int32 | Word, words: Word, most: int) -> Int64:
     """See `Measure`."""
     # In 32 bits: half the memory to go through, which is most of the time of an epoch's market.
     small = quality.astype(np.int32)[:, :, None, :] * table.take(words)
@@ -34,3 +35,8 @@ def measure(*, compiled: bool) -> Measure:
     from davy.sims.measuring_compiled import measured as in_one_pass
 
     return in_one_pass
+
+
+def narrowed(table: Int32) -> Int32 | Word:
+    """A table of 16 bits where its entries fit: half of it is in a cache twice as often."""
+    return table.astype(np.uint16) if int(table.max()) <= U16 else table

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from davy.incentive.compiled.jit import compiled
 from davy.incentive.fixed_point import Int32, Int64
+from davy.sims.measuring import Word
 from davy.sims.noise import UNIT_BITS
 
 
-def measured(quality: Int64, table: Int32, words: NDArray[np.uint16], most: int) -> Int64:
+def measured(quality: Int64, table: Int32 | Word, words: Word, most: int) -> Int64:
     """See `davy.sims.measuring.Measure`."""
     found = np.empty((len(quality), *words.shape), dtype=np.int64)
-    _measure(np.ascontiguousarray(quality), table, np.ascontiguousarray(words), most, found)
+    _measure(quality.astype(np.int32), table, np.ascontiguousarray(words), most, found)
     return found
 
 
 @compiled
-def _measure(quality: Int64, table: Int32, words: NDArray[np.uint16], most: int, found: Int64) -> None:
+def _measure(quality: Int32, table: Int32 | Word, words: Word, most: int, found: Int64) -> None:
     arms, runs, rows, columns = found.shape
-    factors = np.empty(columns, dtype=np.int64)
+    factors = np.empty(columns, dtype=np.int32)  # a product of two that are 32 bits wide is one instruction
     for run in range(runs):
         for row in range(rows):
             for column in range(columns):

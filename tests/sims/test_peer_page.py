@@ -11,7 +11,7 @@ from davy.incentive.fixed_point import U16
 from davy.incentive.mechanism import Params
 from davy.incentive.registry import MECHANISMS
 from davy.sims import scenario
-from davy.sims.comparing import COMPARED, Compared, compare, measured
+from davy.sims.comparing import COMPARED, Compared, compare, measured, page
 from davy.sims.market import Market
 
 PAGE = (Path(__file__).parents[2] / "docs" / "peer-prediction.md").read_text(encoding="utf-8")
@@ -29,12 +29,17 @@ def told(c: Compared, measure: str) -> str:
     return f"{row[measure]:.3f} ±{row[f'{measure}_error']:.3f}"
 
 
+ROWS = ("commit-without-reveal", "front-running-reveals", "stake-grinding", "child-key-shuffling")
+MINERS = ("sybils", "relaying", "selective-quality", "caching", "timing")
+
+
 def test_the_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
-    assert len(COMMANDS) == 2
+    assert len(COMMANDS) == 4
     assert all(c.startswith("davy sim ") for c in COMMANDS)
     for command in COMMANDS:
-        monkeypatch.setattr(sys, "argv", command.split())
+        little = ["--set", "runs=2", "--set", "epochs=2"] if "--markdown" in command else []  # the last one holds
+        monkeypatch.setattr(sys, "argv", command.split() + little)
         with pytest.raises(SystemExit) as ended:
             main()
         assert not ended.value.code, command
@@ -49,6 +54,19 @@ def test_a_row_of_the_table() -> None:
         told(yuma, "tau"),
         told(audited, "tau_gain"),
     ]
+
+
+def test_rows_that_a_command_wrote() -> None:
+    """The commands of the other attacks name each row of their tables, and a row of each is what they print."""
+    for names, chosen in ((ROWS, COMPARED), (MINERS, ("yuma3", "audited"))):
+        (command,) = [c for c in COMMANDS if names[0] in c]
+        assert command.split()[3 : 3 + len(names)] == list(names)
+        assert "--set runs=4 --set watch=false --markdown" in command
+        assert (f"--mechanisms {','.join(chosen)}" in command) == (chosen != COMPARED)
+        for name in names:
+            assert len(cells(f"`{name}`")) == len(chosen) + 3
+        again = compare(scenario(names[0]).having({"runs": 4, "watch": False}), chosen)
+        assert page(again).splitlines()[-1] in PAGE.splitlines()
 
 
 def test_a_row_of_the_frontier() -> None:

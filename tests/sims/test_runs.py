@@ -12,7 +12,7 @@ from davy.protocol.errors import Misconfigured
 from davy.sims import Scenario, run, scenario, scenarios, sweep
 from davy.sims import running as at_work
 from davy.sims.kinds import play_apart
-from davy.sims.measuring import ANY, measure
+from davy.sims.measuring import ANY, measure, narrowed
 from davy.sims.noise import UNIT, normal
 from davy.sims.play import play
 from davy.sims.result import chunk_table, joined
@@ -44,9 +44,13 @@ def test_compiled_no_attack_changes_a_bit() -> None:
         assert np.array_equal(run(s, compiled=True).numbers, run(s).numbers), name
 
 
+@pytest.mark.parametrize("deviation", [1.0, 0.6])
 @pytest.mark.parametrize("most", [ANY, U16, 9_000])
-def test_a_measurement_is_the_same_in_one_pass(most: int) -> None:
-    table = normal(1.0, 1.0, 0.0)
+def test_a_measurement_is_the_same_in_one_pass(most: int, deviation: float) -> None:
+    wide = normal(deviation, 1.0, 0.0)
+    table = narrowed(wide)
+    assert table.dtype == (np.int32 if deviation == 1 else np.uint16)
+    assert np.array_equal(table, wide)
     words = np.arange(1 << 16, dtype=np.uint16).reshape(2, 64, 512)
     quality = np.linspace(0, UNIT, 2 * 2 * 512, dtype=np.int64).reshape(2, 2, 512)
     reference, found = (measure(compiled=c)(quality, table, words, most) for c in (False, True))
@@ -54,7 +58,7 @@ def test_a_measurement_is_the_same_in_one_pass(most: int) -> None:
     assert reference.dtype == found.dtype == np.int64
     assert np.array_equal(reference, np.minimum(exact, most).astype(np.int64))
     assert np.array_equal(reference, found)
-    assert exact.max() > U16
+    assert (exact.max() > U16) == (deviation == 1)
     assert reference.max() == min(most, exact.max())
 
 
