@@ -64,7 +64,7 @@ def test_apportion_ranks_by_one_sort_as_it_does_by_two(total: int, asked: list[i
     """Below 2^50 remainders are packed with their index; here sums lie on both sides, and many remainders are alike."""
     asked = [scale * claim for claim in asked]
     assert fp.apportion(total, ints(*asked)).tolist() == unbounded.apportion(total, asked)
-    together = fp.apportion(ints(total, total // 3), ints(asked, asked[::-1]))
+    together = fp.apportion(ints(total, total // 3), np.stack([ints(*asked), ints(*asked[::-1])]))
     assert together[1].tolist() == unbounded.apportion(total // 3, asked[::-1])
 
 
