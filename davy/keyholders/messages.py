@@ -104,6 +104,7 @@ class Proposed(Wire):
 
 
 class _Accession(Wire):
+    version: int
     matter: Digest
     key: GroupKey
 
@@ -120,7 +121,7 @@ def matter_id(p: Proposal) -> Digest:
 def proposal_id(p: Proposal) -> Digest:
     """What `Commit` and `Sign` name: which key signs which matter."""
     i = matter_id(p)
-    return digest(Domain.ACCESSION, encode(_Accession(i, p.key))) if isinstance(p, Accede) else i
+    return digest(Domain.ACCESSION, encode(_Accession(1, i, p.key))) if isinstance(p, Accede) else i
 
 
 def signed_bytes(p: Proposal) -> bytes:

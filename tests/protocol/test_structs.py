@@ -36,7 +36,7 @@ NAMED_OUTRIGHT: list[type[Wire]] = [
 ]  # fmt: skip
 HASHED = [
     "_Budget", "_Child", "_Succession", "_Consent", "_Subject", "_Commitment", "_AllRecorded", "_Circle",
-    "_Transcripts", "_Producer",
+    "_Transcripts", "_Producer", "_Accession",
 ]  # fmt: skip
 WITHIN = {"_Named"}
 """Stands in a hashed one."""

@@ -66,7 +66,8 @@ def modelled(known: Graph, seed: int) -> list[int]:
     spread = Spread(s, known, MUTE, Stream(seed, 0, Purpose.SPREAD))
     spread.begin([0])
     spread.to_the_end()
-    return sorted(t // 1_000 for n, t in enumerate(spread.since) if n not in MUTE)
+    first = min(t for t in spread.since if t >= 0)  # what the keyholders' own message took is not the nodes'
+    return sorted((t - first) // 1_000 for n, t in enumerate(spread.since) if n not in MUTE)
 
 
 async def test_the_nodes_own_code_takes_as_long() -> None:

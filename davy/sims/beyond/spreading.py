@@ -10,7 +10,7 @@ from typing import ClassVar, Final, Literal
 import numpy as np
 
 from davy.incentive.fixed_point import Int64
-from davy.network.brake_peers import ASKED_AT_ONCE, KNOWN, ROUND_MS
+from davy.network.brake_peers import AGAIN_MS, ASKED_AT_ONCE, KNOWN, ROUND_MS
 from davy.sims.beyond.graphs import Graph, graph
 from davy.sims.design import Float, Study, ratio
 from davy.sims.market import within
@@ -27,9 +27,10 @@ class TimeToStop(Study):
     """Some nodes take a halt in and pass it on to nobody.
 
     A HALT is signed; the keyholders tell `told` nodes, and the ledger, if it is there. The rest is the pull of
-    `davy.network.brake_peers`, with its numbers: a node whose brake changed settles at once with 4 that it knows, and
-    every node settles with 4 every 5 seconds; to settle is to ask for what the other has and to bring what it lacks. A
-    silent node answers nobody and asks nobody, which no peer can tell from a lost message. What a node knows of others
+    `davy.network.brake_peers`, with its numbers: a node whose brake changed brings the news at once to 4 that it knows,
+    and to 4 more after each of 250, 750 and 1750 ms, and every node settles with 4 every 5 seconds; to settle is to ask
+    for what the other has and to bring what it lacks. A silent node takes news in, but answers nobody and asks nobody,
+    which no peer can tell from a lost message. What a node knows of others
     decides the rest: a hub that is silent, or a cluster with one door, keeps a halt from all behind it. Anti-entropy
     of this kind is Demers et al. 1987 (push–pull reaches n nodes in about log n rounds); how graphs fall apart when
     nodes are taken out at random or by degree is Albert, Jeong and Barabási 2000. Answers to ordinary requests carry
@@ -154,6 +155,8 @@ class Spread:
         self._events: list[tuple[int, int, str, int, int]] = []
         self._count = 0
         self._round = [0] * study.nodes
+        self._brought: dict[int, set[int]] = {}
+        """To whom a node has brought the news."""
 
     def begin(self, told: list[int]) -> None:
         """The keyholders tell some nodes, the ledger's next block all; every node's rounds have a phase of its own."""
@@ -175,6 +178,8 @@ class Spread:
             if what == "round":
                 if self._round[a] == b:
                     self._ask_some(t, a)
+            elif what == "again":
+                self._bring_some(t, a)
             elif what == "know":
                 self._know(t, b)
             elif what == "asked":
@@ -190,11 +195,26 @@ class Spread:
         self.since[n] = t
         if n not in self.mute:
             self._left -= 1
-            self._ask_some(t, n)
+            self._bring_some(t, n)
+            for later in AGAIN_MS:
+                self._at(t + later * _MS, "again", n, n)
+            self._rest(t + AGAIN_MS[-1] * _MS, n)
+
+    def _bring_some(self, t: int, n: int) -> None:
+        brought = self._brought.setdefault(n, set())
+        left = [other for other in self.known[n] if other not in brought]
+        for other in self._s.sample(left, min(ASKED_AT_ONCE, len(left))):
+            brought.add(other)
+            self._send("know", t, n, other)
+            self.messages += other not in self.mute  # the answer, which tells nothing new
 
     def _ask_some(self, t: int, n: int) -> None:
         for other in self._s.sample(self.known[n], min(ASKED_AT_ONCE, len(self.known[n]))):
             self._send("asked", t, n, other)
+        self._rest(t, n)
+
+    def _rest(self, t: int, n: int) -> None:
+        """The next round, instead of the one that was to come."""
         self._round[n] += 1
         self._at(t + ROUND_MS * _MS, "round", n, self._round[n])
 

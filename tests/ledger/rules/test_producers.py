@@ -10,9 +10,10 @@ import pytest
 from davy.ledger.rules import producers
 from davy.ledger.rules.machine import Machine, ProducerUpdate
 from davy.ledger.rules.producers import LEAST_PRODUCERS, MAX_WAITING, PRODUCER_BOND, producing
-from davy.ledger.rules.records import PRODUCERS, ProducerRecord
-from davy.protocol.errors import TxCode
+from davy.ledger.rules.records import PRODUCERS, PRODUCING, ProducerRecord
+from davy.protocol.errors import Refused, TxCode
 from davy.protocol.limits import chain_parameters
+from davy.protocol.proof import verify_absence, verify_presence
 from davy.protocol.transaction import RegisterProducer, RetireProducer, Transfer
 from davy.protocol.words import TOKEN
 from tests.ledger.rules.stand import FOUR
@@ -70,6 +71,21 @@ def test_one_joins_with_a_bond_leaves_and_has_it_back() -> None:
     assert w.account("ann").free == before
     w.refused(TxCode.EXISTS, "ann", RetireProducer(pub("fifth")))
     w.refused(TxCode.EXISTS, "ben", w.joining("ben", "fifth"))
+
+
+def test_who_produces_and_with_which_bond_is_proved() -> None:
+    w = Chain()
+    w.ok("ann", w.joining("ann", "fifth"))
+    keys = [PRODUCING.tag, PRODUCERS.tag + pub("fifth")]
+    for key in keys:
+        value, proof = w.machine.prove(key)
+        assert value is not None
+        verify_presence(w.machine.app_hash, key, value, proof)
+        with pytest.raises(Refused):
+            verify_presence(w.machine.app_hash, key, value[:-1] + bytes([value[-1] ^ 1]), proof)
+    value, proof = w.machine.prove(PRODUCERS.tag + pub("sixth"))
+    assert value is None
+    verify_absence(w.machine.app_hash, PRODUCERS.tag + pub("sixth"), proof)
 
 
 def test_no_more_than_a_third_changes_while_a_bond_is_held() -> None:
