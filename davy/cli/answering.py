@@ -18,7 +18,7 @@ from davy.keyholders import control
 from davy.keyholders.control import Shown
 from davy.keyholders.screen import moment
 from davy.keyholders.sheets import MAX_SHEET_CHARS
-from davy.protocol.errors import Misconfigured
+from davy.protocol.errors import Malformed, Misconfigured
 
 
 @click.command()
@@ -46,14 +46,15 @@ def sign(home: Path, as_json: bool, yes: bool, id: str) -> None:
     """Say yes to what begins with ID, after it was shown to you."""
     path = Home.open(home).control
     found = [m for m in run(control.pending, path) if len(id) >= 8 and m.id.startswith(id.lower())]
-    for m in found:
-        click.echo(m.screen, err=True)
+    if len(found) != 1:  # nothing was shown, so nothing can be agreed to, whatever arrives meanwhile
+        raise Malformed(f"{len(found)} proposals wait here whose id begins so; `davy keyholder pending` lists them")
+    click.echo(found[0].screen, err=True)
     if not yes:
         if not at_terminal():
             raise Misconfigured("nobody is there to confirm; run this in a terminal, or add --yes")
         click.confirm("Sign this?", abort=True, err=True)
     # What is signed is what was shown, in full: an id typed short could meet another proposal by then.
-    shown = run(control.decide, path, found[0].id if len(found) == 1 else id, yes=True)
+    shown = run(control.decide, path, found[0].id, yes=True)
     show({"id": shown.id, "said": "yes"}, as_json=as_json)
 
 

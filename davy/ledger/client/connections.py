@@ -128,14 +128,19 @@ class Connections:
             if not self._to.secure:
                 return await anyio.connect_tcp(self._to.host, self._to.port)
             self._context = self._context or ssl.create_default_context()
-            return await anyio.connect_tcp(
-                self._to.host, self._to.port, ssl_context=self._context, tls_standard_compatible=False
-            )
+            try:
+                return await anyio.connect_tcp(
+                    self._to.host, self._to.port, ssl_context=self._context, tls_standard_compatible=False
+                )
+            except _BROKEN as e:  # who hangs up in the handshake
+                raise ConnectionResetError("the connection broke off") from e
 
     async def _exchange(self, c: _Connection, path: str, body: bytes, limit: int) -> bytes:
         try:
             answer = await self._ask(c, path, body, limit)
-            if c.http.our_state is c.http.their_state is h11.DONE and len(self._idle) < _KEPT:
+            more, _ = c.http.trailing_data  # an answer that nobody asked for would be taken for the next one
+            done = c.http.our_state is c.http.their_state is h11.DONE
+            if done and not more and len(self._idle) < _KEPT:
                 c.http.start_next_cycle()
                 self._idle.append(c)
                 return answer

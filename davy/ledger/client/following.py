@@ -115,6 +115,8 @@ class Heads:
             self._take(await self._believed.open(to_bytes(meta.signed_header)))
             self.heard.lose()
         self._behind = bool(page.block_metas)
+        if not self._behind and int(page.last_height) >= first:
+            raise Refused(f"the ledger has dropped block {first}, which should come next; follow it from its newest on")
 
     async def _hear(self, socket: Subscription) -> None:
         self._behind = True

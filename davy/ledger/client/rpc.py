@@ -35,6 +35,7 @@ class _Error(msgspec.Struct, frozen=True):
 
 
 class _Answer(msgspec.Struct, frozen=True):
+    id: int | str | None = None
     result: msgspec.Raw = msgspec.Raw()
     error: _Error | None = None
 
@@ -76,14 +77,23 @@ class RpcCaller:
         RpcRefused
             The server says why not.
         """
-        self._calls += 1
-        body = msgspec.json.encode({"jsonrpc": "2.0", "id": self._calls, "method": method, "params": params})
+        self._calls = call = self._calls + 1
+        body = msgspec.json.encode({"jsonrpc": "2.0", "id": call, "method": method, "params": params})
         try:
             raw = await self._connections.post("/", body, limit=_MAX_ANSWER_BYTES)
         except (TimeoutError, OSError, ValueError) as e:
             said = f"the ledger at {self.url[:80]} does not answer ({told(e)}); check that it runs, and its address"
             raise Unreachable(said) from None
-        return _result(raw, kind, self.url)
+        answer = self._decoded(raw, _Answer)
+        if answer.id not in (call, None):  # an answer too many, and all that follow are another call's
+            await self._connections.aclose()
+            raise Unreachable(
+                f"the ledger at {self.url[:80]} answers another call; it is asked anew on a new connection"
+            )
+        if answer.error is None and bytes(answer.result):
+            return self._decoded(bytes(answer.result), kind)
+        said = answer.error.data or answer.error.message if answer.error else "an answer without a result"
+        raise RpcRefused(said[:500])
 
     async def subscribe(self, query: str) -> Subscription:
         """Open a subscription; the caller closes it.
@@ -98,6 +108,12 @@ class RpcCaller:
         except (TimeoutError, OSError, ValueError) as e:
             raise Unreachable(f"the ledger at {self.url[:80]} takes no subscription ({told(e)}); try again") from None
 
+    def _decoded(self, raw: bytes, kind: type[T]) -> T:
+        try:
+            return msgspec.json.decode(raw, type=kind)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise Malformed(f"what answers at {self.url} is no ledger of this version; check the address") from None
+
 
 def to_bytes(text: str) -> bytes:
     """Decode base64 from an answer.
@@ -110,14 +126,3 @@ def to_bytes(text: str) -> bytes:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         raise Malformed("the ledger's answer holds bytes that are not base64; ask another one") from None
-
-
-def _result(raw: bytes, kind: type[T], url: str) -> T:
-    try:
-        answer = msgspec.json.decode(raw, type=_Answer)
-        if answer.error is None and bytes(answer.result):
-            return msgspec.json.decode(answer.result, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise Malformed(f"what answers at {url} is no ledger of this version; check the address") from None
-    said = answer.error.data or answer.error.message if answer.error else "an answer without a result"
-    raise RpcRefused(said[:500])

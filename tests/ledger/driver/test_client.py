@@ -251,6 +251,7 @@ async def test_answers_that_are_none_are_refused(client: RpcLedger, served: Ledg
         ({"result": {"signed_header": 5}}, Malformed),
         ({"error": {"code": -1, "message": "no"}}, Refused),
         ({"result": {"signed_header": "A" * 8_000_000}}, TooLarge),
+        ({"id": -1, "result": {}}, Unreachable),
     ]
     for answer, error in bent:
         served.bend = lambda call, _, answer=answer: answer
@@ -325,6 +326,15 @@ async def test_news_with_gaps_is_made_whole(client: RpcLedger, served: Ledger, m
             if height % 3 == 0:
                 await eventually(lambda height=height: len(seen) >= height)
     assert seen == list(range(1, 31))
+
+
+async def test_a_ledger_that_has_dropped_the_next_block_is_no_silence(client: RpcLedger, served: Ledger) -> None:
+    for _ in range(3):
+        await served.producer.make_block()
+    served.bend = answers("blockchain", lambda r: r.update(block_metas=[], last_height="900"))
+    with anyio.fail_after(30), pytest.raises(Refused, match="dropped block 1"):
+        async with client.blocks(0) as heads:
+            await heads.__anext__()
 
 
 async def test_heads_outlive_restarts_of_the_ledger(client: RpcLedger, served: Ledger) -> None:
