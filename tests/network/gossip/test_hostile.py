@@ -25,6 +25,7 @@ from libp2p.security.secio.transport import Transport as Secio
 from libp2p.stream_muxer.mplex.mplex import MPLEX_PROTOCOL_ID, Mplex
 from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
 from libp2p.stream_muxer.yamux.yamux import Yamux
+from libp2p.transport.exceptions import SecurityUpgradeFailure
 from libp2p.transport.upgrader import TransportUpgrader
 
 from davy.network.gossip.holding import Holding, Learned
@@ -82,10 +83,15 @@ class Target:
             yield stream
 
     async def page(self, seed: bytes = b"") -> Page:
-        """What it answers to an honest peer."""
-        async with self.stream(seed) as stream:
-            await stream.send(Ask(bytes(32), ()))
-            return await answered(stream)
+        """What it answers to an honest peer, who dials again where attackers have used up what their address may."""
+        with trio.fail_after(PATIENCE_S):
+            while True:
+                try:
+                    async with self.stream(seed) as stream:
+                        await stream.send(Ask(bytes(32), ()))
+                        return await answered(stream)
+                except* SecurityUpgradeFailure:
+                    await trio.sleep(1)
 
     async def secured(self, seed: bytes) -> Any:
         """Noise, and nothing above it yet."""
