@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import trio
-from trio._core import _run
+from trio._core import _run  # pyright: ignore[reportMissingImports] - hidden by stubs that libp2p brings
 
 from tests.simulated.clock import VirtualClock
 from tests.simulated.world import Setting, World, build

@@ -12,7 +12,7 @@ from typing import Any
 
 import anyio.to_thread
 import pytest
-from trio._core import _run
+from trio._core import _run  # pyright: ignore[reportMissingImports] - hidden by stubs that libp2p brings
 
 from tests.simulated.play import play, whole
 from tests.simulated.world import NETUID, Setting, World

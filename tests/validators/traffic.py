@@ -17,7 +17,7 @@ import anyio
 import msgspec
 import numpy as np
 import trio
-from trio._core import _run
+from trio._core import _run  # pyright: ignore[reportMissingImports] - hidden by stubs that libp2p brings
 from trio.testing import MockClock
 
 from davy.gateway.directory import Directory
