@@ -1,7 +1,7 @@
 """JSON-RPC over HTTP and WebSocket: bounded bodies and batches, errors as JSON-RPC says them, slow readers dropped.
 
 ``POST /`` takes a call or a batch; ``GET /status`` and the like are calls with parameters in the address;
-``/websocket`` takes calls and ``subscribe``. Served by aiohttp: the client needs it anyway.
+``/websocket`` takes calls and ``subscribe``. Served by aiohttp, which a node has for its client.
 """
 
 from __future__ import annotations

@@ -30,11 +30,11 @@ class TimeToStop(Study):
     `davy.network.brake_peers`, with its numbers: a node whose brake changed brings the news at once to 4 that it knows,
     and to 4 more after each of 250, 750 and 1750 ms, and every node settles with 4 every 5 seconds; to settle is to ask
     for what the other has and to bring what it lacks. A silent node takes news in, but answers nobody and asks nobody,
-    which no peer can tell from a lost message. What a node knows of others
-    decides the rest: a hub that is silent, or a cluster with one door, keeps a halt from all behind it. Anti-entropy
-    of this kind is Demers et al. 1987 (push–pull reaches n nodes in about log n rounds); how graphs fall apart when
-    nodes are taken out at random or by degree is Albert, Jeong and Barabási 2000. Answers to ordinary requests carry
-    heads too and speed a real network up; they are left out, so this is a bound from above.
+    which no peer can tell from a lost message. What a node knows of others decides the rest: a hub that is silent, or a
+    cluster with one door, keeps a halt from all behind it. Anti-entropy of this kind is Demers et al. 1987 (push–pull
+    reaches n nodes in about log n rounds); how graphs fall apart when nodes are taken out at random or by degree is
+    Albert, Jeong and Barabási 2000. Answers to ordinary requests carry heads too and speed a real network up; they are
+    left out, so this is a bound from above.
 
     Attributes
     ----------
