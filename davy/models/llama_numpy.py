@@ -1,12 +1,13 @@
 """A Llama in NumPy, for small models on a CPU: it starts without importing torch, and a step costs little to start.
 
-Only float32. Rows of different length are padded on the left; padding is never attended to and shifts no position, so a
-row's logits are those it has alone, up to rounding; a test compares them with those of `davy.models.llama_torch`.
+Only float32. Prompts are read one after the other: side by side they would be padded to the longest, and a prompt alone fills
+the processor already. Their keys and values are kept together, so that a step is one for all. A row's logits are those it
+has alone, up to rounding; a test compares them with those of `davy.models.llama_torch`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -20,6 +21,8 @@ from davy.models.logits import Logits
 
 Array = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
+Attend = Callable[[int, Array, Array, Array], Array]
+"""From a layer's number, its queries [N, heads, width], keys and values [N, kv heads, width] to [N, heads·width]."""
 
 _NEVER: Final = np.float32(-np.inf)
 _ONE: Final = np.float32(1)
@@ -37,20 +40,18 @@ class Block(NamedTuple):
 
 
 class Rows:
-    """Sequences that advance together: their keys and values, and how far each is padded on the left."""
+    """Sequences that advance together: how long each is, and its keys and values up to there."""
 
-    def __init__(self, padding: Ints, keys: list[Array], values: list[Array]) -> None:
-        self.padding = padding
+    def __init__(self, lengths: Ints, keys: list[Array], values: list[Array]) -> None:
+        self.lengths = lengths
         """[B]"""
         self.keys, self.values = keys, values
-        """One a layer: [B, heads, capacity, width]"""
-        self.length = 0
-        """Columns in use."""
+        """One a layer: [B, kv heads, capacity, width]"""
 
     def keep(self, rows: Sequence[int]) -> None:
         """Leave only these rows, in this order."""
         index = np.array(rows)
-        self.padding = self.padding[index]
+        self.lengths = self.lengths[index]
         self.keys = [k[index] for k in self.keys]
         self.values = [v[index] for v in self.values]
 
@@ -90,49 +91,64 @@ class Llama:
 
     def start(self, prompts: Sequence[Sequence[int]], room: int) -> tuple[Rows, Logits]:
         """Read prompts; return their rows, with room for so many further tokens, and [B, V] next-token logits."""
-        ids, rows = self._padded(prompts, room)
-        return rows, self._forward(ids, rows)[:, -1]
+        lengths = np.array([len(p) for p in prompts])
+        shape = (len(prompts), self._kv_heads, int(lengths.max()) + room, self._width)
+        keys, values = ([np.zeros(shape, np.float32) for _ in range(self._layers)] for _ in range(2))
+        rows = Rows(lengths, keys, values)
+        return rows, np.concatenate([self._whole(p, 1, (rows, i)) for i, p in enumerate(prompts)]) @ self._head
 
     def read(self, sequences: Sequence[Sequence[int]], last: int) -> Logits:
         """Return [B, last, V]: at each of the last positions of every sequence, the logits of the token after it."""
-        return self._forward(*self._padded(sequences, 0), last)
+        return np.stack([self._whole(s, last) for s in sequences]) @ self._head
 
     def step(self, rows: Rows, tokens: Sequence[int]) -> Logits:
         """Append one token to each row; return [B, V] logits."""
-        return self._forward(np.array(tokens)[:, None], rows)[:, -1]
+        every, at = np.arange(len(tokens)), rows.lengths
+        end = int(at.max()) + 1
+        unseen = np.arange(end) > at[:, None]
+        mask = _hidden(unseen)[:, None] if unseen.any() else None
 
-    def _padded(self, sequences: Sequence[Sequence[int]], room: int) -> tuple[Ints, Rows]:
-        """[B, T] ids, and rows with room for them and so many further tokens."""
-        longest = max(map(len, sequences))
-        shape = (len(sequences), self._kv_heads, longest + room, self._width)
-        keys, values = ([np.zeros(shape, np.float32) for _ in range(self._layers)] for _ in range(2))
-        ids = np.array([[0] * (longest - len(s)) + list(s) for s in sequences])
-        return ids, Rows(np.array([longest - len(s) for s in sequences]), keys, values)
+        def attend(layer: int, queries: Array, keys: Array, values: Array) -> Array:
+            rows.keys[layer][every, :, at] = keys
+            rows.values[layer][every, :, at] = values
+            seen = rows.keys[layer][:, :, :end], rows.values[layer][:, :, :end]
+            return self._attended(queries[:, None], *seen, mask)
 
-    def _forward(self, ids: Ints, rows: Rows, last: int = 1) -> Logits:
-        """[B, last, V], of the last positions."""
-        batch, count = ids.shape
-        begin, end = rows.length, rows.length + count
-        rows.length = end
-        if end > len(self._cos):
+        rows.lengths = at + 1
+        return self._forward(np.array(tokens), at, attend, len(tokens)) @ self._head
+
+    def _whole(self, sequence: Sequence[int], last: int, kept: tuple[Rows, int] | None = None) -> Array:
+        """[last, hidden] of a sequence's last tokens; a row that is given keeps all keys and values."""
+        every = np.arange(len(sequence))
+        mask = _hidden(every > every[:, None])[None]
+
+        def attend(layer: int, queries: Array, keys: Array, values: Array) -> Array:
+            k, v = keys.swapaxes(0, 1), values.swapaxes(0, 1)
+            if kept is not None:
+                rows, row = kept
+                rows.keys[layer][row, :, : len(every)] = k
+                rows.values[layer][row, :, : len(every)] = v
+            return self._attended(queries[None], k[None], v[None], mask)
+
+        return self._forward(np.array(sequence), every, attend, last)
+
+    def _forward(self, ids: Ints, position: Ints, attend: Attend, last: int) -> Array:
+        """[last, hidden] of the last of N tokens at their places; they see each other only through `attend`."""
+        if (end := int(position.max()) + 1) > len(self._cos):
             self._cos, self._sin = self._turns(2 * end)
-        columns = np.arange(begin, end, dtype=np.int64)
-        mask = _hidden(columns, rows.padding, end)
-        position = np.maximum(columns[None, :] - rows.padding[:, None], 0)
-        cos, sin = self._cos[position][:, :, None], self._sin[position][:, :, None]
+        cos, sin = self._cos[position][:, None], self._sin[position][:, None]
         turned = self._heads + self._kv_heads
-        x: Array = self._embed[ids].reshape(batch * count, -1)
+        x: Array = self._embed[ids]
         for i, block in enumerate(self._blocks):
-            made = (self._normed(x, block.input_layernorm) @ block.qkv).reshape(batch, count, -1, self._width)
-            qk = _rotated(made[:, :, :turned], cos, sin)
-            rows.keys[i][:, :, begin:end] = qk[:, :, self._heads :].transpose(0, 2, 1, 3)
-            rows.values[i][:, :, begin:end] = made[:, :, turned:].transpose(0, 2, 1, 3)
-            seen = self._attended(qk[:, :, : self._heads], rows.keys[i][:, :, :end], rows.values[i][:, :, :end], mask)
+            made = (self._normed(x, block.input_layernorm) @ block.qkv).reshape(len(ids), -1, self._width)
+            qk = _rotated(made[:, :turned], cos, sin)
+            seen = attend(i, qk[:, : self._heads], qk[:, self._heads :], made[:, turned:])
+            if i == self._layers - 1:  # no later layer looks at the others
+                x, seen = x[-last:], seen[-last:]
             x += seen @ block.o
             gate, up = np.split(self._normed(x, block.post_attention_layernorm) @ block.gate_up, 2, axis=-1)
             x += _silu(gate) * up @ block.down
-        ends: Array = x.reshape(batch, count, -1)[:, -last:]
-        return self._normed(ends, self._norm) @ self._head
+        return self._normed(x, self._norm)
 
     def _attended(self, queries: Array, keys: Array, values: Array, mask: Array | None) -> Array:
         """[B·T, heads·width] of queries [B, T, heads, width] and keys and values [B, kv heads, end, width].
@@ -179,17 +195,9 @@ def _silu(x: Array) -> Array:
         return x / (_ONE + np.exp(-x))
 
 
-def _hidden(columns: Ints, padding: Ints, end: int) -> Array | None:
-    """[B, T, end]: −∞ where a column may not attend to another, else 0; None where all is seen.
-
-    A padding column sees itself, so that its own row of the softmax is not empty; no other column sees it.
-    """
-    if len(columns) == 1 and not padding.any():
-        return None
-    past = np.arange(end)
-    visible = (past[None, :] <= columns[:, None])[None] & (past[None, None, :] >= padding[:, None, None])
-    visible |= (past[None, :] == columns[:, None])[None]
-    return np.where(visible, np.float32(0), _NEVER)
+def _hidden(unseen: npt.NDArray[np.bool_]) -> Array:
+    """What is added to scores: −∞ where a key may not be attended to."""
+    return np.where(unseen, _NEVER, np.float32(0))
 
 
 def _block(weights: Mapping[str, npt.NDArray[np.floating]], layer: int) -> Block:
