@@ -103,11 +103,13 @@ class FileKeyStore:
     A secret lives in a signing function only: no attribute holds it, nothing prints or pickles it.
     """
 
-    __slots__ = ("_folder", "_signers")
+    __slots__ = ("_folder", "_publics", "_signers")
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._signers: dict[KeyRole, _Sign] = {}
+        # Of those unlocked: a node asks for its own with every request that it signs.
+        self._publics: dict[KeyRole, PublicKey] = {}
 
     def public(self, role: KeyRole) -> PublicKey:
         """Return a role's public key, locked or not.
@@ -119,6 +121,8 @@ class FileKeyStore:
         Misconfigured
             The file is broken.
         """
+        if role in self._publics:
+            return self._publics[role]
         return _public(self._path(role), _read(self._path(role), role))
 
     def cost(self, role: KeyRole) -> Cost:
@@ -143,7 +147,9 @@ class FileKeyStore:
             The file is broken.
         """
         path = self._path(role)
-        self._signers[role] = _signer(_open_seed(path, _read(path, role), password))
+        file = _read(path, role)
+        self._signers[role] = _signer(_open_seed(path, file, password))
+        self._publics[role] = _public(path, file)
 
     def sign(self, role: KeyRole, domain: Domain, body: bytes) -> Signature:
         """Sign in a domain.
