@@ -68,6 +68,8 @@ class RpcServer:
             return _json(_failure(None, RpcCode.INVALID_REQUEST, said), 400)
         except TimeoutError:
             return _json(_failure(None, RpcCode.INVALID_REQUEST, "the body did not arrive in time"), 408)
+        except ConnectionResetError:
+            return _json(_failure(None, RpcCode.INVALID_REQUEST, "the caller left before its body had arrived"), 400)
         return _json(await self.answer(body))
 
     async def answer(self, body: bytes) -> Json | list[Json]:

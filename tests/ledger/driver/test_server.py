@@ -306,6 +306,21 @@ async def test_raw_noise_on_the_port_does_no_harm(front: Front) -> None:
     assert await front.call("health") == {}
 
 
+async def test_who_leaves_in_the_middle_of_a_body_leaves_no_traceback(
+    front: Front, caplog: pytest.LogCaptureFixture
+) -> None:
+    host, port = front.url.removeprefix("http://").split(":")
+    for _ in range(5):
+        _, writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        await writer.drain()
+        await front.call("health")
+        writer.close()
+        await writer.wait_closed()
+    assert await front.call("health") == {}
+    assert not [r for r in caplog.records if r.exc_info]
+
+
 @pytest.mark.parametrize("path", ["unknown", "block?height=x", "tx", "broadcast_tx_sync?tx=AA==", "block?height=1&x=2"])
 async def test_malformed_addresses_are_answered_in_words(front: Front, path: str) -> None:
     assert (await front.get(path))["error"]["code"] in (-32600, -32601, -32602)
