@@ -183,14 +183,19 @@ class RpcLedger:
         """
         pause = _SHORTEST_PAUSE_S
         while True:
-            height = (await self.head()).height
+            height = await self._height()
             result = await self._included(h)
             if result is not None:
                 return result
             if height >= until:
                 raise Expired(f"block {until} was made without transaction {h.hex()}; hand it in again")
-            await anyio.sleep(pause)
-            pause = min(pause * 1.5, _LONGEST_PAUSE_S)
+            heads = self._foremost()
+            if heads is None:
+                await anyio.sleep(pause)
+                pause = min(pause * 1.5, _LONGEST_PAUSE_S)
+                continue
+            with anyio.move_on_after(_LONGEST_PAUSE_S):  # a ledger that is gone is noticed by asking it
+                await heads.ahead(height)
 
     async def query(self, path: str, data: bytes = b"") -> bytes:
         """Ask the state after the newest block: canonical bytes, unproved.

@@ -17,13 +17,16 @@ from davy.miners.vocabulary import TokenizerFile
 from davy.network.http_client import HttpTransport
 from davy.network.openai import CompletionRequest, CompletionResponse, parse_response, to_json
 from davy.network.signed_client import Question, SignedClient
-from davy.protocol.chain import Neuron
+from davy.protocol.chain import Head, Neuron
 from davy.protocol.errors import Unreachable
 from davy.protocol.manifest import Manifest, model_id
 from davy.protocol.receipt import EMPTY_BRAKE_HEAD, Anchor
+from davy.protocol.words import UnixMillis
 
 _PATIENCE_MS = 3_000
 _TRIED = 3
+_KNOWN_MS = 500
+"""The ledger is asked for its head and for victims so seldom."""
 
 
 class Relay:
@@ -39,6 +42,7 @@ class Relay:
         self._vocabulary = TokenizerFile(folder / "tokenizer.json")
         self._own: Neighbourhood | None = None
         self._transport: HttpTransport | None = None
+        self._known: tuple[UnixMillis, Head, list[Neuron]] | None = None
 
     def manifest(self) -> Manifest:
         return Manifest(1, "relay", (), "opaque", b"", "unstated")
@@ -69,10 +73,11 @@ class Relay:
     async def _ask(self, request: CompletionRequest) -> CompletionResponse:
         if self._own is None or self._transport is None:
             raise Unreachable("a relay without a network has nobody to ask")
-        own, head = self._own, await self._own.ledger.head()
+        own = self._own
+        head, victims = await self._look(own)
         client = SignedClient(own.keys, own.ledger.chain, self._transport, own.clock, own.entropy)
         refused = "nobody else serves anything"
-        for victim in await self._victims(own):
+        for victim in victims:
             plain = msgspec.structs.replace(request, model=victim.model[0].model_id.hex(), stream=False)
             anchor = Anchor(head.height, head.hash)
             question = Question(
@@ -84,11 +89,14 @@ class Relay:
             refused = f"the victim answered {answer.status}"
         raise Unreachable(refused)
 
-    async def _victims(self, own: Neighbourhood) -> list[Neuron]:
-        """Who serves a model, the best paid first."""
-        neurons = (await own.ledger.metagraph(own.netuid)).neurons
-        serving = [n for n in neurons if n.endpoint and n.model and n.model[0].model_id != model_id(self.manifest())]
-        return sorted(serving, key=lambda n: (-n.incentive, n.uid))[:_TRIED]
+    async def _look(self, own: Neighbourhood) -> tuple[Head, list[Neuron]]:
+        """A head to anchor to, and who serves a model, the best paid first."""
+        now = own.clock.now()
+        if self._known is None or now - self._known[0] > _KNOWN_MS:
+            head, neurons = await own.ledger.head(), (await own.ledger.metagraph(own.netuid)).neurons
+            others = [n for n in neurons if n.endpoint and n.model and n.model[0].model_id != model_id(self.manifest())]
+            self._known = now, head, sorted(others, key=lambda n: (-n.incentive, n.uid))[:_TRIED]
+        return self._known[1:]
 
 
 def _id(token: str) -> int:

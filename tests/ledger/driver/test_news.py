@@ -22,7 +22,7 @@ from davy.protocol.encoding import encode
 from davy.protocol.errors import Malformed, Refused
 from davy.protocol.manifest import ModelClass
 from davy.protocol.recorded import BRAKE_KEY
-from davy.protocol.transaction import BrakeOrder, CommitWeights, RegisterModel
+from davy.protocol.transaction import BrakeOrder, CommitWeights, RegisterModel, tx_hash
 from tests.ledger.driver.conftest import Ledger
 from tests.ledger.rules.world import World, manifest, market
 
@@ -115,6 +115,28 @@ async def blocks_to(ledger: Ledger, height: int) -> None:
     for _ in range(height - 1):
         await anyio.sleep(0.01)
         await ledger.producer.make_block()
+
+
+async def test_who_follows_asks_for_a_transaction_once_a_block(client: RpcLedger, served: Ledger) -> None:
+    first = await served.producer.make_block()
+    async with client.blocks(first.height) as heads, anyio.create_task_group() as tasks:
+        await served.producer.make_block()
+        assert (await heads.__anext__()).height == 2
+        served.calls.clear()
+        raw = served.chain.tx(0, 0)
+
+        async def makes_blocks() -> None:
+            for height in (3, 4, 5):
+                await anyio.wait_all_tasks_blocked()
+                await anyio.sleep(0.3)  # long enough for whoever polls
+                if height == 5:
+                    assert served.producer.submit(raw).code == 0
+                await served.producer.make_block()
+
+        tasks.start_soon(makes_blocks)
+        assert (await client.outcome(tx_hash(raw), until=9)).height == 5
+        assert served.calls.count("tx") <= 4
+        assert served.calls.count("header") <= 1
 
 
 async def test_a_pushed_brake_is_held_against_the_next_header(served: Ledger) -> None:
