@@ -101,6 +101,7 @@ class Work(NamedTuple):
 @click.option(
     "--parallel", type=click.IntRange(1, 4096), default=Pace().parallel, show_default=True, help="Requests at once."
 )
+@click.option("--sparing", is_flag=True, help="Ask whom you know well enough half as often.")
 @click.option(
     "--gateway", "gateway_port", type=click.IntRange(0, 65_535), help="Answer users on this port, too. 0: any."
 )
@@ -127,6 +128,7 @@ def validator_command(
     round_s: float,
     deadline: float,
     parallel: int,
+    sparing: bool,
     gateway_port: int | None,
     gateway_host: str,
     exchanges: tuple[Path, ...],
@@ -151,7 +153,7 @@ def validator_command(
         netuids,
         library,
         corpus,
-        Pace(challenges, int(round_s * 1000), int(deadline * 1000), parallel),
+        Pace(challenges, int(round_s * 1000), int(deadline * 1000), parallel, spares=sparing),
         None if gateway_port is None else door(gateway_host, gateway_port, Limits()),
         tuple(Home.open(path) for path in exchanges),
         source,

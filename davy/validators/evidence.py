@@ -10,7 +10,7 @@ from davy.protocol.words import Hotkey
 
 
 class Exchange(NamedTuple):
-    """One challenge and what each miner answered to it, as its task read it; None for no answer."""
+    """One challenge and what each miner that was asked it answered, as its task read it; None for no answer."""
 
     challenge: Any
     answers: Mapping[Hotkey, Any]

@@ -8,7 +8,8 @@ evidence on identity and originality, persist. Weights follow from standing and 
 Rounds follow each other without a pause, and how many challenges one holds is drawn (Poisson): so to a miner they are
 a Poisson stream, as users' requests are, and neither a silence nor a round's count tells them apart.
 
-Subnets of one task share their challenges: a hotkey registered on several of them is asked once.
+Subnets of one task share their challenges: a hotkey registered on several of them is asked once. A validator that
+spares (`Pace.spares`) gives every second challenge only to those whom it does not know well enough.
 
 What is halted is neither asked nor scored: its standing stays as it was, and with it its weight, so that a halt is no
 judgement, and the ledger, which mints nothing for it, pays nothing of it to its rivals.
@@ -32,7 +33,7 @@ from davy.protocol.ports import Clock, Entropy, LedgerClient, Store
 from davy.protocol.transaction import Weight
 from davy.protocol.words import Hotkey, UnixMillis
 from davy.tasks.corpus import private_rng
-from davy.tasks.skill import MINIMUM, UNIT, weight, weights_u16
+from davy.tasks.skill import MINIMUM, UNIT, Standing, settled, weight, weights_u16
 from davy.tasks.task import Corpus, Generator, Task, differences
 from davy.validators.challenger import Answered, Asker, arrivals
 from davy.validators.evidence import Evidence, Exchange, Finding
@@ -64,6 +65,9 @@ class Pace(NamedTuple):
         slow for its pace asks later, and no miner is charged with answers that were slow because of it.
     minimum
         Challenges before a miner is paid.
+    spares
+        Whether who is settled (`davy.tasks.skill.settled`) gets every second challenge only: half the work for both, and
+        twice the time until a change for the worse shows.
     """
 
     challenges: int = 16
@@ -71,14 +75,16 @@ class Pace(NamedTuple):
     deadline_ms: int = 20_000
     parallel: int = 256
     minimum: int = MINIMUM
+    spares: bool = False
 
 
 class Round(NamedTuple):
-    """What is asked in one round, and when each request leaves, in ms after the round began."""
+    """What is asked in one round: challenges by number and miner, and when each leaves, in ms after the round began."""
 
     challenges: Sequence[Any]
     miners: Sequence[Neuron]
     graphs: Sequence[Metagraph]
+    asked: Sequence[tuple[int, Neuron]]
     leave_ms: Sequence[int]
 
 
@@ -158,7 +164,22 @@ class Examiner:
         graphs = [await self._ledger.metagraph(n) for n in self._netuids]
         miners = list({n.hotkey: n for m in graphs for n in m.neurons if self._asked(n)}.values())
         miners = [n for n in miners if await self._permitted(n, graphs)]
-        return Round(drawn, miners, graphs, arrivals(rng, len(drawn) * len(miners), self._pace.span_ms))
+        spared = self._settled(graphs) if self._pace.spares else frozenset[Hotkey]()
+        asked = [(i, n) for i in range(len(drawn)) for n in miners if i % 2 == 0 or n.hotkey not in spared]
+        return Round(drawn, miners, graphs, asked, arrivals(rng, len(asked), self._pace.span_ms))
+
+    def _settled(self, graphs: Sequence[Metagraph]) -> frozenset[Hotkey]:
+        """Whose standing would change little on any of its subnets, and who serves no new model."""
+        seen = [(m, n) for m in graphs for n in m.neurons if self._asked(n)]
+        open_ = {
+            n.hotkey
+            for m, n in seen
+            if not (_settled(m, n) and settled(self._standing(m, n), minimum=self._pace.minimum))
+        }
+        return frozenset(n.hotkey for _, n in seen) - open_
+
+    def _standing(self, m: Metagraph, n: Neuron) -> Standing:
+        return self.standings[m.subnet.netuid].of(Seat(n.hotkey, n.registered_at))
 
     async def _hold(self, r: Round, began: UnixMillis) -> None:
         """Ask, and take in what was answered; the next round is asked meanwhile.
@@ -223,9 +244,7 @@ class Examiner:
 
     def _worth(self, m: Metagraph, miners: Sequence[Neuron]) -> dict[Hotkey, float]:
         """Weights by standing alone."""
-        standings = self.standings[m.subnet.netuid]
-        held = {n.hotkey: standings.of(Seat(n.hotkey, n.registered_at)) for n in miners}
-        return {hotkey: weight(standing, minimum=self._pace.minimum) for hotkey, standing in held.items()}
+        return {n.hotkey: weight(self._standing(m, n), minimum=self._pace.minimum) for n in miners}
 
     def _grounds(self, m: Metagraph) -> dict[Seat, list[Ground]]:
         """What each claim says now of whoever is asked, in the order in which weights are lowered."""
@@ -275,9 +294,8 @@ class Examiner:
             async with self._slots:
                 answers[number, miner.hotkey] = await self._ask(r, number, miner)
 
-        pairs = [(number, miner) for number in range(len(r.challenges)) for miner in r.miners]
         async with anyio.create_task_group() as tasks:
-            for (number, miner), at in zip(pairs, r.leave_ms, strict=True):
+            for (number, miner), at in zip(r.asked, r.leave_ms, strict=True):
                 tasks.start_soon(ask, number, miner, at)
         return answers
 
@@ -301,13 +319,14 @@ class Examiner:
         verdicts: dict[Hotkey, list[Verdict]] = {n.hotkey: [] for n in miners}
         exchanges: list[Exchange] = []
         for number, challenge in enumerate(drawn):
+            asked = [n for n in miners if (number, n.hotkey) in answered]
             parsed: dict[Hotkey, Any] = {}
             reasons: dict[Hotkey, str] = {}
-            for n in miners:
+            for n in asked:
                 parsed[n.hotkey], reasons[n.hotkey] = self._parse(challenge, answered[number, n.hotkey])
-            scores = differences(self._task, challenge, [parsed[n.hotkey] for n in miners])
+            scores = differences(self._task, challenge, [parsed[n.hotkey] for n in asked])
             name = f"{now}-{number}"
-            for n, d in zip(miners, scores, strict=True):
+            for n, d in zip(asked, scores, strict=True):
                 verdicts[n.hotkey].append(Verdict(name, now, round(float(d) * UNIT), reasons[n.hotkey]))
             exchanges.append(Exchange(challenge, parsed))
         for claim in self._evidence:

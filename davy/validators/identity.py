@@ -19,7 +19,7 @@ from davy.tasks.task import FloatArray
 from davy.tasks.text import TextChallenge
 from davy.validators.evidence import Exchange, Finding
 
-FIRST_A_ROUND: Final = 4
+FIRST_A_ROUND: Final = EXAMINED
 """Answers of a miner that are run again in one round until there is a verdict; one a round afterwards."""
 WINDOW: Final = 32
 """Gaps remembered of each miner and model."""
@@ -84,7 +84,7 @@ class IdentityEvidence:
             asked: list[tuple[Hotkey, TextChallenge, Answer]] = []
             for n in miners:
                 if n.model and n.model[0].model_id == model_id:
-                    said = [(n.hotkey, x.challenge, x.answers[n.hotkey]) for x in round if x.answers[n.hotkey]]
+                    said = [(n.hotkey, x.challenge, x.answers[n.hotkey]) for x in round if x.answers.get(n.hotkey)]
                     asked += said[: FIRST_A_ROUND if self._judged(n) is Verdict.UNKNOWN else 1]
             if not asked:
                 continue

@@ -7,7 +7,19 @@ from hypothesis import strategies as st
 
 from davy.protocol.encoding import decode, encode
 from davy.protocol.errors import Misconfigured
-from davy.tasks.skill import EMPTY, LARGEST, MINIMUM, UNIT, Standing, Subject, merge, observe, weight, weights_u16
+from davy.tasks.skill import (
+    EMPTY,
+    LARGEST,
+    MINIMUM,
+    UNIT,
+    Standing,
+    Subject,
+    merge,
+    observe,
+    settled,
+    weight,
+    weights_u16,
+)
 
 nats = st.lists(st.floats(-20, 20), min_size=2, max_size=60)
 
@@ -45,6 +57,19 @@ def test_before_there_are_differences_there_is_no_skill_and_any_error_is_possibl
     assert (EMPTY.skill, EMPTY.error, weight(EMPTY)) == (0.0, np.inf, 0.0)
     one = observe(EMPTY, [2.5])
     assert (one.skill, one.error, weight(one, minimum=1)) == (2.5, np.inf, 0.0)
+
+
+def test_a_standing_is_settled_by_enough_challenges_or_by_a_quarter_that_leaves_no_hope() -> None:
+    spread = [-0.5, 0.5]
+    assert not settled(observe(EMPTY, [1.0 + d for d in spread * (MINIMUM // 2 - 1)]))
+    assert settled(observe(EMPTY, [1.0 + d for d in spread * (MINIMUM // 2)]))
+    assert settled(observe(EMPTY, [-0.3 + d for d in spread * (MINIMUM // 8)]))  # −0.3 + 2·0.09 < 0
+    assert not settled(observe(EMPTY, [-0.3 + d for d in spread * (MINIMUM // 8 - 1)]))
+    assert not settled(observe(EMPTY, [-0.1 + d for d in spread * (MINIMUM // 8)]))  # −0.1 + 2·0.09 > 0
+    assert settled(observe(EMPTY, [-1.0] * (MINIMUM // 4)))  # who never answers
+    assert not settled(EMPTY, minimum=4)
+    assert not settled(observe(EMPTY, [-1.0]), minimum=4)
+    assert settled(observe(EMPTY, [-1.0, -1.0]), minimum=4)
 
 
 def test_weight_grows_linearly_with_skill() -> None:

@@ -41,7 +41,7 @@ class Files:
         return [np.log(np.array([[0.5, 0.25, 0.125, 0.125]])) for _ in prompts]
 
 
-def examined(shifts: dict[int, float], rounds: int = 4) -> tuple[IdentityEvidence, list[Neuron]]:
+def examined(shifts: dict[int, float], rounds: int = 4, challenges: int = 8) -> tuple[IdentityEvidence, list[Neuron]]:
     async def registered(model_id: bytes) -> ModelRecord | None:
         return ModelRecord(Manifest(1, "m", (), "safetensors", b"", "x"), b"c" * 32, 1, 1, (), ModelClass.ORDINARY, 1)
 
@@ -55,7 +55,7 @@ def examined(shifts: dict[int, float], rounds: int = 4) -> tuple[IdentityEvidenc
         await evidence.prepare(miners)
         for _ in range(rounds):
             said = {n.hotkey: answer(shifts[n.uid]) for n in miners}
-            evidence.observe(miners, [Exchange(TextChallenge(ASKED, 0, ""), said)] * 8)
+            evidence.observe(miners, [Exchange(TextChallenge(ASKED, 0, ""), said)] * challenges)
 
     anyio.run(story)
     return evidence, miners
@@ -69,16 +69,16 @@ def test_a_miner_that_runs_its_files_keeps_its_weight_and_a_copy_loses_it() -> N
     evidence, (honest, copy) = examined({1: 0.0, 2: 0.05})
     found = evidence.findings([honest, copy], {})
     assert factors(found) == {honest.hotkey: 1.0, copy.hotkey: 0.0}
-    assert "0 of the last 10 answers run again differ" in found[honest.hotkey].said
+    assert "0 of the last 11 answers run again differ" in found[honest.hotkey].said
     assert "2 end a miner's pay" in found[honest.hotkey].said
     assert "not those of the model" in found[copy.hotkey].said
-    assert "7 of the last 7 answers run again differ" in found[copy.hotkey].said
+    assert "11 of the last 11 answers run again differ" in found[copy.hotkey].said
 
 
 @pytest.mark.parametrize(("wrong", "factor"), [(0, 1.0), (1, 1.0), (2, 0.0), (3, 0.0)])
 def test_the_second_alarm_ends_a_miners_pay(wrong: int, factor: float) -> None:
     """Of ten answers run again, `wrong` are another model's. One may be chance; who sends two is not paid."""
-    evidence, (miner,) = examined({1: 0.0}, rounds=2)
+    evidence, (miner,) = examined({1: 0.0}, rounds=1)
     for _ in range(wrong):
         evidence.observe([miner], [Exchange(TextChallenge(ASKED, 0, ""), {miner.hotkey: answer(0.05)})])
     found = evidence.findings([miner], {})[miner.hotkey]
@@ -87,7 +87,7 @@ def test_the_second_alarm_ends_a_miners_pay(wrong: int, factor: float) -> None:
 
 
 def test_a_known_model_earns_nothing_before_it_was_examined() -> None:
-    evidence, (miner,) = examined({1: 0.0}, rounds=1)
+    evidence, (miner,) = examined({1: 0.0}, rounds=1, challenges=7)
     found = evidence.findings([miner], {})
     assert factors(found) == {miner.hotkey: 0.0}
     assert "too few" in found[miner.hotkey].said

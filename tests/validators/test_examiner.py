@@ -82,7 +82,7 @@ async def test_all_rounds_together_keep_to_one_limit() -> None:
     )
     examiner = Examiner([1], b"o" * 32, means, Pace(parallel=5))
     miners = [cast("Any", SimpleNamespace(hotkey=bytes([i]))) for i in range(4)]
-    r = Round(list(range(6)), miners, [], [0] * 24)
+    r = Round(list(range(6)), miners, [], [(i, n) for i in range(6) for n in miners], [0] * 24)
     async with anyio.create_task_group() as tasks:
         for _ in range(3):
             tasks.start_soon(examiner._ask_all, r, 0)  # pyright: ignore[reportPrivateUsage]
@@ -118,5 +118,5 @@ async def test_a_round_is_forgiven_for_an_honest_swap_only(since: int, now: Show
     miner = cast("Any", SimpleNamespace(hotkey=b"h", model=(ServedModel(b"A" * 32, Identity.FILES, since),)))
     rules = SimpleNamespace(hyperparameters=SimpleNamespace(tempo=10))
     graph = cast("Any", SimpleNamespace(height=100, subnet=rules, neurons=[miner]))
-    found = await examiner._changed(Round([], [miner], [graph], []))  # pyright: ignore[reportPrivateUsage]
+    found = await examiner._changed(Round([], [miner], [graph], [], []))  # pyright: ignore[reportPrivateUsage]
     assert found == ([b"h"] if forgiven else [])

@@ -96,7 +96,7 @@ async def test_each_claim_is_written_down_with_what_was_left_before_it(
         SeededEntropy(), s.clock, at_once,
     )  # fmt: skip
     examiner = Examiner([1], b"o" * 32, means, Pace(minimum=minimum))
-    r = Round([ASKED] * 2, [s.neuron], [graph], [0, 0])
+    r = Round([ASKED] * 2, [s.neuron], [graph], [(0, s.neuron), (1, s.neuron)], [0, 0])
     await examiner._take_in(r, {(i, s.neuron.hotkey): answer for i in range(2)})  # pyright: ignore[reportPrivateUsage]
     kept = Grounds(1, store)
     await kept.open()

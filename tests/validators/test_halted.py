@@ -88,7 +88,7 @@ class Stage:
     async def ask(self) -> Answered:
         """As a round would."""
         graph = metagraph(10, self.neuron)
-        r = Round([ASKED], [self.neuron], [graph], [0])
+        r = Round([ASKED], [self.neuron], [graph], [(0, self.neuron)], [0])
         return (await self.examiner._ask_all(r, self.clock.now()))[0, self.neuron.hotkey]  # pyright: ignore[reportPrivateUsage]
 
     async def planned(self) -> list[bytes]:
@@ -219,7 +219,7 @@ async def test_who_is_registered_where_it_does_not_serve_yet_is_scored_there_too
     examiner = Examiner([1, 2], VALIDATOR.public(KeyRole.HOTKEY), means, Pace())
     for standings in examiner.standings.values():
         await standings.open()
-    round_ = Round([ASKED], [s.neuron], [here, there], [0])
+    round_ = Round([ASKED], [s.neuron], [here, there], [(0, s.neuron)], [0])
     await examiner._take_in(round_, {(0, s.neuron.hotkey): Answered(None, "late")})  # pyright: ignore[reportPrivateUsage]
     held = [examiner.standings[m].of(Seat(n.hotkey, n.registered_at)) for m, n in ((1, s.neuron), (2, idle))]
     assert [standing.count for standing in held] == [1, 1]

@@ -141,7 +141,7 @@ class Nodes:
             words += ["--source", f"{_ADVERSARIES}.copy_weights:CopyWeights"]
         else:
             words += ["--challenges", str(self.work.challenges), "--round", str(self.work.round_s)]
-            words += ["--deadline", str(self.work.deadline_s), "--parallel", str(self.work.parallel)]
+            words += ["--deadline", str(self.work.deadline_s), "--parallel", str(self.work.parallel), "--sparing"]
             words += ["--exchanges", str(self.stage.home(GATEWAY))]
         self.stage.start(validator.name, *words, *self._changes.get(validator.name, ()))
 

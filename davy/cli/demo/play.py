@@ -82,6 +82,8 @@ class Market:
         await self.until_epoch(first + self.plan.market)
         epoch, unpaid = await self._until_paid(Role.SELECTIVE, False)
         self.say(f"epoch {epoch}: the selective miner is {'not ' if unpaid else ''}paid for what its users got")
+        if self.users is not None:
+            self.users.calm()
         for role in GOOD:
             # One after the other: what a copier saw is twice no longer so.
             await self._swap_checkpoint(role)

@@ -12,7 +12,9 @@ import anyio
 
 from davy import models
 
-_QUESTIONS_A_SECOND: Final = 2.0
+_EAGER: Final = 6.0
+_CALM: Final = 2.0
+"""Questions a second, before and after `calm`."""
 _SHORT: Final = 2
 """Tokens of an answer to a question; challenges ask for as many."""
 _LONG: Final = 120
@@ -38,6 +40,7 @@ class Users:
         self.gateway = url.removesuffix("/v1")
         self._url = f"{url}/completions"
         self._rng = random.Random(seed)
+        self._pace = _EAGER
         self._texts = models.heldout()
         self.answered = 0
         self.refused = 0
@@ -50,7 +53,11 @@ class Users:
         async with aiohttp.ClientSession(timeout=_TIMEOUT) as session, anyio.create_task_group() as tasks:
             while True:
                 tasks.start_soon(self._question, session)
-                await anyio.sleep(self._rng.expovariate(_QUESTIONS_A_SECOND))
+                await anyio.sleep(self._rng.expovariate(self._pace))
+
+    def calm(self) -> None:
+        """Ask less often: who is good to validators only has been seen through."""
+        self._pace = _CALM
 
     async def stream(self, model: str) -> None:
         """Read one long answer of a model after the other, until one is refused."""
