@@ -1,8 +1,8 @@
 """A Llama in NumPy, for small models on a CPU: it starts without importing torch, and a step costs little to start.
 
-Only float32. Prompts are read one after the other: side by side they would be padded to the longest, and a prompt alone fills
-the processor already. Their keys and values are kept together, so that a step is one for all. A row's logits are those it
-has alone, up to rounding; a test compares them with those of `davy.models.llama_torch`.
+Only float32. Prompts are read one after the other: side by side they would be padded to the longest, and a prompt
+alone fills the processor already. Their keys and values are kept together, so that a step is one for all. A row's
+logits are those it has alone, up to rounding; a test compares them with those of `davy.models.llama_torch`.
 """
 
 from __future__ import annotations
