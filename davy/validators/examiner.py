@@ -66,8 +66,8 @@ class Pace(NamedTuple):
     minimum
         Challenges before a miner is paid.
     spares
-        Whether who is settled (`davy.tasks.skill.settled`) gets every second challenge only: half the work for both, and
-        twice the time until a change for the worse shows.
+        Whether who is settled (`davy.tasks.skill.settled`) gets every second challenge only: half the work for both,
+        and twice the time until a change for the worse shows.
     """
 
     challenges: int = 16

@@ -50,7 +50,7 @@ class Seen:
 
 
 class Validator:
-    """Two miners: one of whom `known` challenges are scored, at `difference` ten-thousandths of a nat, and a stranger."""
+    """Two miners: one of whom `known` challenges are scored, `difference`/10,000 nats each; and a stranger."""
 
     def __init__(self, s: Stage, pace: Pace, known: int, difference: int = 5_000) -> None:
         self.known, self.stranger = s.neuron, msgspec.structs.replace(s.neuron, uid=2, hotkey=b"s" * 32)

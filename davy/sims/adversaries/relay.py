@@ -21,12 +21,14 @@ from davy.protocol.chain import Head, Neuron
 from davy.protocol.errors import Unreachable
 from davy.protocol.manifest import Manifest, model_id
 from davy.protocol.receipt import EMPTY_BRAKE_HEAD, Anchor
-from davy.protocol.words import UnixMillis
+from davy.protocol.words import Hotkey, UnixMillis
 
 _PATIENCE_MS = 3_000
 _TRIED = 3
 _KNOWN_MS = 500
 """The ledger is asked for its head and for victims so seldom."""
+_SHUT_OUT_MS = 5_000
+"""Who does not let it in is not asked for so long."""
 
 
 class Relay:
@@ -43,6 +45,8 @@ class Relay:
         self._own: Neighbourhood | None = None
         self._transport: HttpTransport | None = None
         self._known: tuple[UnixMillis, Head, list[Neuron]] | None = None
+        self._shut: dict[Hotkey, UnixMillis] = {}
+        """Until when who is not asked."""
 
     def manifest(self) -> Manifest:
         return Manifest(1, "relay", (), "opaque", b"", "unstated")
@@ -76,8 +80,10 @@ class Relay:
         own = self._own
         head, victims = await self._look(own)
         client = SignedClient(own.keys, own.ledger.chain, self._transport, own.clock, own.entropy)
-        refused = "nobody else serves anything"
+        refused = "nobody else serves anything, or lets it in"
         for victim in victims:
+            if own.clock.now() < self._shut.get(victim.hotkey, 0):
+                continue
             plain = msgspec.structs.replace(request, model=victim.model[0].model_id.hex(), stream=False)
             anchor = Anchor(head.height, head.hash)
             question = Question(
@@ -86,6 +92,8 @@ class Relay:
             _, answer = await client.call(question, deadline=own.clock.now() + _PATIENCE_MS)
             if answer.status == 200:
                 return parse_response(answer.body)
+            if answer.status == 403:
+                self._shut[victim.hotkey] = own.clock.now() + _SHUT_OUT_MS
             refused = f"the victim answered {answer.status}"
         raise Unreachable(refused)
 
