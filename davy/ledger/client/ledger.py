@@ -189,13 +189,10 @@ class RpcLedger:
                 return result
             if height >= until:
                 raise Expired(f"block {until} was made without transaction {h.hex()}; hand it in again")
-            heads = self._foremost()
-            if heads is None:
-                await anyio.sleep(pause)
-                pause = min(pause * 1.5, _LONGEST_PAUSE_S)
-                continue
-            with anyio.move_on_after(_LONGEST_PAUSE_S):  # a ledger that is gone is noticed by asking it
-                await heads.ahead(height)
+            heads = self._foremost()  # also who follows asks now and then: so it is noticed that the ledger is gone
+            with anyio.move_on_after(pause if heads is None else _LONGEST_PAUSE_S):
+                await (anyio.sleep_forever() if heads is None else heads.ahead(height))
+            pause = min(pause * 1.5, _LONGEST_PAUSE_S)
 
     async def query(self, path: str, data: bytes = b"") -> bytes:
         """Ask the state after the newest block: canonical bytes, unproved.
