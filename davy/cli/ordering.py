@@ -35,7 +35,7 @@ from davy.keyholders.release import (
 from davy.keyholders.screen import View, rehearsed, screen
 from davy.keyholders.standing import in_force, keeps_stopped, known, left_of, named_orders, opened
 from davy.keyholders.watch import Seen, ask_node, ledger_seen, together
-from davy.killswitch.brake import first_state, record, take
+from davy.killswitch.brake import first_state, take
 from davy.network.http_client import HttpTransport
 from davy.protocol.encoding import encode
 from davy.protocol.errors import DavyError, Malformed, Misconfigured, Refused
@@ -324,12 +324,11 @@ async def learn(keyholder: Keyholder, book: Book, network: Path) -> None:
     """
     genesis = keyholder.home.genesis()
     told: list[Seen] = []
-    recorded: list[Seen] = []
 
     async def from_ledger(there: Network) -> None:
         try:
             async with ledger_of(there) as ledger:
-                recorded.append(ledger_seen(genesis, "ledger", await ledger.told_brake()))
+                told.append(ledger_seen(genesis, "ledger", await ledger.told_brake()))
         except DavyError as e:
             click.echo(f"  ledger: {e}", err=True)
 
@@ -346,7 +345,7 @@ async def learn(keyholder: Keyholder, book: Book, network: Path) -> None:
         for to in book.nodes:
             tasks.start_soon(from_node, to)
     kept = take(first_state(genesis), await keyholder.journal.signed()).orders
-    state = record(together(genesis, [*told, *recorded], kept), {v.id: 0 for seen in recorded for v in seen.orders})
+    state = together(genesis, told, kept)
     true = {link.install for link in state.succession.links}
     for v in state.orders.values():
         if v.id in true or (not isinstance(v.order.action, Install) and state.succession.ends(v) is not None):

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from davy.killswitch.book import HaltEntry
-from davy.killswitch.brake import BrakeState, first_state, head, take
+from davy.killswitch.brake import BrakeState, first_state, head, record, take
 from davy.killswitch.clocks import Clocks
 from davy.killswitch.leases import days_warned
 from davy.killswitch.scope import Subject
@@ -23,7 +23,7 @@ from davy.protocol.errors import DavyError, Refused
 from davy.protocol.genesis import Genesis
 from davy.protocol.limits import FRESH_MS, MAX_BRAKE_ORDERS, MAX_RESPONSE_BYTES
 from davy.protocol.manifest import ModelClass
-from davy.protocol.order import VerifiedOrder
+from davy.protocol.order import OrderId, VerifiedOrder
 from davy.protocol.ports import Clock, SignedRequest, Transport
 from davy.protocol.recorded import Attested, RecordedBrake
 from davy.protocol.transaction import Endpoint
@@ -43,6 +43,8 @@ class Seen(NamedTuple):
     fault: str
     newest: UnixMillis | None = None
     """Of a node the time of the newest block or heartbeat that it verified; 0 before the first."""
+    recorded: tuple[tuple[OrderId, UnixMillis], ...] = ()
+    """Of the ledger when its blocks recorded these orders."""
 
     def stale(self, now: UnixMillis) -> bool:
         """Whether it is a node that runs no systemic model, for it saw nothing fresh."""
@@ -101,7 +103,9 @@ def seen(g: Genesis, where: str, told: Digest, raws: Iterable[bytes]) -> Seen:
 
 def together(g: Genesis, places: Iterable[Seen], known: Iterable[VerifiedOrder] = ()) -> BrakeState:
     """The state of who knows what all of these know, and `known`."""
-    return take(first_state(g), [v.raw for v in (*known, *(v for p in places for v in p.orders))]).state
+    heard = list(places)
+    state = record(first_state(g), {i: t for p in heard for i, t in p.recorded})
+    return take(state, [v.raw for v in (*known, *(v for p in heard for v in p.orders))]).state
 
 
 def in_force(s: BrakeState, now: UnixMillis) -> list[HaltEntry]:
@@ -134,7 +138,9 @@ def drill_seen(v: VerifiedOrder, answers: Iterable[Attested]) -> DrillSeen:
 
 def ledger_seen(g: Genesis, where: str, told: RecordedBrake) -> Seen:
     """Verify what the ledger says."""
-    return seen(g, where, told.brake.head, [o.order for o in told.orders])
+    times = {o.order: o.time for o in told.orders}
+    found = seen(g, where, told.brake.head, times)
+    return found._replace(recorded=tuple((v.id, times[v.raw]) for v in found.orders))
 
 
 def drills_of(g: Genesis, told: RecordedBrake) -> list[VerifiedOrder]:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from davy.killswitch.book import Book, read
 from davy.killswitch.clocks import Clocks
 from davy.killswitch.naming import Naming
-from davy.killswitch.roster import RosterChain, admit, follow
+from davy.killswitch.roster import PERMITS, RosterChain, admit, follow
 from davy.protocol.errors import Misdirected, Refused
 from davy.protocol.genesis import Genesis, chain_id
 from davy.protocol.limits import (
@@ -35,8 +35,6 @@ from davy.protocol.order import (
     Heartbeat,
     Install,
     Lease,
-    Lift,
-    Lower,
     OrderId,
     VerifiedOrder,
     open_order,
@@ -60,6 +58,8 @@ class BrakeState:
     orders: Orders = field(default_factory=dict[OrderId, VerifiedOrder])
     recorded: Mapping[OrderId, UnixMillis] = field(default_factory=dict[OrderId, UnixMillis])
     """Orders that stand on the ledger, with the times of their blocks."""
+    replaced_at_issue: bool = False
+    """Whether an INSTALL replaces the roster before it when it was issued, as the ledger's rules once had it."""
 
     @cached_property
     def rosters(self) -> dict[Digest, Roster]:
@@ -71,7 +71,8 @@ class BrakeState:
     @cached_property
     def succession(self) -> RosterChain:
         """The rosters in office."""
-        return follow(self.first, self.orders.values(), self.recorded.keys())
+        times = dict.fromkeys(self.recorded, 0) if self.replaced_at_issue else self.recorded
+        return follow(self.first, self.orders.values(), times)
 
     @cached_property
     def book(self) -> Book:
@@ -186,11 +187,7 @@ def on_record(s: BrakeState) -> BrakeState:
 
     A node that served by a LIFT that the ledger has not seen could be convicted for it (docs/invariants.md, B3).
     """
-    kept = {
-        i: v
-        for i, v in s.orders.items()
-        if i in s.recorded or not isinstance(v.order.action, Lift | Lease | Lower | Install)
-    }
+    kept = {i: v for i, v in s.orders.items() if i in s.recorded or not isinstance(v.order.action, PERMITS)}
     return s if len(kept) == len(s.orders) else replace(s, orders=kept)
 
 

@@ -70,7 +70,7 @@ def verdict(s: BrakeState, x: Subject, at: Clocks) -> Verdict:
         return Halted(s.succession.rivals[0], Cause.DISPUTE, None)
     for place, link in enumerate(s.succession.links):
         later = s.succession.after(place)
-        ends = later[0].since + HALT_TERM_MS if later else None
+        ends = later[0].since + HALT_TERM_MS if later and later[0].recorded is not None else None
         if link.roster in s.overflows and (ends is None or at.behind < ends):
             return Halted(s.overflows[link.roster], Cause.FULL, ends)
     halts = s.naming.halts(x)

@@ -17,7 +17,19 @@ from davy.killswitch.brake import BrakeState, first_state, forget, head, join, r
 from davy.killswitch.clocks import Clocks
 from davy.killswitch.scope import Subject
 from davy.killswitch.verdict import Halted, Lapsed, Verdict, verdict
-from davy.protocol.order import Extend, Global, GroupKey, Halt, OrderId, Raise, Target, signing_key
+from davy.protocol.limits import HALT_TERM_MS, SIGNER_SKEW_MS
+from davy.protocol.order import (
+    Extend,
+    Global,
+    GroupKey,
+    Halt,
+    Install,
+    OrderId,
+    Raise,
+    Target,
+    VerifiedOrder,
+    signing_key,
+)
 from tests.killswitch.story import TARGETS, Story, facts, models, ms, order_of, subject, systemic
 from tests.twins.keyholders import Keyholders
 
@@ -55,12 +67,17 @@ class Node:
         return [verdict(self.state, x, self.at) for x in SUBJECTS]
 
 
+def _halts_or_installs(v: VerifiedOrder) -> bool:
+    return isinstance(v.order.action, Install) or signing_key(v.order.action) is GroupKey.HALT
+
+
 class Histories(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.story = Story()
         self.day = 0.0
         self.rosters = [self.story.keyholders]
+        self.kept_back: OrderId | None = None
         self.ledger: dict[OrderId, int] = {}
         self.nodes = [Node(first_state(self.story.genesis)) for _ in range(NODES)]
         self.reference = first_state(self.story.genesis)
@@ -151,19 +168,32 @@ class Histories(RuleBasedStateMachine):
     def drill(self, rng: Random, scope: Target) -> None:
         self.give("drill", self.day + 1, scope, by=self.signer(rng), back=0, rng=rng)
 
-    @precondition(lambda self: len(self.rosters) < 4)
-    @rule(rng=ANY, most=st.integers(0, 4))
-    def install(self, rng: Random, most: int) -> None:
+    @precondition(lambda self: len(self.rosters) < 4 and self.kept_back is None)
+    @rule(rng=ANY, most=st.integers(0, 4), at_once=st.booleans())
+    def install(self, rng: Random, most: int, at_once: bool) -> None:
+        """Its coordinator may keep it to itself: then the old roster goes on."""
         old, new = self.rosters[-1], Keyholders(len(self.rosters))
         ids = sorted(self.reference.orders)
         carried = rng.sample(ids, min(most, len(ids)))
-        self.rosters.append(new)
-        self.send(self.story.install(self.day, new, *carried, by=old, quietly=True), rng)
+        self.kept_back = self.story.install(self.day, new, *carried, by=old, quietly=True)
+        if at_once:
+            self.hand_in(rng)
+
+    @precondition(lambda self: self.kept_back is not None)
+    @rule(rng=ANY)
+    def hand_in(self, rng: Random) -> None:
+        assert self.kept_back is not None
+        self.rosters.append(Keyholders(len(self.rosters)))
+        self.send(self.kept_back, rng)
+        self.kept_back = None
 
     # the network
 
     def hears(self, node: Node, raws: list[bytes], junk: list[bytes] | None = None) -> None:
-        """Orders reach a node. Only an order of the LIFT key may take a Halted back."""
+        """Orders reach a node. Only an order of the LIFT key may take a Halted back.
+
+        And an INSTALL only what the old roster halted after the ledger had recorded it, or long before.
+        """
         before = node.verdicts()
         taken = take(node.state, [*raws, *(junk or [])])
         assert len(taken.refused) >= len(junk or [])
@@ -171,11 +201,20 @@ class Histories(RuleBasedStateMachine):
         if all(signing_key(v.order.action) is GroupKey.HALT for v in taken.orders):
             for x, a, b in zip(SUBJECTS, before, node.verdicts(), strict=True):
                 assert isinstance(b, Halted) or not isinstance(a, Halted), (x, a, b)
+        elif all(_halts_or_installs(v) for v in taken.orders):
+            links = node.state.succession.links
+            for x, a, b in zip(SUBJECTS, before, node.verdicts(), strict=True):
+                if isinstance(a, Halted) and not isinstance(b, Halted):
+                    place = node.state.succession.place(a.order.order.roster)
+                    assert place is not None
+                    since = links[place + 1].since
+                    ended = node.behind >= since + HALT_TERM_MS
+                    assert ended or a.order.order.issued > since + SIGNER_SKEW_MS, (x, a, b)
 
     @rule(rng=ANY, most=st.integers(1, 6))
     def deliver(self, rng: Random, most: int) -> None:
         """Some orders reach a node, by whatever route, perhaps again, with junk between."""
-        ids = sorted(self.story.given)
+        ids = sorted(self.story.given.keys() - {self.kept_back})
         if ids:
             raws = [self.story.given[i] for i in rng.choices(ids, k=most)]
             junk = bytearray(rng.choice(raws))
@@ -230,7 +269,7 @@ class Histories(RuleBasedStateMachine):
     def teardown(self) -> None:
         """The partition heals: everything reaches everybody, in another sequence for each, and some of it twice."""
         raws = list(self.story.given.values())
-        reference = record(self.reference, self.ledger)
+        reference = record(take(self.reference, raws).state, self.ledger)  # what was kept back, too
         clocks = [
             Clocks(ms(self.day), ms(self.day)),
             Clocks(ms(self.day + 3), ms(self.day)),

@@ -112,6 +112,56 @@ def test_an_order_issued_after_the_replacement_does_not_count(story: Story, new:
     assert ms(5 * MINUTE) - ms(0) == SIGNER_SKEW_MS
 
 
+def test_an_install_that_was_kept_back_ends_nothing_that_was_halted_meanwhile(story: Story, new: Keyholders) -> None:
+    """Its coordinator says that it failed, and hands it in days later: the ledger's block tells when that was."""
+    named, forgotten = story.halt(0.5, 7), story.halt(0.6, 7, models("third"))
+    kept_back = story.install(1, new, named, recorded=False, quietly=True)
+    halt = story.halt(5, 11, models("other"))
+    story.extend(6.9, forgotten, 7, 13)
+    raised = story.raise_class(9, "fourth")
+    stopped = (subject("other"), subject("third"), systemic("other"), subject("fourth"))
+    before = [story.at(9.5, x=x) for x in stopped]
+    assert not any(isinstance(v, Permitted) for v in before)
+    story.hear(kept_back)
+    assert [story.at(9.5, x=x) for x in stopped] == before
+    story.state = record(story.state, {kept_back: ms(9.5)})
+    assert isinstance(story.at(10.9, x=subject("other")), Halted)
+    assert isinstance(story.at(12.9, x=subject("third")), Halted)
+    assert isinstance(story.at(16.4, x=subject("fourth")), Lapsed), "the Raise, too"
+    assert isinstance(story.at(99, x=systemic()), Halted)
+    late = story.at(16.4, x=systemic("other"))
+    assert isinstance(late, Halted)
+    assert (late.order.id, late.ends) == (halt, ms(16.5)), "the new keyholders have a week from when it was handed in"
+    assert isinstance(story.at(16.5, x=systemic("other")), Lapsed), "and what is systemic needs their LEASE"
+    assert raised in story.state.orders
+
+
+def test_a_lift_and_a_lease_given_before_an_install_was_handed_in_go_on(story: Story, new: Keyholders) -> None:
+    """Nor does who keeps one back halt anew what was lifted, or stop at once what was leased."""
+    halt = story.halt(0, 7)
+    kept_back = story.install(1, new, recorded=False, quietly=True)
+    story.lift(2, halt)
+    story.lease(2, 20, "other")
+    story.hear(kept_back)
+    story.state = record(story.state, {kept_back: ms(8)})
+    assert isinstance(story.at(3), Permitted)
+    assert isinstance(story.at(10.9, x=systemic("other")), Permitted)
+    assert story.at(11, x=systemic("other")) == Lapsed(ms(11))
+
+
+def test_who_only_heard_of_an_install_counts_what_stops_and_not_what_permits(story: Story, new: Keyholders) -> None:
+    """Until the ledger has recorded it nobody knows when the old roster's time was over."""
+    story.lease(0.9, 20, "other", "model")
+    story.install(1, new, recorded=False)
+    halt = story.halt(2, 8)
+    story.lease(2, 20, "third")
+    assert isinstance(story.at(3), Halted)
+    assert story.at(4, x=systemic("other")) == Lapsed(ms(4))
+    assert story.at(4, x=systemic("third")) == Lapsed(None)
+    story.lift(2.5, halt)
+    assert isinstance(story.at(3), Halted), "nor does its LIFT"
+
+
 def test_a_replaced_roster_s_leases_end_in_the_grace(story: Story, new: Keyholders) -> None:
     carried, left = story.lease(0, 30), story.lease(0, 30, "other")
     assert left in story.state.orders

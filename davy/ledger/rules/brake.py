@@ -10,6 +10,8 @@ looks at more than `MAX_BLOCK_ORDERS`.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from davy.killswitch.brake import BrakeState, forget, head, merge, record, take
 from davy.killswitch.clocks import Clocks
 from davy.killswitch.roster import FOREVER
@@ -26,6 +28,7 @@ from davy.ledger.rules.records import (
     OrderRecord,
 )
 from davy.ledger.rules.state import State
+from davy.ledger.rules.upgrades import REPLACED_WHEN_RECORDED
 from davy.protocol.errors import BadSignature, Malformed, Misdirected, Refused, TxCode, TxFailed
 from davy.protocol.limits import MAX_DRILLS
 from davy.protocol.order import Drill, Heartbeat, Install, VerifiedOrder, open_order, order_id, verify_order
@@ -53,9 +56,12 @@ def brake_of(s: State) -> BrakeState:
         Only when a machine is restored from rows that do not belong together.
     """
     said = s.need(BRAKE, b"", "the chain has no brake")
-    if said.recorded not in s.brakes:
-        s.keep_brake(said.recorded, _read(s, said))
-    return s.brakes[said.recorded]
+    kept = s.brakes.get(said.recorded)
+    at_issue = s.edition < REPLACED_WHEN_RECORDED
+    if kept is None or kept.replaced_at_issue != at_issue:
+        kept = replace(kept or _read(s, said), replaced_at_issue=at_issue)
+        s.keep_brake(said.recorded, kept)
+    return kept
 
 
 def _read(s: State, said: BrakeRecord) -> BrakeState:
@@ -138,9 +144,7 @@ def brake_order(s: State, at: Moment, v: VerifiedOrder) -> None:
     if isinstance(v.order.action, Install):
         s.put(ROSTERS, bytes([v.order.action.roster.epoch]), v.order.action.roster)
     rows = {i: s.need(ORDERS, i, "an order without a record") for i in after.orders}
-    after = record(
-        BrakeState(after.chain, after.first, after.orders), {i: t for i, t in after.recorded.items() if i in rows}
-    )
+    after = replace(after, recorded={i: t for i, t in after.recorded.items() if i in rows})
     now = BrakeRecord(head(after), _digest(rows), len(rows), said.next + 1)
     s.keep_brake(now.recorded, after)
     s.put(BRAKE, b"", now)
@@ -185,5 +189,5 @@ def write_halts(s: State, before: BrakeState) -> None:
     for name in sorted(old.keys() - new.keys()):
         s.delete(HALTED, name)
     for name in sorted(new):
-        if old.get(name) != new[name]:
+        if s.get(HALTED, name) != new[name]:  # an edition may have changed what stood there
             s.put(HALTED, name, new[name])

@@ -19,7 +19,13 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from davy.ledger.rules.machine import BlockResult
 from davy.protocol.encoding import encode
+from davy.protocol.errors import TxCode
+from davy.protocol.limits import DAY_MS
+from davy.protocol.order import Global, Install
+from davy.protocol.recorded import GLOBAL_NAME
+from davy.protocol.transaction import BrakeOrder
 from tests.ledger.rules.world import World
+from tests.twins.keyholders import Keyholders
 
 GOLDEN = Path(__file__).with_name("golden")
 
@@ -72,7 +78,17 @@ def stories() -> list[Callable[[], Any]]:
 
     trials = test_brake_table.TABLES["Transactions"]
     told = [lambda t=t, scope=scope: t(scope) for t in trials for scope in ("nothing", "model")]
-    return [test_determinism.a_story, history, *told]
+    return [test_determinism.a_story, history, *told, lambda: kept_back_install(World())]
+
+
+def kept_back_install(w: World) -> None:
+    """What is halted between the signing of an INSTALL and its block."""
+    new = Keyholders(1)
+    install = w.order(Install(new.roster, w.keyholders.digest, ()), to=new)
+    w.machine.time += DAY_MS
+    w.halt(Global(), 7 * DAY_MS)
+    assert w.halted(GLOBAL_NAME) is not None
+    assert w.apply([encode(BrakeOrder(install))]).results[0].code == TxCode.OK
 
 
 if __name__ == "__main__":

@@ -276,8 +276,8 @@ def test_where_the_allowance_may_be_used_up_only_the_lift_key_s_halt_convicts() 
 def test_nor_does_it_where_a_node_may_have_forgotten_what_counts_in_the_allowance(left: int) -> None:
     """A replaced roster's orders are forgotten once they have left the window; the HALT was recorded before that."""
     w, successor = Stand(), Keyholders(1)
-    forgotten = w.machine.time + SIGNER_SKEW_MS + HALT_TERM_MS + ALLOWANCE_WINDOW_MS
     w.command(Install(successor.roster, w.keyholders.digest, ()), to=successor)
+    forgotten = w.machine.time + SIGNER_SKEW_MS + HALT_TERM_MS + ALLOWANCE_WINDOW_MS
     at(w, forgotten - DAY_MS)
     halt = w.halt(Models((ONE,), (), ()), 2 * DAY_MS, by=successor)
     w.block(FIRST)

@@ -157,7 +157,9 @@ class Schedule:
             return
         self.keyholders = Keyholders(k.roster.epoch + 1)
         carried = tuple(i for i in self.ids(Halt) if self.rng.random() < 0.7)
-        raw = self.w.order(Install(self.keyholders.roster, k.digest, carried), by=k, to=self.keyholders)
+        issued = self.w.machine.time - self.rng.choice((0, 0, HOUR, 5 * DAY_MS))  # it was kept back so long
+        install = Install(self.keyholders.roster, k.digest, carried)
+        raw = self.w.order(install, issued=max(0, issued), by=k, to=self.keyholders)
         self.given.append(raw)
         self.advance([encode(BrakeOrder(raw))], 250)
 

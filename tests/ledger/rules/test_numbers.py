@@ -32,8 +32,9 @@ FROZEN = {
     "subnets.CELLS_A_BLOCK": 16_384,
     "subnets.MAX_EPOCH_CELLS": 1_048_576,
     "subnets.SURGE": 3,
-    "upgrades.NEWEST": 3,
+    "upgrades.NEWEST": 4,
     "upgrades.PRODUCERS_SINCE": 3,
+    "upgrades.REPLACED_WHEN_RECORDED": 4,
 }
 
 

@@ -12,11 +12,14 @@ from davy.protocol.encoding import decode
 from davy.protocol.errors import Malformed, TxCode
 from davy.protocol.genesis import Genesis, chain_id
 from davy.protocol.limits import MAX_GENESIS_BYTES, MAX_TX_BYTES
+from davy.protocol.order import Subnet
+from davy.protocol.recorded import GLOBAL_NAME
 from davy.protocol.transaction import Action, RetireModel, Transfer, is_brake_order, open_tx
-from tests.ledger.rules.recording import GOLDEN, Chain, read
+from tests.ledger.rules.recording import GOLDEN, Chain, kept_back_install, read
 from tests.ledger.rules.world import World, genesis, pub
+from tests.twins.keyholders import Keyholders
 
-EDITIONS = {"first": 1, "second": 2, "third": 3}
+EDITIONS = {"first": 1, "second": 2, "third": 3, "fourth": 4}
 """Recorded chains, and the edition that was the newest when they were."""
 NEVER = 2**62
 
@@ -113,6 +116,30 @@ def test_a_chain_of_the_table_is_played_by_its_heights(monkeypatch: pytest.Monke
         assert m.apply_block(height, block.time, block.txs).app_hash == block.app_hash
     assert m.state.edition == 1
     assert Machine.restore(g, list(m.rows()), m.height, m.time).state.edition == 1
+
+
+@pytest.mark.parametrize("edition", [3, 4])
+def test_an_install_that_was_kept_back_ends_what_was_halted_meanwhile_in_old_editions_only(edition: int) -> None:
+    w = World()
+    w.machine = Machine.from_genesis(w.genesis, begins(edition))
+    kept_back_install(w)
+    assert (w.halted(GLOBAL_NAME) is not None) == (edition == 4)
+    again = Machine.restore(w.genesis, w.rows.items(), w.machine.height, w.machine.time, begins(edition))
+    assert again.app_hash == w.machine.app_hash
+
+
+def test_an_edition_that_begins_changes_what_orders_of_before_are_worth(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An INSTALL counts from its own block, then; and what stands by name follows with the next order."""
+    monkeypatch.setattr(World, "check", lambda _: None)  # which asks the next block's rules
+    w = World()
+    starts = (0, 0, 0, 3)
+    w.machine = Machine.from_genesis(w.genesis, starts)
+    kept_back_install(w)
+    assert w.halted(GLOBAL_NAME) is None
+    w.halt(Subnet(7), by=Keyholders(1))
+    assert w.halted(GLOBAL_NAME) is not None
+    again = Machine.restore(w.genesis, w.rows.items(), w.machine.height, w.machine.time, starts)
+    assert again.app_hash == w.machine.app_hash
 
 
 def test_the_table_of_chains_can_be_read() -> None:
