@@ -12,6 +12,7 @@ import click
 
 from davy.cli.carrying import hand_voices
 from davy.cli.keyholding import Keyholder
+from davy.keyholders.claims import Heed
 from davy.keyholders.coordinator import ROUND_MS, Signed, gather, tell
 from davy.keyholders.desk import Desk, Matter
 from davy.keyholders.keys import Office
@@ -32,7 +33,7 @@ class Meeting:
         waits = 2 * SIGNER_SKEW_MS
         self._patience_ms, self._round_ms = (waits, waits) if by_hand else (patience_ms, ROUND_MS)
 
-    async def sign(self, proposal: Consider | Rehearse, *, heed: bool) -> list[Signed]:
+    async def sign(self, proposal: Consider | Rehearse, *, heed: Heed) -> list[Signed]:
         """Have every signature made that the order needs, in its order; or rehearsed.
 
         Raises

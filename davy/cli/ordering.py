@@ -10,7 +10,6 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import anyio
 import click
-import msgspec
 
 from davy.cli.carrying import by_hand_option
 from davy.cli.gathering import meeting
@@ -19,7 +18,8 @@ from davy.cli.network import Network, ledger_of, network_option, read_network
 from davy.cli.options import Term, at_terminal, home_option, json_option
 from davy.cli.output import show
 from davy.host.files import read_bounded, write_new
-from davy.keyholders.coordinator import Completed, LeavesStanding, Signed, completed
+from davy.keyholders.claims import Claims, Heed, LeavesStanding, most_named, naming, until_signed
+from davy.keyholders.coordinator import Completed, Signed, completed
 from davy.keyholders.keys import Office
 from davy.keyholders.messages import Consider, Rehearse, is_rehearsal
 from davy.keyholders.release import (
@@ -33,13 +33,13 @@ from davy.keyholders.release import (
     release_by_all,
 )
 from davy.keyholders.screen import View, rehearsed, screen
-from davy.keyholders.standing import in_force, keeps_stopped, known, left_of, named_orders, opened
+from davy.keyholders.standing import fitting, in_force, known, left_of, named_orders, opened
 from davy.keyholders.watch import Seen, ask_node, ledger_seen, together
 from davy.killswitch.brake import first_state, take
 from davy.network.http_client import HttpTransport
 from davy.protocol.encoding import encode
-from davy.protocol.errors import DavyError, Malformed, Misconfigured, Refused
-from davy.protocol.limits import MAX_NAMED_ORDERS, MAX_SHOWN_ORDERS, NONCE_BYTES, SIGNER_SKEW_MS
+from davy.protocol.errors import DavyError, Malformed, Misconfigured
+from davy.protocol.limits import NONCE_BYTES, SIGNER_SKEW_MS
 from davy.protocol.order import (
     Halt,
     Install,
@@ -49,7 +49,6 @@ from davy.protocol.order import (
     OrderId,
     Raise,
     VerifiedOrder,
-    order_id,
     reason_digest,
 )
 from davy.protocol.roster import roster_digest
@@ -59,8 +58,6 @@ from davy.protocol.words import UnixMillis
 F = TypeVar("F", bound=Callable[..., Any])
 
 _MARGIN_MS: Final = 30_000
-_CORRECTIONS: Final = 3
-"""Times that a LIFT is proposed anew because a signer knows a HALT that it leaves."""
 
 
 class Asked(NamedTuple):
@@ -126,21 +123,23 @@ async def give_order(
     if asked.out is not None and asked.out.exists():
         raise Misconfigured(f"{asked.out} exists already and is never overwritten; choose another --out")
     office = await keyholder.office()
-    for correction in range(_CORRECTIONS + 1):
-        action, named = await _with_standing(keyholder, action, named)
+    genesis, whole = keyholder.home.genesis(), await keyholder.journal.signed()
+    claims = Claims(office.chain, take(first_state(genesis), whole).state.rosters)
+
+    async def propose(action: OrderAction, named: Sequence[bytes], heed: Heed) -> None:
         # Carrying takes time: the order says a moment that is still near when the last sheet comes back.
         ahead = SIGNER_SKEW_MS - _MARGIN_MS if asked.by_hand else 0
         order = _order(keyholder, office, action, asked.reason, term, ahead)
         await _confirm(keyholder, office, order, named, asked)
-        ask = (Rehearse if asked.rehearse else Consider)(encode(order), asked.reason, tuple(named[:MAX_SHOWN_ORDERS]))
+        body = encode(order)
+        ask = (Rehearse if asked.rehearse else Consider)(body, asked.reason, fitting(named, beside=len(body)))
         try:
-            await _sign_and_release(keyholder, office, action, ask, book, asked, heed=correction < _CORRECTIONS)
-        except LeavesStanding as e:
+            await _sign_and_release(keyholder, office, action, ask, book, asked, heed=heed)
+        except LeavesStanding:
             click.echo("Signers know more orders that this must name; it is proposed anew with them.", err=True)
-            named = _together(named, [body for body in e.halts if _may_be_named(action, body, named)])
-            action = _naming(action, named)
-        else:
-            return
+            raise
+
+    await until_signed(*await _with_standing(keyholder, action, named), claims, propose)
 
 
 def read_book_file(path: Path | None) -> Book:
@@ -164,33 +163,16 @@ async def _with_standing(
     """What this keyholder knows that the order has to name as well, or should."""
     if not isinstance(action, Lift | Install):
         return action, named
+    most = most_named(action)
+    if len(named) > most:
+        raise Misconfigured(f"{len(named)} orders are to be named, and {most} can; give them in parts")
     k, now = await known(keyholder.journal), keyholder.clock.now()
     left = left_of(action, named_orders(action, named, k), k, now)
-    more = _together(named, in_force(k, now) if isinstance(action, Install) else left.must_name)
-    return _naming(action, more), more
-
-
-def _naming(action: OrderAction, named: Sequence[bytes]) -> OrderAction:
-    ids = tuple(sorted(map(order_id, named)))
-    if len(ids) > MAX_NAMED_ORDERS:
-        raise Misconfigured(f"{len(ids)} orders would have to be named, and {MAX_NAMED_ORDERS} can; lift some first")
-    return Lift(ids) if isinstance(action, Lift) else msgspec.structs.replace(action, carried=ids)
-
-
-def _together(a: Sequence[bytes], b: Sequence[bytes]) -> list[bytes]:
-    return list(dict.fromkeys([*a, *b]))
-
-
-def _may_be_named(action: OrderAction, body: bytes, named: Sequence[bytes]) -> bool:
-    """Whether what a signer wants to have named has to do with the order at all."""
-    try:
-        claimed = opened(body).action
-    except Refused:
-        return False
-    if isinstance(action, Install):
-        return isinstance(claimed, Halt | Raise)
-    freed = [o.action.target for o in map(opened, named) if isinstance(o.action, Halt)]
-    return isinstance(claimed, Halt) and any(keeps_stopped(claimed.target, t) for t in freed)
+    more = list(dict.fromkeys([*named, *(in_force(k, now) if isinstance(action, Install) else left.must_name)]))
+    if len(more) > most:
+        fate = "end with the old roster, unless they are lifted first" if isinstance(action, Install) else "stay"
+        click.echo(f"One order names {most} others at most: {len(more) - most} more {fate}.", err=True)
+    return naming(action, more[:most]), more[:most]
 
 
 def _order(keyholder: Keyholder, office: Office, action: OrderAction, reason: str, term: int, ahead: int) -> Order:
@@ -232,7 +214,7 @@ async def _sign_and_release(
     book: Book,
     asked: Asked,
     *,
-    heed: bool,
+    heed: Heed,
 ) -> None:
     begun = keyholder.clock.now()
     async with meeting(keyholder, office, action, proposal, asked.by_hand, asked.patience) as asks:

@@ -11,6 +11,7 @@ the signature.
 `messages`              what they ask each other, and what is answered
 `screen`                an order as its signer sees it, from its exact bytes
 `standing`              which HALTs a LIFT must name, as one signer knows them
+`claims`                what others say that it must name, as far as they are heeded
 `desk`                  what waits for a person's yes or no
 `keys`                  a keyholder's shares, generation after generation
 `steps`                 a person's yes first, then each step of a ceremony once

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 import anyio
 from anyio.abc import TaskGroup
 
+from davy.keyholders.claims import Heed, LeavesStanding, all_said
 from davy.keyholders.desk import HOLD_MS
 from davy.keyholders.keys import Held, Office, generation_id
 from davy.keyholders.messages import (
@@ -56,6 +57,8 @@ ROUND_MS: Final = 5_000
 _PATIENCE_MS: Final = HOLD_MS + ROUND_MS
 _PAUSE_MS: Final = 500
 """Between two questions to the same keyholder, so that neither floods the other; longer where nobody answers."""
+_SAY_MS: Final = 1_000
+"""How long the others are listened to when one has said what is missing: who knows something says so at once."""
 _MAX_FAULTS: Final = 3
 """Rounds that one keyholder may spoil by its silence before it is no longer asked."""
 
@@ -81,20 +84,6 @@ class Signed(NamedTuple):
     culprits: tuple[str, ...]
 
 
-class LeavesStanding(Refused):
-    """Signers know orders that this LIFT or INSTALL would have to name too.
-
-    Parameters
-    ----------
-    halts
-        Their orders' bytes.
-    """
-
-    def __init__(self, message: str, halts: Sequence[bytes]) -> None:
-        super().__init__(message)
-        self.halts = tuple(halts)
-
-
 async def complete(
     office: Office,
     voices: Mapping[Identifier, Voice],
@@ -105,7 +94,7 @@ async def complete(
     told: Told,
     patience_ms: int = SIGNER_SKEW_MS,
     round_ms: int = ROUND_MS,
-    heed: bool = True,
+    heed: Heed = all_said,
 ) -> Completed:
     """Have an order signed, until its time is over.
 
@@ -118,14 +107,14 @@ async def complete(
     round_ms
         How long a round waits for those who said yes: longer where sheets are carried.
     heed
-        Give up as soon as a signer says what is missing in a LIFT, even where others would sign it as it is.
+        Which of what signers say is missing in a LIFT makes this give up, even where others would sign it as it is.
 
     Raises
     ------
     Expired
         Too few answered in time.
     LeavesStanding
-        The order is a LIFT, and a signer says what is missing in it; only when `heed`.
+        The order is a LIFT, and a signer who is heeded says what is missing in it.
     Refused
         Too many said no.
     """
@@ -159,7 +148,7 @@ async def gather(
     told: Told,
     patience_ms: int = SIGNER_SKEW_MS,
     round_ms: int = ROUND_MS,
-    heed: bool = True,
+    heed: Heed = all_said,
 ) -> Signed:
     """Have one key's signature made; of a rehearsal, one that is worth nothing.
 
@@ -199,7 +188,7 @@ class _Gathering:
         told: Told,
         patience_ms: int,
         round_ms: int,
-        heed: bool,
+        heed: Heed,
     ) -> None:
         self._round_ms = round_ms
         self._heed = heed
@@ -214,6 +203,7 @@ class _Gathering:
         self._asking: set[Identifier] = set()
         self._willing: dict[Identifier, tuple[Digest, ...]] = {}
         self._declined: dict[Identifier, Declined] = {}
+        self._missing: list[bytes] = []
         self._faults: dict[Identifier, int] = {}
         self._culprits: list[Identifier] = []
         self._changed = anyio.Event()
@@ -233,8 +223,9 @@ class _Gathering:
             while done is None and failure is None:
                 self._changed = anyio.Event()
                 pool = self._pool()
-                if self._standing():
-                    failure = LeavesStanding("signers know orders that this one would have to name", self._standing())
+                if self._missing:
+                    await self._clock.sleep_until(self._clock.now() + _SAY_MS)
+                    failure = LeavesStanding("signers know orders that this one would have to name", self._missing)
                 elif pool is not None:
                     done = await self._attempt(*pool, tasks)
                 elif len(self._willing) + len(self._asking) < self._need or not self._asking:
@@ -296,6 +287,9 @@ class _Gathering:
             no = answer if isinstance(answer, Declined) else Declined("it answered something else", ())
             self._declined[i] = no
             self._told(self._voices[i].name, f"does not sign: {no.why}")
+            self._missing += [
+                body for body in self._heed(self._voices[i].name, no.standing) if body not in self._missing
+            ]
         self._changed.set()
 
     async def _attempt(self, held: Held, pool: Sequence[Identifier], tasks: TaskGroup) -> Signed | None:
@@ -372,10 +366,6 @@ class _Gathering:
                 self._ask_again(tasks, i)
             else:
                 self._declined[i] = Declined("it said yes and did not sign", ())
-
-    def _standing(self) -> list[bytes]:
-        standing = [halt for no in self._declined.values() for halt in no.standing] if self._heed else []
-        return list(dict.fromkeys(standing))
 
     def _refusal(self) -> Refused:
         return Refused(f"{self._so_far()}; ask those who can, or propose another order")

@@ -48,6 +48,7 @@ from davy.protocol.encoding import Wire, encode
 from davy.protocol.limits import (
     MAX_CEREMONY_BYTES,
     MAX_CIRCLE,
+    MAX_NAMED_ORDERS,
     MAX_ORDER_BYTES,
     MAX_REASON_BYTES,
     MAX_SHOWN_ORDERS,
@@ -59,6 +60,7 @@ from davy.protocol.signing import Domain, digest, prefix
 from davy.protocol.words import Digest, PublicKey, Signature
 
 OrderBytes: TypeAlias = Annotated[bytes, Meta(max_length=MAX_ORDER_BYTES)]
+SignedOrderBytes: TypeAlias = Annotated[bytes, Meta(max_length=MAX_SIGNED_ORDER_BYTES)]
 Nonce16: TypeAlias = Annotated[bytes, Meta(min_length=16, max_length=16)]
 Sentence: TypeAlias = Annotated[str, Meta(max_length=500)]
 CeremonyBytes: TypeAlias = Annotated[bytes, Meta(max_length=MAX_CEREMONY_BYTES)]
@@ -70,7 +72,7 @@ class Consider(Wire, tag="consider"):
 
     order: OrderBytes
     reason: Annotated[str, Meta(max_length=MAX_REASON_BYTES)]
-    named: Annotated[tuple[OrderBytes, ...], Meta(max_length=MAX_SHOWN_ORDERS)]
+    named: Annotated[tuple[OrderBytes, ...], Meta(max_length=MAX_NAMED_ORDERS)]
 
 
 class Rehearse(Wire, tag="rehearse"):
@@ -78,7 +80,7 @@ class Rehearse(Wire, tag="rehearse"):
 
     order: OrderBytes
     reason: Annotated[str, Meta(max_length=MAX_REASON_BYTES)]
-    named: Annotated[tuple[OrderBytes, ...], Meta(max_length=MAX_SHOWN_ORDERS)]
+    named: Annotated[tuple[OrderBytes, ...], Meta(max_length=MAX_NAMED_ORDERS)]
 
 
 class Accede(Wire, tag="accede"):
@@ -89,7 +91,7 @@ class Accede(Wire, tag="accede"):
 
     order: OrderBytes
     reason: Annotated[str, Meta(max_length=MAX_REASON_BYTES)]
-    named: Annotated[tuple[OrderBytes, ...], Meta(max_length=MAX_SHOWN_ORDERS)]
+    named: Annotated[tuple[OrderBytes, ...], Meta(max_length=MAX_NAMED_ORDERS)]
     key: GroupKey
     rehearsal: bool
 
@@ -291,10 +293,11 @@ class Willing(Wire, tag="willing"):
 
 
 class Declined(Wire, tag="declined"):
-    """No, and why. `standing` are HALTs that a LIFT would have to name too."""
+    """No, and why."""
 
     why: Sentence
-    standing: Annotated[tuple[OrderBytes, ...], Meta(max_length=MAX_SHOWN_ORDERS)]
+    standing: Annotated[tuple[SignedOrderBytes, ...], Meta(max_length=MAX_SHOWN_ORDERS)]
+    """Orders that a LIFT or an INSTALL would have to name too: whole ones, or bytes that a share was released for."""
 
 
 class Committed(Wire, tag="committed"):

@@ -7,14 +7,14 @@ stands on a line of its own, so that letters written from the right reorder noth
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from davy.keyholders.circle import fingerprint
 from davy.protocol.encoding import encode
 from davy.protocol.errors import Malformed
-from davy.protocol.limits import DAY_MS
+from davy.protocol.limits import DAY_MS, MAX_SHOWN_ORDERS
 from davy.protocol.order import (
     Drill,
     Extend,
@@ -192,7 +192,14 @@ def _halted(o: Order) -> list[str]:
 def _stays(v: View) -> list[tuple[str, str]]:
     if not v.rest:
         return [("STILL STOPPED", "nothing else that was halted from here")]
-    return [row for o in v.rest for row in _labelled("STILL STOPPED", _halted(o))]
+    rows = [row for o in v.rest[:MAX_SHOWN_ORDERS] for row in _labelled("STILL STOPPED", _halted(o))]
+    return rows + _labelled("STILL STOPPED", _more(v.rest))
+
+
+def _more(orders: Sequence[Order]) -> list[str]:
+    """What is not shown one by one: who stole a key can sign more than anybody reads."""
+    left = len(orders) - MAX_SHOWN_ORDERS
+    return [f"and {left} more"] if left > 0 else []
 
 
 def _succession(v: View, new: Roster) -> list[tuple[str, str]]:
@@ -207,8 +214,10 @@ def _succession(v: View, new: Roster) -> list[tuple[str, str]]:
         rows += _labelled(label, [_holder(v, k) for k in keys] or ["nobody"])
     goes_on = [line for o in v.named for line in _carried(o)]
     rows += _labelled("goes on", goes_on or ["no order: nothing that is stopped is known here"])
-    if v.rest:
-        rows += _labelled("ENDS in 3 days", [line for o in v.rest for line in _carried(o)])
+    stops = [o for o in v.rest if isinstance(o.action, Halt | Raise)]
+    permits = [o for o in v.rest if not isinstance(o.action, Halt | Raise)]
+    for label, ends in (("ENDS in 7 days", stops), ("ENDS in 3 days", permits)):
+        rows += _labelled(label, [line for o in ends[:MAX_SHOWN_ORDERS] for line in _carried(o)] + _more(ends))
     return [*rows, ("costs", "today's keys sign nothing any more, and there is no way back but by the new ones")]
 
 

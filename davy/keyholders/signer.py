@@ -36,7 +36,7 @@ from davy.keyholders.messages import (
     signed_bytes,
 )
 from davy.keyholders.screen import REHEARSAL, View, rehearsed, screen
-from davy.keyholders.standing import Journal, Left, known, left_of, named_ids, named_orders, opened
+from davy.keyholders.standing import Journal, Left, claimed, known, left_of, named_ids, named_orders, opened
 from davy.keyholders.steps import unless_yes
 from davy.killswitch.frost import Nonces, commit, sign
 from davy.protocol.encoding import decode, encode
@@ -158,7 +158,7 @@ class Signer:
             try:
                 order, left, view = await self._view(office, sender, ask)
                 if left.must_name:
-                    return Declined(_must_name(order, left), left.must_name[:MAX_SHOWN_ORDERS])
+                    return Declined(_must_name(order, left), await self._claimed(left))
                 until = order.issued + SIGNER_SKEW_MS
                 content = encode(Proposed(ask))
                 matter = self._desk.put(Matter(i, _kind(ask, order), shown(ask, view), sender, until, content))
@@ -169,7 +169,7 @@ class Signer:
         considered, order = self._agreed(i)
         left = await self._left(considered, order)
         if left.must_name:
-            return Declined(_must_name(order, left), left.must_name[:MAX_SHOWN_ORDERS])
+            return Declined(_must_name(order, left), await self._claimed(left))
         if isinstance(ask, Accede):
             self._sweep()
             self._acceding[proposal_id(ask)] = _Acceding(i, office.roster, ask.key)
@@ -242,6 +242,9 @@ class Signer:
             return Left((), ())
         k = await known(self._journal)
         return left_of(order.action, named_orders(order.action, considered.named, k), k, self._clock.now())
+
+    async def _claimed(self, left: Left) -> tuple[bytes, ...]:
+        return claimed(left, await known(self._journal))
 
     async def _note(self, ask: Finished) -> Noted:
         """Whole orders prove themselves, so those who are to follow hear of their INSTALL, too."""

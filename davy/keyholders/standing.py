@@ -5,7 +5,8 @@ kept one back could use it right after the LIFT. So a LIFT that frees a scope mu
 ends them in advance. Others are only shown as what stays stopped: to leave those is what a LIFT by ids is for.
 
 An INSTALL must carry every HALT that was not lifted and every Raise that was not lowered: what it leaves out ends with
-the old roster. A HALT that ended by itself is no exception, for no signer knows which models are systemic.
+the old roster. A HALT that ended by itself is no exception, for no signer knows which models are systemic. Where there
+are more than an order can name, those that were signed here come first, and the rest is shown as what ends.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Final, NamedTuple, Protocol
 
 from davy.protocol.encoding import decode
 from davy.protocol.errors import Malformed, Misdirected
-from davy.protocol.limits import MAX_ORDER_BYTES
+from davy.protocol.limits import MAX_CEREMONY_BYTES, MAX_NAMED_ORDERS, MAX_ORDER_BYTES, MAX_SHOWN_ORDERS
 from davy.protocol.order import (
     Extend,
     Global,
@@ -43,6 +44,10 @@ _NAMED: Final[dict[type[OrderAction], tuple[type[OrderAction], ...]]] = {
     Install: (Halt, Raise, Lease, Lower),
 }
 """The kinds that an action names; HALTs where it does not stand here."""
+
+
+_FRAME: Final = 4_096
+"""What surrounds orders in a message: its other fields, and a reason or a sentence."""
 
 
 class Journal(Protocol):
@@ -77,6 +82,15 @@ class Known(NamedTuple):
     orders: dict[OrderId, tuple[bytes, Order]]
     ended: frozenset[OrderId]
     """HALTs that a whole LIFT names, and Raises that a whole Lower does."""
+    released: frozenset[OrderId]
+    """Those that a share was released for, here."""
+    whole: dict[OrderId, bytes]
+    """Those that are signed, with their signatures."""
+
+    def lasting(self) -> list[tuple[OrderId, bytes, Order]]:
+        """What nothing ended, that which was signed here first: whoever stole a key put nothing among it."""
+        found = [(i not in self.released, i, body, o) for i, (body, o) in self.orders.items() if i not in self.ended]
+        return [(i, body, o) for _, i, body, o in sorted(found, key=lambda each: each[:2])]
 
 
 class Left(NamedTuple):
@@ -98,14 +112,17 @@ async def known(journal: Journal) -> Known:
     """
     orders: dict[OrderId, tuple[bytes, Order]] = {}
     ended: set[OrderId] = set()
+    whole: dict[OrderId, bytes] = {}
     for body in await journal.orders():
         orders[order_id(body)] = (body, decode(body, Order, limit=MAX_ORDER_BYTES))
+    released = frozenset(orders)
     for raw in await journal.signed():
         signed, order = open_order(raw)
-        orders[order_id(signed.order)] = (signed.order, order)
+        i = order_id(signed.order)
+        orders[i], whole[i] = (signed.order, order), raw
         if isinstance(order.action, Lift | Lower):
             ended.update(named_ids(order.action))
-    return Known(orders, frozenset(ended))
+    return Known(orders, frozenset(ended), released, whole)
 
 
 def named_ids(action: OrderAction) -> tuple[OrderId, ...]:
@@ -168,8 +185,8 @@ def left_of(action: OrderAction, named: Sequence[Order], k: Known, now: UnixMill
 
 def in_force(k: Known, now: UnixMillis) -> list[bytes]:
     """What a new roster should carry on, as it is known here: all that stops, and what permits and has not ended."""
-    found = [(i, o, body) for i, (body, o) in k.orders.items() if i not in k.ended]
-    return [body for _, o, body in sorted(found, key=lambda each: each[0]) if _stops(o) or _permits(o, now)]
+    found = k.lasting()
+    return [body for _, body, o in found if _stops(o)] + [body for _, body, o in found if _permits(o, now)]
 
 
 def _stops(o: Order) -> bool:
@@ -181,20 +198,27 @@ def _permits(o: Order, now: UnixMillis) -> bool:
 
 
 def _left_behind(install: Install, k: Known, now: UnixMillis) -> Left:
-    out = {i: (body, o) for i, (body, o) in sorted(k.orders.items()) if i not in install.carried and i not in k.ended}
-    must = tuple(body for body, o in out.values() if _stops(o))
-    return Left(must, tuple(o for _, o in out.values() if _permits(o, now)))
+    stops = [(i, body, o) for i, body, o in k.lasting() if _stops(o)]
+    left = [(body, o) for i, body, o in stops if i not in install.carried]
+    ends = [o for i, _, o in k.lasting() if i not in install.carried and _permits(o, now)]
+    if len(stops) > MAX_NAMED_ORDERS == len(install.carried):  # or who stole the HALT key could keep its successor out
+        return Left((), (*(o for _, o in left), *ends))
+    return Left(tuple(body for body, _ in left), tuple(ends))
 
 
 def _left_standing(lift: Lift, freed: Sequence[Order], k: Known) -> Left:
-    """HALTs that a LIFT does not name, and that no whole LIFT ended."""
+    """HALTs that a LIFT does not name, and that no whole LIFT ended. One that is full need name no more.
+
+    What it leaves stays stopped, so that costs no more than another LIFT.
+    """
     must: list[bytes] = []
     stay: list[Order] = []
     freed_targets = [o.action.target for o in freed if isinstance(o.action, Halt)]
-    for i, (body, order) in sorted(k.orders.items()):
-        if not isinstance(order.action, Halt) or i in lift.halts or i in k.ended:
+    is_full = len(lift.halts) >= MAX_SHOWN_ORDERS
+    for i, body, order in k.lasting():
+        if not isinstance(order.action, Halt) or i in lift.halts:
             continue
-        if any(keeps_stopped(order.action.target, t) for t in freed_targets):
+        if not is_full and any(keeps_stopped(order.action.target, t) for t in freed_targets):
             must.append(body)
         else:
             stay.append(order)
@@ -215,6 +239,23 @@ def keeps_stopped(halt: Target, freed: Target) -> bool:
             return any(set(a) & set(b) for a, b in pairs)
         case _:
             return False
+
+
+def claimed(left: Left, k: Known) -> tuple[bytes, ...]:
+    """What a signer says is missing, as its answer takes it: whole orders where there are any."""
+    return fitting([k.whole.get(order_id(body), body) for body in left.must_name[:MAX_SHOWN_ORDERS]])
+
+
+def fitting(bodies: Iterable[bytes], beside: int = 0) -> tuple[bytes, ...]:
+    """The first of some orders, as many as one message between keyholders carries beside so many bytes."""
+    found: list[bytes] = []
+    room = MAX_CEREMONY_BYTES - _FRAME - beside
+    for body in bodies:
+        room -= len(body) + 8
+        if room < 0:
+            break
+        found.append(body)
+    return tuple(found)
 
 
 def opened(body: bytes) -> Order:

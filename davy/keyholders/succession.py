@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import anyio
 
-from davy.keyholders.coordinator import ROUND_MS, LeavesStanding, Signed, Told, gather
+from davy.keyholders.claims import Heed, LeavesStanding, all_said
+from davy.keyholders.coordinator import ROUND_MS, Signed, Told, gather
 from davy.keyholders.keys import Office
 from davy.keyholders.messages import Accede, Consider, Proposal, Rehearse
 from davy.keyholders.voice import Voice
@@ -51,7 +52,7 @@ async def install(
     told: Told,
     patience_ms: int = SIGNER_SKEW_MS,
     round_ms: int = ROUND_MS,
-    heed: bool = True,
+    heed: Heed = all_said,
 ) -> list[Signed]:
     """Have an INSTALL signed by the old LIFT key, the new HALT key and the new LIFT key, in this order.
 
@@ -60,7 +61,7 @@ async def install(
     Expired
         Too few of one roster answered in time.
     LeavesStanding
-        A signer knows what stops and would not be carried on; only when `heed`.
+        A signer who is heeded knows what stops and would not be carried on.
     Refused
         Too many of one roster said no.
     """

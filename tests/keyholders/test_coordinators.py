@@ -9,7 +9,7 @@ import anyio
 import msgspec
 import pytest
 
-from davy.keyholders.coordinator import LeavesStanding
+from davy.keyholders.claims import LeavesStanding
 from davy.keyholders.messages import (
     Answer,
     Ask,

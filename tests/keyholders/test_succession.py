@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from davy.keyholders.circle import fingerprint
-from davy.keyholders.coordinator import Completed, LeavesStanding, tell
+from davy.keyholders.claims import LeavesStanding, nobody
+from davy.keyholders.coordinator import Completed, tell
 from davy.keyholders.messages import (
     Accede,
     Answer,
@@ -156,7 +157,7 @@ async def test_a_signer_insists_on_what_only_it_knows() -> None:
     carried = Install(t.new.roster, roster_digest(t.old.roster), (order_id(secret),))
     again = Installing(encode(msgspec.structs.replace(order, action=carried)), REASON, (secret,))
     assert (await t.install(again)).order.order.action == carried
-    done = await t.install(what, heed=False)
+    done = await t.install(what, heed=nobody)
     assert who not in done.signers, "nobody invents HALTs for ever: the others go on without it"
 
 
