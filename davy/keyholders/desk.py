@@ -1,5 +1,7 @@
 """The desk: what waits for this keyholder's yes or no. Bounded by proposer and by time; asked once, answered once.
 
+Orders and ceremonies are counted apart: a ceremony lies there for a day, and must not keep its proposer from a HALT.
+
 A policy may answer at once for whole kinds of proposals. That is for rehearsals: then no person looks.
 """
 
@@ -17,17 +19,30 @@ from davy.protocol.words import PublicKey, UnixMillis
 
 HOLD_MS: Final = 10_000
 """How long an asking keyholder is kept waiting before it is told to ask again."""
+_MAX_KEPT: Final = 64
+"""Orders, and ceremonies, of one keyholder until their time is over, answered or not."""
 
 
 class Matter:
     """One proposal. `content` is what is agreed to, byte for byte."""
 
     def __init__(
-        self, id: bytes, kind: str, screen: str, sender: PublicKey, expires: UnixMillis, content: bytes = b""
+        self,
+        id: bytes,
+        kind: str,
+        screen: str,
+        sender: PublicKey,
+        expires: UnixMillis,
+        content: bytes = b"",
+        *,
+        is_order: bool = False,
     ) -> None:
         self.id, self.kind, self.screen = id, kind, screen
         self.sender, self.expires, self.content = sender, expires, content
+        self.is_order = is_order
         self.decision: bool | None = None
+        self.gave_way = False
+        """To newer ones of its proposer; nobody answered it."""
         self._decided = anyio.Event()
 
     def decide(self, yes: bool) -> None:
@@ -68,16 +83,23 @@ class Desk:
     def put(self, matter: Matter) -> Matter:
         """Put a matter on the desk, or return the one of the same id that lies there.
 
+        Of `MAX_MATTERS` of one sender that wait the oldest gives way: what it proposed last is what it needs.
+
         Raises
         ------
         Busy
-            Its sender has `MAX_MATTERS` there; they go when their time is over.
+            Its sender has proposed a great many; they go when their time is over.
         """
         self._sweep()
         if matter.id in self._matters:
             return self._matters[matter.id]
-        if sum(m.sender == matter.sender for m in self._matters.values()) >= MAX_MATTERS:
-            raise Busy(f"{MAX_MATTERS} proposals of this keyholder wait here; let some expire first")
+        same = [m for m in self._matters.values() if (m.sender, m.is_order) == (matter.sender, matter.is_order)]
+        if len(same) >= _MAX_KEPT:
+            raise Busy(f"{_MAX_KEPT} proposals of this keyholder lie here; let some expire first")
+        waiting = [m for m in same if m.decision is None]
+        if len(waiting) >= MAX_MATTERS:
+            waiting[0].gave_way = True
+            waiting[0].decide(False)
         self._matters[matter.id] = matter
         if matter.kind in self._yes_to:
             matter.decide(True)

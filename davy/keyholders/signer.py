@@ -161,7 +161,8 @@ class Signer:
                     return Declined(_must_name(order, left), await self._claimed(left))
                 until = order.issued + SIGNER_SKEW_MS
                 content = encode(Proposed(ask))
-                matter = self._desk.put(Matter(i, _kind(ask, order), shown(ask, view), sender, until, content))
+                matter = Matter(i, _kind(ask, order), shown(ask, view), sender, until, content, is_order=True)
+                matter = self._desk.put(matter)
             except Refused as e:
                 return Declined(str(e)[:500], ())
         if (answer := await unless_yes(self._desk, matter)) is not None:

@@ -15,6 +15,8 @@ async def unless_yes(desk: Desk, matter: Matter, no: str = "its keyholder said n
     decision = await desk.settled(matter)
     if decision is None:
         return Waiting()
+    if matter.gave_way:
+        return Declined("newer proposals of the same keyholder took its place", ())
     return None if decision else Declined(no, ())
 
 

@@ -134,7 +134,7 @@ MAX_CIRCLE: Final = 16
 MAX_SHOWN_ORDERS: Final = 32
 """Orders that come with a proposal because it names them, for the signers' screens."""
 MAX_MATTERS: Final = 8
-"""Proposals of one keyholder that another keeps at a time."""
+"""Orders, and ceremonies, of one keyholder that wait for another's answer at a time."""
 MAX_RELEASED: Final = 4_096
 """Orders that a keyholder remembers to have released a share for; with as many it signs no more."""
 

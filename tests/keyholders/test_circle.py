@@ -132,11 +132,17 @@ def test_the_desk_is_bounded_by_sender_and_by_time() -> None:
     desk = Desk(clock)
     for n in range(MAX_MATTERS):
         desk.put(matter(n))
-    with pytest.raises(Busy):
-        desk.put(matter(99))
     assert desk.put(matter(3)) is desk.find(b"\3" * 32)
     desk.put(matter(99, sender=B))
     assert len(desk.undecided()) == MAX_MATTERS + 1
+    desk.put(matter(100))
+    assert len(desk.undecided()) == MAX_MATTERS + 1
+    assert desk.find(bytes(32)).gave_way
+    for n in range(101, 164 - MAX_MATTERS):
+        desk.put(matter(n))
+    with pytest.raises(Busy):
+        desk.put(matter(200))
+    desk.put(Matter(b"\xc8" * 32, "halt", "screen", A, 10, is_order=True))
     clock.time = 11
     with pytest.raises(Expired):
         desk.find(b"\3" * 32)

@@ -39,12 +39,12 @@ pytestmark = pytest.mark.anyio
 class Inventing:
     """Says of every LIFT that it leaves standing HALTs, of its own making: others each time."""
 
-    def __init__(self, inner: Voice, person: Person, number: int, *, early: bool = True) -> None:
+    def __init__(self, inner: Voice, person: Person, number: int) -> None:
         self.name, self.key, self._inner = inner.name, inner.key, inner
-        self._person, self._number, self._early = person, number, early
+        self._person, self._number = person, number
 
     async def ask(self, ask: Ask, *, patience_ms: int) -> Answer:
-        if isinstance(ask, Consider if self._early else Sign):
+        if isinstance(ask, Consider):
             return Declined("more", tuple(encode(self._person.order()) for _ in range(self._number)))
         return await self._inner.ask(ask, patience_ms=patience_ms)
 

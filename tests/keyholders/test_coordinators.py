@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from davy.keyholders.claims import LeavesStanding
+from davy.keyholders.desk import Matter
 from davy.keyholders.messages import (
     Answer,
     Ask,
@@ -37,12 +38,13 @@ from davy.protocol.errors import (
     Replayed,
     Unauthorised,
 )
-from davy.protocol.limits import MAX_MATTERS, SIGNER_SKEW_MS
+from davy.protocol.limits import DAY_MS, MAX_MATTERS, SIGNER_SKEW_MS
 from davy.protocol.order import (
     Drill,
     Global,
     GroupKey,
     Halt,
+    Lease,
     Lift,
     Miner,
     Models,
@@ -257,14 +259,33 @@ async def test_a_whole_order_is_checked_before_it_is_believed(rig: Rig) -> None:
 
 
 async def test_one_keyholder_cannot_fill_the_desk(rig: Rig) -> None:
-    for _ in range(MAX_MATTERS):
-        assert isinstance(await rig.ask(propose(rig.bob.order())), Willing)
-    answer = await rig.ask(propose(rig.bob.order()))
-    assert isinstance(answer, Declined)
-    assert "wait here" in answer.why
+    answers = [await rig.ask(propose(rig.bob.order())) for _ in range(65)]
+    assert [isinstance(a, Willing) for a in answers] == [True] * 64 + [False]
+    assert isinstance(answers[-1], Declined)
+    assert "lie here" in answers[-1].why
     assert isinstance(await rig.ask(propose(rig.bob.order()), rig.dave), Willing)
     await anyio.sleep(SIGNER_SKEW_MS / 1000 + 1)
     assert isinstance(await rig.ask(propose(rig.bob.order())), Willing)
+
+
+async def test_many_proposals_of_one_keyholder_do_not_keep_its_halt_away(rig: Rig) -> None:
+    """Neither a day of ceremonies nor leases that nobody answered: the oldest of them gives way."""
+    rig.bob.yes_to, rig.bob.hold_ms = (), 0
+    await rig.bob.start()
+    day = rig.stage.clock.now() + DAY_MS
+    for n in range(MAX_MATTERS):
+        rig.bob.desk.put(Matter(bytes([n]) * 32, "dkg", "", rig.carol.key, day))
+    leases = [propose(rig.bob.order(Lease((MODEL,)), end=day)) for _ in range(MAX_MATTERS)]
+    assert [await rig.ask(ask) for ask in leases] == [Waiting()] * MAX_MATTERS
+    halt = propose(rig.bob.order())
+    assert await rig.ask(halt) == Waiting()
+    answer = await rig.ask(leases[0])
+    assert isinstance(answer, Declined)
+    assert "took its place" in answer.why
+    waiting = rig.bob.desk.undecided()
+    assert [m.kind for m in waiting] == ["dkg"] * MAX_MATTERS + ["lease"] * (MAX_MATTERS - 1) + ["halt"]
+    rig.bob.desk.decide(order_id(halt.order).hex(), True)
+    assert isinstance(await rig.ask(halt), Willing)
 
 
 def _with(**changes: Any) -> Callable[[Order], Consider]:
