@@ -187,6 +187,7 @@ class GossipRoute:
             case State():
                 if word != self.state:
                     self.state = word
+                    _log.info("peers by libp2p: %d", word.dialled + word.accepted)
                     self._notify()
             case Heard(orders):
                 await self._guard.hear(orders)
