@@ -14,7 +14,7 @@ from davy.ledger.rules.door import NONCE_WINDOW, Door
 from davy.ledger.rules.genesis import genesis_state
 from davy.ledger.rules.producers import producing
 from davy.ledger.rules.queries import Queries
-from davy.ledger.rules.records import CHAIN, ISSUANCE, TABLES
+from davy.ledger.rules.records import CHAIN, ISSUANCE, table_of
 from davy.ledger.rules.state import Changes, State
 from davy.ledger.rules.transactions import (
     Signatures,
@@ -127,10 +127,7 @@ class Machine:
         """
         records: dict[bytes, Wire] = {}
         for key, value in rows:
-            table = TABLES.get(key[:1])
-            if table is None or len(key) != 1 + table.width:
-                raise Malformed(f"the stored key {key.hex()} belongs to no table; restore a backup")
-            records[key] = decode(value, table.kind, limit=MAX_RECORD_BYTES)
+            records[key] = decode(value, table_of(key).kind, limit=MAX_RECORD_BYTES)
         s = State(records)
         chain, counted = s.get(CHAIN), s.get(ISSUANCE)
         if chain is None or counted is None or chain.chain != chain_id(g):

@@ -7,12 +7,13 @@ then writes a few records instead of one a neuron.
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Generic, NamedTuple, TypeVar
+from typing import Annotated, Any, Final, Generic, NamedTuple, TypeVar
 
 from msgspec import Meta
 
 from davy.protocol.chain import Budget, Issuance, ModelRecord, ServedModel
 from davy.protocol.encoding import Wire
+from davy.protocol.errors import Malformed
 from davy.protocol.limits import (
     MAX_CHILDREN,
     MAX_MODELS_A_REGISTRANT,
@@ -447,3 +448,17 @@ def neuron_key(netuid: int, uid: int) -> bytes:
 def epoch_key(netuid: int, epoch: int) -> bytes:
     """Key of one epoch of a subnet."""
     return netuid.to_bytes(2, "big") + epoch.to_bytes(8, "big")
+
+
+def table_of(key: bytes) -> Table[Any]:
+    """The table that a stored key is of.
+
+    Raises
+    ------
+    Malformed
+        None has keys of this tag and width.
+    """
+    table = TABLES.get(key[:1])
+    if table is None or len(key) != 1 + table.width:
+        raise Malformed(f"the stored key {key[:80].hex()} belongs to no table; restore a backup")
+    return table

@@ -20,7 +20,7 @@ from google.protobuf.message import DecodeError
 from davy.ledger.commits import POWER, engine_chain_id
 from davy.ledger.driver.cometbft import abci_pb2 as abci
 from davy.ledger.driver.cometbft.application import APP_VERSION, Application
-from davy.ledger.driver.cometbft.snapshots import Fetched
+from davy.ledger.driver.cometbft.fetched import Fetched
 from davy.ledger.rules.machine import Verdict
 from davy.protocol.errors import Malformed, Misdirected, Refused, TxFailed
 from davy.protocol.genesis import chain_id
@@ -166,10 +166,12 @@ class Conversation:
 
     async def _offer_snapshot(self, r: abci.Request) -> abci.Response:
         kinds = abci.OfferSnapshotResult.Result
-        s = r.offer_snapshot.snapshot
+        s, app = r.offer_snapshot.snapshot, self._app
+        if not app.may_fetch():
+            return abci.Response(offer_snapshot=abci.OfferSnapshotResult(result=kinds.ABORT))
+        told = s.height, s.format, s.chunks, s.hash, s.metadata, r.offer_snapshot.app_hash
         try:
-            fetched = Fetched(s.height, s.format, s.chunks, s.hash, s.metadata, r.offer_snapshot.app_hash)
-            result = kinds.ACCEPT if self._app.offer(fetched) else kinds.ABORT
+            result = kinds.ACCEPT if app.offer(Fetched(app.fetching, *told)) else kinds.REJECT
         except Malformed as e:
             _log.warning("a snapshot after block %d was turned down: %s", s.height, e)
             result = kinds.REJECT
