@@ -52,9 +52,7 @@ class Fetched:
             self.drop()
             folder.mkdir(parents=True, mode=0o700)
         except OSError as e:
-            raise StoreFailed(
-                f"no state can be fetched to {folder} ({e.strerror}); make room"
-            ) from None
+            raise StoreFailed(f"no state can be fetched to {folder} ({e.strerror}); make room") from None
 
     def take(self, index: int, chunk: bytes) -> bool:
         """Keep a chunk; False where it is too long, or not the one that was offered.
