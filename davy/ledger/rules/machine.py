@@ -168,13 +168,22 @@ class Machine:
             return Verdict(e.code, str(e), sender, nonce, tx_hash(raw))
         return Verdict(TxCode.OK, "", sender, nonce, opened.hash)
 
-    def apply_block(self, height: int, time: int, txs: Sequence[bytes], evidence: Sequence[bytes] = ()) -> BlockResult:
+    def apply_block(
+        self,
+        height: int,
+        time: int,
+        txs: Sequence[bytes],
+        evidence: Sequence[bytes] = (),
+        absent: Sequence[bytes] = (),
+    ) -> BlockResult:
         """Apply the next block. Nothing that stands in `txs` can make it raise.
 
         Parameters
         ----------
         evidence
             Producers that the engine found to have voted twice, by their addresses (`producers.convict_producer`).
+        absent
+            Those whose vote for the block before is missing in its commit, likewise (`absences`).
 
         Raises
         ------
@@ -188,7 +197,7 @@ class Machine:
         s.edition = upgrades.edition(self._begins, height)
         faults: list[str] = []
         before = producing(s).seated
-        begun = begin_block(s, at, faults, evidence)
+        begun = begin_block(s, at, faults, evidence, absent)
         results = tuple(self._deliver(at, index, raw, faults) for index, raw in enumerate(txs))
         end_block(s, at, begun, faults)
         s.put(ISSUANCE, b"", issuance(s, height))

@@ -7,6 +7,7 @@ it until the height that `CHAINS` names for it; so its old blocks give the hashe
 1    what there was at first
 2    child keys, models that retire, hotkeys and coldkeys that are replaced, budgets
 3    producers that join, leave, and are convicted
+4    producers that are silent for too long lose their seat
 ===  ==================================================================================================================
 """
 
@@ -30,9 +31,11 @@ from davy.protocol.transaction import (
 )
 from davy.protocol.words import ChainId
 
-NEWEST: Final = 3
+NEWEST: Final = 4
 PRODUCERS_SINCE: Final = 3
 """The edition from which on the engine's evidence counts."""
+ABSENCES_SINCE: Final = 4
+"""The edition from which on it counts who is missing in commits, and evidence expires before a bond comes back."""
 
 CHAINS: Final[Mapping[ChainId, tuple[int, ...]]] = MappingProxyType({})
 """Of chains that began under an older edition: the heights at which editions 1, 2, … begin; others never do."""

@@ -16,7 +16,7 @@ from davy.protocol.transaction import Action, RetireModel, Transfer, is_brake_or
 from tests.ledger.rules.recording import GOLDEN, Chain, read
 from tests.ledger.rules.world import World, genesis, pub
 
-EDITIONS = {"first": 1, "second": 2, "third": 3}
+EDITIONS = {"first": 1, "second": 2, "third": 3, "fourth": 4}
 """Recorded chains, and the edition that was the newest when they were."""
 NEVER = 2**62
 
@@ -31,7 +31,7 @@ def replay(chain: Chain, starts: tuple[int, ...], *, restart_every: int = 0) -> 
     m = Machine.from_genesis(g, starts)
     rows = dict(m.rows())
     for height, block in enumerate(chain.blocks, 1):
-        done = m.apply_block(height, block.time, block.txs)
+        done = m.apply_block(height, block.time, block.txs, block.evidence, block.absent)
         assert [r.code for r in done.results] == block.codes
         assert done.app_hash == block.app_hash, f"block {height} gives another state than it gave"
         assert not done.faults

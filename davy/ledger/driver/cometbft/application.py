@@ -134,8 +134,15 @@ class Application:
         """Whether a proposed block is one this producer votes for."""
         return may_be_a_block(self._whole(), txs)
 
-    def finalize(self, height: int, time: int, txs: Sequence[bytes], evidence: Sequence[bytes] = ()) -> BlockResult:
-        """Apply a decided block; `evidence` names who voted twice, as `Machine.apply_block` takes it.
+    def finalize(
+        self,
+        height: int,
+        time: int,
+        txs: Sequence[bytes],
+        evidence: Sequence[bytes] = (),
+        absent: Sequence[bytes] = (),
+    ) -> BlockResult:
+        """Apply a decided block; `evidence` names who voted twice, `absent` who did not: see `Machine.apply_block`.
 
         Raises
         ------
@@ -148,7 +155,7 @@ class Application:
         machine = self._whole()
         self._halved = True
         try:
-            done = machine.apply_block(height, time, txs, evidence)
+            done = machine.apply_block(height, time, txs, evidence, absent)
         except Refused:
             self._halved = False  # nothing was changed
             raise

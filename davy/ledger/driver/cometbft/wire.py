@@ -27,6 +27,8 @@ from davy.protocol.genesis import chain_id
 
 _MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
 _READ_BYTES: Final = 256 * 1024
+_FOR_THE_BLOCK: Final = 2
+"""Of the flags of a vote; without one, or with a vote for no block, none would ever be decided."""
 _log: Final = logging.getLogger(__name__)
 
 
@@ -137,7 +139,8 @@ class Conversation:
         b = r.finalize_block
         self._decides = True
         time, twice = b.time.seconds * 1_000 + b.time.nanos // 1_000_000, [m.producer.address for m in b.misbehavior]
-        done = self._app.finalize(b.height, time, tuple(b.txs), twice)
+        absent = [v.producer.address for v in b.decided_last_commit.votes if v.block_id_flag != _FOR_THE_BLOCK]
+        done = self._app.finalize(b.height, time, tuple(b.txs), twice, absent)
         said = abci.FinalizeBlockResult(
             tx_results=[abci.TxResult(code=x.code, log=x.log) for x in done.results],
             validator_updates=[

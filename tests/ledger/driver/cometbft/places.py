@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from anyio import to_thread
@@ -31,11 +32,16 @@ class Place(NamedTuple):
         said = await self.talk.answer(abci.Request(**request).SerializeToString())
         return getattr(said, str(said.WhichOneof("value")))
 
-    async def block(self, *txs: bytes, twice: bytes = b"") -> Any:
+    async def block(self, *txs: bytes, twice: bytes = b"", votes: Mapping[bytes, int] = MappingProxyType({})) -> Any:
+        """Decide a block and keep it; `votes` are the flags of those for the block before, by address."""
         height = self.app.machine.height + 1
         found = [abci.Misbehavior(type=1, producer=abci.Producer(address=twice, power=1))] if twice else []
         time = abci.Timestamp(seconds=1 + height)
-        said = await self.ask(finalize_block=abci.FinalizeBlock(txs=txs, height=height, time=time, misbehavior=found))
+        last = abci.Commit(
+            votes=[abci.SaidVote(producer=abci.Producer(address=a), block_id_flag=f) for a, f in votes.items()]
+        )
+        block = abci.FinalizeBlock(txs=txs, height=height, time=time, misbehavior=found, decided_last_commit=last)
+        said = await self.ask(finalize_block=block)
         await self.ask(commit=abci.Empty())
         await to_thread.run_sync(self.app.snapshots.finish)
         return said

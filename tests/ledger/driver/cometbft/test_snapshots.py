@@ -16,7 +16,9 @@ from davy.ledger.driver.cometbft import application
 from davy.ledger.driver.cometbft.application import SUCCESSION_FROM, at_height
 from davy.ledger.driver.cometbft.fetched import Fetched
 from davy.ledger.driver.cometbft.snapshots import FORMAT, Offer
+from davy.ledger.rules import absences
 from davy.ledger.rules.producers import PRODUCER_BOND
+from davy.ledger.rules.records import ABSENCES, AbsenceRecord
 from davy.protocol.encoding import encode
 from davy.protocol.errors import Malformed, TxCode
 from davy.protocol.transaction import Transfer
@@ -125,6 +127,16 @@ async def test_the_engine_is_told_who_joins_and_tells_who_voted_twice(place: Cal
     assert [(u.pub_key.ed25519, u.power) for u in said.validator_updates] == [(pub("fifth"), 0)]
     assert p.app.machine.query("/issuance", b"") != held
     assert PRODUCER_BOND > 0
+
+
+async def test_the_engine_tells_who_is_missing_in_the_commit_before(place: Callable[..., Place]) -> None:
+    """Who votes for no block is as good as missing."""
+    p, flags = place("p"), dict(zip(FOUR, (1, 2, 3, 2), strict=True))
+    for _ in range(3):
+        await p.block(votes={absences.address(pub(name)): flag for name, flag in flags.items()})
+    records = p.app.machine.state.records
+    counts = [records.get(ABSENCES.tag + pub(name)) for name in FOUR]
+    assert counts == [AbsenceRecord(3), None, AbsenceRecord(3), None]
 
 
 async def test_what_can_never_be_included_holds_no_place(place: Callable[..., Place]) -> None:
