@@ -65,7 +65,7 @@ class Begun(NamedTuple):
 def begin_block(
     s: State, at: Moment, faults: list[str], evidence: Sequence[bytes] = (), absent: Sequence[bytes] = ()
 ) -> Begun:
-    """Convict who voted twice, note who is absent, pay what has unbonded, and mint each subnet's part or withhold it."""
+    """Convict who voted twice, note who is absent, pay what has unbonded, then mint or withhold each subnet's part."""
     s.work, s.order_room = WORK_A_BLOCK, MAX_BLOCK_ORDERS
     begun = Begun(brake_of(s), halted_subnets(s, at))
     for address in evidence if s.edition >= PRODUCERS_SINCE else ():
