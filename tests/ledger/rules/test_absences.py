@@ -10,9 +10,11 @@ from davy.ledger.rules import absences
 from davy.ledger.rules.absences import address
 from davy.ledger.rules.machine import Machine
 from davy.ledger.rules.producers import LEAST_PRODUCERS, PRODUCER_BOND, producing
-from davy.ledger.rules.records import ABSENCES
+from davy.ledger.rules.records import ABSENCES, AbsenceRecord
 from davy.ledger.rules.upgrades import ABSENCES_SINCE
+from davy.protocol.encoding import encode
 from davy.protocol.errors import TxCode
+from davy.protocol.proof import verify_absence, verify_presence
 from davy.protocol.transaction import RetireProducer
 from davy.protocol.words import TOKEN
 from tests.ledger.rules.stand import FOUR
@@ -53,6 +55,20 @@ def test_who_is_silent_loses_the_seat_and_not_the_bond() -> None:
     before = w.account("ann").free
     w.ok("ann", RetireProducer(pub("fifth")))
     assert w.account("ann").free == before + PRODUCER_BOND
+
+
+def test_who_is_absent_for_how_long_is_proved_and_outlives_a_restart() -> None:
+    w, key = Quiet(), ABSENCES.tag + pub("third")
+    w.without("third", blocks=3)
+    value, proof = w.machine.prove(key)
+    assert value == encode(AbsenceRecord(3))
+    verify_presence(w.machine.app_hash, key, value, proof)
+    again = Machine.restore(w.genesis, w.rows.items(), w.machine.height, w.machine.time)
+    theirs = again.apply_block(again.height + 1, w.machine.time + 250, [], (), [address(pub("third"))])
+    assert w.apply([], absent=[address(pub("third"))]).app_hash == theirs.app_hash
+    value, proof = w.machine.prove(ABSENCES.tag + pub("second"))
+    assert value is None
+    verify_absence(w.machine.app_hash, ABSENCES.tag + pub("second"), proof)
 
 
 def test_who_votes_in_more_than_half_of_all_blocks_never_does() -> None:

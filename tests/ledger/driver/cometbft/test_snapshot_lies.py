@@ -49,8 +49,10 @@ async def fetch(new: Place, old: Place, app_hash: bytes) -> Any:
         (3, ()),  # leaves the fifth out: its first header would be of producers that are not known
         (3, (TRUE, change(CHAIN, 9, FIVE, FOUR))),  # one that came later: those between would be out of turn
         (2, (TRUE, change(CHAIN, 3, FIVE, FOUR))),
+        (3, (TRUE, change(CHAIN, 9, FIVE, FOUR), change(CHAIN, 20, FOUR, FIVE))),  # back to where it was, later
         (3, (TRUE, TRUE)),
         (1, ()),  # no header has shown the last block's change yet, so none can be checked
+        (1, (change(CHAIN, 1, FOUR, FIVE),)),
     ],
 )
 async def test_changes_that_do_not_lead_to_the_producers_of_the_state_are_refused(
