@@ -50,9 +50,9 @@ class BrakeReply(Wire):
 
 
 class OrderPage(Wire):
-    """Orders that a node knows: INSTALLs first, by epoch, then the others by id."""
+    """Orders that a node knows: INSTALLs first, by epoch, then the others by id. Version 1 did not tell `seen`."""
 
-    version: Annotated[int, Meta(ge=1, le=1)]
+    version: Annotated[int, Meta(ge=2, le=2)]
     head: Digest
     orders: Annotated[tuple[SignedOrderBytes, ...], Meta(max_length=MAX_ORDER_SET)]
     after: Annotated[tuple[OrderId, ...], Meta(max_length=1)]

@@ -339,10 +339,10 @@ class SavedProof(Wire):
     """What a state held or did not hold at a key, with all that is needed to check it and no ledger to ask.
 
     `header` is the signed header after the block whose state it is; `value` is empty where there is nothing. `changes`
-    lead from the producers of the genesis to those that signed.
+    lead from the producers of the genesis to those that signed; version 1 had none.
     """
 
-    version: Annotated[int, Meta(ge=1, le=1)]
+    version: Annotated[int, Meta(ge=2, le=2)]
     genesis: Annotated[bytes, Meta(max_length=MAX_GENESIS_BYTES)]
     changes: Annotated[tuple[Succession, ...], Meta(max_length=MAX_PRODUCER_CHANGES)]
     header: Annotated[bytes, Meta(max_length=MAX_COMMITTED_HEADER_BYTES)]

@@ -104,11 +104,11 @@ async def test_a_node_that_lies_of_its_orders_is_told_apart() -> None:
     true_head = head(hall.story.state)
     forged = raw[:-1] + bytes([raw[-1] ^ 1])
     lies = {
-        OrderPage(1, true_head, (), (), True, 0): "does not show all",
-        OrderPage(1, bytes(32), (raw,), (), True, 0): "does not show all",
-        OrderPage(1, true_head, (forged,), (), True, 0): "are none",
-        OrderPage(1, true_head, (b"junk",), (), True, 0): "are none",
-        OrderPage(1, true_head, (raw,), (b"\1" * 32,), True, 0): "more orders than a brake keeps",
+        OrderPage(2, true_head, (), (), True, 0): "does not show all",
+        OrderPage(2, bytes(32), (raw,), (), True, 0): "does not show all",
+        OrderPage(2, true_head, (forged,), (), True, 0): "are none",
+        OrderPage(2, true_head, (b"junk",), (), True, 0): "are none",
+        OrderPage(2, true_head, (raw,), (b"\1" * 32,), True, 0): "more orders than a brake keeps",
     }
     for page, words in lies.items():
         hall.answers(0, Response(200, (), encode(page)))
@@ -118,7 +118,7 @@ async def test_a_node_that_lies_of_its_orders_is_told_apart() -> None:
     for reply in (Response(200, (), b"\xc1"), Response(404, (), b"no"), Response(500, (), b"")):
         hall.answers(0, reply)
         assert (await hall.ask()).fault
-    hall.answers(0, Response(200, (), encode(OrderPage(1, true_head, (raw,), (), True, 0))))
+    hall.answers(0, Response(200, (), encode(OrderPage(2, true_head, (raw,), (), True, 0))))
     assert (await hall.ask()).fault == ""
 
 

@@ -185,7 +185,7 @@ class TestPull:
         a, b = hall.nodes
 
         async def junk(_: SignedRequest) -> Response:
-            return Response(200, (), encode(OrderPage(1, OTHER, (b"junk",), (OTHER,), True, 0)))
+            return Response(200, (), encode(OrderPage(2, OTHER, (b"junk",), (OTHER,), True, 0)))
 
         hall.net.serve(b.endpoint, Answering(junk))
         with pytest.raises(Malformed):
@@ -255,7 +255,7 @@ class TestPull:
             async def tell(_: SignedRequest, name: str = node.name, liar: bool = liar) -> Response:
                 asked.append(name)
                 head = OTHER if liar else hall.nodes[0].guard.head
-                return Response(200, (), encode(OrderPage(1, head, (), (), True, 0)))
+                return Response(200, (), encode(OrderPage(2, head, (), (), True, 0)))
 
             hall.net.serve(node.endpoint, Answering(tell))
         async with anyio.create_task_group() as tasks:

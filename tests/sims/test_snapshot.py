@@ -41,9 +41,9 @@ class Recorded(World):
         h = hyperparameters(tempo=10, immunity=0, max_uids=16, max_validators=4, registrations_an_epoch=8)
         super().__init__(genesis(h))
 
-    def apply(self, raws: Sequence[bytes], evidence: Sequence[bytes] = ()) -> Any:
+    def apply(self, raws: Sequence[bytes], evidence: Sequence[bytes] = (), absent: Sequence[bytes] = ()) -> Any:
         self.blocks.append(tuple(raws))
-        return super().apply(raws, evidence)
+        return super().apply(raws, evidence, absent)
 
 
 @pytest.fixture(scope="module")

@@ -376,7 +376,7 @@ class RpcLedger:
         height, value, proof = await self._proof_of(key)
         header = await self._header(height + 1)
         held = () if value is None else (value,)
-        return SavedProof(1, encode(await self.genesis()), self._believed.changes, header.raw, key, held, proof)
+        return SavedProof(2, encode(await self.genesis()), self._believed.changes, header.raw, key, held, proof)
 
     async def _proved(self, key: bytes) -> tuple[Height, bytes | None]:
         """What the state after a block holds at a key, and the block's height."""

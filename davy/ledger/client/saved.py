@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from davy.ledger.headers import Authority, open_header
 from davy.protocol.chain import SavedProof
 from davy.protocol.encoding import decode
-from davy.protocol.errors import Misdirected, Refused
+from davy.protocol.errors import Malformed, Misdirected, Refused
 from davy.protocol.genesis import Genesis, chain_id
 from davy.protocol.limits import MAX_GENESIS_BYTES, MAX_SAVED_PROOF_BYTES
 from davy.protocol.proof import verify_absence, verify_presence
 from davy.protocol.words import ChainId, Height, UnixMillis
+
+_BEFORE: Final = b"\x01"
+"""Version 1, after the byte that says how many fields there are."""
 
 
 class Shown(NamedTuple):
@@ -34,6 +37,8 @@ def check_saved(raw: bytes, chain: ChainId) -> Shown:
     TooLarge, Malformed, BadSignature, Misdirected, Unauthorised, Refused
         It proves nothing on this chain.
     """
+    if raw[1:2] == _BEFORE:
+        raise Malformed("the proof was saved by an earlier davy, and says too little; save it again")
     saved = decode(raw, SavedProof, limit=MAX_SAVED_PROOF_BYTES)
     genesis = decode(saved.genesis, Genesis, limit=MAX_GENESIS_BYTES)
     if chain_id(genesis) != chain:

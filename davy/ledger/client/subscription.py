@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from io import StringIO
 from typing import Final, Self
 
 import anyio
@@ -23,7 +24,7 @@ class Subscription:
         self._stream = stream
         self._socket = WSConnection(ConnectionType.CLIENT)
         self._texts: deque[str] = deque()
-        self._part = ""
+        self._part = StringIO()
         self._is_open = self._has_ended = False
 
     @classmethod
@@ -88,12 +89,12 @@ class Subscription:
             case RejectConnection():
                 raise ValueError(f"the server answers {event.status_code}")
             case TextMessage():
-                self._part += event.data
-                if len(self._part) > MAX_EVENT_CHARS:
+                self._part.write(event.data)  # which keeps nothing of an empty part, and copies no other one again
+                if self._part.tell() > MAX_EVENT_CHARS:
                     raise ValueError("a message is too long")
                 if event.message_finished:
-                    self._texts.append(self._part)
-                    self._part = ""
+                    self._texts.append(self._part.getvalue())
+                    self._part = StringIO()
             case Ping():
                 return self._socket.send(event.response())
             case CloseConnection():

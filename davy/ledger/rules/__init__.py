@@ -21,6 +21,7 @@ savepoint, and whatever goes wrong in it becomes a deterministic error code and 
 `rotation`       rotate_hotkey, and who answers for whom    `coldkeys`   swaps, and who signs for what
 `budgets`        open, close, convict_double_spend
 `producers`      register_producer, retire_producer, who has a seat, who loses its bond
+`absences`       who is silent for too long
 `hyperparameters`  set_hyperparameters: what one change may do, and when it takes effect
 `conservation`   the witness: no part of a block makes or loses a base unit
 `records`        every record's type and key               `packed`     arrays of all UIDs as bytes

@@ -20,12 +20,12 @@ from davy.ledger.rules.conservation import conserved
 from davy.ledger.rules.emission import accrue, withhold
 from davy.ledger.rules.epoch import run_epoch, skip_epoch
 from davy.ledger.rules.frozen import freeze, halted_subnets
-from davy.ledger.rules.producers import change_seats, convict_producer
+from davy.ledger.rules.producers import change_seats, convict_producer, note_absences
 from davy.ledger.rules.records import CHAIN, OUTCOMES, RUNNING, SUBNETS, subnet_key
 from davy.ledger.rules.stake import pay_unbonded
 from davy.ledger.rules.state import State
 from davy.ledger.rules.subnets import MAX_EPOCH_CELLS
-from davy.ledger.rules.upgrades import PRODUCERS_SINCE
+from davy.ledger.rules.upgrades import ABSENCES_SINCE, PRODUCERS_SINCE
 from davy.protocol.limits import MAX_BLOCK_ORDERS
 from davy.protocol.words import Moment
 
@@ -62,12 +62,16 @@ class Begun(NamedTuple):
     """Subnets."""
 
 
-def begin_block(s: State, at: Moment, faults: list[str], evidence: Sequence[bytes] = ()) -> Begun:
-    """Convict who voted twice, pay what has unbonded, then mint each subnet's part, or count it as not minted."""
+def begin_block(
+    s: State, at: Moment, faults: list[str], evidence: Sequence[bytes] = (), absent: Sequence[bytes] = ()
+) -> Begun:
+    """Convict who voted twice, note who is absent, pay what has unbonded, then mint or withhold each subnet's part."""
     s.work, s.order_room = WORK_A_BLOCK, MAX_BLOCK_ORDERS
     begun = Begun(brake_of(s), halted_subnets(s, at))
     for address in evidence if s.edition >= PRODUCERS_SINCE else ():
         isolated(s, "a conviction", lambda a=address: convict_producer(s, at, a), faults)
+    if s.edition >= ABSENCES_SINCE:
+        isolated(s, "absences", lambda: note_absences(s, absent), faults)
     isolated(s, "payouts", lambda: pay_unbonded(s, at), faults)
     for netuid in s.need(CHAIN, b"", "the chain has no id").netuids:
         if s.need(SUBNETS, subnet_key(netuid), "no such subnet").share:

@@ -14,7 +14,7 @@ from davy.ledger.rules.door import NONCE_WINDOW, Door
 from davy.ledger.rules.genesis import genesis_state
 from davy.ledger.rules.producers import producing
 from davy.ledger.rules.queries import Queries
-from davy.ledger.rules.records import CHAIN, ISSUANCE, TABLES
+from davy.ledger.rules.records import CHAIN, ISSUANCE, table_of
 from davy.ledger.rules.state import Changes, State
 from davy.ledger.rules.transactions import (
     Signatures,
@@ -127,10 +127,7 @@ class Machine:
         """
         records: dict[bytes, Wire] = {}
         for key, value in rows:
-            table = TABLES.get(key[:1])
-            if table is None or len(key) != 1 + table.width:
-                raise Malformed(f"the stored key {key.hex()} belongs to no table; restore a backup")
-            records[key] = decode(value, table.kind, limit=MAX_RECORD_BYTES)
+            records[key] = decode(value, table_of(key).kind, limit=MAX_RECORD_BYTES)
         s = State(records)
         chain, counted = s.get(CHAIN), s.get(ISSUANCE)
         if chain is None or counted is None or chain.chain != chain_id(g):
@@ -171,13 +168,22 @@ class Machine:
             return Verdict(e.code, str(e), sender, nonce, tx_hash(raw))
         return Verdict(TxCode.OK, "", sender, nonce, opened.hash)
 
-    def apply_block(self, height: int, time: int, txs: Sequence[bytes], evidence: Sequence[bytes] = ()) -> BlockResult:
+    def apply_block(
+        self,
+        height: int,
+        time: int,
+        txs: Sequence[bytes],
+        evidence: Sequence[bytes] = (),
+        absent: Sequence[bytes] = (),
+    ) -> BlockResult:
         """Apply the next block. Nothing that stands in `txs` can make it raise.
 
         Parameters
         ----------
         evidence
             Producers that the engine found to have voted twice, by their addresses (`producers.convict_producer`).
+        absent
+            Those whose vote for the block before is missing in its commit, likewise (`absences`).
 
         Raises
         ------
@@ -191,7 +197,7 @@ class Machine:
         s.edition = upgrades.edition(self._begins, height)
         faults: list[str] = []
         before = producing(s).seated
-        begun = begin_block(s, at, faults, evidence)
+        begun = begin_block(s, at, faults, evidence, absent)
         results = tuple(self._deliver(at, index, raw, faults) for index, raw in enumerate(txs))
         end_block(s, at, begun, faults)
         s.put(ISSUANCE, b"", issuance(s, height))

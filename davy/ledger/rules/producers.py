@@ -1,5 +1,7 @@
 """Who makes the blocks of a chain with several producers: they join with a bond, leave, and lose it for two votes.
 
+Who is silent for too long (`absences`) loses the seat and not the bond, and may register again to come back.
+
 All vote with the same power, and nobody is paid for it. The producers of the genesis have no bond until they put one
 in. A set of them is never smaller than four, so one of them at a time may fail; it changes by one a block at most, and
 in `unbonding` blocks by a third, so that nobody buys a majority before those who look on have seen it coming.
@@ -9,14 +11,16 @@ The engine is told of a change with the block that makes it, and counts the vote
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Sequence
 from typing import Final
 
 from msgspec.structs import replace
 
+from davy.ledger.rules.absences import address, count_absences, silent
 from davy.ledger.rules.accounts import burn, credit, debit
-from davy.ledger.rules.records import PRODUCERS, PRODUCING, ProducerRecord, ProducingRecord
+from davy.ledger.rules.records import ABSENCES, PRODUCERS, PRODUCING, ProducerRecord, ProducingRecord
 from davy.ledger.rules.state import State
+from davy.ledger.rules.upgrades import ABSENCES_SINCE
 from davy.protocol.consents import producer_consent
 from davy.protocol.errors import BadSignature, TxCode, TxFailed
 from davy.protocol.signing import Domain, verify
@@ -43,14 +47,15 @@ def producing(s: State) -> ProducingRecord:
 def register_producer(s: State, at: Moment, sender: bytes, x: RegisterProducer) -> None:
     """Hold a bond for a producer's key, which waits for a seat; who bonds most goes first, then who came first.
 
-    A key of the genesis keeps its seat and has an owner from now on, once. A key that left is never used again.
+    A key of the genesis keeps its seat and has an owner from now on, once. A key that asked to leave is never used
+    again; one that lost its seat because it was silent is, by its owner, and of the bond only what is more is put in.
 
     Raises
     ------
     TxFailed
-        NOT_ENABLED: the chain began with fewer than LEAST_PRODUCERS. OUT_OF_RANGE: a bond below PRODUCER_BOND.
-        BAD_SIGNATURE: the key does not consent. EXISTS: it registered before. FULL: the coldkey has its
-        PRODUCERS_A_COLDKEY, or MAX_WAITING with bonds as high wait. INSUFFICIENT.
+        NOT_ENABLED: the chain began with fewer than LEAST_PRODUCERS. OUT_OF_RANGE: a bond below PRODUCER_BOND, or
+        below what is held already. BAD_SIGNATURE: the key does not consent. EXISTS: it registered before. FULL: the
+        coldkey has its PRODUCERS_A_COLDKEY, or MAX_WAITING with bonds as high wait. INSUFFICIENT.
     """
     if len(s.first_producers) < LEAST_PRODUCERS:
         raise TxFailed(
@@ -62,20 +67,22 @@ def register_producer(s: State, at: Moment, sender: bytes, x: RegisterProducer) 
         verify(x.producer, Domain.PRODUCER, producer_consent(s.chain, sender, x.producer), x.consent)
     except BadSignature as e:
         raise TxFailed(TxCode.BAD_SIGNATURE, f"the producer's consent: {e}") from None
-    if s.get(PRODUCERS, x.producer) is not None:
+    p, before = producing(s), producer_record(s, x.producer)
+    if before != _WITHOUT and not _may_come_back(s, p, before, sender, x.producer):
         raise TxFailed(TxCode.EXISTS, "this key registered before, and a producer's key is used once; make another one")
-    p = producing(s)
+    if x.bond < before.bond:
+        raise TxFailed(TxCode.OUT_OF_RANGE, f"{tokens(before.bond)} tokens are held for it already; name no less")
     owned = sum(producer_record(s, key).owner == sender for key in (*p.seated, *p.waiting))
     if owned >= PRODUCERS_A_COLDKEY:
         raise TxFailed(TxCode.FULL, f"one coldkey has at most {PRODUCERS_A_COLDKEY} producer; use another coldkey")
-    debit(s, sender, x.bond)
-    s.put(PRODUCERS, x.producer, ProducerRecord(sender, x.bond, at.height, 0, 0, 0))
+    debit(s, sender, x.bond - before.bond)
+    s.put(PRODUCERS, x.producer, replace(before, owner=sender, bond=x.bond, registered=at.height))
     if x.producer not in p.seated:
         s.put(PRODUCING, b"", _in_line(s, p, x.producer, x.bond))
 
 
 def retire_producer(s: State, at: Moment, sender: bytes, x: RetireProducer) -> None:
-    """Give up a place in the line, and have the bond back; or ask to leave a seat.
+    """Give up a place in the line, and have the bond back, unless the key had a seat; or ask to leave a seat.
 
     The seat is left when there are enough others; `unbonding` blocks after that, called again, the bond comes back.
 
@@ -106,19 +113,19 @@ def retire_producer(s: State, at: Moment, sender: bytes, x: RetireProducer) -> N
     s.put(PRODUCERS, x.producer, replace(record, bond=0))
 
 
-def convict_producer(s: State, at: Moment, address: bytes) -> None:
+def convict_producer(s: State, at: Moment, called: bytes) -> None:
     """Burn the bond of a producer that the engine proved to have voted for two blocks of one height.
 
     Its key is never used again. Its seat is lost as soon as LEAST_PRODUCERS others have one.
 
     Parameters
     ----------
-    address
-        The first 20 bytes of SHA-256(key), by which the engine calls it. One that left more than `unbonding` blocks ago
-        is not known any more; a second time nothing happens.
+    called
+        Its `absences.address`. One that left more than `unbonding` blocks ago is not known any more; a second time
+        nothing happens.
     """
     p = producing(s)
-    found = next((key for key in (*p.seated, *p.gone) if hashlib.sha256(key).digest()[:20] == address), None)
+    found = next((key for key in (*p.seated, *p.gone) if address(key) == called), None)
     if found is None or producer_record(s, found).convicted:
         return
     record = producer_record(s, found)
@@ -126,30 +133,43 @@ def convict_producer(s: State, at: Moment, address: bytes) -> None:
     s.put(PRODUCERS, found, replace(record, bond=0, convicted=at.height))
     if found in p.seated:
         s.put(PRODUCING, b"", replace(p, leaving=(found, *_without(p.leaving, found))))
+    elif found in p.waiting:
+        s.put(PRODUCING, b"", replace(p, waiting=_without(p.waiting, found)))
+
+
+def note_absences(s: State, absent: Sequence[bytes]) -> None:
+    """Count who is missing in the commit for the block before, by address, where seats can be lost at all."""
+    if len(s.first_producers) >= LEAST_PRODUCERS:
+        count_absences(s, producing(s).seated, absent)
 
 
 def change_seats(s: State, at: Moment) -> None:
-    """Let one producer leave its seat, or one take one: the convicted first, then who asked, then who waits.
+    """Let one producer leave its seat, or one take one: the convicted, the silent, who asked to leave, then who waits.
 
     The convicted leave whatever changed lately.
     """
-    p = s.get(PRODUCING)
-    if p is None or not (p.leaving or p.waiting):
+    p = producing(s)
+    absent = silent(s, p.seated)
+    if not (p.leaving or p.waiting or absent):
         return
     since = at.height - s.parameters.unbonding
     recent = tuple(h for h in p.changes if h > since)
     may_change = len(recent) < len(p.seated) // 3
     p = replace(p, changes=recent, gone=tuple(key for key in p.gone if producer_record(s, key).left > since))
-    leaver = next((key for key in p.leaving if may_change or producer_record(s, key).convicted), None)
+    convicted = [key for key in p.leaving if producer_record(s, key).convicted]
+    leaver = next(iter((*convicted, *((*absent, *p.leaving) if may_change else ()))), None)
     if leaver is not None and len(p.seated) > LEAST_PRODUCERS:
         record = producer_record(s, leaver)
         s.put(PRODUCERS, leaver, replace(record, left=at.height))
+        s.delete(ABSENCES, leaver)
         seated, leaving = _without(p.seated, leaver), _without(p.leaving, leaver)
         p = replace(p, seated=seated, leaving=leaving, gone=(*p.gone, leaver), changes=(*recent, at.height))
         s.put(PRODUCING, b"", p)
     elif p.waiting and may_change and len(p.seated) < MAX_PRODUCERS:
-        seated = tuple(sorted((*p.seated, p.waiting[0])))
-        s.put(PRODUCING, b"", replace(p, seated=seated, waiting=p.waiting[1:], changes=(*recent, at.height)))
+        comer, *others = p.waiting
+        seated, gone = tuple(sorted((*p.seated, comer))), _without(p.gone, comer)
+        p = replace(p, seated=seated, waiting=tuple(others), gone=gone, changes=(*recent, at.height))
+        s.put(PRODUCING, b"", p)
 
 
 def _in_line(s: State, p: ProducingRecord, key: PublicKey, bond: int) -> ProducingRecord:
@@ -166,7 +186,16 @@ def _in_line(s: State, p: ProducingRecord, key: PublicKey, bond: int) -> Produci
     return replace(p, waiting=(*waiting[:place], key, *waiting[place:]))
 
 
+def _may_come_back(s: State, p: ProducingRecord, known: ProducerRecord, owner: bytes, key: PublicKey) -> bool:
+    """Whether a key that is known lost its seat because it was silent, and this is who answers for it."""
+    lost = known.left and not known.leaves and not known.convicted and key not in (*p.seated, *p.waiting)
+    return s.edition >= ABSENCES_SINCE and bool(lost) and known.owner in (b"", owner)
+
+
 def _give_back(s: State, key: PublicKey, record: ProducerRecord) -> None:
+    """Of who goes out of the line; one that had a seat answers for it until `unbonding` blocks after it."""
+    if record.left:
+        return
     credit(s, record.owner, record.bond)
     s.delete(PRODUCERS, key)
 

@@ -7,12 +7,13 @@ then writes a few records instead of one a neuron.
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Generic, NamedTuple, TypeVar
+from typing import Annotated, Any, Final, Generic, NamedTuple, TypeVar
 
 from msgspec import Meta
 
 from davy.protocol.chain import Budget, Issuance, ModelRecord, ServedModel
 from davy.protocol.encoding import Wire
+from davy.protocol.errors import Malformed
 from davy.protocol.limits import (
     MAX_CHILDREN,
     MAX_MODELS_A_REGISTRANT,
@@ -355,8 +356,8 @@ class OwnedRecord(Wire):
 class ProducerRecord(Wire):
     """A producer's key that registered or was convicted: who answers for it with what, and what became of it.
 
-    Heights, 0 where it did not come to that: since when, when it asked to leave, when it left its seat, when it was
-    convicted.
+    Heights, 0 where it did not come to that: since when, when it asked to leave, when it last left its seat, when it
+    was convicted. One that left and did not ask to was silent for too long, and may come back.
     """
 
     owner: Annotated[bytes, Meta(max_length=32)]
@@ -377,6 +378,12 @@ class ProducingRecord(Wire):
     gone: tuple[PublicKey, ...]
     changes: tuple[Height, ...]
     """Of the last `unbonding` blocks those that changed a seat."""
+
+
+class AbsenceRecord(Wire):
+    """How many more commits lack a seated producer's vote than have it."""
+
+    count: Annotated[int, Meta(ge=1)]
 
 
 CHAIN: Final = Table(b"\x00", 0, ChainRecord)
@@ -415,6 +422,7 @@ MOVES: Final = Table(b"v", 32, MovesRecord)
 NEURONS: Final = Table(b"n", 4, NeuronRecord)
 OUTCOMES: Final = Table(b"o", 2, OutcomeRecord)
 PRODUCERS: Final = Table(b"y", 32, ProducerRecord)
+ABSENCES: Final = Table(b"z", 32, AbsenceRecord)
 RUNNING: Final = Table(b"r", 2, RunningRecord)
 STAKES: Final = Table(b"s", 64, StakeRecord)
 SUBNETS: Final = Table(b"S", 2, SubnetRecord)
@@ -429,7 +437,7 @@ TABLES: Final = {
         RUNNING, STAKES, SUBNETS, UIDS, UNBONDINGS, WEIGHTS, ANSWER_QUEUE, DRILL_LIST, BRAKE, ORDERS, DRILLS, ROSTERS,
         HALTED, ATTESTATIONS, ANSWERS, CONVICTIONS, REGISTRANTS, COMING, MOVES, BUDGETS, CHILDREN, PARENTS, RETIRED,
         ROTATIONS, SIGNERS, SIGNED_FOR, SWAPS,
-        PRODUCING, PRODUCERS,
+        PRODUCING, PRODUCERS, ABSENCES,
     )
 }  # fmt: skip
 
@@ -447,3 +455,17 @@ def neuron_key(netuid: int, uid: int) -> bytes:
 def epoch_key(netuid: int, epoch: int) -> bytes:
     """Key of one epoch of a subnet."""
     return netuid.to_bytes(2, "big") + epoch.to_bytes(8, "big")
+
+
+def table_of(key: bytes) -> Table[Any]:
+    """The table that a stored key is of.
+
+    Raises
+    ------
+    Malformed
+        None has keys of this tag and width.
+    """
+    table = TABLES.get(key[:1])
+    if table is None or len(key) != 1 + table.width:
+        raise Malformed(f"the stored key {key[:80].hex()} belongs to no table; restore a backup")
+    return table

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from davy.protocol.chain import Proof, ProofStep
+from davy.protocol.errors import Malformed
 from davy.protocol.proof import EMPTY_ROOT, key_bit, leaf_hash, node_hash
 
 
@@ -127,6 +128,36 @@ class Trie:
         else:
             above.right = new
         _mark(above)
+
+
+def root_of_rising(items: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """The root over keys that rise and value hashes, read once; memory holds one path.
+
+    Raises
+    ------
+    Malformed
+        A key does not come after the one before, or only by zeros at its end.
+    """
+    left: list[tuple[int, bytes]] = []  # from the root down: where a node splits, and what is on its left
+    before: bytes | None = None
+    whole = EMPTY_ROOT
+    for key, value in items:
+        if before is not None:
+            bit = _critical_bit(before, key)
+            if bit == 8 * max(len(before), len(key)) or not key_bit(key, bit):
+                raise Malformed("the keys of a state rise, and these do not")
+            whole = _joined(left, whole, bit)
+            left.append((bit, whole))
+        before, whole = key, leaf_hash(key, value)
+    return _joined(left, whole, -1)
+
+
+def _joined(left: list[tuple[int, bytes]], right: bytes, above: int) -> bytes:
+    """Close the nodes that split below a bit."""
+    while left and left[-1][0] > above:
+        bit, other = left.pop()
+        right = node_hash(bit, other, right)
+    return right
 
 
 def _mark(node: _Node | None) -> None:

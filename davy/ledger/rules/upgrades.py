@@ -7,7 +7,7 @@ it until the height that `CHAINS` names for it; so its old blocks give the hashe
 1    what there was at first
 2    child keys, models that retire, hotkeys and coldkeys that are replaced, budgets
 3    producers that join, leave, and are convicted
-4    a roster is replaced when its INSTALL is recorded, no longer when that was signed
+4    silent producers lose their seat; a roster is replaced when its INSTALL is recorded, not from when that was signed
 ===  ==================================================================================================================
 """
 
@@ -36,6 +36,8 @@ PRODUCERS_SINCE: Final = 3
 """The edition from which on the engine's evidence counts."""
 REPLACED_WHEN_RECORDED: Final = 4
 """The edition from which on a roster's time ends with the block of the INSTALL after it."""
+ABSENCES_SINCE: Final = 4
+"""The edition from which on it counts who is missing in commits, and evidence expires before a bond comes back."""
 
 CHAINS: Final[Mapping[ChainId, tuple[int, ...]]] = MappingProxyType({})
 """Of chains that began under an older edition: the heights at which editions 1, 2, … begin; others never do."""

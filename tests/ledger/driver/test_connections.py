@@ -246,6 +246,12 @@ async def test_a_message_is_bounded_whole_or_in_parts() -> None:
         assert [type(e) for e in heard] == [ValueError]
 
 
+async def test_a_message_in_very_many_parts_comes_whole() -> None:
+    parts = [TextMessage("é" * (n % 2), message_finished=False) for n in range(4_000)]
+    heard = await told(*parts, TextMessage("."), CloseConnection(1000))
+    assert heard[0] == "é" * 2_000 + "."
+
+
 async def test_a_server_without_subscriptions_says_so() -> None:
     async def serve(stream: SocketStream) -> None:
         async with stream:

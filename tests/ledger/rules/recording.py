@@ -37,6 +37,8 @@ class Block(msgspec.Struct, array_like=True, frozen=True):
     txs: list[bytes]
     codes: list[int]
     app_hash: bytes
+    evidence: list[bytes] = []
+    absent: list[bytes] = []
 
 
 class Chain(msgspec.Struct, array_like=True, frozen=True):
@@ -54,11 +56,14 @@ def play(stories: Sequence[Callable[[], Any]]) -> list[Chain]:
     chains: dict[int, tuple[World, Chain]] = {}
     apply = World.apply
 
-    def recorded(w: World, raws: Sequence[bytes], evidence: Sequence[bytes] = ()) -> BlockResult:
-        assert not evidence, "a recorded block has no place for it"
-        result = apply(w, raws)
+    def recorded(
+        w: World, raws: Sequence[bytes], evidence: Sequence[bytes] = (), absent: Sequence[bytes] = ()
+    ) -> BlockResult:
+        result = apply(w, raws, evidence, absent)
         _, chain = chains.setdefault(id(w), (w, Chain(encode(w.genesis), [])))
-        chain.blocks.append(Block(w.machine.time, list(raws), [r.code for r in result.results], result.app_hash))
+        codes = [r.code for r in result.results]
+        block = Block(w.machine.time, list(raws), codes, result.app_hash, list(evidence), list(absent))
+        chain.blocks.append(block)
         return result
 
     with pytest.MonkeyPatch.context() as patch:
@@ -70,7 +75,7 @@ def play(stories: Sequence[Callable[[], Any]]) -> list[Chain]:
 
 def stories() -> list[Callable[[], Any]]:
     """Every action and every kind of order, alone and in histories."""
-    from tests.ledger.rules import test_brake_table, test_determinism, test_histories
+    from tests.ledger.rules import test_absences, test_brake_table, test_determinism, test_histories
 
     def history() -> None:
         chosen = settings(max_examples=3, stateful_step_count=50, database=None)
@@ -78,7 +83,8 @@ def stories() -> list[Callable[[], Any]]:
 
     trials = test_brake_table.TABLES["Transactions"]
     told = [lambda t=t, scope=scope: t(scope) for t in trials for scope in ("nothing", "model")]
-    return [test_determinism.a_story, history, *told, lambda: kept_back_install(World())]
+    told = [test_determinism.a_story, test_absences.a_story, history, *told]
+    return [*told, lambda: kept_back_install(World())]
 
 
 def kept_back_install(w: World) -> None:

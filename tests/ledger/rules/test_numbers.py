@@ -9,6 +9,7 @@ import davy.ledger.rules
 ROOM = Path(davy.ledger.rules.__file__).parent
 
 FROZEN = {
+    "absences.LONGEST_ABSENCE": 3_600,
     "block.WORK_A_BLOCK": 262_144,
     "block.EPOCH_WORK": 4_096,
     "block.MAX_EPOCH_WORK": 4_096 + 2 * 1_048_576,
@@ -32,6 +33,7 @@ FROZEN = {
     "subnets.CELLS_A_BLOCK": 16_384,
     "subnets.MAX_EPOCH_CELLS": 1_048_576,
     "subnets.SURGE": 3,
+    "upgrades.ABSENCES_SINCE": 4,
     "upgrades.NEWEST": 4,
     "upgrades.PRODUCERS_SINCE": 3,
     "upgrades.REPLACED_WHEN_RECORDED": 4,

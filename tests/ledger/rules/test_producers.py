@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from davy.ledger.rules import producers
-from davy.ledger.rules.machine import Machine, ProducerUpdate
+from davy.ledger.rules.machine import BlockResult, Machine, ProducerUpdate
 from davy.ledger.rules.producers import LEAST_PRODUCERS, MAX_WAITING, PRODUCER_BOND, producing
 from davy.ledger.rules.records import PRODUCERS, PRODUCING, ProducerRecord
 from davy.protocol.errors import Refused, TxCode
@@ -33,9 +33,9 @@ class Chain(World):
         super().__init__(genesis(p=chain_parameters(unbonding=unbonding), producers=names))
         self.told = {pub(n) for n in names}
 
-    def apply(self, raws: Sequence[bytes], evidence: Sequence[bytes] = ()):  # type: ignore[no-untyped-def]
+    def apply(self, raws: Sequence[bytes], evidence: Sequence[bytes] = (), absent: Sequence[bytes] = ()) -> BlockResult:
         """And check what the engine must never be told: an unknown key to go, a known one to come, two at once."""
-        result = super().apply(raws, evidence)
+        result = super().apply(raws, evidence, absent)
         assert len(result.producer_updates) <= 1
         for u in result.producer_updates:
             assert (u.key in self.told) is not u.joined

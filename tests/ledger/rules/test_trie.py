@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from davy.ledger.rules.trie import Trie
+from davy.ledger.rules.trie import Trie, root_of_rising
 from davy.protocol.chain import Proof, ProofStep
-from davy.protocol.errors import Refused
+from davy.protocol.errors import Malformed, Refused
 from davy.protocol.proof import EMPTY_ROOT, value_hash, verify_absence, verify_presence
 
 # Few letters and one width a tag, as the ledger's tables have it: keys share long beginnings, and none is another's.
@@ -38,6 +38,23 @@ def test_any_history_gives_the_root_of_its_contents(batches: list[dict[bytes, by
     anew = Trie((key, value_hash(held[key])) for key in sorted(held, reverse=True))
     assert trie.root() == anew.root()
     assert (trie.root() == EMPTY_ROOT) == (not held)
+
+
+@given(changes)
+def test_rising_keys_give_the_same_root_in_one_pass(batches: list[dict[bytes, bytes | None]]) -> None:
+    trie, held = applied(batches)
+    rows = [(key, value_hash(held[key])) for key in sorted(held)]
+    assert root_of_rising(rows) == trie.root()
+    for one in range(1, len(rows)):
+        with pytest.raises(Malformed, match="rise"):
+            root_of_rising([*rows[:one], rows[one], rows[one]])
+        with pytest.raises(Malformed, match="rise"):
+            root_of_rising([*rows[: one - 1], rows[one], rows[one - 1]])
+
+
+def test_keys_that_differ_by_zeros_at_their_end_have_no_root() -> None:
+    with pytest.raises(Malformed, match="rise"):
+        root_of_rising([(b"a", bytes(32)), (b"a\0", bytes(32))])
 
 
 @given(changes, keys)

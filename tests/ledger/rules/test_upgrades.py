@@ -34,7 +34,7 @@ def replay(chain: Chain, starts: tuple[int, ...], *, restart_every: int = 0) -> 
     m = Machine.from_genesis(g, starts)
     rows = dict(m.rows())
     for height, block in enumerate(chain.blocks, 1):
-        done = m.apply_block(height, block.time, block.txs)
+        done = m.apply_block(height, block.time, block.txs, block.evidence, block.absent)
         assert [r.code for r in done.results] == block.codes
         assert done.app_hash == block.app_hash, f"block {height} gives another state than it gave"
         assert not done.faults

@@ -169,10 +169,10 @@ class World:
             self.apply([])
         return codes
 
-    def apply(self, raws: Sequence[bytes], evidence: Sequence[bytes] = ()) -> BlockResult:
+    def apply(self, raws: Sequence[bytes], evidence: Sequence[bytes] = (), absent: Sequence[bytes] = ()) -> BlockResult:
         """Apply one block of raw transactions and check what must hold after any."""
         m = self.machine
-        result = m.apply_block(m.height + 1, m.time + 250, raws, evidence)
+        result = m.apply_block(m.height + 1, m.time + 250, raws, evidence, absent)
         self.rows.update(result.changes.puts)
         for key in result.changes.deletes:
             del self.rows[key]

@@ -114,18 +114,36 @@ class ProcessProposal(_message.Message):
     def __init__(self, txs: _Optional[_Iterable[bytes]] = ..., hash: _Optional[bytes] = ..., height: _Optional[int] = ...) -> None: ...
 
 class FinalizeBlock(_message.Message):
-    __slots__ = ("txs", "misbehavior", "hash", "height", "time")
+    __slots__ = ("txs", "decided_last_commit", "misbehavior", "hash", "height", "time")
     TXS_FIELD_NUMBER: _ClassVar[int]
+    DECIDED_LAST_COMMIT_FIELD_NUMBER: _ClassVar[int]
     MISBEHAVIOR_FIELD_NUMBER: _ClassVar[int]
     HASH_FIELD_NUMBER: _ClassVar[int]
     HEIGHT_FIELD_NUMBER: _ClassVar[int]
     TIME_FIELD_NUMBER: _ClassVar[int]
     txs: _containers.RepeatedScalarFieldContainer[bytes]
+    decided_last_commit: Commit
     misbehavior: _containers.RepeatedCompositeFieldContainer[Misbehavior]
     hash: bytes
     height: int
     time: Timestamp
-    def __init__(self, txs: _Optional[_Iterable[bytes]] = ..., misbehavior: _Optional[_Iterable[_Union[Misbehavior, _Mapping]]] = ..., hash: _Optional[bytes] = ..., height: _Optional[int] = ..., time: _Optional[_Union[Timestamp, _Mapping]] = ...) -> None: ...
+    def __init__(self, txs: _Optional[_Iterable[bytes]] = ..., decided_last_commit: _Optional[_Union[Commit, _Mapping]] = ..., misbehavior: _Optional[_Iterable[_Union[Misbehavior, _Mapping]]] = ..., hash: _Optional[bytes] = ..., height: _Optional[int] = ..., time: _Optional[_Union[Timestamp, _Mapping]] = ...) -> None: ...
+
+class Commit(_message.Message):
+    __slots__ = ("round", "votes")
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    VOTES_FIELD_NUMBER: _ClassVar[int]
+    round: int
+    votes: _containers.RepeatedCompositeFieldContainer[SaidVote]
+    def __init__(self, round: _Optional[int] = ..., votes: _Optional[_Iterable[_Union[SaidVote, _Mapping]]] = ...) -> None: ...
+
+class SaidVote(_message.Message):
+    __slots__ = ("producer", "block_id_flag")
+    PRODUCER_FIELD_NUMBER: _ClassVar[int]
+    BLOCK_ID_FLAG_FIELD_NUMBER: _ClassVar[int]
+    producer: Producer
+    block_id_flag: int
+    def __init__(self, producer: _Optional[_Union[Producer, _Mapping]] = ..., block_id_flag: _Optional[int] = ...) -> None: ...
 
 class Misbehavior(_message.Message):
     __slots__ = ("type", "producer", "height")

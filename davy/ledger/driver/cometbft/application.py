@@ -9,7 +9,9 @@ blocks are missing, and the engine replays exactly those.
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Sequence
+from itertools import chain
 from typing import Final, NamedTuple
 
 import anyio
@@ -17,18 +19,18 @@ from anyio import to_thread
 
 from davy.ledger.driver.blockstore import Block, BlockStore
 from davy.ledger.driver.cometbft.door import Door
+from davy.ledger.driver.cometbft.fetched import Fetched
 from davy.ledger.driver.cometbft.proposals import may_be_a_block, prepare
-from davy.ledger.driver.cometbft.snapshots import Fetched, SnapshotHead, Snapshots
+from davy.ledger.driver.cometbft.snapshots import SnapshotHead, Snapshots
 from davy.ledger.driver.news import NewsOfBlocks
 from davy.ledger.headers import Authority
 from davy.ledger.rules.machine import BlockResult, Machine, Verdict
-from davy.ledger.rules.trie import Trie
+from davy.ledger.rules.producers import producing
 from davy.protocol.chain import Succession
 from davy.protocol.encoding import decode, encode
 from davy.protocol.errors import Misconfigured, Refused, StoreFailed
 from davy.protocol.genesis import Genesis
-from davy.protocol.limits import MAX_COMMITTED_HEADER_BYTES
-from davy.protocol.proof import value_hash
+from davy.protocol.limits import MAX_COMMITTED_HEADER_BYTES, MAX_PRODUCER_CHANGES
 from davy.protocol.words import INT63
 
 _log: Final = logging.getLogger(__name__)
@@ -85,6 +87,9 @@ class Application:
         self.snapshots = Snapshots(store.path.parent / "snapshots", snapshots)
         self._keep = keep
         self._fetched: Fetched | None = None
+        self.fetching = store.path.parent / "fetched"
+        """Where chunks wait that are fetched."""
+        shutil.rmtree(self.fetching, ignore_errors=True)
         self.machine = _begun(genesis, store)
         self.door = Door()
         self.news = NewsOfBlocks()
@@ -129,8 +134,15 @@ class Application:
         """Whether a proposed block is one this producer votes for."""
         return may_be_a_block(self._whole(), txs)
 
-    def finalize(self, height: int, time: int, txs: Sequence[bytes], evidence: Sequence[bytes] = ()) -> BlockResult:
-        """Apply a decided block; `evidence` names who voted twice, as `Machine.apply_block` takes it.
+    def finalize(
+        self,
+        height: int,
+        time: int,
+        txs: Sequence[bytes],
+        evidence: Sequence[bytes] = (),
+        absent: Sequence[bytes] = (),
+    ) -> BlockResult:
+        """Apply a decided block; `evidence` names who voted twice, `absent` who did not: see `Machine.apply_block`.
 
         Raises
         ------
@@ -143,7 +155,7 @@ class Application:
         machine = self._whole()
         self._halved = True
         try:
-            done = machine.apply_block(height, time, txs, evidence)
+            done = machine.apply_block(height, time, txs, evidence, absent)
         except Refused:
             self._halved = False  # nothing was changed
             raise
@@ -182,9 +194,18 @@ class Application:
         self._tell_kept()
         return await to_thread.run_sync(self._tidy, machine.height)
 
+    def may_fetch(self) -> bool:
+        """Whether a state may take the place of what is here: there is no block yet.
+
+        The engine asks once more, as if nothing had been fetched, where it was killed after the application had begun
+        with a state and before it knew of that itself.
+        """
+        return self._decided is None and self.store.height() == self.store.base()
+
     def offer(self, fetched: Fetched) -> bool:
-        """Begin to fetch a snapshot; False where this file holds blocks already."""
-        if self.store.height():
+        """Begin to fetch a snapshot; False: what is here is newer, and what was learned since would not fit it."""
+        if fetched.offer.height < self.store.base():
+            fetched.drop()
             return False
         self._fetched = fetched
         return True
@@ -199,23 +220,28 @@ class Application:
         Raises
         ------
         Refused
-            It is not the state that the producers signed for; nothing was changed.
+            It is not the state that the producers signed for, or tells something else of them; nothing was changed.
         StoreFailed
         """
         fetched, self._fetched = self._fetched, None
-        if fetched is None or self._decided is not None or self.store.height():
+        if fetched is None or not self.may_fetch():
             raise Refused("no snapshot is being fetched")
-        head, rows = fetched.read()
-        if Trie((key, value_hash(value)) for key, value in rows).root() != fetched.app_hash:
-            raise Refused("the snapshot is not the state that the producers signed for")
-        # Its time is not proved, and not needed: the next block's is later than any before it.
-        machine = Machine.restore(self.genesis, rows, head.height, self.genesis.time)
-        facts = _facts_of(Authority.of(self.genesis), head, machine)
-        facts |= {_TIME: machine.time.to_bytes(8, "big"), _APP_HASH: machine.app_hash}
         with anyio.CancelScope(shield=True):
-            await to_thread.run_sync(self.store.begin_after, head.height, machine.rows(), facts)
-        self.machine = machine
+            self.machine = await to_thread.run_sync(self._restored, fetched)
         self._tell_kept()
+
+    def _restored(self, fetched: Fetched) -> Machine:
+        try:
+            fetched.check()
+            head = fetched.head()
+            # Its time is not proved, and not needed: the next block's is later than any before it.
+            machine = Machine.restore(self.genesis, fetched.rows(), head.height, self.genesis.time)
+            facts = _facts_of(Authority.of(self.genesis), head, machine)
+            facts |= {_TIME: machine.time.to_bytes(8, "big"), _APP_HASH: machine.app_hash}
+            self.store.begin_after(head.height, machine.rows(), facts)
+        finally:
+            fetched.drop()
+        return machine
 
     def changes(self, after: int, count: int) -> list[bytes]:
         """The successions that hold from above a height on, the first so many."""
@@ -226,10 +252,10 @@ class Application:
         self.kept = anyio.Event()
 
     def _tidy(self, height: int) -> int:
-        """Take a snapshot if one is due, and forget old blocks; returns the first height that is kept, 0 for all."""
+        """Begin a snapshot if one is due, and forget old blocks; returns the first height that is kept, 0 for all."""
         try:
             if self.snapshots.due(height):
-                self._take_snapshot()
+                self._begin_snapshot()
             if not self._keep:
                 return 0
             first = min([height - self._keep + 1, self.store.told(), *self.snapshots.heights()[:1]])
@@ -240,18 +266,24 @@ class Application:
             _log.error("after block %d: %s", height, e)
             return 0
 
-    def _take_snapshot(self) -> None:
-        """Unless a change of the producers up to the next block lacks its header, which comes within some blocks."""
+    def _begin_snapshot(self) -> None:
+        """Unless the last block changed a seat, or a change before it lacks its header, which comes within some blocks.
+
+        After more changes than anybody reads there are no snapshots any more.
+        What is written is the state of now: its first row is read here, and the others, as they are now, later.
+        """
         machine = self.machine
-        named, known = (self.store.named_facts(n, n + _AFTER_ALL) for n in (PRODUCERS_FROM, SUCCESSION_FROM))
-        done = {
-            name.removeprefix(PRODUCERS_FROM)
-            for name, _ in named
-            if name <= at_height(PRODUCERS_FROM, machine.height + 1)
-        }
-        if done <= {name.removeprefix(SUCCESSION_FROM) for name, _ in known}:
-            changes = tuple(decode(raw, Succession, limit=2 * MAX_COMMITTED_HEADER_BYTES) for _, raw in known)
-            self.snapshots.take(SnapshotHead(1, machine.state.chain, machine.height, changes), self.store.state())
+        named, known = (
+            self.store.named_facts(n, at_height(n, machine.height + 2)) for n in (PRODUCERS_FROM, SUCCESSION_FROM)
+        )
+        done = {name.removeprefix(PRODUCERS_FROM) for name, _ in named}
+        shown = {name.removeprefix(SUCCESSION_FROM) for name, _ in known}
+        if changed_seats(machine) or not done <= shown or len(known) > MAX_PRODUCER_CHANGES:
+            return
+        changes = tuple(decode(raw, Succession, limit=2 * MAX_COMMITTED_HEADER_BYTES) for _, raw in known)
+        rows = self.store.state()
+        head = SnapshotHead(1, machine.state.chain, machine.height, changes)
+        self.snapshots.begin(head, chain((next(rows),), rows))
 
     def drop(self) -> None:
         """Forget a block that was applied and not kept: whoever decided it is gone, and will bring it again."""
@@ -267,23 +299,26 @@ class Application:
         return self.machine
 
 
+def changed_seats(machine: Machine) -> bool:
+    """Whether the last block changed a seat, which no header has shown yet."""
+    return producing(machine.state).changes[-1:] == (machine.height,)
+
+
 def _facts_of(authority: Authority, head: SnapshotHead, machine: Machine) -> dict[str, bytes]:
-    """What a snapshot says of the producers, each change checked; one that the state's last block made is still open.
+    """What a snapshot says of the producers: signed changes, each by those before it, that lead to those of the state.
 
     Raises
     ------
     Refused
-        They do not lead to the producers that the state names.
+        They do not, or one of them came later than the state.
     """
     facts: dict[str, bytes] = {}
     for change in head.changes:
         authority = authority.after(change)
         facts[at_height(SUCCESSION_FROM, authority.changes[-1][0])] = encode(change)
-    open_change = set(machine.producers) ^ set(authority.at(head.height + 1))
-    if len(open_change) > 1:
-        raise Refused("the snapshot leaves out who became a producer; ask others for one")
-    if open_change:
-        facts[at_height(PRODUCERS_FROM, head.height + 2)] = b"".join(machine.producers)
+    known = authority.changes[-1][0] if authority.changes else 0
+    if changed_seats(machine) or known > head.height + 1 or set(machine.producers) != set(authority.at(known)):
+        raise Refused("the snapshot leaves out who became a producer, or tells too much; ask others for one")
     return facts
 
 

@@ -19,6 +19,7 @@ from davy.ledger.commits import POWER, address, engine_chain_id, in_order
 from davy.ledger.driver.cometbft.application import APP_VERSION
 from davy.ledger.driver.mempool import MAX_WAITING_BYTES
 from davy.ledger.driver.shapes import public_key_json, rfc3339, to_base64, upper_hex
+from davy.ledger.rules import upgrades
 from davy.protocol.encoding import encode
 from davy.protocol.errors import Misconfigured
 from davy.protocol.genesis import Genesis, chain_id
@@ -31,8 +32,6 @@ _ALL_OF_THIS_MACHINE: Final = "0.0.0.0"  # noqa: S104  # other producers must re
 _TRUST_HOURS: Final = 168
 _TRUSTED: Final = re.compile(r'trust_height = \d+\ntrust_hash = "[0-9a-f]*"')
 _EVIDENCE_BYTES: Final = 64 * 1024
-_EVIDENCE_BLOCKS: Final = 200_000
-_EVIDENCE_NS: Final = 14 * 86_400 * 1_000_000_000
 
 
 class Peer(NamedTuple):
@@ -148,11 +147,7 @@ def genesis_document(g: Genesis) -> dict[str, Any]:
         "initial_height": "1",
         "consensus_params": {
             "block": {"max_bytes": str(MAX_BLOCK_BYTES), "max_gas": "-1"},
-            "evidence": {
-                "max_age_num_blocks": str(_EVIDENCE_BLOCKS),
-                "max_age_duration": str(_EVIDENCE_NS),
-                "max_bytes": str(_EVIDENCE_BYTES),
-            },
+            "evidence": _evidence(g),
             "validator": {"pub_key_types": ["ed25519"]},
             "version": {"app": str(APP_VERSION)},
             "abci": {"vote_extensions_enable_height": "0"},
@@ -164,6 +159,18 @@ def genesis_document(g: Genesis) -> dict[str, Any]:
         "app_hash": "",
         "app_state": to_base64(encode(g)),
     }
+
+
+def _evidence(g: Genesis) -> dict[str, str]:
+    """Until when two votes can be shown: as long as a bond is held that answers for them.
+
+    The engine drops evidence that is older than both, so the blocks alone decide. Who leaves its seat in a block still
+    votes for the next one, hence one less. A chain of an older edition keeps what its engines began with.
+    """
+    blocks, age = 200_000, 14 * 86_400 * 1_000_000_000
+    if upgrades.edition(upgrades.begins(chain_id(g)), 1) >= upgrades.ABSENCES_SINCE:
+        blocks, age = max(g.parameters.unbonding - 1, 1), 1_000_000_000
+    return {"max_age_num_blocks": str(blocks), "max_age_duration": str(age), "max_bytes": str(_EVIDENCE_BYTES)}
 
 
 def _settings(here: Peer, others: Sequence[Peer], block_time: int) -> str:

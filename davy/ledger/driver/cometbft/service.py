@@ -72,7 +72,7 @@ async def serve_producer(
                 tasks.start_soon(node.follow)
 
                 async def prepared() -> None:
-                    if renew is not None and not store.height():
+                    if renew is not None and store.height() == store.base():
                         await renew()
 
                 await supervise(binary, place, store.height, lambda: app.connections, prepared)

@@ -1,15 +1,17 @@
 """The state after some blocks as files that other producers' engines fetch piece by piece, instead of every block.
 
 A snapshot is one run of bytes, cut into chunks: frames of a length and as many bytes, of which the first is a
-`SnapshotHead` and the others are keys and values of the state in turn. Its metadata are the SHA-256 of its chunks, its
-hash that of the metadata, so that a wrong chunk is known before the next one comes. What the whole is worth is decided
-by the app hash, which the engine has of more than two thirds of the producers.
+`SnapshotHead` and the others are keys and values of the state in turn, keys rising. Its metadata are the SHA-256 of its
+chunks, its hash that of the metadata, so that a wrong chunk is known before the next one comes. What the whole is worth
+is decided by the app hash, which the engine has of more than two thirds of the producers (`fetched`).
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import shutil
+import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Final, NamedTuple
@@ -17,18 +19,19 @@ from typing import Annotated, Final, NamedTuple
 from msgspec import Meta
 
 from davy.protocol.chain import Succession
-from davy.protocol.encoding import Wire, decode, encode
-from davy.protocol.errors import Malformed, Misconfigured
+from davy.protocol.encoding import Wire, encode
+from davy.protocol.errors import Misconfigured
 from davy.protocol.limits import MAX_COMMITTED_HEADER_BYTES, MAX_PRODUCER_CHANGES
 from davy.protocol.words import ChainId, Height
 
+_log: Final = logging.getLogger(__name__)
 FORMAT: Final = 1
 CHUNK_BYTES: Final = 1024 * 1024
 MAX_CHUNKS: Final = 16_384
 KEPT: Final = 2
-_SIZE: Final = 4
+SIZE_BYTES: Final = 4
 _HASHES: Final = "hashes"
-_MAX_HEAD_BYTES: Final = 2 * MAX_COMMITTED_HEADER_BYTES * MAX_PRODUCER_CHANGES
+MAX_HEAD_BYTES: Final = 2 * MAX_COMMITTED_HEADER_BYTES * MAX_PRODUCER_CHANGES
 
 
 class SnapshotHead(Wire):
@@ -57,7 +60,7 @@ class Offer(NamedTuple):
 
 
 class Snapshots:
-    """The newest ones of a home; any other file in the folder is left alone.
+    """The newest ones of a home; what has another name than they is left alone.
 
     Parameters
     ----------
@@ -67,11 +70,33 @@ class Snapshots:
 
     def __init__(self, folder: Path, every: int) -> None:
         self._folder, self._every = folder, every
-        self._newest = max(self.heights(), default=0)
+        for half in folder.glob("*.new"):  # of a process that was killed
+            shutil.rmtree(half, ignore_errors=True)
+        self._newest = max(self._whole(), default=0)
+        self._writes: tuple[int, threading.Thread] | None = None
 
     def due(self, height: int) -> bool:
-        """Whether there is none since the last multiple of `every`."""
-        return 0 < self._every <= height and self._newest < height - height % self._every
+        """Whether there is none since the last multiple of `every`, and none is being written."""
+        due = 0 < self._every <= height and self._newest < height - height % self._every
+        return due and not (self._writes and self._writes[1].is_alive())
+
+    def begin(self, head: SnapshotHead, rows: Iterable[tuple[bytes, bytes]]) -> None:
+        """Write one while blocks go on; what goes wrong is logged."""
+
+        def write() -> None:
+            try:
+                self.take(head, rows)
+            except Misconfigured as e:
+                _log.error("after block %d: %s", head.height, e)
+
+        thread = threading.Thread(target=write, name="snapshot", daemon=True)
+        self._writes = head.height, thread
+        thread.start()
+
+    def finish(self) -> None:
+        """Wait until what was begun is written."""
+        if self._writes:
+            self._writes[1].join()
 
     def take(self, head: SnapshotHead, rows: Iterable[tuple[bytes, bytes]]) -> None:
         """Write one; it appears whole or not at all, and the oldest goes.
@@ -93,20 +118,19 @@ class Snapshots:
             shutil.rmtree(target, ignore_errors=True)
             beside.rename(target)
             self._newest = head.height
-            for height in self.heights()[:-KEPT]:
+            for height in self._whole()[:-KEPT]:
                 shutil.rmtree(self._folder / str(height), ignore_errors=True)
         except OSError as e:
             raise Misconfigured(f"no snapshot could be written to {self._folder} ({e.strerror})") from None
 
     def heights(self) -> list[int]:
-        """Of those that are there, rising."""
-        if not self._folder.is_dir():
-            return []
-        return sorted(int(p.name) for p in self._folder.iterdir() if p.name.isdigit())
+        """Of those that are there, and of the one that is being written, rising."""
+        written = [self._writes[0]] if self._writes and self._writes[1].is_alive() else []
+        return sorted({*written, *self._whole()})
 
     def offers(self) -> list[Offer]:
         """Those that are there, by height."""
-        return [offer for height in self.heights() if (offer := self._offer(height)).hashes]
+        return [offer for height in self._whole() if (offer := self._offer(height)).hashes]
 
     def chunk(self, height: int, format_: int, index: int) -> bytes:
         """A chunk's bytes; none where there is no such chunk any more."""
@@ -117,57 +141,17 @@ class Snapshots:
         except OSError:
             return b""
 
+    def _whole(self) -> list[int]:
+        if not self._folder.is_dir():
+            return []
+        return sorted(int(p.name) for p in self._folder.iterdir() if p.name.isdigit())
+
     def _offer(self, height: int) -> Offer:
         try:
             hashes = (self._folder / str(height) / _HASHES).read_bytes()
         except OSError:  # it is going
             hashes = b""
         return Offer(height, FORMAT, tuple(hashes[n : n + 32] for n in range(0, len(hashes), 32)))
-
-
-class Fetched:
-    """A snapshot on its way here.
-
-    Raises
-    ------
-    Malformed
-        It is not offered as this version writes them.
-    """
-
-    def __init__(self, height: int, format_: int, chunks: int, hash_: bytes, metadata: bytes, app_hash: bytes) -> None:
-        hashes = tuple(metadata[n : n + 32] for n in range(0, len(metadata), 32))
-        self.offer, self.app_hash = Offer(height, format_, hashes), app_hash
-        if format_ != FORMAT or not 0 < chunks == len(hashes) <= MAX_CHUNKS or len(metadata) != 32 * chunks:
-            raise Malformed("the snapshot is of another format")
-        if hash_ != self.offer.hash:
-            raise Malformed("the snapshot's hash is not that of its chunks' hashes")
-        self._chunks: dict[int, bytes] = {}
-
-    def take(self, index: int, chunk: bytes) -> bool:
-        """Keep a chunk; False where it is not the one that was offered."""
-        if not 0 <= index < len(self.offer.hashes) or hashlib.sha256(chunk).digest() != self.offer.hashes[index]:
-            return False
-        self._chunks[index] = chunk
-        return True
-
-    @property
-    def whole(self) -> bool:
-        return len(self._chunks) == len(self.offer.hashes)
-
-    def read(self) -> tuple[SnapshotHead, list[tuple[bytes, bytes]]]:
-        """What it holds, unchecked but for its form.
-
-        Raises
-        ------
-        Malformed, TooLarge
-        """
-        frames = list(_read(b"".join(self._chunks[i] for i in range(len(self.offer.hashes)))))
-        if len(frames) % 2 == 0:
-            raise Malformed("the snapshot ends within a row")
-        head = decode(frames[0], SnapshotHead, limit=_MAX_HEAD_BYTES)
-        if head.height != self.offer.height:
-            raise Malformed("the snapshot is of another height than it was offered for")
-        return head, list(zip(frames[1::2], frames[2::2], strict=True))
 
 
 def _frames(head: SnapshotHead, rows: Iterable[tuple[bytes, bytes]]) -> Iterator[bytes]:
@@ -177,7 +161,7 @@ def _frames(head: SnapshotHead, rows: Iterable[tuple[bytes, bytes]]) -> Iterator
 
 
 def _framed(data: bytes) -> bytes:
-    return len(data).to_bytes(_SIZE, "big") + data
+    return len(data).to_bytes(SIZE_BYTES, "big") + data
 
 
 def _chunks(frames: Iterable[bytes]) -> Iterator[bytes]:
@@ -189,13 +173,3 @@ def _chunks(frames: Iterable[bytes]) -> Iterator[bytes]:
             del buffer[:CHUNK_BYTES]
     if buffer:
         yield bytes(buffer)
-
-
-def _read(data: bytes) -> Iterator[bytes]:
-    at = 0
-    while at < len(data):
-        begins = at + _SIZE
-        at = begins + int.from_bytes(data[at:begins], "big")
-        if at > len(data):
-            raise Malformed("the snapshot breaks off within a frame")
-        yield data[begins:at]

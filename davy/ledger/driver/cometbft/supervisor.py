@@ -13,6 +13,7 @@ import ctypes
 import logging
 import os
 import re
+import shutil
 import signal
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
@@ -56,6 +57,11 @@ class EnginePlace(NamedTuple):
     @property
     def log(self) -> Path:
         return self.root / "engine.log"
+
+    @property
+    def temporary(self) -> Path:
+        """What the engine writes there it forgets when it is killed."""
+        return self.root / "temporary"
 
     def check(self) -> None:
         """Raise Misconfigured where a socket's path is longer than a Unix socket's may be."""
@@ -115,9 +121,12 @@ async def _shielded(work: Coroutine[Any, Any, T]) -> T:
 async def _started(binary: Path, place: EnginePlace, log: IO[bytes]) -> asyncio.subprocess.Process:
     words = [str(binary), "start", "--home", str(place.root)]
     words += ["--proxy_app", f"unix://{place.app}", "--rpc.laddr", f"unix://{place.rpc}"]
+    shutil.rmtree(place.temporary, ignore_errors=True)
     try:
+        place.temporary.mkdir(mode=0o700)
         return await asyncio.create_subprocess_exec(
             *words,
+            env={**os.environ, "TMPDIR": str(place.temporary)},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=log,
             stderr=log,

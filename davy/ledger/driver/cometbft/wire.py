@@ -20,13 +20,15 @@ from google.protobuf.message import DecodeError
 from davy.ledger.commits import POWER, engine_chain_id
 from davy.ledger.driver.cometbft import abci_pb2 as abci
 from davy.ledger.driver.cometbft.application import APP_VERSION, Application
-from davy.ledger.driver.cometbft.snapshots import Fetched
+from davy.ledger.driver.cometbft.fetched import Fetched
 from davy.ledger.rules.machine import Verdict
 from davy.protocol.errors import Malformed, Misdirected, Refused, TxFailed
 from davy.protocol.genesis import chain_id
 
 _MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
 _READ_BYTES: Final = 256 * 1024
+_FOR_THE_BLOCK: Final = 2
+"""Of the flags of a vote; without one, or with a vote for no block, none would ever be decided."""
 _log: Final = logging.getLogger(__name__)
 
 
@@ -137,7 +139,8 @@ class Conversation:
         b = r.finalize_block
         self._decides = True
         time, twice = b.time.seconds * 1_000 + b.time.nanos // 1_000_000, [m.producer.address for m in b.misbehavior]
-        done = self._app.finalize(b.height, time, tuple(b.txs), twice)
+        absent = [v.producer.address for v in b.decided_last_commit.votes if v.block_id_flag != _FOR_THE_BLOCK]
+        done = self._app.finalize(b.height, time, tuple(b.txs), twice, absent)
         said = abci.FinalizeBlockResult(
             tx_results=[abci.TxResult(code=x.code, log=x.log) for x in done.results],
             validator_updates=[
@@ -166,10 +169,12 @@ class Conversation:
 
     async def _offer_snapshot(self, r: abci.Request) -> abci.Response:
         kinds = abci.OfferSnapshotResult.Result
-        s = r.offer_snapshot.snapshot
+        s, app = r.offer_snapshot.snapshot, self._app
+        if not app.may_fetch():
+            return abci.Response(offer_snapshot=abci.OfferSnapshotResult(result=kinds.ABORT))
+        told = s.height, s.format, s.chunks, s.hash, s.metadata, r.offer_snapshot.app_hash
         try:
-            fetched = Fetched(s.height, s.format, s.chunks, s.hash, s.metadata, r.offer_snapshot.app_hash)
-            result = kinds.ACCEPT if self._app.offer(fetched) else kinds.ABORT
+            result = kinds.ACCEPT if app.offer(Fetched(app.fetching, *told)) else kinds.REJECT
         except Malformed as e:
             _log.warning("a snapshot after block %d was turned down: %s", s.height, e)
             result = kinds.REJECT

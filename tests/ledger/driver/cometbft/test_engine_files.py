@@ -16,7 +16,12 @@ from davy.ledger.driver.cometbft import install as building
 from davy.ledger.driver.cometbft.configuration import Peer, Secrets, files, genesis_document, producer_of, public_of
 from davy.ledger.driver.cometbft.install import MODULE_SUM, NAME, VERSION, check_sum, install, is_engine
 from davy.ledger.driver.cometbft.supervisor import EnginePlace, supervise
+from davy.ledger.rules import upgrades
 from davy.protocol.errors import Misconfigured
+from davy.protocol.genesis import chain_id
+from davy.protocol.limits import chain_parameters
+from tests.ledger.rules.stand import FOUR
+from tests.ledger.rules.world import genesis
 
 pytestmark = [pytest.mark.anyio]
 
@@ -35,6 +40,21 @@ def test_the_engines_genesis_is_the_chains(chain: Any) -> None:
     (only,) = told["validators"]
     assert only["address"] == address(chain.producer.public()).hex().upper()
     assert told["consensus_params"]["version"]["app"] == "1"
+
+
+@pytest.mark.parametrize(("unbonding", "blocks"), [(50_400, 50_399), (5, 4), (0, 1)])
+def test_two_votes_cannot_be_shown_after_the_bond_that_answers_for_them_came_back(unbonding: int, blocks: int) -> None:
+    """Who leaves its seat at height h votes up to h + 1, and has the bond back at h + unbonding."""
+    g = genesis(p=chain_parameters(unbonding=unbonding), producers=FOUR)
+    told = genesis_document(g)["consensus_params"]["evidence"]
+    assert int(told["max_age_num_blocks"]) == blocks
+    assert int(told["max_age_duration"]) <= 10**9, "the engine drops only what is older than both"
+
+
+def test_engines_of_an_older_edition_keep_what_they_began_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    g = genesis(producers=FOUR)
+    monkeypatch.setattr(upgrades, "CHAINS", {chain_id(g): (0, 0, 0, 1_000)})
+    assert genesis_document(g)["consensus_params"]["evidence"]["max_age_num_blocks"] == "200000"
 
 
 def test_each_producer_knows_the_others_and_its_own_keys(chain: Any) -> None:
@@ -129,7 +149,9 @@ def anyio_backend() -> str:
 
 async def test_an_engine_that_ends_is_started_again(tmp_path: Path) -> None:
     place = EnginePlace(tmp_path)
-    engine = program(tmp_path / "engine", f'echo "$@" >> {tmp_path}/lives; exit 0')
+    engine = program(
+        tmp_path / "engine", f'echo "$@" >> {tmp_path}/lives; ls $TMPDIR >> {tmp_path}/left; mktemp -d; exit 0'
+    )
     lives = tmp_path / "lives"
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(supervise, engine, place, lambda: 0, lambda: 0)
@@ -137,6 +159,8 @@ async def test_an_engine_that_ends_is_started_again(tmp_path: Path) -> None:
             while not lives.exists() or len(lives.read_text().splitlines()) < 2:  # noqa: ASYNC110
                 await anyio.sleep(0.05)
         tasks.cancel_scope.cancel()
+    assert (tmp_path / "left").read_text() == "", "what it had begun to fetch when it was killed"
+    assert len(list(place.temporary.iterdir())) <= 1
     assert lives.read_text().splitlines()[0] == (
         f"start --home {tmp_path} --proxy_app unix://{tmp_path}/app.sock --rpc.laddr unix://{tmp_path}/rpc.sock"
     )

@@ -3,86 +3,32 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
+from anyio import to_thread
 
-from davy.ledger.driver.blockstore import BlockStore
 from davy.ledger.driver.cometbft import abci_pb2 as abci
-from davy.ledger.driver.cometbft import snapshots
-from davy.ledger.driver.cometbft.application import PRODUCERS_FROM, Application, _facts_of, at_height
-from davy.ledger.driver.cometbft.snapshots import FORMAT, Fetched, Offer, SnapshotHead
-from davy.ledger.driver.cometbft.wire import Conversation
-from davy.ledger.headers import Authority
+from davy.ledger.driver.cometbft import application
+from davy.ledger.driver.cometbft.application import SUCCESSION_FROM, at_height
+from davy.ledger.driver.cometbft.fetched import Fetched
+from davy.ledger.driver.cometbft.snapshots import FORMAT, Offer
+from davy.ledger.rules import absences
 from davy.ledger.rules.producers import PRODUCER_BOND
-from davy.protocol.errors import Malformed, Refused, TxCode
-from davy.protocol.transaction import Action, Transfer
+from davy.ledger.rules.records import ABSENCES, AbsenceRecord
+from davy.protocol.encoding import encode
+from davy.protocol.errors import Malformed, TxCode
+from davy.protocol.transaction import Transfer
+from tests.ledger.driver.cometbft.places import Place, change, grown, tx
 from tests.ledger.rules.stand import FOUR
 from tests.ledger.rules.world import World, genesis, pub
 
 pytestmark = [pytest.mark.anyio]
 OFFERED = abci.OfferSnapshotResult.Result
 APPLIED = abci.ApplySnapshotChunkResult.Result
-
-
-class Place(NamedTuple):
-    """A producer's application and a connection of its engine's."""
-
-    app: Application
-    talk: Conversation
-
-    async def ask(self, **request: Any) -> Any:
-        said = await self.talk.answer(abci.Request(**request).SerializeToString())
-        return getattr(said, str(said.WhichOneof("value")))
-
-    async def block(self, *txs: bytes, twice: bytes = b"") -> Any:
-        height = self.app.machine.height + 1
-        found = [abci.Misbehavior(type=1, producer=abci.Producer(address=twice, power=1))] if twice else []
-        time = abci.Timestamp(seconds=1 + height)
-        said = await self.ask(finalize_block=abci.FinalizeBlock(txs=txs, height=height, time=time, misbehavior=found))
-        await self.ask(commit=abci.Empty())
-        return said
-
-    async def offered(self) -> Any:
-        return (await self.ask(list_snapshots=abci.Empty())).snapshots[-1]
-
-    async def chunk(self, s: Any, index: int) -> bytes:
-        which = abci.LoadSnapshotChunk(height=s.height, format=s.format, chunk=index)
-        return (await self.ask(load_snapshot_chunk=which)).chunk
-
-    async def offer(self, s: Any, app_hash: bytes) -> int:
-        return (await self.ask(offer_snapshot=abci.OfferSnapshot(snapshot=s, app_hash=app_hash))).result
-
-    async def apply(self, index: int, chunk: bytes, sender: str = "sender") -> Any:
-        return await self.ask(apply_snapshot_chunk=abci.ApplySnapshotChunk(index=index, chunk=chunk, sender=sender))
-
-
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Place]]:
-    monkeypatch.setattr(snapshots, "CHUNK_BYTES", 500)
-    with ExitStack() as stack:
-
-        def made(name: str, **options: int) -> Place:
-            folder = tmp_path / name
-            folder.mkdir(exist_ok=True)
-            store = BlockStore(folder / "ledger.db")
-            stack.callback(store.close)
-            app = Application(genesis(producers=FOUR), store, **options)
-            return Place(app, Conversation(app))
-
-        yield made
-
-
-def tx(name: str, action: Action, nonce: int = 0) -> bytes:
-    return World(genesis(producers=FOUR)).tx(name, action, nonce=nonce)
-
-
-async def grown(p: Place, blocks: int) -> None:
-    for n in range(blocks):
-        await p.block(tx("ann", Transfer(pub("ben"), 1 + n), n))
 
 
 async def test_a_state_goes_over_in_chunks_and_the_chain_goes_on_from_it(place: Callable[..., Place]) -> None:
@@ -150,12 +96,12 @@ async def test_another_state_than_the_producers_signed_for_is_refused(place: Cal
 
 
 @pytest.mark.parametrize("content", [b"", b"\0\0\0\1", b"\0\0\0\5ab", b"\0\0\0\1a\0\0\0\1b"])
-def test_a_snapshot_of_another_form_is_malformed(content: bytes) -> None:
+def test_a_snapshot_of_another_form_is_malformed(tmp_path: Path, content: bytes) -> None:
     offer = Offer(5, FORMAT, (hashlib.sha256(content).digest(),))
-    fetched = Fetched(5, FORMAT, 1, offer.hash, offer.metadata, bytes(32))
+    fetched = Fetched(tmp_path / "f", 5, FORMAT, 1, offer.hash, offer.metadata, bytes(32))
     assert fetched.take(0, content)
     with pytest.raises(Malformed):
-        fetched.read()
+        fetched.head()
 
 
 async def test_old_snapshots_and_old_blocks_go(place: Callable[..., Place]) -> None:
@@ -183,6 +129,16 @@ async def test_the_engine_is_told_who_joins_and_tells_who_voted_twice(place: Cal
     assert PRODUCER_BOND > 0
 
 
+async def test_the_engine_tells_who_is_missing_in_the_commit_before(place: Callable[..., Place]) -> None:
+    """Who votes for no block is as good as missing."""
+    p, flags = place("p"), dict(zip(FOUR, (1, 2, 3, 2), strict=True))
+    for _ in range(3):
+        await p.block(votes={absences.address(pub(name)): flag for name, flag in flags.items()})
+    records = p.app.machine.state.records
+    counts = [records.get(ABSENCES.tag + pub(name)) for name in FOUR]
+    assert counts == [AbsenceRecord(3), None, AbsenceRecord(3), None]
+
+
 async def test_what_can_never_be_included_holds_no_place(place: Callable[..., Place]) -> None:
     """Nonces with a gap before them: all of them are turned down, until the one that is missing waits too."""
     p = place("p")
@@ -199,19 +155,58 @@ async def test_what_can_never_be_included_holds_no_place(place: Callable[..., Pl
     assert await code(2) == TxCode.OK, "asked again"
 
 
-async def test_a_snapshot_that_leaves_out_a_producer_is_refused(place: Callable[..., Place]) -> None:
-    """What the state says of the producers must follow from changes that were signed, but for its last block's."""
+async def test_no_snapshot_is_taken_while_a_change_of_the_producers_cannot_be_shown(
+    place: Callable[..., Place], monkeypatch: pytest.MonkeyPatch
+) -> None:
     p, w = place("p", snapshots=1), World(genesis(producers=FOUR))
     await p.block(w.tx("ann", w.joining("ann", "fifth"), nonce=0))
-    assert (await p.offered()).height == 1, "the change is two blocks ahead"
-    authority, m = Authority.of(w.genesis), p.app.machine
-    first = _facts_of(authority, SnapshotHead(1, w.chain, 1, ()), m)
-    assert first == {at_height(PRODUCERS_FROM, 3): b"".join(m.producers)}
+    assert not p.app.snapshots.offers(), "no header shows the change before the next block"
     await p.block()
-    assert (await p.offered()).height == 1, "no header has shown the change yet"
-    w.apply([])  # another chain of the same people, where two have joined
-    for name in ("ben", "cat"):
-        w.ok(name, w.joining(name, f"p-{name}"))
-        w.block(5)
-    with pytest.raises(Refused, match="leaves out"):
-        _facts_of(authority, SnapshotHead(1, w.chain, w.machine.height, ()), w.machine)
+    assert not p.app.snapshots.offers(), "that header is not known here yet"
+    shown = change(w.chain, 2, FOUR, (*FOUR, "fifth"))
+    p.app.store.put_header(2, b"known", {at_height(SUCCESSION_FROM, 3): encode(shown)})
+    with monkeypatch.context() as patch:
+        patch.setattr(application, "MAX_PRODUCER_CHANGES", 0)
+        await p.block()
+        assert not p.app.snapshots.offers(), "more changes than anybody reads"
+    await p.block()
+    assert (await p.offered()).height == 4
+
+
+async def test_blocks_go_on_while_a_snapshot_is_written_and_it_is_of_its_own_block(
+    place: Callable[..., Place], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = place("old", snapshots=3, keep=1), place("new")
+    may_go_on, written = threading.Event(), threading.Event()
+    take = old.app.snapshots.take
+
+    def slowly(*what: Any) -> None:
+        may_go_on.wait(20)
+        take(*what)
+        written.set()
+
+    monkeypatch.setattr(old.app.snapshots, "take", slowly)
+    monkeypatch.setattr(old.app.snapshots, "finish", lambda: None)
+    await grown(old, 3)
+    for n in range(3, 7):  # the sixth block's snapshot waits for the one that is being written
+        await old.block(tx("ann", Transfer(pub("ben"), 1), n))
+        old.app.store.put_header(n + 1, b"known")
+    assert not written.is_set()
+    assert old.app.store.earliest() == 1, "not before those who fetch it can go on from it"
+    after_three = old.app.store.app_hash(3)
+    assert after_three is not None
+    may_go_on.set()
+    assert await to_thread.run_sync(written.wait, 20)
+    s = await old.offered()
+    assert (s.height, await new.offer(s, after_three)) == (3, OFFERED.ACCEPT)
+    assert [(await new.apply(i, await old.chunk(s, i))).result for i in range(s.chunks)] == [APPLIED.ACCEPT] * s.chunks
+    assert new.app.machine.app_hash == after_three
+
+
+async def test_what_a_killed_process_left_half_written_goes(place: Callable[..., Place], tmp_path: Path) -> None:
+    for name in ("snapshots/5.new", "fetched", "snapshots/other"):
+        (tmp_path / "p" / name).mkdir(parents=True)
+        (tmp_path / "p" / name / "0").write_bytes(bytes(100))
+    place("p", snapshots=5)
+    assert [q.name for q in sorted((tmp_path / "p").glob("**/0"))] == ["0"]
+    assert (tmp_path / "p/snapshots/other/0").exists()
