@@ -25,7 +25,7 @@ from typing import Any, Final, NamedTuple
 import anyio
 
 from davy.killswitch.scope import Subject
-from davy.network.node_brake import NodeBrake
+from davy.network.node_brake import NodeBrake, Place
 from davy.protocol.chain import Head, Metagraph, Neuron
 from davy.protocol.errors import BadAnswer, DavyError, StoreFailed
 from davy.protocol.ports import Clock, Entropy, LedgerClient, Store
@@ -157,6 +157,7 @@ class Examiner:
         """
         graphs = [await self._ledger.metagraph(n) for n in self._netuids]
         miners = list({n.hotkey: n for m in graphs for n in m.neurons if self._asked(n)}.values())
+        await self._brake.learn(place for miner in miners for place in _served(miner, graphs))
         miners = [n for n in miners if await self._permitted(n, graphs)]
         return Round(drawn, miners, graphs, arrivals(rng, len(drawn) * len(miners), self._pace.span_ms))
 
@@ -253,8 +254,7 @@ class Examiner:
         TxFailed, Unreachable
             The ledger does not say.
         """
-        served = [(m.subnet.netuid, n) for m in graphs for n in m.neurons if n.hotkey == miner.hotkey and n.model]
-        subjects = [await self._brake.subject(netuid, n.hotkey, n.model[0].model_id) for netuid, n in served]
+        subjects = [await self._brake.subject(*place) for place in _served(miner, graphs)]
         for subject in subjects:
             self._brake.guard.permit(subject)
         return subjects
@@ -328,6 +328,16 @@ class Examiner:
 
 def _lowered(worth: Mapping[Hotkey, float], found: Mapping[Hotkey, Finding]) -> dict[Hotkey, float]:
     return {hotkey: w * (found[hotkey].factor if hotkey in found else 1.0) for hotkey, w in worth.items()}
+
+
+def _served(miner: Neuron, graphs: Sequence[Metagraph]) -> list[Place]:
+    """All that a miner serves on these subnets."""
+    return [
+        (m.subnet.netuid, n.hotkey, n.model[0].model_id)
+        for m in graphs
+        for n in m.neurons
+        if n.hotkey == miner.hotkey and n.model
+    ]
 
 
 def _settled(m: Metagraph, n: Neuron) -> bool:
