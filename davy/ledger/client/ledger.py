@@ -415,12 +415,12 @@ class RpcLedger:
         return max(self._followed, key=lambda h: -1 if h.newest is None else h.newest.height, default=None)
 
     @asynccontextmanager
-    async def blocks(self, after: Height) -> AsyncGenerator[AsyncIterator[Head]]:
-        """Every head after a height, in order and in one history; waits through restarts of the ledger.
+    async def blocks(self, after: Height, *, newest: bool = False) -> AsyncGenerator[AsyncIterator[Head]]:
+        """See `davy.protocol.ports.LedgerClient`; all heads are verified, and in one history, those too that are not given.
 
         Iterating raises `Refused` when the ledger tells another history than before.
         """
-        async with aclosing(Heads(self._rpc, self.genesis, self._believed, after)) as heads:
+        async with aclosing(Heads(self._rpc, self.genesis, self._believed, after, newest=newest)) as heads:
             self._followed.append(heads)
             try:
                 yield heads
