@@ -208,7 +208,7 @@ class _Loader:
             await self._own.clock.sleep_until(self._own.clock.now() + RETRY_MS)
 
     async def again(self, handler: MinerHandler, node: MinerNode) -> None:
-        """Load it anew, and change to it if it is another model; else go on as before. Waits for a ledger that is away."""
+        """Load it anew, and change to it if it is another model; else go on. A ledger that is away is awaited."""
         while True:
             try:
                 await self._change(handler, node)

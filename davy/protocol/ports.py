@@ -152,15 +152,13 @@ class LedgerClient(Protocol):
         """
         ...
 
-    def blocks(
-        self, after: Height, *, newest: bool = False
-    ) -> AbstractAsyncContextManager[AsyncIterator[Head]]:
+    def blocks(self, after: Height, *, newest: bool = False) -> AbstractAsyncContextManager[AsyncIterator[Head]]:
         """Every head after a height, in order, none left out; survives a restart of the ledger.
 
         Parameters
         ----------
         newest
-            Of several heads that wait only the newest is given: whoever acts on the state needs no other, and catches up.
+            Of several that wait only the newest is given: whoever acts on the state needs no other, and catches up.
         """
         ...
 

@@ -78,7 +78,9 @@ class Stage:
         while len(found) < count:
             port = next(self._ports, 0)
             if not port:
-                raise StageFailed(f"there are no {count} free ports between 10,000 and 32,000; close what listens there")
+                raise StageFailed(
+                    f"there are no {count} free ports between 10,000 and 32,000; close what listens there"
+                )
             with suppress(OSError), socket.create_server(("127.0.0.1", port)):
                 found.append(f"127.0.0.1:{port}")
         return found

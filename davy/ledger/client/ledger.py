@@ -416,7 +416,7 @@ class RpcLedger:
 
     @asynccontextmanager
     async def blocks(self, after: Height, *, newest: bool = False) -> AsyncGenerator[AsyncIterator[Head]]:
-        """See `davy.protocol.ports.LedgerClient`; all heads are verified, and in one history, those too that are not given.
+        """See `davy.protocol.ports.LedgerClient`; what is not given is verified as well, and all are of one history.
 
         Iterating raises `Refused` when the ledger tells another history than before.
         """
