@@ -27,10 +27,10 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     about: str
     namespaces: bool
     """Each producer in a network of its own, which can be cut off."""
-    skewed: bool = False
-    """An engine with another clock is needed (`tests.faults.skewed_engine`)."""
     steps: Annotated[list[Step], Meta(min_length=1)]
     nightly: Annotated[int, Meta(ge=0, le=10)] = 1
+    skewed: bool = False
+    """An engine with another clock is needed (`tests.faults.skewed_engine`)."""
 
 
 def read(name: str) -> Manifest:
