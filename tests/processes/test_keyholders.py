@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -25,8 +24,9 @@ from davy.protocol.order import SignedOrder, verify_order
 from davy.protocol.receipt import Anchor, Outcome, Receipt, SignedReceipt
 from davy.protocol.signing import Domain, sign
 from davy.protocol.words import KeyRole, key_text
-from tests.ledger.driver.cometbft.engines import Producers, engine
+from tests.ledger.driver.cometbft.engines import engine
 from tests.processes.five import BOOK, NAMES, Table, line
+from tests.processes.producers import FourProducers
 from tests.processes.shells import PATIENCE_S, ROOT, shell, wait_until
 from tests.twins.keyholders import pair
 
@@ -47,20 +47,8 @@ def of_one_process(table: Table) -> Iterator[None]:
 
 @contextmanager
 def of_four_producers(table: Table) -> Iterator[None]:
-    """The same by an engine; files lie where one process puts them."""
-    program = engine()
-    assert program is not None
-    cold = key_text(KeyRole.COLDKEY, pair("an owner")[0])
-    with ExitStack() as stack:
-        producers = Producers(table.folder / "n", program, stack)
-        producers.make(4, ("--owner", cold, "--keyholders", str(table.folder / "roster")))
-        stack.callback(producers.stop)
-        producers.start(1, 2, 3, 4)
-        network = producers.home(1) / "network.json"
-        wait_until(network.exists)
-        shutil.copyfile(network, table.folder / "network.json")
-        (table.folder / "chain").mkdir()
-        shutil.copyfile(producers.home(1) / "genesis", table.folder / "chain" / "genesis")
+    """The same by an engine."""
+    with FourProducers(table.folder, key_text(KeyRole.COLDKEY, pair("an owner")[0])):
         yield
 
 
