@@ -416,10 +416,7 @@ class RpcLedger:
 
     @asynccontextmanager
     async def blocks(self, after: Height, *, newest: bool = False) -> AsyncGenerator[AsyncIterator[Head]]:
-        """See `davy.protocol.ports.LedgerClient`; what is not given is verified as well, and all are of one history.
-
-        Iterating raises `Refused` when the ledger tells another history than before.
-        """
+        """See `davy.protocol.ports.LedgerClient`; what is not given is verified too, another history is `Refused`."""
         async with aclosing(Heads(self._rpc, self.genesis, self._believed, after, newest=newest)) as heads:
             self._followed.append(heads)
             try:
