@@ -85,6 +85,14 @@ gossip: $(VENV)/gossip.stamp ## add the libp2p route to it, as `make install` do
 engine: $(VENV)/dev.stamp ## build the BFT engine into build/engine, for its tests; needs Go, two minutes and 800 MB
 	$(BIN)/davy ledger install-engine --to build/engine
 
+.PHONY: engine-skewed
+engine-skewed: $(VENV)/dev.stamp ## build one more beside it whose clock can be set wrong, for `make faults`
+	$(BIN)/python -m tests.faults.skewed_engine
+
+.PHONY: demo-engine
+demo-engine: engine ## the demo on four producers of that engine; five to ten minutes
+	DAVY_ENGINE=$$(ls build/engine/cometbft-*[0-9]) $(BIN)/davy demo --engine cometbft --fast
+
 .PHONY: faults
 faults: $(VENV)/dev.stamp ## PERTURBATIONS (200) of real producers by SEED (1), with all that must hold after each; hours
 	$(BIN)/python -m tests.faults --perturbations $(PERTURBATIONS) --seed $(SEED)

@@ -85,7 +85,7 @@ class GatewayNode:
                 await self.look()
                 told = False
                 head = self._directory.head
-                async with self._ledger.blocks(head.height if head else 0) as heads:
+                async with self._ledger.blocks(head.height if head else 0, newest=True) as heads:
                     async for h in heads:
                         await self._at_block(h)
             except DavyError as e:

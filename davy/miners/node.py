@@ -134,7 +134,7 @@ class MinerNode:
                 head = await self._ledger.head()
                 await self._see(head)
                 told = False
-                async with self._ledger.blocks(head.height) as heads:
+                async with self._ledger.blocks(head.height, newest=True) as heads:
                     async for head in heads:
                         await self._see(head)
             except DavyError as e:

@@ -25,7 +25,7 @@ from davy.network.http_client import HttpTransport
 from davy.network.http_server import serve
 from davy.network.node_brake import NodeBrake, open_brake
 from davy.network.signed import RequestVerifier
-from davy.protocol.errors import DavyError, ModelHalted
+from davy.protocol.errors import DavyError, ModelHalted, Unreachable
 from davy.protocol.genesis import Genesis
 from davy.protocol.manifest import Manifest, model_id
 from davy.protocol.ports import Clock, Entropy, Handler, KeyStore, LedgerClient, Store, Transport
@@ -208,20 +208,39 @@ class _Loader:
             await self._own.clock.sleep_until(self._own.clock.now() + RETRY_MS)
 
     async def again(self, handler: MinerHandler, node: MinerNode) -> None:
-        """Load it anew, and change to it if it is another model; else go on as before."""
-        try:
-            manifest = await self._manifest()
-            if manifest is not None:
-                await self._permit(manifest)
-            backend = await self._load()
-            same = model_id(backend.manifest()) == handler.serving.model_id
-            if same and not isinstance(handler.serving.backend, Withheld):
-                await backend.aclose()
-                log.info("the model is the one that is served already")
+        """Load it anew, and change to it if it is another model; else go on. A ledger that is away is awaited."""
+        while True:
+            try:
+                await self._change(handler, node)
                 return
-            await node.swap(backend, self.options.grace_s)
-        except DavyError as e:
-            log.error("the model was not changed: %s", e)
+            except Unreachable as e:
+                log.warning("the model is changed as soon as that is mended: %s", e)
+            except DavyError as e:
+                log.error("the model was not changed: %s", e)
+                return
+            await self._until_answered()
+
+    async def _change(self, handler: MinerHandler, node: MinerNode) -> None:
+        manifest = await self._manifest()
+        if manifest is not None:
+            await self._permit(manifest)
+        backend = await self._load()
+        same = model_id(backend.manifest()) == handler.serving.model_id
+        if same and not isinstance(handler.serving.backend, Withheld):
+            await backend.aclose()
+            log.info("the model is the one that is served already")
+            return
+        await node.swap(backend, self.options.grace_s)
+
+    async def _until_answered(self) -> None:
+        """Wait until the ledger answers: loading a model is dear, asking is not."""
+        while True:
+            await self._own.clock.sleep_until(self._own.clock.now() + RETRY_MS)
+            try:
+                await self._own.ledger.head()
+                return
+            except DavyError:
+                pass
 
     async def _load(self) -> Backend:
         o = self.options

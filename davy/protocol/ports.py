@@ -157,8 +157,14 @@ class LedgerClient(Protocol):
         """
         ...
 
-    def blocks(self, after: Height) -> AbstractAsyncContextManager[AsyncIterator[Head]]:
-        """Every head after a height, in order, none left out; survives a restart of the ledger."""
+    def blocks(self, after: Height, *, newest: bool = False) -> AbstractAsyncContextManager[AsyncIterator[Head]]:
+        """Every head after a height, in order, none left out; survives a restart of the ledger.
+
+        Parameters
+        ----------
+        newest
+            Of several that wait only the newest is given: whoever acts on the state needs no other, and catches up.
+        """
         ...
 
 

@@ -78,7 +78,7 @@ class ValidatorNode:
                 # What was due in blocks that passed meanwhile is due still, or not any more.
                 newest = await self._ledger.head()
                 await self.at_block(newest)
-                async with self._ledger.blocks(newest.height) as heads:
+                async with self._ledger.blocks(newest.height, newest=True) as heads:
                     async for head in heads:
                         await self.at_block(head)
             except StoreFailed:

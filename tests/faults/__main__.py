@@ -15,9 +15,11 @@ from pathlib import Path
 
 import anyio
 
+from davy.ledger.driver.cometbft.install import is_engine
 from tests.faults.manifest import names, read
 from tests.faults.networks import available
 from tests.faults.scenario import play
+from tests.faults.skewed_engine import SKEWED
 from tests.ledger.driver.cometbft.engines import engine
 
 ROUNDS = 3
@@ -36,6 +38,9 @@ def main() -> int:
         print("there is no engine: `make engine` builds it, and needs Go", file=sys.stderr)
         return 2
     turn = [chosen.only] if chosen.only else [n for n in names() for _ in range(read(n).nightly)]
+    if not is_engine(SKEWED):
+        turn = [n for n in turn if not read(n).skewed]
+        print("no engine with another clock: `make engine-skewed` builds it", file=sys.stderr)
     if not available():
         turn = [n for n in turn if not read(n).namespaces]
         print("no network namespaces here: nothing is cut off", file=sys.stderr)

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
+import anyio
+
 from davy.ledger.client import RpcLedger
+from davy.ledger.commits import CommittedHeader
 from davy.ledger.rules.records import PARAMETERS
+from davy.protocol.encoding import decode
 from davy.protocol.errors import DavyError
+from davy.protocol.limits import MAX_COMMITTED_HEADER_BYTES
 from davy.protocol.recorded import BRAKE_KEY
 from tests.faults.liar import lying
-from tests.faults.net import Net
-from tests.ledger.driver.cometbft.engines import until
+from tests.faults.net import COUNT, Net
+from tests.faults.skewed_engine import SKEWED
+from tests.ledger.driver.cometbft.engines import PATIENCE_S, until
 
 Heal = Callable[[], Awaitable[None]]
+HOUR_S = 3_600
 QUESTIONS = 12
 """Asked of a liar in one perturbation."""
 
@@ -94,6 +102,40 @@ async def cut_off(net: Net, whom: Sequence[int]) -> Heal:
     return heal
 
 
+async def skew(net: Net, whom: Sequence[int]) -> Heal:
+    """Its engine's clock is an hour ahead: votes in commits are of then, and no block's time is."""
+    others = [n for n in range(1, COUNT + 1) if n not in whom]
+    ledger = net.client(others[0])
+    for n in whom:
+        net.producers.end(n)
+    net.producers.start(*whom, program=SKEWED, skew=f"{HOUR_S}s")
+    first = (await ledger.head()).height
+    with anyio.fail_after(PATIENCE_S):
+        while not await _votes_of_later(ledger):
+            pass  # each look waits for a block
+    newest = (await ledger.head()).height
+
+    async def heal() -> None:
+        now = time.time()
+        async with ledger.blocks(first) as heads:
+            async for head in heads:
+                assert abs(head.time / 1_000 - now) < HOUR_S / 2, f"block {head.height} has the wrong clock's time"
+                if head.height >= newest:
+                    break
+        for n in whom:
+            net.producers.end(n)
+        net.producers.start(*whom)
+
+    return heal
+
+
+async def _votes_of_later(ledger: RpcLedger) -> bool:
+    """Whether a new block's commit holds a vote that tells an hour from now."""
+    raw = (await ledger.saved_proof(PARAMETERS.tag)).header
+    votes = decode(raw, CommittedHeader, limit=MAX_COMMITTED_HEADER_BYTES).votes
+    return any(vote.seconds > time.time() + HOUR_S / 2 for vote in votes)
+
+
 async def lie(net: Net, whom: Sequence[int]) -> Heal:
     """The address of a ledger is taken by a liar: a client is told the truth, or refuses what it is told."""
     refused = 0
@@ -139,5 +181,6 @@ KINDS: dict[str, Callable[[Net, Sequence[int]], Awaitable[Heal]]] = {
     "resync": resync,
     "cut-off": cut_off,
     "split": cut_off,
+    "skew": skew,
     "lie": lie,
 }

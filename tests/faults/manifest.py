@@ -15,7 +15,7 @@ FOLDER = Path(__file__).with_name("manifests")
 class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One perturbation; whom it befalls is drawn by the seed."""
 
-    fault: Literal["kill", "kill-engine", "pause", "restart", "replay", "resync", "cut-off", "split", "lie"]
+    fault: Literal["kill", "kill-engine", "pause", "restart", "replay", "resync", "cut-off", "split", "skew", "lie"]
     whom: Annotated[int, Meta(ge=1, le=2)] = 1
     blocks: Annotated[int, Meta(ge=0, le=100)] = 3
     """That the others make before it is over; with two of four away there are none."""
@@ -29,6 +29,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Each producer in a network of its own, which can be cut off."""
     steps: Annotated[list[Step], Meta(min_length=1)]
     nightly: Annotated[int, Meta(ge=0, le=10)] = 1
+    skewed: bool = False
+    """An engine with another clock is needed (`tests.faults.skewed_engine`)."""
 
 
 def read(name: str) -> Manifest:

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from davy.ledger.driver.cometbft.install import is_engine
 from davy.protocol.chain import Issuance
 from tests.faults.kinds import KINDS
 from tests.faults.liar import lied
 from tests.faults.manifest import names, read
 from tests.faults.networks import available
 from tests.faults.scenario import conserved, play
+from tests.faults.skewed_engine import SKEWED
 from tests.ledger.driver.cometbft.engines import engine
 
 pytestmark = [pytest.mark.anyio]
@@ -24,13 +26,15 @@ def anyio_backend() -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["selection", "partition"])
+@pytest.mark.parametrize("name", ["selection", "partition", "clock"])
 async def test_everything_holds_after_each(name: str, tmp_path: Path) -> None:
     manifest, program = read(name), engine()
     if program is None:
         pytest.skip("there is no engine: `make engine` builds it, and needs Go")
     if manifest.namespaces and not available():
         pytest.skip("network namespaces need root and iproute2")
+    if manifest.skewed and not is_engine(SKEWED):
+        pytest.skip("there is no engine with another clock: `make engine-skewed` builds it, and needs Go")
     assert await play(tmp_path, program, manifest, seed=8) == len(manifest.steps)
 
 
@@ -40,6 +44,7 @@ def test_a_manifest_takes_away_what_the_others_can_bear(name: str) -> None:
     for step in manifest.steps:
         assert (step.whom == 1) is (step.blocks > 0), "one away: blocks go on; two: none comes"
         assert manifest.namespaces or step.fault not in ("cut-off", "split")
+        assert manifest.skewed or step.fault != "skew"
 
 
 def test_every_kind_is_in_a_manifest() -> None:

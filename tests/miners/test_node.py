@@ -143,7 +143,7 @@ class Ledger:
         return self._included[h]
 
     @asynccontextmanager
-    async def blocks(self, after: int) -> AsyncGenerator[AsyncIterator[Head]]:
+    async def blocks(self, after: int, *, newest: bool = False) -> AsyncGenerator[AsyncIterator[Head]]:
         async def heads() -> AsyncGenerator[Head]:
             height = after
             while True:

@@ -14,6 +14,7 @@ import anyio.to_thread
 import openai
 import pytest
 
+from davy.killswitch.scope import Subject
 from davy.miners.running import MinerOptions, Started, run_miner
 from davy.network.certificate import CertificateFiles, make_certificate
 from davy.network.gossip.joining import Joining
@@ -175,6 +176,27 @@ async def test_the_openai_client_talks_to_the_local_door(mine: Path, certificate
     async with running(ledger, MinerOptions(f"{mine}:Mine", insecure_local=0), certificate) as started:
         assert started.local_port is not None
         await anyio.to_thread.run_sync(talk, started.local_port)
+
+
+async def test_sighup_while_the_ledger_is_away_changes_the_model_when_it_is_back(
+    mine: Path, certificate: CertificateFiles, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = a_ledger()
+
+    async def subject(_: NodeBrake, netuid: int, hotkey: bytes, *__: object, **___: object) -> Subject:
+        await ledger.head()  # as on a chain that somebody can halt, it is asked
+        return Subject(netuid, hotkey)
+
+    monkeypatch.setattr(NodeBrake, "subject", subject)
+    async with running(ledger, MinerOptions(f"{mine}:Mine"), certificate) as started:
+        await anyio.Path(mine).write_text(MINE.replace("NEXT", "67"))
+        ledger.down = True
+        os.kill(os.getpid(), signal.SIGHUP)
+        await until(lambda: "the model is changed as soon as that is mended" in caplog.text)
+        assert len(ledger.served) == 1
+        ledger.down = False
+        await until(lambda: len(ledger.served) == 2)
+        assert ledger.served[1].models[0].model_id != started.model_id
 
 
 async def test_sighup_changes_the_model_and_sigterm_ends(

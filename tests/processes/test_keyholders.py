@@ -9,8 +9,8 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -23,7 +23,10 @@ from davy.protocol.manifest import Identity
 from davy.protocol.order import SignedOrder, verify_order
 from davy.protocol.receipt import Anchor, Outcome, Receipt, SignedReceipt
 from davy.protocol.signing import Domain, sign
+from davy.protocol.words import KeyRole, key_text
+from tests.ledger.driver.cometbft.engines import engine
 from tests.processes.five import BOOK, NAMES, Table, line
+from tests.processes.producers import FourProducers
 from tests.processes.shells import PATIENCE_S, ROOT, shell, wait_until
 from tests.twins.keyholders import pair
 
@@ -34,7 +37,23 @@ QUICKLY = "--patience 15s"
 
 
 @contextmanager
-def made() -> Iterator[Table]:
+def of_one_process(table: Table) -> Iterator[None]:
+    """A chain with these keyholders, by `davy up`."""
+    up = [f"cd {table.folder}", "exec davy up --home chain --port 0 --block-time 100 --keyholders roster"]
+    with shell(up, table.env("alice"), table.folder / "up.log") as network:
+        network.wait_for("the faucet gives tokens")
+        yield
+
+
+@contextmanager
+def of_four_producers(table: Table) -> Iterator[None]:
+    """The same by an engine."""
+    with FourProducers(table.folder, key_text(KeyRole.COLDKEY, pair("an owner")[0])):
+        yield
+
+
+@contextmanager
+def made(chain: Callable[[Table], AbstractContextManager[None]] = of_one_process) -> Iterator[Table]:
     """Keys made by all five over the network, each person asked; then a chain with them."""
     with TemporaryDirectory() as folder:  # short enough for a socket
         table = Table(Path(folder))
@@ -56,9 +75,7 @@ def made() -> Iterator[Table]:
                     assert asked["screen"].startswith(question)
                     table.type(name, line("When you are asked", "davy keyholder sign", ID=asked["id"][:16]) + " --yes")
             assert making.result()["file"] == "roster"
-            up = [f"cd {table.folder}", "exec davy up --home chain --port 0 --block-time 100 --keyholders roster"]
-            with shell(up, table.env("alice"), table.folder / "up.log") as network:
-                network.wait_for("the faucet gives tokens")
+            with chain(table):
                 table.type("erin", "davy keyholder genesis")  # from the ledger
                 for name in NAMES[:4]:
                     table.type(name, line("Once, before", "davy keyholder genesis", GENESIS="chain/genesis"))
@@ -162,6 +179,16 @@ def test_three_of_five_halt_three_cannot_lift_four_can(all_serve: Table) -> None
         assert brought == {"route": "ledger", "to": "", "reached": True, "told": "recorded in a block"}
     assert ": lift " in stranger(table, "verify_order.py", "lift")
     assert halted["order"] not in {h["order"] for h in brake_status(table)["halts"]}
+
+
+def test_on_four_producers_too() -> None:
+    """The orders stand in blocks that three of four producers signed."""
+    if engine() is None:
+        pytest.skip("there is no engine: `make engine` builds it, and needs Go")
+    with made(of_four_producers) as table:
+        test_two_of_five_cannot_halt(table)
+        table.serve(*NAMES[1:])
+        test_three_of_five_halt_three_cannot_lift_four_can(table)
 
 
 def test_a_model_is_raised_leased_and_lowered_and_keyholders_vouch_for_a_minute(all_serve: Table) -> None:

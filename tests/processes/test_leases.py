@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -22,7 +23,8 @@ from davy.protocol.encoding import decode, encode
 from davy.protocol.genesis import Genesis, chain_id
 from davy.protocol.limits import DAY_MS
 from davy.protocol.order import Heartbeat, Lease, OrderAction
-from tests.processes.shells import Shell, environment, shell, typed, wait_until
+from tests.processes.producers import FourProducers
+from tests.processes.shells import environment, shell, typed, wait_until
 from tests.twins.keyholders import Keyholders
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2_400)]
@@ -48,26 +50,39 @@ def hasty(brake):
 
 
 class Place:
-    """A chain whose keyholders are here, and a miner of a systemic model."""
+    """A chain whose keyholders are here, of one process or of four producers, and a miner of a systemic model."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, producers: bool) -> None:
         self.folder, self.keyholders, self.clock = folder, Keyholders(), SystemClock()
         self.env = {**environment(folder), "DAVY_PASSWORD": "mine", "DAVY_HOME": str(folder / "miner")}
         path = ":".join(filter(None, (str(folder), self.env.get("PYTHONPATH"))))
         self.env |= {"DAVY_NETWORK": str(folder / "network.json"), "PYTHONPATH": path}
         self._ledger: ExitStack | None = None
+        self._with_producers, self._producers = producers, None
         self.endpoint = self.local = self.model = ""
         self.issued = 0
 
     def type(self, *lines: str) -> str:
         return typed([f"cd {self.folder}", *lines], self.env)
 
-    def up(self, port: int = 0) -> Shell:
+    def begin(self) -> None:
+        """Make the miner's keys and start the chain; its coldkey has tokens."""
+        (self.folder / "roster").write_bytes(encode(self.keyholders.roster))
+        cold = json.loads(self.type("davy key new --quick --json"))["coldkey"]
+        if self._with_producers:
+            self._producers = FourProducers(self.folder, cold)
+        self.up()
+        if self._producers is None:
+            self.type("davy faucet")
+
+    def up(self, port: int = 0) -> None:
         self._ledger = ExitStack()
+        if self._producers is not None:
+            self._ledger.enter_context(self._producers)
+            return
         lines = [f"cd {self.folder}", f"exec davy up --home chain --port {port} --block-time 200 --keyholders roster"]
         started = self._ledger.enter_context(shell(lines, self.env, self.folder / f"up{time.monotonic_ns()}.log"))
         started.wait_for("the faucet gives tokens")
-        return started
 
     def down(self) -> None:
         if self._ledger is not None:
@@ -100,21 +115,21 @@ class Place:
             return decode(answer.read(), OrderPage, limit=2**20).seen
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    place = Place(tmp_path)
-    (tmp_path / "roster").write_bytes(encode(place.keyholders.roster))
-    (tmp_path / "mine.py").write_text(BACKEND.replace("FRESH_S", str(FRESH_S)))
-    place.up()
-    try:
-        yield place
-    finally:
-        place.down()
+@pytest.fixture(params=["one process", "four producers"])
+def place(request: pytest.FixtureRequest) -> Iterator[Place]:
+    with TemporaryDirectory() as folder:  # short enough for a socket
+        place = Place(Path(folder), producers=request.param == "four producers")
+        (place.folder / "mine.py").write_text(BACKEND.replace("FRESH_S", str(FRESH_S)))
+        try:
+            place.begin()
+            yield place
+        finally:
+            place.down()
 
 
 def test_from_its_lease_to_a_ledger_that_is_gone(place: Place) -> None:
     named = "--backend mine.py:Mine"
-    place.type("davy key new --quick", "davy faucet", "davy register")
+    place.type("davy register")
     place.model = json.loads(place.type(f"davy model register {named} --systemic --json"))["model"]
     serve = f"exec davy miner {named} --insecure-local 0 --brake mine:hasty --json"
     with shell([f"cd {place.folder}", serve], place.env, place.folder / "miner.log") as miner:

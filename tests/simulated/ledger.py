@@ -166,7 +166,7 @@ class SimulatedClient:
         await self._carry()
         return self._ledger.machine.query(path, data)
 
-    def blocks(self, after: int) -> AbstractAsyncContextManager[AsyncIterator[Head]]:
+    def blocks(self, after: int, *, newest: bool = False) -> AbstractAsyncContextManager[AsyncIterator[Head]]:
         @asynccontextmanager
         async def opened() -> AsyncIterator[AsyncIterator[Head]]:
             async with aclosing(self._heads(after)) as heads:

@@ -2,7 +2,7 @@
 
 ==============  ============================================================================
 `cast`          who plays what
-`stage`         real processes, `nodes` and `council` the words they are started with
+`stage`         real processes; `chain`, `nodes`, `council` the words they are started with
 `play`          the first half: the market; `relay` a second run without the brake
 `braking`       the second half: accused, halted, lifted
 `users`         who only sends prompts; `prober` an outsider who asks nodes directly
@@ -21,6 +21,7 @@ import tempfile
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import anyio
 import click
@@ -39,6 +40,18 @@ from davy.cli.demo.sabotage import SABOTAGE, changes_of
 from davy.protocol.errors import Misconfigured
 
 
+class Wish(NamedTuple):
+    """What is to be played, and how."""
+
+    seed: int
+    fast: bool
+    report: Path
+    keep: bool
+    quiet: bool
+    engine: bool
+    sabotage: str | None
+
+
 @click.command("demo")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Deals the roles.")
 @click.option("--seeds", type=click.IntRange(1, 1_000), help="Play so many, from --seed on.")
@@ -47,6 +60,13 @@ from davy.protocol.errors import Misconfigured
 @click.option("--keep", is_flag=True, help="Keep homes and logs in the report's folder.")
 @click.option("--quiet", is_flag=True, help="No live view.")
 @click.option("--json", "as_json_", is_flag=True, help="Print the report as JSON.")
+@click.option(
+    "--engine",
+    type=click.Choice(("embedded", "cometbft")),
+    default="embedded",
+    show_default=True,
+    help="Who makes the blocks: one process, or four producers ($DAVY_ENGINE).",
+)
 @click.option("--sabotage", type=click.Choice(sorted(SABOTAGE)), help="Switch one cause off: its claim must fail.")
 def demo_command(
     seed: int,
@@ -56,6 +76,7 @@ def demo_command(
     keep: bool,
     quiet: bool,
     as_json_: bool,
+    engine: str,
     sabotage: str | None,
 ) -> int:
     """Run a market, then halt one of its models: seventeen processes, five of them cheats.
@@ -67,7 +88,8 @@ def demo_command(
     failed = 0
     weakest: list[tuple[float, int, Claim]] = []
     for number in numbers:
-        told = anyio.run(_ended_with_all, partial(_play, number, fast, report, keep, quiet, sabotage))
+        wish = Wish(number, fast, report, keep, quiet, engine == "cometbft", sabotage)
+        told = anyio.run(_ended_with_all, partial(_play, wish))
         _write(report, told, as_json_)
         failed += any(not c.holds for c in told.claims)
         weakest += [(c.margin, number, c) for c in told.claims]
@@ -96,15 +118,16 @@ async def _ended_with_all(play: Callable[[], Awaitable[Report]]) -> Report:
     return told[0]
 
 
-async def _play(seed: int, fast: bool, report: Path, keep: bool, quiet: bool, sabotage: str | None) -> Report:
-    cast = deal(seed)
-    cause = SABOTAGE[sabotage] if sabotage else None
-    plan = Plan()._replace(end=1 if fast else Plan().end)
-    root = report / f"seed-{seed}" if keep else Path(tempfile.mkdtemp(prefix="davy-demo-"))
-    with Show(cast, quiet=quiet) as show:
+async def _play(w: Wish) -> Report:
+    cast = deal(w.seed)
+    cause = SABOTAGE[w.sabotage] if w.sabotage else None
+    plan = Plan()._replace(end=1 if w.fast else Plan().end)
+    root = w.report / f"seed-{w.seed}" if w.keep else Path(tempfile.mkdtemp(prefix="davy-demo-"))
+    with Show(cast, quiet=w.quiet) as show:
         told = Told(show)
-        async with on_stage(root, keep=keep) as stage:
-            nodes = Nodes(stage, cast, Work(sealed=cause.sealed if cause else ""), changes_of(cause, cast))
+        async with on_stage(root, keep=w.keep) as stage:
+            work = Work(sealed=cause.sealed if cause else "")
+            nodes = Nodes(stage, cast, work, changes_of(cause, cast), engine=w.engine)
             council = Council(stage)
             async with market(nodes, plan, show, told, council) as opened:
                 async with told.phase("the market runs"):
@@ -114,11 +137,11 @@ async def _play(seed: int, fast: bool, report: Path, keep: bool, quiet: bool, sa
                     brake = await Braking(opened, council, opened.gateway_users(), by_book=by_book).play()
             peak = stage.peak_bytes
         relay: dict[str, float] = {}
-        if not fast and not sabotage:
-            async with on_stage(root.with_name(f"{root.name}-open"), keep=keep) as stage:
+        if not w.fast and not w.sabotage:
+            async with on_stage(root.with_name(f"{root.name}-open"), keep=w.keep) as stage:
                 relay = await play_open_access(stage, show, told)
     claims = [*check(facts), *check_brake(brake)]
-    return Report(seed, cast, claims, told.phases, peak, brake.records, facts.sealed_uids, told.news, relay)
+    return Report(w.seed, cast, claims, told.phases, peak, brake.records, facts.sealed_uids, told.news, relay)
 
 
 def _prepare(folder: Path, kept: Sequence[str]) -> None:

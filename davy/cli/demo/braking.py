@@ -35,6 +35,8 @@ from davy.protocol.words import ModelId
 
 _STREAMS: Final = 3
 _SOON_S: Final = 20.0
+_BACK_S: Final = 60.0
+"""For a miner that was killed: it starts, and some blocks must come before it answers."""
 _REFUSALS: Final = 5
 """So often must a miner that came back refuse."""
 _AT_STAKE: Final = "5"
@@ -199,14 +201,14 @@ class Braking:
         stage, hotkey = self._nodes.stage, self._nodes.hotkey(self._good)
         stage.kill(self._good)
         stage.restart(self._good)
-        restarted = await seen.tally(hotkey, _REFUSALS, _SOON_S)
+        restarted = await seen.tally(hotkey, _REFUSALS, _BACK_S)
         stage.kill(self._good)
         store = Home.open(stage.home(self._good)).store
         for old in (store, store.with_name(f"{store.name}-wal"), store.with_name(f"{store.name}-shm")):
             old.unlink(missing_ok=True)
         self._backup.replace(store)
         stage.restart(self._good)
-        restored = await seen.tally(hotkey, _REFUSALS, _SOON_S)
+        restored = await seen.tally(hotkey, _REFUSALS, _BACK_S)
         self._market.say("the halted miner was killed and started twice, on its disk and on a backup from before")
         return restarted, restored
 
@@ -215,7 +217,7 @@ class Braking:
         hotkey, stage = self._nodes.hotkey(self._rogue), self._nodes.stage
         status, told = await self._users.get(model.hex())
         served, last, file = 0, "it answered nobody", stage.root / "evidence"
-        with anyio.move_on_after(_SOON_S):
+        with anyio.move_on_after(_BACK_S):
             while True:
                 try:
                     kept = await seen.ask(hotkey)
@@ -232,7 +234,7 @@ class Braking:
     async def _paid(self, halt: Given) -> Paid:
         """What two epochs that the halt lay over paid, beside the last one before it."""
         recorded = next(r for r in (await self._market.ledger.brake()).orders if r.order == halt.raw)
-        tempo = self._nodes.work.tempo
+        tempo = self._nodes.chain.tempo
         first = (await self._market.records(SEALED))[-1].epoch
         while True:
             records = await self._market.records(SEALED)

@@ -6,10 +6,7 @@ hand; erin helps to make the keys and is away from then on.
 
 from __future__ import annotations
 
-import os
-import socket
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -48,7 +45,7 @@ class Council:
 
     async def found(self) -> None:
         """Make everybody's own key, then the two keys of all."""
-        addresses: dict[str, str] = dict(zip(KEYHOLDERS, free_addresses(len(KEYHOLDERS)), strict=True))
+        addresses: dict[str, str] = dict(zip(KEYHOLDERS, self._stage.free_addresses(len(KEYHOLDERS)), strict=True))
         lines: dict[str, str] = {}
 
         async def init(name: str) -> None:
@@ -126,21 +123,6 @@ class Council:
                     await self._stage.do("keyholder", "sign", found[0][:16], "--yes", home=name)
                     return
                 await anyio.sleep(0.1)
-
-
-def free_addresses(count: int) -> list[str]:
-    """Addresses on this machine where nobody listens, and where whatever starts meanwhile will not listen either.
-
-    Linux gives ports from 32,768 on to whoever asks for any; these are below, each process looks from another one on.
-    """
-    found: list[str] = []
-    first = os.getpid() * 101
-    for port in (10_000 + n % 22_000 for n in range(first, first + 22_000)):
-        if len(found) == count:
-            return found
-        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            found.append(f"127.0.0.1:{port}")
-    raise StageFailed(f"there are no {count} free ports between 10,000 and 32,000; close what listens there")
 
 
 def _only(group: BaseExceptionGroup[StageFailed]) -> StageFailed:

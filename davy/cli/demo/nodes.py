@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
@@ -12,17 +11,16 @@ import anyio
 
 from davy import models
 from davy.cli.demo.cast import GOOD, Cast, Miner, Role, Validator
+from davy.cli.demo.chain import Chain
 from davy.cli.demo.stage import Stage
 from davy.protocol.words import TOKEN, KeyRole, key_from_text
 
 SEALED: Final = 1
 OPEN: Final = 2
-BLOCK_MS: Final = 200
 STAKE: Final = 500 * TOKEN
 GATEWAY: Final = "gateway"
 OUTSIDER: Final = "outsider"
 _ADVERSARIES: Final = "davy.sims.adversaries"
-_READY_S: Final = 60.0
 _WITH_A_MODEL: Final = (*GOOD, Role.WEAK, Role.LIAR, Role.SELECTIVE)
 _ON_BOTH: Final = ("--netuid", str(SEALED), "--netuid", str(OPEN))
 
@@ -30,8 +28,6 @@ _ON_BOTH: Final = ("--netuid", str(SEALED), "--netuid", str(OPEN))
 class Work(NamedTuple):
     """What nodes are told to do."""
 
-    tempo: int = 12
-    """Blocks: a node acts on a block when the next one has come, and what it sends stands in one after that."""
     challenges: int = 10
     round_s: float = 1.0
     deadline_s: float = 5.0
@@ -48,10 +44,15 @@ class Nodes:
     ----------
     changes
         Words added to a node's command, by its name: what the sabotage tests change.
+    engine
+        See `davy.cli.demo.chain.Chain`.
     """
 
-    def __init__(self, stage: Stage, cast: Cast, work: Work, changes: Mapping[str, tuple[str, ...]]) -> None:
+    def __init__(
+        self, stage: Stage, cast: Cast, work: Work, changes: Mapping[str, tuple[str, ...]], *, engine: bool = False
+    ) -> None:
         self.stage, self.cast, self.work, self._changes = stage, cast, work, changes
+        self.chain = Chain(stage, engine=engine)
         self.keys: dict[str, dict[str, str]] = {}
 
     async def make_keys(self) -> None:
@@ -65,27 +66,11 @@ class Nodes:
 
     async def start_ledger(self, roster: Path | None) -> None:
         """Start the chain, with keyholders if there is a roster."""
-        subnet = f"text:tempo={self.work.tempo},immunity=10000,max_uids=32,max_validators=8"
+        subnet = f"text:tempo={self.chain.tempo},immunity=10000,max_uids=32,max_validators=8"
         sealed = f"{subnet},{self.work.sealed}" if self.work.sealed else subnet
-        granted = [word for k in self.keys.values() for word in ("--allocate", f"{k['coldkey']}=1000")]
-        keyholders = () if roster is None else ("--keyholders", str(roster))
-        self.stage.start(
-            "ledger", "up", "--home", str(self.stage.home("ledger")), "--port", "0", "--block-time", str(BLOCK_MS),
-            "--parameters", "unbonding=200,anchor_slack=8", "--subnet", sealed,
-            "--subnet", f"{subnet},commit_reveal=0", *keyholders, *granted,
-        )  # fmt: skip
-        with anyio.fail_after(_READY_S):
-            while not self.stage.network.exists():
-                self.stage.check()
-                await anyio.sleep(0.05)
-        # started again it must be found where it was
-        port = json.loads(self.stage.network.read_bytes())["ledger"].rsplit(":", 1)[1]
-        self.stage.amend("ledger", "--port", port)
-
-    @property
-    def genesis(self) -> Path:
-        """The chain's first bytes."""
-        return self.stage.home("ledger") / "genesis"
+        coldkeys = [k["coldkey"] for k in self.keys.values()]
+        owner = self.keys.get(OUTSIDER, next(iter(self.keys.values())))["coldkey"]
+        await self.chain.start((sealed, f"{subnet},commit_reveal=0"), coldkeys, owner, roster)
 
     async def join(self) -> None:
         """Register and start everybody of the cast."""

@@ -18,10 +18,11 @@ import anyio
 
 from davy import models
 from davy.cli.demo.cast import GOOD, Role, Validator
+from davy.cli.demo.chain import LEDGER
 from davy.cli.demo.claims import Facts
 from davy.cli.demo.council import Council
 from davy.cli.demo.live import Seen, Show
-from davy.cli.demo.nodes import BLOCK_MS, OPEN, SEALED, STAKE, Nodes
+from davy.cli.demo.nodes import OPEN, SEALED, STAKE, Nodes
 from davy.cli.demo.stage import Stage, StageFailed
 from davy.cli.demo.users import Users
 from davy.ledger.client import RpcLedger
@@ -137,7 +138,7 @@ class Market:
                 return m.subnet.epoch
             if m.subnet.epoch > last:
                 raise StageFailed(f"epoch {last} came before what the story waits for; see logs in {stage.root}")
-            await anyio.sleep(BLOCK_MS / 1000)
+            await anyio.sleep(self.nodes.chain.block_ms / 1000)
 
     async def records(self, netuid: int) -> list[EpochRecord]:
         """What every epoch of a subnet paid."""
@@ -167,9 +168,9 @@ class Market:
             stage.kill(name)
         sent = await stage.do("transfer", keys[validator.name]["coldkey"], "1", home=miner.name)
         head = await self.ledger.head()
-        stage.kill("ledger")
+        stage.kill(LEDGER)
         self.say("kill -9: the weak miner, a validator, the ledger")
-        stage.restart("ledger")
+        stage.restart(LEDGER)
         with anyio.fail_after(_READY_S):
             now = await _height_above(self.ledger, head.height + 2)
         for name in (miner.name, validator.name):
@@ -246,7 +247,7 @@ async def market(
             if council is not None:
                 tasks.start_soon(council.found)
         await nodes.start_ledger(council.roster if council else None)
-        told.say(f"{len(nodes.keys)} homes; a ledger makes a block every {BLOCK_MS} ms")
+        told.say(f"{len(nodes.keys)} homes; {nodes.chain.told}")
     network = json.loads(nodes.stage.network.read_bytes())
     async with (
         RpcLedger(network["ledger"], bytes.fromhex(network["chain"])) as ledger,
@@ -256,7 +257,7 @@ async def market(
         async with told.phase("nodes register and start"):
             await nodes.join()
             if council is not None:
-                await council.belong(nodes.genesis)
+                await council.belong(nodes.chain.genesis)
                 opened.users = Users(await nodes.open_gateway(), seed=1)
                 tasks.start_soon(opened.users.ask)
             told.say(f"{len(nodes.cast.miners)} miners and {len(nodes.cast.validators)} validators are registered")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -48,6 +50,8 @@ class Stage:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._commands: dict[str, list[str]] = {}
         self._yielding: frozenset[str] = frozenset()
+        first = os.getpid() * 101
+        self._ports = iter([10_000 + n % 22_000 for n in range(first, first + 22_000)])
         self._environment = {
             **os.environ,
             "DAVY_NETWORK": str(self.network),
@@ -55,6 +59,7 @@ class Stage:
             "OMP_NUM_THREADS": str(threads),
             "MKL_NUM_THREADS": str(threads),
             "OPENBLAS_NUM_THREADS": "1",
+            "GOMAXPROCS": str(threads),
             "TOKENIZERS_PARALLELISM": "false",
             "NO_COLOR": "1",
         }
@@ -63,6 +68,22 @@ class Stage:
     def home(self, name: str) -> Path:
         """Where a node keeps what is its own."""
         return self.root / name
+
+    def free_addresses(self, count: int) -> list[str]:
+        """Addresses on this machine where nobody listens; each is given once.
+
+        Linux gives ports from 32,768 on to whoever asks for any; these are below, each demo looks from another one on.
+        """
+        found: list[str] = []
+        while len(found) < count:
+            port = next(self._ports, 0)
+            if not port:
+                raise StageFailed(
+                    f"there are no {count} free ports between 10,000 and 32,000; close what listens there"
+                )
+            with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+                found.append(f"127.0.0.1:{port}")
+        return found
 
     async def do(self, *words: str, home: str | None = None) -> Any:
         """Run `davy … --json` to its end and return what it printed, as values.

@@ -1,4 +1,4 @@
-"""Every head after a height, in order, none left out, through lost connections and restarts of the ledger.
+"""Every head after a height, in order, through lost connections and restarts of the ledger; none is left out unread.
 
 A subscription only brings news early. What it brings is delivered when it is the very next header; whatever is missing
 is read in pages, so a lost or doubled event changes nothing.
@@ -38,12 +38,19 @@ class Heads:
     """An iterator of verified heads; `aclose` ends its subscription."""
 
     def __init__(
-        self, rpc: RpcCaller, genesis: Callable[[], Awaitable[Genesis]], believed: Believed, after: int
+        self,
+        rpc: RpcCaller,
+        genesis: Callable[[], Awaitable[Genesis]],
+        believed: Believed,
+        after: int,
+        *,
+        newest: bool = False,
     ) -> None:
         self._rpc = rpc
         self._genesis = genesis
         self._believed = believed
         self._after = after
+        self._skips = newest
         self._last: Head | None = None
         """The newest verified head; every next one must follow it."""
         self._ready: deque[Head] = deque()
@@ -58,11 +65,20 @@ class Heads:
         return self
 
     async def __anext__(self) -> Head:
-        while not self._ready:
+        while self._must_read():
             async with self._reading:
-                if not self._ready:
+                if self._must_read():
                     await self._read()
+        if self._skips:
+            while len(self._ready) > 1:
+                self._ready.popleft()
         return self._ready.popleft()
+
+    def _must_read(self) -> bool:
+        """Whether there is nothing to give, or something newer is at hand that is asked for."""
+        if not self._ready or not self._skips or self._socket is None:
+            return not self._ready
+        return self._behind or self._socket.has_more
 
     @property
     def newest(self) -> Head | None:

@@ -418,12 +418,9 @@ class RpcLedger:
         return max(self._followed, key=lambda h: -1 if h.newest is None else h.newest.height, default=None)
 
     @asynccontextmanager
-    async def blocks(self, after: Height) -> AsyncGenerator[AsyncIterator[Head]]:
-        """Every head after a height, in order and in one history; waits through restarts of the ledger.
-
-        Iterating raises `Refused` when the ledger tells another history than before.
-        """
-        async with aclosing(Heads(self._rpc, self.genesis, self._believed, after)) as heads:
+    async def blocks(self, after: Height, *, newest: bool = False) -> AsyncGenerator[AsyncIterator[Head]]:
+        """See `davy.protocol.ports.LedgerClient`; what is not given is verified too, another history is `Refused`."""
+        async with aclosing(Heads(self._rpc, self.genesis, self._believed, after, newest=newest)) as heads:
             self._followed.append(heads)
             try:
                 yield heads

@@ -49,6 +49,11 @@ class Subscription:
             raise
         return s
 
+    @property
+    def has_more(self) -> bool:
+        """Whether a message has been read and waits for `text`."""
+        return bool(self._texts)
+
     async def text(self) -> str:
         """Return the next message.
 

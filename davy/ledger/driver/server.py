@@ -126,15 +126,18 @@ class RpcServer:
 
     async def _converse(self, socket_: web.WebSocketResponse, subscriber: Subscriber) -> None:
         events: dict[str, _Call] = {}
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._tell, socket_, subscriber, events)
-            async for message in socket_:
-                if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
-                    break
-                body: bytes = message.data.encode() if isinstance(message.data, str) else message.data
-                answer = self._subscribe(body, events) or await self.answer(body)
-                await socket_.send_str(msgspec.json.encode(answer).decode())
-            tasks.cancel_scope.cancel()
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._tell, socket_, subscriber, events)
+                async for message in socket_:
+                    if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
+                        break
+                    body: bytes = message.data.encode() if isinstance(message.data, str) else message.data
+                    answer = self._subscribe(body, events) or await self.answer(body)
+                    await socket_.send_str(msgspec.json.encode(answer).decode())
+                tasks.cancel_scope.cancel()
+        except* ConnectionError:
+            pass  # it has hung up
 
     def _subscribe(self, body: bytes, events: dict[str, _Call]) -> Json | None:
         """Answer a (un)subscription; None for anything else."""

@@ -1,7 +1,7 @@
 """A client believes what is proved: every head once and in order through restarts, and no other history."""
 
 import base64
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from davy.ledger.driver.embedded import Subscriber
 from davy.ledger.driver.methods import Methods
 from davy.ledger.driver.server import listening
 from davy.ledger.rules.records import ACCOUNTS
+from davy.protocol.chain import Head
 from davy.protocol.errors import (
     Busy,
     Expired,
@@ -302,6 +303,35 @@ async def test_every_head_comes_once_and_in_order(client: RpcLedger, served: Led
             if n % 10 == 0:
                 await anyio.sleep(0.01)
     assert seen == list(range(after + 1, 121))
+
+
+async def test_who_wants_the_newest_passes_those_that_wait(client: RpcLedger, served: Ledger) -> None:
+    """In pages and in news; each is verified all the same."""
+    for _ in range(45):
+        await served.producer.make_block()
+    async with client.blocks(0, newest=True) as heads, client.blocks(0) as every:
+        assert (await anext(heads)).height == 45
+        for _ in range(4):
+            made = await served.producer.make_block()
+            assert await anext(heads) == made
+        for _ in range(20):
+            await served.producer.make_block()
+        while (await anext(every)).height < 69:
+            pass  # the server has told everybody
+        given = [head.height async for head in up_to(heads, 69)]
+        assert given[-1] == 69
+        assert len(given) < 20
+        served.bend = answers("blockchain", lambda r: r.update(block_metas=[]))
+        with pytest.raises(Refused, match="dropped block 1"):
+            async with client.blocks(0, newest=True) as misled:
+                await anext(misled)
+
+
+async def up_to(heads: AsyncIterator[Head], height: int) -> AsyncIterator[Head]:
+    async for head in heads:
+        yield head
+        if head.height >= height:
+            return
 
 
 async def test_news_alone_carries_the_heads_once_caught_up(client: RpcLedger, served: Ledger) -> None:

@@ -389,6 +389,23 @@ async def test_a_websocket_that_is_not_read_holds_nobody_and_is_dropped(front: F
     assert await front.call("health") == {}
 
 
+async def test_who_hangs_up_while_it_is_told_is_no_error(
+    front: Front, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with front.session.ws_connect(front.url + "/websocket") as socket:
+        await subscribe(socket, "tm.event='NewBlockHeader'")
+
+        async def gone(*_: object) -> None:
+            raise aiohttp.ClientConnectionResetError
+
+        monkeypatch.setattr(web.WebSocketResponse, "send_str", gone)
+        await front.producer.make_block()
+        await socket.receive()
+    assert not front.producer._subscribers
+    assert await front.call("health") == {}
+    assert caplog.messages == []
+
+
 async def test_too_many_websockets_are_refused(front: Front) -> None:
     with ExitStack() as stack:
         for _ in range(MAX_SUBSCRIBERS):

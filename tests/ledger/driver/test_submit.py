@@ -118,7 +118,7 @@ class LossyLedger:
     async def epoch(self, netuid: int, epoch: int) -> Any:
         raise NotImplementedError
 
-    def blocks(self, after: int) -> Any:
+    def blocks(self, after: int, *, newest: bool = False) -> Any:
         raise NotImplementedError
 
 

@@ -73,15 +73,22 @@ class Producers:
     def home(self, n: int) -> Path:
         return self._root / f"producer-{n}"
 
-    def start(self, *numbers: int, before: str = "", options: Sequence[str] = ()) -> None:
-        """Start some; `before` is Python that runs first in their processes."""
+    def start(
+        self,
+        *numbers: int,
+        before: str = "",
+        options: Sequence[str] = (),
+        program: Path | None = None,
+        skew: str = "",
+    ) -> None:
+        """Start some; `before` is Python that runs first in their processes, `skew` what another engine is told."""
         for n in numbers:
             words = ["ledger", "start", "--home", str(self.home(n)), "--network", str(self.home(n) / "network.json")]
             words += [
                 "--host",
                 self._host(n),
                 "--engine",
-                str(self._program),
+                str(program or self._program),
                 "--port",
                 str(self.ports[n - 1]),
                 *options,
@@ -89,7 +96,11 @@ class Producers:
             log = self._stack.enter_context((self.home(n) / "log").open("ab"))
             within = [] if self._networks is None else self._networks.within(n)
             self._lives[n] = subprocess.Popen(
-                [*within, *self._davy(words, before)], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                [*within, *self._davy(words, before)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "DAVY_SKEW": skew},
             )
 
     def kill(self, *numbers: int) -> None:

@@ -44,6 +44,11 @@ class Liar(snapshots.Snapshots):
         return super().chunk(*which)[:-1] + b"?"
 application.Snapshots = Liar
 """
+AGAINST_ALL = f"""{SMALL_CHUNKS}
+from davy.ledger.driver.cometbft.application import Application
+Application.process = lambda self, txs: False
+"""
+"""Votes for no block, where the first one with its key votes for all."""
 KEPT = ("--snapshots", "20", "--keep", "100")
 
 
@@ -94,8 +99,8 @@ async def voters(ledger: RpcLedger) -> set[bytes]:
 
 def twin(producers: Producers, n: int) -> int:
     """A second engine with a producer's key, that knows nothing of what the first one has voted for."""
+    port, engine_port = free_ports(2)  # while the first one holds its own
     producers.end(n)  # what is copied is whole
-    port, engine_port = free_ports(2)
     other = len(producers.ports) + 1
     made, place = Home.open(producers.home(n)), producers.home(other)
     shutil.copytree(made.root, place, ignore=shutil.ignore_patterns("*.sock", "network.json", "lock"))
@@ -132,9 +137,12 @@ async def test_a_fifth_fetches_the_state_votes_and_loses_all_for_two_votes(produ
         await verified_by_a_stranger(producers, public)
 
         burned = (await first.issuance()).burned
-        producers.start(n, twin(producers, n), before=SMALL_CHUNKS, options=KEPT)
-        with anyio.fail_after(3 * PATIENCE_S):  # both must catch up, and one of them propose
+        second = twin(producers, n)
+        producers.start(n, before=SMALL_CHUNKS, options=KEPT)
+        producers.start(second, before=AGAINST_ALL, options=KEPT)
+        with anyio.fail_after(3 * PATIENCE_S):  # both must catch up first
             while public in await seats(first):
+                assert producers.ended(n) is producers.ended(second) is None
                 await reach(first, (await first.head()).height + 1)
         assert (await first.issuance()).burned >= burned + PRODUCER_BOND
         with anyio.fail_after(PATIENCE_S):

@@ -1,0 +1,57 @@
+"""The engine with a clock that is wrong by $DAVY_SKEW ("1h", "-15s"): for one fault, and never installed.
+
+``python -m tests.faults.skewed_engine`` builds it beside the other one, from the same source, with one file exchanged:
+where CometBFT asks what time it is. Its program is static, so that nothing loaded before it could tell it another time,
+and time namespaces of Linux leave the clock of the day alone.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from davy.ledger.driver.cometbft.install import NAME, _downloaded, _go, check_sum, is_engine
+from davy.protocol.errors import Misconfigured
+from tests.ledger.driver.cometbft.engines import ROOT
+
+SKEWED: Final = ROOT / "build/engine" / f"{NAME}-skewed"
+_ASKED: Final = "types/time/time.go"
+_NOW: Final = "return Canonical(time.Now())\n}\n"
+_WRONG: Final = """return Canonical(time.Now().Add(skew))
+}
+
+var skew, _ = time.ParseDuration(os.Getenv("DAVY_SKEW"))
+"""
+
+
+def main() -> int:
+    """Build it, unless it is there; returns the exit code."""
+    if is_engine(SKEWED):
+        return 0
+    SKEWED.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        module = _downloaded("go")
+        check_sum(module.sum)
+        with tempfile.TemporaryDirectory(dir=SKEWED.parent) as folder:
+            source, built = Path(folder) / "source", Path(folder) / "engine"
+            shutil.copytree(module.dir, source, copy_function=shutil.copyfile)
+            for place in (source, *filter(Path.is_dir, source.rglob("*"))):
+                place.chmod(0o755)  # what Go keeps is read-only
+            asked = source / _ASKED
+            text = asked.read_text()
+            if text.count(_NOW) != 1:
+                raise Misconfigured(f"{_ASKED} is not as 0.38.26 has it; look where the engine asks for the time")
+            asked.write_text(text.replace('"sort"', '"os"\n\t"sort"').replace(_NOW, _WRONG))
+            _go("go", "build", "-o", str(built), "./cmd/cometbft", where=str(source))
+            built.replace(SKEWED)
+    except Misconfigured as e:
+        print(e, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
