@@ -61,6 +61,7 @@ def test_who_is_absent_for_how_long_is_proved_and_outlives_a_restart() -> None:
     w, key = Quiet(), ABSENCES.tag + pub("third")
     w.without("third", blocks=3)
     value, proof = w.machine.prove(key)
+    assert value is not None
     assert value == encode(AbsenceRecord(3))
     verify_presence(w.machine.app_hash, key, value, proof)
     again = Machine.restore(w.genesis, w.rows.items(), w.machine.height, w.machine.time)
