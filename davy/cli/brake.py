@@ -42,7 +42,7 @@ from davy.ledger.client import RpcLedger
 from davy.ledger.submit import hand_in
 from davy.network.fan_out import Addressee, spread
 from davy.network.http_client import HttpTransport
-from davy.network.node_brake import subject_of
+from davy.network.node_brake import Place, subject_of
 from davy.network.receipts import Testimony
 from davy.protocol.chain import Head
 from davy.protocol.encoding import decode
@@ -217,6 +217,7 @@ def _recorded_state(g: Genesis, told: RecordedBrake) -> BrakeState:
 async def _serving(ledger: RpcLedger, state: BrakeState) -> tuple[list[Endpoint], list[Subject]]:
     """Where nodes listen; and what may be systemic: whatever orders say so of, or a subnet, and all that is leased."""
     found: list[Endpoint] = []
+    places: list[Place] = []
     leased = {model for lease in state.book.leases for model in lease.models}
     named = leased | {model for raised in state.book.raises for model in raised.models.ids}
     subjects = [Subject(model=ModelFacts(m, frozenset(), b""), model_class=ModelClass.SYSTEMIC) for m in sorted(leased)]
@@ -226,8 +227,27 @@ async def _serving(ledger: RpcLedger, state: BrakeState) -> tuple[list[Endpoint]
         every = m.subnet.hyperparameters.systemic == 1
         asked = [(n.hotkey, n.model[0].model_id) for n in m.neurons if n.model]
         asked = [pair for pair in asked if every or pair[1] in named]
-        subjects += [subject_of(await ledger.subject(s.netuid, *pair)) for pair in asked]
-    return found, subjects
+        places += [(s.netuid, *pair) for pair in asked]
+    return found, subjects + await _subjects(ledger, places)
+
+
+async def _subjects(ledger: RpcLedger, places: Sequence[Place]) -> list[Subject]:
+    """All at once, for each is proved by the next block."""
+    told: dict[Place, Subject] = {}
+    failed: list[DavyError] = []
+
+    async def ask(place: Place) -> None:
+        try:
+            told[place] = subject_of(await ledger.subject(*place))
+        except DavyError as e:
+            failed.append(e)
+
+    async with anyio.create_task_group() as tasks:
+        for place in places:
+            tasks.start_soon(ask, place)
+    if failed:
+        raise failed[0]
+    return [told[place] for place in places]
 
 
 def _told(

@@ -73,6 +73,7 @@ class Brake:
     async def learn(self, places: Sequence[Place]) -> None:
         """Look every place up; one that the ledger does not know is not permitted."""
         known: dict[tuple[Netuid, Hotkey, ModelId], Subject] = {}
+        await self._node.learn(map(_key, places))
         for place in places:
             try:
                 known[_key(place)] = await self._node.subject(*_key(place))

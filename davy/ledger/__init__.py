@@ -2,5 +2,5 @@
 
 rules is the state machine, pure; driver runs it, embedded in one process or under CometBFT; client is what every
 other node sees; headers checks what a producer signed, for both; submit has a transaction included once. This file
-imports none of them, so that a client's machine never loads the rules.
+imports none of them: a client loads of the rules what it checks an answer with, when it asks for one.
 """

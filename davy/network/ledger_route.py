@@ -41,7 +41,19 @@ class LedgerRoute:
         self._proved: RecordedBrake | None = None
         self._handed: dict[OrderId, UnixMillis] = {}
 
-    async def look(self, block: Head) -> None:
+    async def hear(self, block: Head) -> None:
+        """Take in at once what the ledger tells of its orders; comes before `prove`.
+
+        Raises
+        ------
+        Unreachable, Refused
+        """
+        if self._guard.state.first is None or (self._proved is not None and self._proved.height >= block.height):
+            return
+        self._told = await self._ledger.told_brake(self._told)
+        await self._guard.hear([r.order for r in (*self._told.orders, *self._told.drills)])
+
+    async def prove(self, block: Head) -> None:
         """Take in the ledger's orders up to a verified block; call it for each, before anything else sees the block.
 
         Raises
@@ -52,8 +64,6 @@ class LedgerRoute:
         if self._guard.state.first is None:
             return  # nobody can halt this chain
         if self._proved is None or self._proved.height < block.height:
-            self._told = await self._ledger.told_brake(self._told)
-            await self._guard.hear([r.order for r in (*self._told.orders, *self._told.drills)])
             self._told = self._proved = await self._ledger.brake(self._told)
             if self._proved.height < block.height:
                 raise Unreachable(f"the ledger shows its brake at {self._proved.height} only, not {block.height}")

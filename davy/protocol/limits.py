@@ -127,6 +127,8 @@ MAX_MOVES: Final = 16
 MAX_LINEAGE: Final = 64
 """These, and theirs, and so on."""
 MAX_MODELS_A_REGISTRANT: Final = 64
+MAX_SUBJECT_ROWS: Final = 4 + MAX_LINEAGE + 2 * (1 + MAX_MODELS_A_REGISTRANT)
+"""What one subject's facts are read from: UID, neuron, subnet, model; its lineage; all models of two registrants."""
 CONVICTION_GRACE: Final = 10
 """Blocks after a HALT's own, and after `anchor_slack`, from which on an anchor convicts who served."""
 MAX_CIRCLE: Final = 16

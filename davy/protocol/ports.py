@@ -145,10 +145,15 @@ class LedgerClient(Protocol):
     async def subject(self, netuid: Netuid, hotkey: Hotkey, model: ModelId | None = None) -> SubjectFacts:
         """Return what orders can know of a neuron with what it serves, or with a model that it would serve.
 
+        It is of the newest block there was when this was called, or of a later one.
+
         Raises
         ------
         TxFailed
             NOT_FOUND: no such neuron or model.
+        Refused
+            The ledger does not prove that this is all.
+        Unreachable
         """
         ...
 

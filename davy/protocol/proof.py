@@ -12,6 +12,7 @@ from typing import Final
 from davy.protocol.chain import Proof
 from davy.protocol.errors import Refused
 from davy.protocol.signing import Domain, digest
+from davy.protocol.words import Digest
 
 EMPTY_ROOT: Final = digest(Domain.STATE_NODE, b"")
 """The app hash of a map with no keys."""
@@ -38,6 +39,31 @@ def key_bit(key: bytes, bit: int) -> int:
     return (key[byte] >> (7 - (bit & 7))) & 1 if byte < len(key) else 0
 
 
+def root_of(key: bytes, value: bytes | None, proof: Proof) -> Digest:
+    """The app hash of the state that a proof is of, if it shows that `value`, or nothing where None, stands at `key`.
+
+    Raises
+    ------
+    Refused
+        It is for another key or value.
+    """
+    if value is None:
+        if proof.leaf_key == key:
+            raise Refused("the proof shows that the key is present")
+        if not proof.leaf_key and not proof.steps:
+            return EMPTY_ROOT
+    elif proof.leaf_key != key or proof.leaf_value != value_hash(value):
+        raise Refused("the proof is not for this key and value; ask for it again")
+    here, last = leaf_hash(proof.leaf_key, proof.leaf_value), 1 << 16
+    for step in proof.steps:
+        side = key_bit(key, step.bit)
+        if step.bit >= last or key_bit(proof.leaf_key, step.bit) != side:
+            raise Refused("the proof does not follow the key; ask for it again")
+        here = node_hash(step.bit, step.sibling, here) if side else node_hash(step.bit, here, step.sibling)
+        last = step.bit
+    return here
+
+
 def verify_presence(app_hash: bytes, key: bytes, value: bytes, proof: Proof) -> None:
     """Check that the state under `app_hash` holds `value` at `key`.
 
@@ -46,9 +72,7 @@ def verify_presence(app_hash: bytes, key: bytes, value: bytes, proof: Proof) -> 
     Refused
         The proof is for another key, another value or another state.
     """
-    if proof.leaf_key != key or proof.leaf_value != value_hash(value):
-        raise Refused("the proof is not for this key and value; ask for it again")
-    _check_path(app_hash, key, proof)
+    check_proof(app_hash, key, value, proof)
 
 
 def verify_absence(app_hash: bytes, key: bytes, proof: Proof) -> None:
@@ -59,22 +83,16 @@ def verify_absence(app_hash: bytes, key: bytes, proof: Proof) -> None:
     Refused
         The key is present, or the proof is for another key or another state.
     """
-    if proof.leaf_key == key:
-        raise Refused("the proof shows that the key is present")
-    if not proof.leaf_key and not proof.steps:
-        if app_hash != EMPTY_ROOT:
-            raise Refused("the proof is of an empty state, the app hash is not")
-        return
-    _check_path(app_hash, key, proof)
+    check_proof(app_hash, key, None, proof)
 
 
-def _check_path(app_hash: bytes, key: bytes, proof: Proof) -> None:
-    here, last = leaf_hash(proof.leaf_key, proof.leaf_value), 1 << 16
-    for step in proof.steps:
-        side = key_bit(key, step.bit)
-        if step.bit >= last or key_bit(proof.leaf_key, step.bit) != side:
-            raise Refused("the proof does not follow the key; ask for it again")
-        here = node_hash(step.bit, step.sibling, here) if side else node_hash(step.bit, here, step.sibling)
-        last = step.bit
-    if here != app_hash:
+def check_proof(app_hash: bytes, key: bytes, value: bytes | None, proof: Proof) -> None:
+    """Check that the state under `app_hash` holds `value`, or nothing where it is None, at `key`.
+
+    Raises
+    ------
+    Refused
+        See `root_of`; or the proof is for another state.
+    """
+    if root_of(key, value, proof) != app_hash:
         raise Refused("the proof does not lead to this app hash; ask for one at the right height")

@@ -20,8 +20,9 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
+from davy.protocol.chain import Proof
 from davy.protocol.encoding import Wire, encode
-from davy.protocol.limits import MAX_SIGNED_ORDER_BYTES
+from davy.protocol.limits import MAX_SIGNED_ORDER_BYTES, MAX_SUBJECT_ROWS
 from davy.protocol.order import Global, Miner, Models, OrderId, Subnet, Target
 from davy.protocol.roster import GroupEpoch
 from davy.protocol.signing import Domain, digest
@@ -130,14 +131,33 @@ class Facts(Wire):
 
 
 class SubjectFacts(Wire):
-    """All that the ledger knows of what a hotkey serves on a subnet: `davy.killswitch.scope.Subject` is made of it."""
+    """All that the ledger knows of what a hotkey serves on a subnet: `davy.killswitch.scope.Subject` is made of it.
 
+    It was so after block `height`.
+    """
+
+    height: Height
     netuid: Netuid
     hotkey: Hotkey
     model: Annotated[tuple[Facts, ...], Meta(max_length=1)]
     ancestors: tuple[Facts, ...]
     siblings: tuple[Facts, ...]
     systemic: bool
+
+
+class ProvedRow(Wire):
+    """What a state holds at a key, or, where `value` is empty, that it holds nothing."""
+
+    key: Annotated[bytes, Meta(max_length=256)]
+    value: Annotated[tuple[bytes, ...], Meta(max_length=1)]
+    proof: Proof
+
+
+class SubjectRows(Wire):
+    """The rows after block `height` that the `SubjectFacts` of one question are read from, and no others."""
+
+    height: Height
+    rows: Annotated[tuple[ProvedRow, ...], Meta(max_length=MAX_SUBJECT_ROWS)]
 
 
 def order_key(i: OrderId) -> bytes:

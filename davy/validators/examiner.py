@@ -26,7 +26,7 @@ from typing import Any, Final, NamedTuple
 import anyio
 
 from davy.killswitch.scope import Subject
-from davy.network.node_brake import NodeBrake
+from davy.network.node_brake import NodeBrake, Place
 from davy.protocol.chain import Head, Metagraph, Neuron
 from davy.protocol.errors import BadAnswer, DavyError, StoreFailed
 from davy.protocol.ports import Clock, Entropy, LedgerClient, Store
@@ -163,6 +163,7 @@ class Examiner:
         """
         graphs = [await self._ledger.metagraph(n) for n in self._netuids]
         miners = list({n.hotkey: n for m in graphs for n in m.neurons if self._asked(n)}.values())
+        await self._brake.learn(place for miner in miners for place in _served(miner, graphs))
         miners = [n for n in miners if await self._permitted(n, graphs)]
         spared = self._settled(graphs) if self._pace.spares else frozenset[Hotkey]()
         asked = [(i, n) for i in range(len(drawn)) for n in miners if i % 2 == 0 or n.hotkey not in spared]
@@ -272,8 +273,7 @@ class Examiner:
         TxFailed, Unreachable
             The ledger does not say.
         """
-        served = [(m.subnet.netuid, n) for m in graphs for n in m.neurons if n.hotkey == miner.hotkey and n.model]
-        subjects = [await self._brake.subject(netuid, n.hotkey, n.model[0].model_id) for netuid, n in served]
+        subjects = [await self._brake.subject(*place) for place in _served(miner, graphs)]
         for subject in subjects:
             self._brake.guard.permit(subject)
         return subjects
@@ -347,6 +347,16 @@ class Examiner:
 
 def _lowered(worth: Mapping[Hotkey, float], found: Mapping[Hotkey, Finding]) -> dict[Hotkey, float]:
     return {hotkey: w * (found[hotkey].factor if hotkey in found else 1.0) for hotkey, w in worth.items()}
+
+
+def _served(miner: Neuron, graphs: Sequence[Metagraph]) -> list[Place]:
+    """All that a miner serves on these subnets."""
+    return [
+        (m.subnet.netuid, n.hotkey, n.model[0].model_id)
+        for m in graphs
+        for n in m.neurons
+        if n.hotkey == miner.hotkey and n.model
+    ]
 
 
 def _settled(m: Metagraph, n: Neuron) -> bool:

@@ -44,6 +44,8 @@ def brake_of(keys: KeyStore, clock: Clock, ledger: Any, chain: ChainId, roster: 
 class KnowsModels:
     """Mix into a twin of a ledger: every model is known to it, by its id only."""
 
+    height = 0
+
     async def subject(self, netuid: int, hotkey: bytes, model: bytes | None = None) -> SubjectFacts:
         known = (Facts(model, (), REGISTRANT),) if model else ()
-        return SubjectFacts(netuid, hotkey, known, (), (), False)
+        return SubjectFacts(self.height, netuid, hotkey, known, (), (), False)

@@ -228,9 +228,9 @@ async def test_who_is_registered_where_it_does_not_serve_yet_is_scored_there_too
 @pytest.mark.parametrize(
     "facts",
     [
-        lambda n, m: SubjectFacts(1, n.hotkey, (), (), (), False),
-        lambda n, m: SubjectFacts(1, n.hotkey, (Facts(b"z" * 32, (), b"y" * 32),), (), (), False),
-        lambda n, m: SubjectFacts(9, b"q" * 32, (Facts(m, (), b"y" * 32),), (), (), False),
+        lambda n, m: SubjectFacts(0, 1, n.hotkey, (), (), (), False),
+        lambda n, m: SubjectFacts(0, 1, n.hotkey, (Facts(b"z" * 32, (), b"y" * 32),), (), (), False),
+        lambda n, m: SubjectFacts(0, 9, b"q" * 32, (Facts(m, (), b"y" * 32),), (), (), False),
     ],
 )
 async def test_a_ledger_that_tells_of_something_else_frees_nothing(

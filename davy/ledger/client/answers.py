@@ -5,11 +5,12 @@ Integers of 64 bits come as text, bytes as base64.
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias
+from typing import Annotated, Final, TypeAlias
 
 import msgspec
 from msgspec import Meta
 
+from davy.protocol.errors import TxCode
 from davy.protocol.limits import MAX_NEWS_SUBNETS, MAX_RPC_PAGE
 from davy.protocol.words import U16
 
@@ -109,3 +110,11 @@ class EventResult(msgspec.Struct, frozen=True):
 
 class Event(msgspec.Struct, frozen=True):
     result: EventResult
+
+
+_CODES: Final = frozenset(int(c) for c in TxCode)
+
+
+def code_of(answer: Broadcast | QueryResponse) -> TxCode:
+    """Why it was refused; INTERNAL where no code of this version says so."""
+    return TxCode(answer.code) if answer.code in _CODES else TxCode.INTERNAL

@@ -2,9 +2,8 @@
 
 Checked against the chain id, which is all a node has to know: the genesis, each header's producer and signature, that
 heights rise without a gap in one history, that a transaction stands in its block, and what `proved` returns, so also
-`brake` (that no order is left out), `halted` and `conviction`. Not checked, and so only as good as the ledger that is
-asked: a transaction's result code, and the answers of `query` (metagraph, accounts, epochs), which are views and no
-stored values.
+`brake` (that no order is left out), `subject`, `halted` and `conviction`. Not checked, and only as good as the ledger:
+a transaction's result code, and the answers of `query` (metagraph, accounts, epochs), which are views.
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ from davy.ledger.client.answers import (
     QueryResponse,
     Status,
     TxAnswer,
+    code_of,
 )
 from davy.ledger.client.believed import Believed
 from davy.ledger.client.braking import are_all, gather
@@ -52,7 +52,7 @@ from davy.protocol.errors import Busy, Expired, Misdirected, NotEnabled, Refused
 from davy.protocol.genesis import Genesis, chain_id
 from davy.protocol.limits import MAX_BRAKE_ORDERS, MAX_GENESIS_BYTES, MAX_RESULT_BYTES
 from davy.protocol.order import OrderId
-from davy.protocol.proof import verify_absence, verify_presence
+from davy.protocol.proof import check_proof
 from davy.protocol.recorded import (
     BRAKE_KEY,
     AttestationPage,
@@ -71,7 +71,6 @@ from davy.protocol.words import ChainId, Digest, Height, Hotkey, ModelId, Netuid
 
 T = TypeVar("T")
 
-_CODES: Final = frozenset(int(c) for c in TxCode)
 _SHORTEST_PAUSE_S: Final = 0.02
 _LONGEST_PAUSE_S: Final = 1.0
 _NEXT_BLOCK_PATIENCE_S: Final = 30.0
@@ -168,7 +167,7 @@ class RpcLedger:
                 return tx_hash(raw)
             raise (Busy(str(e)) if "mempool is full" in str(e) else e) from None
         if said.code:
-            raise TxFailed(_code(said.code), said.log)
+            raise TxFailed(code_of(said), said.log)
         return tx_hash(raw)
 
     async def outcome(self, h: TxHash, *, until: Height) -> TxResult:
@@ -313,11 +312,7 @@ class RpcLedger:
         Refused, Unreachable
             See `proved`.
         """
-        stored = {name: await self.proved(halted_key(name)) for name in names}
-        return {
-            name: None if value is None else decode(value, HaltedRecord, limit=MAX_RESULT_BYTES)
-            for name, value in stored.items()
-        }
+        return {name: await self._record(halted_key(name), HaltedRecord) for name in names}
 
     async def attestations(self, order: OrderId) -> tuple[Attested, ...]:
         """Return who answered an order or a drill."""
@@ -338,18 +333,26 @@ class RpcLedger:
         Refused, Unreachable
             See `proved`.
         """
-        value = await self.proved(conviction_key(hotkey))
-        return None if value is None else decode(value, ConvictionRecord, limit=MAX_RESULT_BYTES)
+        return await self._record(conviction_key(hotkey), ConvictionRecord)
 
     async def subject(self, netuid: Netuid, hotkey: Hotkey, model: ModelId | None = None) -> SubjectFacts:
-        """Return what a brake is asked about: a hotkey on a subnet with what it serves there, or with a model.
+        """Return what a brake is asked about, proved as of the newest block there was or a later one, after one more.
 
         Raises
         ------
         TxFailed
             NOT_FOUND: no UID there, or no such model.
+        Refused, Unreachable
+            See `proved`.
         """
-        return await self._view("/subject", netuid.to_bytes(2, "big") + hotkey + (model or b""), SubjectFacts)
+        from davy.ledger.client.subjects import read_subject  # a command that asks for none loads no rules
+
+        newest = await self._height()
+        raw = await self.query("/subject_rows", netuid.to_bytes(2, "big") + hotkey + (model or b""))
+        facts, app_hash = read_subject(raw, newest, netuid, hotkey, model)
+        if await self._app_hash(facts.height) != app_hash:
+            raise Refused(f"the ledger shows a model otherwise than block {facts.height} left it; ask another one")
+        return facts
 
     async def proved(self, key: bytes) -> bytes | None:
         """Return the value stored at a key of the state, or None, proved against a header's app hash.
@@ -378,6 +381,10 @@ class RpcLedger:
         held = () if value is None else (value,)
         return SavedProof(1, encode(await self.genesis()), self._believed.changes, header.raw, key, held, proof)
 
+    async def _record(self, key: bytes, kind: type[T]) -> T | None:
+        value = await self.proved(key)
+        return None if value is None else decode(value, kind, limit=MAX_RESULT_BYTES)
+
     async def _proved(self, key: bytes) -> tuple[Height, bytes | None]:
         """What the state after a block holds at a key, and the block's height."""
         height, value, _ = await self._proof_of(key)
@@ -388,12 +395,8 @@ class RpcLedger:
         if said.proof_ops is None or len(said.proof_ops.ops) != 1:
             raise Refused("the ledger gives no proof; ask another one")
         proof = decode(to_bytes(said.proof_ops.ops[0].data), Proof, limit=MAX_RESULT_BYTES)
-        app_hash = await self._app_hash(int(said.height))
-        if said.code:
-            verify_absence(app_hash, key, proof)
-            return int(said.height), None, proof
-        value = to_bytes(said.value)
-        verify_presence(app_hash, key, value, proof)
+        value = None if said.code else to_bytes(said.value)
+        check_proof(await self._app_hash(int(said.height)), key, value, proof)
         return int(said.height), value, proof
 
     async def _proved_brake(self, told: ToldRecord | None, newest: Height) -> tuple[Height, BrakeRecord]:
@@ -433,7 +436,7 @@ class RpcLedger:
     async def _query(self, path: str, data: bytes, *, prove: bool = False, may_miss: bool = False) -> QueryResponse:
         said = (await self._rpc.call("abci_query", QueryAnswer, path=path, data=data.hex(), prove=prove)).response
         if said.code and not (may_miss and said.code == TxCode.NOT_FOUND):
-            raise TxFailed(_code(said.code), said.log)
+            raise TxFailed(code_of(said), said.log)
         return said
 
     async def _included(self, h: TxHash) -> TxResult | None:
@@ -496,7 +499,3 @@ class RpcLedger:
         if self._newest is None or opened.header.height > self._newest.header.height:
             self._newest = opened
         return self._newest
-
-
-def _code(code: int) -> TxCode:
-    return TxCode(code) if code in _CODES else TxCode.INTERNAL

@@ -10,7 +10,7 @@ from davy.protocol.encoding import decode
 from davy.protocol.errors import Misdirected, Refused
 from davy.protocol.genesis import Genesis, chain_id
 from davy.protocol.limits import MAX_GENESIS_BYTES, MAX_SAVED_PROOF_BYTES
-from davy.protocol.proof import verify_absence, verify_presence
+from davy.protocol.proof import check_proof
 from davy.protocol.words import ChainId, Height, UnixMillis
 
 
@@ -45,8 +45,5 @@ def check_saved(raw: bytes, chain: ChainId) -> Shown:
     if header.height < 1:
         raise Refused("the proof names no block; ask for it again")
     value = saved.value[0] if saved.value else None
-    if value is None:
-        verify_absence(header.app_hash, saved.key, saved.proof)
-    else:
-        verify_presence(header.app_hash, saved.key, value, saved.proof)
+    check_proof(header.app_hash, saved.key, value, saved.proof)
     return Shown(header.height - 1, header.time, saved.key, value)

@@ -26,6 +26,7 @@ savepoint, and whatever goes wrong in it becomes a deterministic error code and 
 `records`        every record's type and key               `packed`     arrays of all UIDs as bytes
 `state`, `trie`  records with a journal and savepoints; the authenticated map over their encodings
 `genesis`        the state before the first block          `queries`    answers
+`facts`          what orders can know of a hotkey's model, and which rows show it
 ===============  ====================================================================================================
 
 A block in order: stake that is due becomes free; each subnet's part of the reward is minted into what its next epoch

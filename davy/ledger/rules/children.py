@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+from davy.ledger.rules.facts import neuron_of
 from davy.ledger.rules.families import (
     children_of,
     in_force,
@@ -12,7 +13,6 @@ from davy.ledger.rules.families import (
     parents_of,
 )
 from davy.ledger.rules.halts import require_not_barred, require_running, subnet_subject
-from davy.ledger.rules.neurons import neuron_of
 from davy.ledger.rules.records import (
     CHILDREN,
     HOTKEYS,

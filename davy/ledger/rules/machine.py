@@ -87,7 +87,7 @@ class Machine:
         self._door = Door()
         rows = sorted((key, encode(record)) for key, record in state.records.items())
         self._trie = Trie((key, value_hash(value)) for key, value in rows)
-        self._queries = Queries(g, state)
+        self._queries = Queries(g, state, self.prove)
         self.app_hash = self._trie.root()
 
     @classmethod

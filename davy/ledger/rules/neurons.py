@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from davy.incentive.pruning import immune, kept_by_stake, pruning_score
 from davy.killswitch.scope import Subject
 from davy.ledger.rules.accounts import burn, debit
+from davy.ledger.rules.facts import neuron_of
 from davy.ledger.rules.families import forget_family
 from davy.ledger.rules.frozen import counted_blocks
 from davy.ledger.rules.halts import (
@@ -57,18 +58,6 @@ MAX_SEATED_BY_STAKE: Final = 64
 """UIDs that stake alone keeps from pruning, at most; and at most a quarter of a subnet."""
 
 _UNKNOWN: Final = "there is no subnet of this netuid; ask /subnets"
-
-
-def neuron_of(s: State, netuid: int, hotkey: bytes) -> tuple[int, NeuronRecord]:
-    """A hotkey's UID on a subnet, and its neuron.
-
-    Raises
-    ------
-    TxFailed
-        NOT_FOUND.
-    """
-    uid = s.need(UIDS, subnet_key(netuid) + hotkey, "this hotkey has no UID on this subnet; register it first").uid
-    return uid, s.need(NEURONS, neuron_key(netuid, uid), "a UID without a neuron")
 
 
 def register(s: State, at: Moment, sender: bytes, x: Register) -> None:

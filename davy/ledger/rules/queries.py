@@ -12,10 +12,9 @@ from typing import Final
 from davy.ledger.rules import packed
 from davy.ledger.rules.accounts import account
 from davy.ledger.rules.coldkeys import owner_by
+from davy.ledger.rules.facts import keys_read, neuron_of, subject_facts
 from davy.ledger.rules.families import children_of, in_force, parents_of
 from davy.ledger.rules.frozen import counted_blocks
-from davy.ledger.rules.halts import neuron_subject, served_subject
-from davy.ledger.rules.neurons import neuron_of
 from davy.ledger.rules.producers import producer_record, producing
 from davy.ledger.rules.records import (
     ATTESTATIONS,
@@ -60,6 +59,7 @@ from davy.protocol.chain import (
     Neuron,
     ProducerInfo,
     ProducerList,
+    Proof,
     RevealedRow,
     RowInForce,
     RowsInForce,
@@ -70,8 +70,15 @@ from davy.protocol.encoding import Wire, encode
 from davy.protocol.errors import Malformed, TxCode, TxFailed
 from davy.protocol.genesis import Genesis
 from davy.protocol.limits import MAX_BRAKE_PAGE
-from davy.protocol.manifest import ModelClass
-from davy.protocol.recorded import AttestationPage, Attested, BrakePage, Facts, OrderRecord, SubjectFacts
+from davy.protocol.recorded import (
+    AttestationPage,
+    Attested,
+    BrakePage,
+    OrderRecord,
+    ProvedRow,
+    SubjectFacts,
+    SubjectRows,
+)
 
 _KEPT_PATHS: Final = frozenset({"/metagraph", "/weights", "/subnets"})
 """What every node asks for once a block, and costs most."""
@@ -82,11 +89,11 @@ class Queries:
     """Answers by path.
 
     /nonce /metagraph /weights /epoch /subnets /coming /model /issuance /parameters /genesis /brake /attestations
-    /subject /hotkey /subnet /neuron /model_state /budget /family /coldkey /producers
+    /subject /subject_rows /hotkey /subnet /neuron /model_state /budget /family /coldkey /producers
     """
 
-    def __init__(self, g: Genesis, s: State) -> None:
-        self._genesis, self._state = g, s
+    def __init__(self, g: Genesis, s: State, prove: Callable[[bytes], tuple[bytes | None, Proof]]) -> None:
+        self._genesis, self._state, self._prove = g, s, prove
         self._positions: dict[bytes, set[bytes]] = {}
         self._kept: dict[tuple[str, bytes], bytes] = {}
         """Answers since the last block: nothing else changes the state."""
@@ -107,6 +114,7 @@ class Queries:
             "/brake": self._brake,
             "/attestations": self._attestations,
             "/subject": self._subject,
+            "/subject_rows": self._subject_rows,
             "/hotkey": self._hotkey,
             "/subnet": self._subnet,
             "/neuron": self._neuron,
@@ -263,20 +271,15 @@ class Queries:
 
     def _subject(self, data: bytes, height: int) -> SubjectFacts:
         """What the brake is asked about: a hotkey on a subnet (34 bytes) with what it serves, or with a model (32)."""
-        s, netuid, hotkey = self._state, int.from_bytes(data[:2], "big"), data[2:34]
-        _, neuron = neuron_of(s, netuid, hotkey)
-        if data[34:]:
-            _exactly(data, 66)
-            x = served_subject(s, netuid, hotkey, neuron.coldkey, data[34:], whole=True)
-        else:
-            _exactly(data, 34)
-            x = neuron_subject(s, netuid, neuron, whole=True)
-        models = () if x.model is None else (x.model,)
-        known, ancestors, siblings = (
-            tuple(Facts(m.id, tuple(sorted(m.files)), m.registrant) for m in part)
-            for part in (models, x.ancestors, x.siblings)
-        )
-        return SubjectFacts(netuid, hotkey, known, ancestors, siblings, x.model_class is ModelClass.SYSTEMIC)
+        return subject_facts(self._state, height, *_place(data))
+
+    def _subject_rows(self, data: bytes, height: int) -> SubjectRows:
+        """What `/subject` is read from, each row with its proof."""
+        rows: list[ProvedRow] = []
+        for key in keys_read(self._state, *_place(data)):
+            value, proof = self._prove(key)
+            rows.append(ProvedRow(key, () if value is None else (value,), proof))
+        return SubjectRows(height, tuple(rows))
 
 
 def subnet_info(s: State, netuid: int) -> SubnetInfo:
@@ -358,6 +361,12 @@ def epoch_record(s: State, netuid: int, epoch: int) -> EpochRecord:
         tuple(packed.amounts(paid.validators, n).tolist()),
         tuple(RevealedRow(u, packed.pairs(row)) for u, row in zip(paid.voters, paid.weights, strict=True)),
     )
+
+
+def _place(data: bytes) -> tuple[int, bytes, bytes | None]:
+    """A hotkey on a subnet (34 bytes), and a model if one is named (32 more)."""
+    _exactly(data, 66 if data[34:] else 34)
+    return int.from_bytes(data[:2], "big"), data[2:34], data[34:] or None
 
 
 def _exactly(data: bytes, length: int) -> bytes:

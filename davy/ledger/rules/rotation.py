@@ -12,9 +12,9 @@ from msgspec.structs import replace
 
 from davy.killswitch.scope import Subject
 from davy.ledger.rules.coldkeys import require_fresh
+from davy.ledger.rules.facts import neuron_of
 from davy.ledger.rules.families import rename_family
 from davy.ledger.rules.halts import require_not_barred, require_running
-from davy.ledger.rules.neurons import neuron_of
 from davy.ledger.rules.records import (
     COMMITS,
     HOTKEYS,

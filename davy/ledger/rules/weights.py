@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from davy.ledger.rules.facts import neuron_of
 from davy.ledger.rules.halts import require_not_barred, require_running, subnet_subject
-from davy.ledger.rules.neurons import neuron_of
 from davy.ledger.rules.packed import pack_row
 from davy.ledger.rules.records import (
     COMMITS,

@@ -190,7 +190,7 @@ class World:
         for s in self.query("/subnets", b"", SubnetList).subnets:
             m = self.metagraph(s.netuid)
             places = [s.netuid.to_bytes(2, "big") + n.hotkey for n in m.neurons]
-            facts = [self.query("/subject", place, SubjectFacts) for place in places]
+            facts = [replace(self.query("/subject", place, SubjectFacts), height=0) for place in places]
             neurons = [replace(n, last_update=0, active=False) for n in m.neurons]
             found[s.netuid] = (neurons, facts, replace(m.subnet, registration_price=0, pending=0))
         return found
