@@ -387,8 +387,7 @@ class RpcLedger:
 
     async def _proved(self, key: bytes) -> tuple[Height, bytes | None]:
         """What the state after a block holds at a key, and the block's height."""
-        height, value, _ = await self._proof_of(key)
-        return height, value
+        return (await self._proof_of(key))[:2]
 
     async def _proof_of(self, key: bytes) -> tuple[Height, bytes | None, Proof]:
         said = await self._query("/store", key, prove=True, may_miss=True)

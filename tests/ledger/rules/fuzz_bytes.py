@@ -22,7 +22,7 @@ def main() -> int:
         return 0
     engine: Any = None
     try:
-        import atheris  # pyright: ignore[reportMissingImports]
+        import atheris  # pyright: ignore[reportMissingImports, reportMissingModuleSource]
 
         engine = atheris
     except ImportError:
