@@ -18,6 +18,7 @@ from davy.host.files import read_bounded, write_new
 from davy.ledger.client.saved import Shown, check_saved
 from davy.ledger.rules.records import (
     ACCOUNTS,
+    BRAKE,
     BUDGETS,
     CHILDREN,
     CONVICTIONS,
@@ -26,8 +27,10 @@ from davy.ledger.rules.records import (
     ISSUANCE,
     MODELS,
     NEURONS,
+    ORDERS,
     OUTCOMES,
     PARAMETERS,
+    PRODUCING,
     RETIRED,
     RUNNING,
     STAKES,
@@ -118,6 +121,9 @@ KINDS: Final[Mapping[str, tuple[bytes, tuple[Part, ...]]]] = MappingProxyType(
         "model": (MODELS.tag, (_MODEL,)),
         "retired": (RETIRED.tag, (_MODEL,)),
         "budget": (BUDGETS.tag, (Part("BUDGET", _digest),)),
+        "brake": (BRAKE.tag, ()),
+        "order": (ORDERS.tag, (Part("ORDER", _digest),)),
+        "producers": (PRODUCING.tag, ()),
         "halted-everything": (HALTED.tag + GLOBAL_NAME, ()),
         "halted-subnet": (HALTED.tag, (Part("NETUID", _subnet_name),)),
         "halted-miner": (HALTED.tag, (Part("HOTKEY", _miner_name),)),

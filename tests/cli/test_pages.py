@@ -78,12 +78,13 @@ def test_a_key_is_replaced(place: Path, newcomer: dict[str, str], say: Say) -> N
 
 
 def test_what_the_state_holds_is_proved(place: Path, newcomer: dict[str, str], say: Say) -> None:
-    account, stake, neuron, halted, issuance, saved = lines("prove.md")
+    account, stake, neuron, brake, halted, issuance, saved = lines("prove.md")
     reader = Reader(say, PROOF="kept.proof", **newcomer)
     listed = say("stake", "list", "--json").json
     assert int(str(reader.type(account)["free"])) == round(float(listed["free"]) * 10**9)
     assert int(str(reader.type(stake)["amount"])) >= 5 * 10**9
     assert reader.type(neuron)["record"] == "NeuronRecord"
+    assert reader.type(brake)["record"] == "BrakeRecord"
     assert reader.type(halted)["there"] is False
     kept = reader.type(issuance)
     assert reader.type(saved, DAVY_NETWORK=str(_unreachable(place))) == kept

@@ -58,10 +58,10 @@ def unpinned(text: str) -> list[str]:
 def test_each_extra_is_locked(project: dict[str, list[str]], root: Path) -> None:
     locked = {extra for extras in EXTRAS.values() for extra in extras}
     assert {extra for extra, asked in project.items() if extra and asked} == locked
-    assert {p.stem for p in (root / "requirements").glob("*.txt")} == {*EXTRAS, "build", "uv"}
+    assert {p.stem for p in (root / "requirements").glob("*.txt")} == {*EXTRAS, "build", "fuzz", "uv"}
 
 
-@pytest.mark.parametrize("name", [*EXTRAS, "build", "uv"])
+@pytest.mark.parametrize("name", [*EXTRAS, "build", "fuzz", "uv"])
 def test_every_line_is_an_exact_pin_with_hashes(root: Path, name: str) -> None:
     text = (root / "requirements" / f"{name}.txt").read_text(encoding="utf-8")
     assert pins(text)

@@ -385,10 +385,13 @@ class RpcLedger:
         value = await self.proved(key)
         return None if value is None else decode(value, kind, limit=MAX_RESULT_BYTES)
 
+    async def _record(self, key: bytes, kind: type[T]) -> T | None:
+        value = await self.proved(key)
+        return None if value is None else decode(value, kind, limit=MAX_RESULT_BYTES)
+
     async def _proved(self, key: bytes) -> tuple[Height, bytes | None]:
         """What the state after a block holds at a key, and the block's height."""
-        height, value, _ = await self._proof_of(key)
-        return height, value
+        return (await self._proof_of(key))[:2]
 
     async def _proof_of(self, key: bytes) -> tuple[Height, bytes | None, Proof]:
         said = await self._query("/store", key, prove=True, may_miss=True)

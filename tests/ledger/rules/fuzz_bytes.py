@@ -1,28 +1,42 @@
-"""The histories of test_fuzz, steered by coverage: ``python -m tests.ledger.rules.fuzz_bytes -max_total_time=600``.
+"""`fuzz_blocks.play`, steered by coverage: ``python -m tests.ledger.rules.fuzz_bytes FOLDER -max_total_time=600``.
 
-It takes atheris, which no requirement file names: it has wheels for few versions of Python. `make fuzz` runs it where
-it is installed, and says so where it is not.
+Whatever reached something new stays in the folder. ``--replay FOLDER`` plays it again and prints a digest of all app
+hashes, which must not depend on PYTHONHASHSEED. atheris is in requirements/fuzz.txt only; `make fuzz` installs it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import sys
-from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 
 def main() -> int:
-    try:
-        import atheris  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        print("atheris is not installed: nothing was fuzzed by coverage (pip install atheris)")
+    if sys.argv[1] == "--replay":
+        from tests.ledger.rules.fuzz_blocks import digest
+
+        found = sorted(path for path in Path(sys.argv[2]).iterdir() if path.is_file())
+        print(len(found), digest([path.read_bytes() for path in found]))
         return 0
-    engine: Any = atheris
-    with engine.instrument_imports(include=["davy.ledger.rules", "davy.protocol"]):
-        from tests.ledger.rules import test_fuzz
-    one: Callable[[bytes], object] = test_fuzz.play.hypothesis.fuzz_one_input  # type: ignore[attr-defined]
-    engine.Setup(sys.argv, one)
-    engine.Fuzz()
+    engine: Any = None
+    try:
+        import atheris  # pyright: ignore[reportMissingImports, reportMissingModuleSource]
+
+        engine = atheris
+    except ImportError:
+        print("atheris is not installed: nothing is fuzzed by coverage")
+    rooms = ["davy.ledger.rules", "davy.protocol", "davy.killswitch"]
+    with nullcontext() if engine is None else engine.instrument_imports(include=rooms):
+        from tests.ledger.rules import fuzz_blocks
+    folder = Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    for seed in fuzz_blocks.seeds():
+        (folder / hashlib.sha256(seed).hexdigest()).write_bytes(seed)
+    if engine is not None:
+        engine.Setup([*sys.argv, "-max_len=4096", "-timeout=60"], lambda data: fuzz_blocks.play(data) and None)
+        engine.Fuzz()
     return 0
 
 

@@ -87,30 +87,33 @@ def actions(w: World) -> st.SearchStrategy[Action]:
 
 
 def good(w: World) -> st.SearchStrategy[tuple[str, Action]]:
+    """One of `promising`."""
+    return st.sampled_from(promising(w))
+
+
+def promising(w: World) -> list[tuple[str, Action]]:
     """What would happen as it stands, were it not for what comes before it."""
     budget = next(k[1:] for k in sorted(w.machine.state.records) if k[:1] == BUDGETS.tag)
-    return st.sampled_from(
-        [
-            ("ann", w.lending("ann-hot", {"ben-hot": 40_000})),
-            ("cat", w.rotation("cat", "cat-hot", "fresh")),
-            ("ann", w.rotation("ann", "ann-hot", "fresher")),
-            ("eve", w.announcement("eve", "nobody")),
-            ("eve", w.execution("eve", "nobody")),
-            ("dan", w.registration("dan", "spare")),
-            ("cat-hot", w.serving("one")),
-            ("dan-hot", w.serving("two")),
-            ("cat", RetireModel(model_id(manifest("one")))),
-            ("dan", RemoveStake(pub("dan-hot"), 5 * TOKEN)),
-            ("eve", AddStake(pub("cat-hot"), 5 * TOKEN)),
-            ("eve", MoveStake(pub("cat-hot"), pub("fresh"), TOKEN)),
-            ("ben", SetTake(pub("ben-hot"), 5)),
-            ("ann", CloseBudget(budget)),
-            ("dan", w.joining("dan", "a producer")),
-            ("dan", RetireProducer(pub("a producer"))),
-            ("eve", ConvictDoubleSpend(*(w.ticket("ann-hot", budget, 1, miner) for miner in ("cat-hot", "fresh")))),
-            ("owner", SetHyperparameters(1, replace(w.subnet().hyperparameters, tempo=5))),
-        ]
-    )
+    return [
+        ("ann", w.lending("ann-hot", {"ben-hot": 40_000})),
+        ("cat", w.rotation("cat", "cat-hot", "fresh")),
+        ("ann", w.rotation("ann", "ann-hot", "fresher")),
+        ("eve", w.announcement("eve", "nobody")),
+        ("eve", w.execution("eve", "nobody")),
+        ("dan", w.registration("dan", "spare")),
+        ("cat-hot", w.serving("one")),
+        ("dan-hot", w.serving("two")),
+        ("cat", RetireModel(model_id(manifest("one")))),
+        ("dan", RemoveStake(pub("dan-hot"), 5 * TOKEN)),
+        ("eve", AddStake(pub("cat-hot"), 5 * TOKEN)),
+        ("eve", MoveStake(pub("cat-hot"), pub("fresh"), TOKEN)),
+        ("ben", SetTake(pub("ben-hot"), 5)),
+        ("ann", CloseBudget(budget)),
+        ("dan", w.joining("dan", "a producer")),
+        ("dan", RetireProducer(pub("a producer"))),
+        ("eve", ConvictDoubleSpend(*(w.ticket("ann-hot", budget, 1, miner) for miner in ("cat-hot", "fresh")))),
+        ("owner", SetHyperparameters(1, replace(w.subnet().hyperparameters, tempo=5))),
+    ]
 
 
 def bent(raw: bytes, at: int, by: int) -> bytes:
