@@ -228,5 +228,5 @@ def test_installing_one_roster_twice_is_no_dispute(story: Story, new: Keyholders
 
 
 def test_no_first_roster_no_chain(story: Story) -> None:
-    assert follow(None, story.state.orders.values(), ()).links == ()
+    assert follow(None, story.state.orders.values(), {}).links == ()
     assert first_state(genesis(())).rosters == {}
