@@ -298,6 +298,21 @@ def test_a_replaced_roster_s_orders_are_forgotten_once_they_can_matter_no_more(s
     assert set(forget(unrecorded, Clocks(ms(end), ms(end))).orders) == {halt, carried, lift, install}
 
 
+def test_what_an_install_leaves_out_is_kept_while_another_may_take_its_place(story: Story) -> None:
+    """The second INSTALL is not on the ledger: one that is, and that carries the HALT, would win."""
+    second, day = Keyholders(1), 4 + 7 + 90 + 1
+    halt = story.halt(0, 5)
+    story.install(3, second, halt)
+    story.install(4, Keyholders(2), by=second, recorded=False)
+    lean = forget(story.state, Clocks(ms(day), ms(day)))
+    assert isinstance(story.at(day, x=systemic()), Lapsed), "the HALT ended with the roster that left it out"
+    late = story.install(5, Keyholders(2, "other"), halt, by=second, quietly=True)
+    s = record(take(lean, [story.given[late]]).state, {late: ms(day)})
+    found = verdict(s, systemic(), Clocks(ms(day), ms(day)))
+    assert isinstance(found, Halted)
+    assert found.order.id == halt
+
+
 def test_forgetting_changes_no_verdict(many: Story) -> None:
     late = [many.given[many.halt(5.9, 12, Global(), quietly=True)], many.given[many.lease(5, 30, quietly=True)]]
     asked = [subject(), systemic(), systemic("other")]
