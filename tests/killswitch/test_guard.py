@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import anyio
+import anyio.lowlevel
 import pytest
 
 from davy.killswitch import guard as module
@@ -208,6 +210,23 @@ class TestDisk:
         await node.hear(story.halt(0, 3))
         assert seen
         assert not any(seen)
+
+    async def test_the_marks_go_to_disk_each_half_minute_not_each_second(self, node: Node) -> None:
+        written: list[int] = []
+
+        class Watched(MemoryStore):
+            async def put(self, key: bytes, value: bytes) -> None:
+                written.append(node.clock.time - START)
+                await super().put(key, value)
+
+        await node.restart(Watched())
+        await node.pull(1)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(node.guard.run)
+            while node.clock.time < START + 70_000:
+                await anyio.lowlevel.checkpoint()
+            tasks.cancel_scope.cancel()
+        assert written == [1_000, 31_000, 61_000]
 
 
 class TestClocks:
