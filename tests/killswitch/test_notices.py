@@ -13,6 +13,7 @@ from tests.killswitch.story import Story, ms, name, subject, systemic
 from tests.twins.keyholders import Keyholders
 
 SECOND = 1 / 86_400
+MILLI = SECOND / 1000
 
 
 def told(story: Story, day: float, *, block: float | None = None) -> list[Notice]:
@@ -23,14 +24,14 @@ def told(story: Story, day: float, *, block: float | None = None) -> list[Notice
 @pytest.mark.parametrize(
     ("day", "warned", "words"),
     [
-        (22.99, None, ""),
+        (23 - MILLI, None, ""),
         (23, 7, "in 7 days or less"),
-        (26.99, 7, "in 7 days or less"),
+        (27 - MILLI, 7, "in 7 days or less"),
         (27, 3, "in 3 days or less"),
         (29, 1, "in a day or less"),
-        (29.99, 1, "in a day or less"),
+        (30 - MILLI, 1, "in a day or less"),
         (30, 0, "ended 2027-02-14 08:00 UTC; without another it stops 2027-02-17 08:00 UTC"),
-        (32.99, 0, "ended"),
+        (33 - MILLI, 0, "ended"),
     ],
 )
 def test_warnings_come_7_3_and_1_days_ahead_and_at_the_end(
