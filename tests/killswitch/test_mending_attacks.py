@@ -116,6 +116,8 @@ def wrong_zero_commitments() -> Iterator[Attack]:
         lambda: refresh.check_round1(TERMS, GROUP.public, [*PACKAGES, removed[1]]),
         Unauthorised,
     )
+    smaller = checked(terms=TERMS._replace(threshold=2))  # nobody is blamed for a package that does not fit such terms
+    yield Attack("refresh, packages for a smaller t", smaller, Malformed, says="keeps the threshold of 3")
 
 
 def wrong_zero_proofs() -> Iterator[Attack]:
