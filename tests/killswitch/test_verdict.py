@@ -5,6 +5,7 @@ import itertools
 import pytest
 
 from davy.killswitch.clocks import Clocks
+from davy.killswitch.roster import FOREVER
 from davy.killswitch.scope import ModelFacts, Subject, covers
 from davy.killswitch.verdict import Cause, Halted, Lapsed, Permitted, Stale, verdict
 from davy.protocol.limits import FRESH_MS, HALT_LEAD_MS, LEASE_GRACE_MS
@@ -219,6 +220,17 @@ def test_what_has_no_model_needs_no_lease(story: Story) -> None:
     story.halt(5, 6, Subnet(1))
     assert story.at(1, x=x) == Permitted(ms(5) - HALT_LEAD_MS)
     assert isinstance(story.at(9, x=x), Halted)
+
+
+def test_where_a_lifted_halt_begins_a_permit_is_asked_for_once_more(story: Story) -> None:
+    """Not for ever: a permit outlasts the moment that it is given at."""
+    x = Subject(1, model_class=ModelClass.SYSTEMIC)
+    story.lift(1, story.halt(5, 6, Subnet(1)))
+    begins = ms(5) - HALT_LEAD_MS
+    assert [verdict(story.state, x, Clocks(t, t)) for t in (begins - 1, begins)] == [
+        Permitted(begins),
+        Permitted(FOREVER),
+    ]
 
 
 # leases and freshness
