@@ -12,11 +12,11 @@ def epochs(w: World) -> tuple[int, ...]:
 
 
 def test_epochs_beyond_a_block_s_work_wait_and_none_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three subnets whose epochs all end at 8, 18, 28, …; a block has work for one."""
+    """Three subnets whose epochs all end at 8, 18, 28, …; a block has work for one, and a unit is missing for two."""
     g = genesis()
     three = tuple(GenesisSubnet(n, pub("owner"), "text", "yuma3", SMALL, 0) for n in (1, 11, 21))
     w = World(Genesis(1, g.note, g.time, g.parameters, g.producers, g.allocations, three, ()))
-    monkeypatch.setattr(block, "MAX_EPOCH_WORK", block.EPOCH_WORK)
+    monkeypatch.setattr(block, "MAX_EPOCH_WORK", 2 * block.EPOCH_WORK - 1)
     w.block(8)
     told = [epochs(w)]
     for _ in range(2):

@@ -107,23 +107,24 @@ def test_no_more_than_a_third_changes_while_a_bond_is_held() -> None:
 
 
 def test_the_highest_bond_goes_first_and_a_full_line_has_room_for_a_higher_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(producers, "MAX_WAITING", 2)
+    monkeypatch.setattr(producers, "MAX_WAITING", 3)
     w = Chain(unbonding=50)
     w.ok("ann", w.joining("ann", "p-ann"))
     w.ok("ben", w.joining("ben", "p-ben"))
     w.ok("cat", w.joining("cat", "p-cat", PRODUCER_BOND + 1))
-    assert producing(w.machine.state).waiting == (pub("p-cat"), pub("p-ben"))
+    w.ok("eve", w.joining("eve", "p-eve", PRODUCER_BOND + 9))
+    assert producing(w.machine.state).waiting == (pub("p-eve"), pub("p-cat"), pub("p-ben"))
     w.refused(TxCode.FULL, "dan", w.joining("dan", "p-dan"))
     free = w.account("ben").free
     w.ok("dan", w.joining("dan", "p-dan", PRODUCER_BOND + 1))
-    assert producing(w.machine.state).waiting == (pub("p-cat"), pub("p-dan"))
+    assert producing(w.machine.state).waiting == (pub("p-eve"), pub("p-cat"), pub("p-dan"))
     assert w.account("ben").free == free + PRODUCER_BOND
     w.ok("ben", w.joining("ben", "p-ben", PRODUCER_BOND + 2))
-    assert producing(w.machine.state).waiting == (pub("p-ben"), pub("p-cat")), "its key was never used"
+    assert producing(w.machine.state).waiting == (pub("p-eve"), pub("p-ben"), pub("p-cat")), "its key was never used"
     w.ok("cat", RetireProducer(pub("p-cat")))
-    assert producing(w.machine.state).waiting == (pub("p-ben"),)
+    assert producing(w.machine.state).waiting == (pub("p-eve"), pub("p-ben"))
     assert w.account("cat").free == 1_000 * TOKEN
-    assert MAX_WAITING > 2
+    assert MAX_WAITING > 3
 
 
 def test_what_is_refused() -> None:
