@@ -143,6 +143,13 @@ def test_an_empty_half_is_no_longer_empty_because_all_of_it_is_withheld() -> Non
     assert int(e.unminted) == 500
 
 
+def test_nor_is_it_empty_because_as_much_is_withheld_as_paid() -> None:
+    one_of_two = agreed([[0, 0, 1, 1]] * 2 + [[0] * 4] * 2, [1, 1, 0, 0], halted=np.arange(4) == 3)
+    e = emit(1000, one_of_two, 0, empty_half=EmptyHalf.OTHER)
+    assert (e.incentive.tolist(), e.dividends.tolist()) == ([0, 0, 250, 0], [250, 250, 0, 0])
+    assert int(e.unminted) == 250
+
+
 def test_subtensors_emission_loses_what_it_rounds_down() -> None:
     result = agreed(TWO_MINERS, [1, 1, 0, 0])
     e = emit(1001, result, 0, whole_units=False)

@@ -128,6 +128,12 @@ def test_a_yuma_reads_no_evidence(name: str) -> None:
             assert (epochs.arrays(same)[field] == values).all()
 
 
+@pytest.mark.parametrize("said", [NOTHING, MAX_ANSWER])
+def test_the_lowest_and_the_highest_answer_are_taken(said: int) -> None:
+    everywhere = np.full((2, ROWS, TASKS), said, dtype=np.int8)
+    assert (replace(evidence(1), reports=everywhere).reports == said).all()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
