@@ -11,6 +11,8 @@ from davy.ledger.rules.records import (
     MovesRecord,
     NeuronRecord,
     Pledge,
+    ProducerRecord,
+    RotationRecord,
     RunningRecord,
     StakeRecord,
     SubnetRecord,
@@ -34,6 +36,8 @@ GOOD: dict[type[Wire], Wire] = {
     StakeRecord: StakeRecord(1, (), (Pledge(KEY, 1, 1),)),
     MovesRecord: MovesRecord((KEY,)),
     BondsRecord: BondsRecord(0, 2, b"", 0, b""),
+    RotationRecord: RotationRecord(KEY, 0, KEY, 0),
+    ProducerRecord: ProducerRecord(KEY, 0, 0, 0, 0, 0),
 }
 BAD = [
     (AccountRecord, {"nonce": -1}),
@@ -59,6 +63,11 @@ BAD = [
     (BondsRecord, {"format": 0}),
     (BondsRecord, {"format": 3}),
     (BondsRecord, {"columns": -1}),
+    (RotationRecord, {"before": bytes(33)}),
+    (RotationRecord, {"after": bytes(33)}),
+    (ProducerRecord, {"owner": bytes(33)}),
+    (ProducerRecord, {"bond": -1}),
+    (ProducerRecord, {"leaves": -1}),
 ]
 
 
