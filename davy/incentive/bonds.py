@@ -71,9 +71,12 @@ def liquid_alpha(weights: Int64, bonds: Int64, consensus: Int64, *, low: int, hi
 
 
 def moving_average(bonds: Int64, target: Int64, alpha: Int64 | int, one: int = ONE) -> Int64:
-    """min(1, (1 − α)B + αW), rounded down; α in Q30, B and W in units of 1/`one`, |W − B| < 2^33."""
+    """min(1, (1 − α)B + αW), rounded down; α in Q30, B and W in units of 1/`one`, |W − B| < 2^33.
+
+    An α of all pairs is at most ONE, and what lies between B and W is at most 1; one of each pair may be rounded above.
+    """
     moved = target - bonds
     moved *= alpha
     moved >>= ONE_BITS
     moved += bonds
-    return np.minimum(moved, one, out=moved)
+    return moved if isinstance(alpha, int) else np.minimum(moved, one, out=moved)

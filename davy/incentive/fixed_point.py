@@ -104,7 +104,8 @@ def largest(remainder: Int64, count: Int64) -> Bool:
     packed = remainder << 13
     packed |= _downwards(last)
     ordered = np.sort(packed, axis=-1)
-    return packed > (ordered[last - count] if ordered.ndim == 1 else np.take_along_axis(ordered, last - count, axis=-1))
+    ends = np.arange(last, ordered.size, last + 1).reshape(count.shape)
+    return packed > ordered.take(ends - count)
 
 
 def apportion(total: Int64 | int, claims: Int64) -> Int64:
@@ -132,7 +133,7 @@ def narrow(x: Int64, total: Int64) -> Int64:
 
     Each loses less than 2^-32 of the total. The count is 0 where the total is below 2^33 already.
     """
-    return x >> np.searchsorted(_WIDTHS, total, side="right")
+    return x >> _WIDTHS.searchsorted(total, side="right")
 
 
 def normalise(x: Int64) -> Int64:

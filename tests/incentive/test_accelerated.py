@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import davy.incentive
 from davy.incentive import agreement, bonds, consensus, dividends, permits, yuma3
 from davy.incentive.accelerated import NotInstalled, accelerated
-from davy.incentive.compiled.agreement import guide_by
+from davy.incentive.compiled.agreement import guide_by, minority
 from davy.incentive.compiled.arrays import room
 from davy.incentive.compiled.bonds import read_u16
 from davy.incentive.compiled.lanes import TILE
@@ -370,6 +370,21 @@ def test_the_reference_loads_no_numba() -> None:
         "print(chosen.epoch(chosen.initial((2, 3)), x, Params())[1].incentive.sum())"
     )
     assert run(code).stdout == f"{ONE}\n"
+
+
+def test_what_only_compiled_code_calls_is_compiled_once_and_not_from_python() -> None:
+    """The epochs before compiled it. A second time would be for a constant, and for nothing."""
+    all_the_same(8)
+    rules: dict[str, Any] = {
+        f"{name}.{rule}": value
+        for name, module in sys.modules.items()
+        if name.startswith("davy.incentive.compiled.")
+        for rule, value in vars(module).items()
+        if isinstance(value, type(minority))
+    }
+    assert max(len(rule.overloads) for rule in rules.values()) == 1, sorted(rules)
+    with pytest.raises(TypeError, match="only compiled code calls this"):
+        minority(np.ones(3, dtype=np.int64), 1)
 
 
 def test_compiled_code_is_not_kept(tmp_path: Path) -> None:

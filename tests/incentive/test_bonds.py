@@ -70,7 +70,7 @@ def test_moving_average() -> None:
     held, target = ints(0, ONE, ONE, share(0.5)), ints(ONE, 0, ONE, share(0.5))
     assert bonds.moving_average(held, target, tenth).tolist() == [tenth, ONE - tenth, ONE, share(0.5)]
     assert bonds.moving_average(ints(ONE), ints(0), 1).tolist() == [ONE - 1]
-    assert bonds.moving_average(ints(3), ints(100), ONE, one=10).tolist() == [10]
+    assert bonds.moving_average(ints(3), ints(10), ints(2 * ONE), one=10).tolist() == [10]
 
 
 def test_liquid_alpha_buys_by_distance_to_consensus_and_sells_by_distance_to_itself() -> None:

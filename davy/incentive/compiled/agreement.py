@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from davy.incentive.compiled.arrays import Inputs, Numbers, Outputs, Room
 from davy.incentive.compiled.guess import coarse_by
-from davy.incentive.compiled.jit import compiled
+from davy.incentive.compiled.jit import compiled, inner
 from davy.incentive.compiled.lanes import ROW, TILE, U
 from davy.incentive.compiled.median import GUIDE_BITS, weighted_median
 from davy.incentive.compiled.shares import WORD, mark_largest, normalise, reciprocal
@@ -29,19 +29,19 @@ class Electorate(NamedTuple):
     dropped: int
 
 
-@compiled
+@inner
 def of_run(run: int, own: int, length: int) -> int:
     """Where the `own` values of a run begin in an array of so many: those that all runs share are there once."""
     return run * own if length > own else 0
 
 
-@compiled
+@inner
 def registered(run: int, x: Inputs, width: int) -> int:
     """Where the run's registrations begin."""
     return of_run(run, width, len(x.registered_at))
 
 
-@compiled
+@inner
 def active_stake(run: int, x: Inputs, p: Numbers, rows: Int64) -> int:
     """Steps 1, 2 and 4: COUNTED and VOTING, and the ORDER with the voters first; returns the number of voters."""
     stake, permits = of_run(run, x.rows, len(x.stake)), of_run(run, x.rows, len(x.permits))
@@ -58,7 +58,7 @@ def active_stake(run: int, x: Inputs, p: Numbers, rows: Int64) -> int:
     return voters
 
 
-@compiled
+@inner
 def meant(run: int, x: Inputs, rows: Int64) -> None:
     """Step 5, what a row's weights can have meant: NEWEST, and OWN but for the subnet's owner."""
     last_update, permits = of_run(run, x.rows, len(x.last_update)), of_run(run, x.rows, len(x.permits))
@@ -83,7 +83,7 @@ def guide_by(stake: Int64, voters: int, guide: Int32) -> int:
     return dropped
 
 
-@compiled
+@inner
 def minority(stake: Int64, m: int) -> int:
     """`consensus.minority` of the sum."""
     total = 0
@@ -92,7 +92,7 @@ def minority(stake: Int64, m: int) -> int:
     return (total // U16) * m + (total % U16) * m // U16
 
 
-@compiled
+@inner
 def permits_handed_out(counted: Int64, p: Numbers, handed_out: Bool) -> None:
     """Step 3: `permits.permits`."""
     if p.max_validators < len(counted):
@@ -103,7 +103,7 @@ def permits_handed_out(counted: Int64, p: Numbers, handed_out: Bool) -> None:
         handed_out[i] = handed_out[i] and (p.permit_zero_stake or counted[i] > 0)
 
 
-@compiled
+@inner
 def row_normalise(weights: Int64, start: int, width: int, registered_at: Int64, since: int, room: Room) -> None:
     """Step 5: W in tiles, `fixed_point.row_normalise` of what `agreement.counted_weights` leaves.
 
@@ -133,7 +133,7 @@ def row_normalise(weights: Int64, start: int, width: int, registered_at: Int64, 
             tiles[(U(own // TILE) * U(n) + U(k)) * ROW + U(own % TILE)] = 0
 
 
-@compiled
+@inner
 def rank(w: Int32, base: int, share: Int64, consensus: Int32, ranks: Int64, first: int, trust: Int64) -> None:
     """Steps 7 and 8 of a tile: R of its columns, which begin at `first`, and what it adds to the rows' trust."""
     for j in range(TILE):
@@ -162,7 +162,7 @@ def rank(w: Int32, base: int, share: Int64, consensus: Int32, ranks: Int64, firs
         trust[k] += t0
 
 
-@compiled
+@inner
 def penalise(w: Int32, base: int, n: int, bond_penalty: int, consensus: Int32, cap: Int32, first: int) -> None:
     """Step 9 of a tile: W_b is the less of what then stands in place of W and of `cap`, whose lanes begin at `first`.
 
@@ -178,7 +178,7 @@ def penalise(w: Int32, base: int, n: int, bond_penalty: int, consensus: Int32, c
                 w[row + U(j)] = weight + (min(weight, consensus[j]) - weight) * bond_penalty // U16
 
 
-@compiled
+@inner
 def prepare(run: int, x: Inputs, p: Numbers, room: Room, out: Outputs) -> Electorate:
     """Steps 1 to 5."""
     rows, width = room.rows, room.columns.shape[1]
@@ -199,7 +199,7 @@ def prepare(run: int, x: Inputs, p: Numbers, room: Room, out: Outputs) -> Electo
     return Electorate(voters, threshold, dropped)
 
 
-@compiled
+@inner
 def agree(run: int, x: Inputs, p: Numbers, room: Room, e: Electorate, first: int, last: int) -> int:
     """Steps 6 to 9 of some tiles: W_b in `room.tiles` and `cap`, C and R in `room.columns`; returns the greatest C."""
     rows, columns, greatest, consensus = room.rows, room.columns, 0, room.lane[3]

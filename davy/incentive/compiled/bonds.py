@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from davy.incentive.compiled.agreement import of_run
 from davy.incentive.compiled.arrays import Inputs
-from davy.incentive.compiled.jit import compiled
+from davy.incentive.compiled.jit import compiled, inner
 from davy.incentive.compiled.lanes import BLOCK, ROW, TILE, U
 from davy.incentive.compiled.shares import WORD, reciprocal
 from davy.incentive.fixed_point import CELL_BITS, ONE, ONE_BITS, U16, Int32, Int64
@@ -17,7 +17,7 @@ SUMS, KEPT, ALPHA = U(BLOCK * TILE), U(2 * BLOCK * TILE), U(2 * BLOCK * TILE + T
 Out of memory a number of 32 bits is known to be one, out of a register it is multiplied as one of 64."""
 
 
-@compiled
+@inner
 def standing_since(run: int, x: Inputs, first: int, since: Int64) -> None:
     """Step 10, `bonds.standing`: row i's bonds stand in columns registered before since_i; 0 is before all.
 
@@ -36,24 +36,24 @@ def read_u16(stored: int) -> int:
     return (stored << 14) + ((y + 1 + (y >> 16)) >> 16)
 
 
-@compiled
+@inner
 def store_u16(bond: int) -> int:
     return ((bond + 4) * U16) >> ONE_BITS
 
 
-@compiled
+@inner
 def moving_average(bond: int, target: int, alpha: int) -> int:
     """`bonds.moving_average` for an α that may exceed ONE by a rounding."""
     return min(((target - bond) * alpha >> ONE_BITS) + bond, ONE)
 
 
-@compiled
+@inner
 def mixed(bond: int, target: int, kept: int, alpha: int) -> int:
     """The same for α ≤ ONE, kept = ONE − α: nothing is negative, and no sum of shares of two numbers exceeds both."""
     return (((bond & WORD) * (kept & WORD) + (target & WORD) * (alpha & WORD)) >> ONE_BITS) & UNSIGNED
 
 
-@compiled
+@inner
 def liquid_alpha(weight: int, bond: int, consensus: int, low: int, high: int, sigmoid: Int64) -> int:
     """`bonds.liquid_alpha` of a pair; `sigmoid` [3, cells] is `fixed_point.sigmoid_cells`."""
     x = max(weight - consensus, 0) if weight >= bond else bond - weight
@@ -63,7 +63,7 @@ def liquid_alpha(weight: int, bond: int, consensus: int, low: int, high: int, si
     return low + ((sigmoid[0, cell] + (slope * offset >> ONE_BITS)) * (high - low) >> ONE_BITS)
 
 
-@compiled
+@inner
 def open_block(alpha: int, lanes: Int64) -> None:
     """Sums of 0; KEPT and ALPHA."""
     for j in range(BLOCK * TILE):
@@ -73,21 +73,21 @@ def open_block(alpha: int, lanes: Int64) -> None:
         lanes[ALPHA + U(j)] = alpha
 
 
-@compiled
+@inner
 def stands(registered_at: Int64, since: int, before: int, first: int, last: int, lanes: Int64) -> None:
     """Step 10, the mask of a row: −1 in columns registered before `before`, in which its bonds stand, else 0."""
     for j in range((last - first) * TILE):
         lanes[U(j)] = -1 if registered_at[U(since) + U(first) * ROW + U(j)] < before else 0
 
 
-@compiled
+@inner
 def close_block(lanes: Int64, first: int, last: int, factor: Int64) -> None:
     """The reciprocals of the sums of columns."""
     for j in range((last - first) * TILE):
         factor[U(first) * ROW + U(j)] = reciprocal(lanes[SUMS + U(j)])
 
 
-@compiled
+@inner
 def column_factors(held: Int64, n: int, factor: Int64, first: int) -> None:
     """The reciprocals of a tile's sums of columns, from `first` on."""
     columns = U(first)
@@ -101,7 +101,7 @@ def column_factors(held: Int64, n: int, factor: Int64, first: int) -> None:
         factor[columns + U(j)] = reciprocal(factor[columns + U(j)])
 
 
-@compiled
+@inner
 def store_row(tiles: Int32, at: U, one: int, permitted: bool, stored: Int64, to: U) -> None:
     """Step 13, a row of a tile: `bonds.store`, then `bonds.clear`."""
     if not permitted:
@@ -115,7 +115,7 @@ def store_row(tiles: Int32, at: U, one: int, permitted: bool, stored: Int64, to:
             stored[to + U(j)] = tiles[at + U(j)]
 
 
-@compiled
+@inner
 def bond_income(tiles: Int32, base: int, factor: Int64, incentive: Int64, first: int, income: Int64) -> None:
     """Step 12, adds Σ_j share_ij · I_j of a tile, in Q60: the shares are `column_normalise` of what is held."""
     columns = U(first)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from davy.incentive.compiled.jit import compiled
+from davy.incentive.compiled.jit import inner
 from davy.incentive.compiled.lanes import ROW, TILE, U, shifted
 from davy.incentive.fixed_point import Int16, Int32, Int64
 
@@ -10,7 +10,7 @@ CODE_BITS = 15
 """Of a weight's code, and of what coarse stakes sum to: what an int16 holds."""
 
 
-@compiled
+@inner
 def coarse_by(stake: Int64, voters: int, threshold: int, coarse: Int16) -> None:
     """The voters' stake, and behind it the threshold, rounded to so few bits that the stake sums below 2^15."""
     total, dropped = 0, 0
@@ -24,7 +24,7 @@ def coarse_by(stake: Int64, voters: int, threshold: int, coarse: Int16) -> None:
     coarse[voters] = (threshold + half) >> dropped
 
 
-@compiled
+@inner
 def greatest(w: Int32, base: int, voters: int, most: Int32) -> None:
     """The greatest weight of a voter."""
     for j in range(TILE):
@@ -41,7 +41,7 @@ def greatest(w: Int32, base: int, voters: int, most: Int32) -> None:
             most[j] = max(most[j], w[row + U(j)])
 
 
-@compiled
+@inner
 def encode(w: Int32, base: int, voters: int, most: Int32, shift: Int32, codes: Int16) -> None:
     """Weights without so many low bits that the greatest of their column keeps 15."""
     for j in range(TILE):
@@ -55,7 +55,7 @@ def encode(w: Int32, base: int, voters: int, most: Int32, shift: Int32, codes: I
             codes[to + U(j)] = shifted(w[row + U(j)], shift[j])
 
 
-@compiled
+@inner
 def add_coarse_below(codes: Int16, coarse: Int16, voters: int, limit: Int16, below: Int16) -> None:
     """below_j = Σ_{k: code_kj < limit_j} coarse_k; eight rows at a time, to load and store a sum once for them."""
     for j in range(TILE):
@@ -81,7 +81,7 @@ def add_coarse_below(codes: Int16, coarse: Int16, voters: int, limit: Int16, bel
             below[j] += s0 if codes[row + U(j)] < limit[j] else 0
 
 
-@compiled
+@inner
 def guessed_code(codes: Int16, coarse: Int16, voters: int, code: Int16, limit: Int16, below: Int16) -> None:
     """The greatest code with no more coarse stake below it than the threshold, bit by bit from the highest."""
     for j in range(TILE):
@@ -95,7 +95,7 @@ def guessed_code(codes: Int16, coarse: Int16, voters: int, code: Int16, limit: I
             code[j] = limit[j] if below[j] <= threshold else code[j]
 
 
-@compiled
+@inner
 def guess(w: Int32, base: int, voters: int, coarse: Int16, codes: Int16, narrow: Int16, lane: Int32) -> None:
     """Where C may begin, into lane 0: the least weight of the guessed code; lane 2 the column's greatest weight."""
     low, shift, most = lane[0], lane[1], lane[2]

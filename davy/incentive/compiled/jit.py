@@ -2,9 +2,10 @@
 
 Nothing compiled is kept on disk. numba's cache would be of pickles, and it looks at the file of a function but not at
 those of the functions that it calls: after a change of one of them it would go on with the old bits. So every process
-compiles at its first epoch, for half a minute.
+compiles at its first epoch, for some twenty seconds.
 """
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUntypedBaseClass=false
 
 from __future__ import annotations
 
@@ -12,20 +13,46 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar, cast
 
 import numba
+from numba import types
+from numba.core.registry import CPUDispatcher
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_to_machine_code: Any = numba.njit(
-    nogil=True,  # threads run at the same time
-    error_model="numpy",  # no check for a zero divisor: every divisor is at least 1
-    cache=False,
-)
+
+class _Compiled(CPUDispatcher):
+    """Compiled once: numba would do it again for each constant that an argument is, and for those it first guesses."""
+
+    def get_call_template(self, args: Any, kws: Any) -> Any:
+        return super().get_call_template([types.unliteral(a) for a in args], kws)
+
+
+class _Inner(_Compiled):
+    def __call__(self, *_: Any) -> None:
+        """numba would end the process: there is nothing that Python could call."""
+        raise TypeError("only compiled code calls this: decorate it with `compiled` to call it from Python")
+
+
+def _machine_code(function: Any, kind: type, **options: bool) -> Any:
+    dispatcher: Any = numba.njit(
+        nogil=True,  # threads run at the same time
+        error_model="numpy",  # no check for a zero divisor: every divisor is at least 1
+        cache=False,
+        no_cfunc_wrapper=True,
+        **options,
+    )(function)
+    dispatcher.__class__ = kind
+    return dispatcher
 
 
 def compiled(function: Callable[P, R]) -> Callable[P, R]:
     """`function` as machine code, for the types of its first call."""
-    return cast("Callable[P, R]", _to_machine_code(function))
+    return cast("Callable[P, R]", _machine_code(function, _Compiled))
+
+
+def inner(function: Callable[P, R]) -> Callable[P, R]:
+    """The same for what only compiled code calls: without a way in from Python, a fifth of what there is to compile."""
+    return cast("Callable[P, R]", _machine_code(function, _Inner, no_cpython_wrapper=True))
 
 
 class Entry:

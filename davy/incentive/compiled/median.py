@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from davy.incentive.compiled.guess import guess
-from davy.incentive.compiled.jit import compiled
+from davy.incentive.compiled.jit import compiled, inner
 from davy.incentive.compiled.lanes import ROW, TILE, U
 from davy.incentive.fixed_point import Int16, Int32, Int64
 
@@ -13,7 +13,7 @@ GUIDE_BITS = 31
 """Of the stake that proves a guess, in total."""
 
 
-@compiled
+@inner
 def extremes(w: Int32, base: int, voters: int, least: Int32, greatest: Int32) -> None:
     """The least and the greatest weight of a voter."""
     for j in range(TILE):
@@ -25,7 +25,7 @@ def extremes(w: Int32, base: int, voters: int, least: Int32, greatest: Int32) ->
             greatest[j] = max(greatest[j], w[row + U(j)])
 
 
-@compiled
+@inner
 def least_from(w: Int32, base: int, voters: int, low: Int32, high: Int32, least: Int32) -> None:
     """The least weight of a voter within [low_j, high_j]; high_j where there is none."""
     for j in range(TILE):
@@ -46,7 +46,7 @@ def least_from(w: Int32, base: int, voters: int, low: Int32, high: Int32, least:
             least[j] = min(least[j], w0 if w0 >= low[j] else least[j])
 
 
-@compiled
+@inner
 def add_stake_up_to(w: Int32, base: int, stake: Int64, voters: int, middle: Int32, below: Int64) -> None:
     """below_j = Σ_{k: w_kj ≤ middle_j} stake_k."""
     for j in range(TILE):
@@ -89,7 +89,7 @@ def search(
         consensus[j] = low[j]
 
 
-@compiled
+@inner
 def add_stake_around(w: Int32, base: int, guide: Int32, voters: int, consensus: Int32, around: Int32) -> None:
     """The stake below `consensus` [0], and that with what lies at it [1], in the units of `guide`."""
     for j in range(TILE):
@@ -112,7 +112,7 @@ def add_stake_around(w: Int32, base: int, guide: Int32, voters: int, consensus: 
             around[1, j] += 0 if w[row + U(j)] > consensus[j] else s0
 
 
-@compiled
+@inner
 def neighbours(w: Int32, base: int, voters: int, consensus: Int32, lower: Int32, higher: Int32) -> None:
     """The next weights of voters below and above `consensus`; −1 and 2^31 − 1 where there is none."""
     for j in range(TILE):
@@ -162,7 +162,7 @@ def walk(
     return False
 
 
-@compiled
+@inner
 def weighted_median(
     w: Int32, base: int, stake: Int64, voters: int, threshold: int, guide: Int32, dropped: int, coarse: Int16,
     codes: Int16, narrow: Int16, lane: Int32, below: Int64,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from davy.incentive.compiled.agreement import CONSENSUS, COUNTED, EARNED, INCENTIVE, ORDER, RANK, TRUST, of_run
 from davy.incentive.compiled.arrays import Inputs, Outputs, Room
-from davy.incentive.compiled.jit import compiled
+from davy.incentive.compiled.jit import inner
 from davy.incentive.compiled.shares import normalise
 from davy.incentive.fixed_point import ONE_BITS, Bool, Int64
 
 
-@compiled
+@inner
 def fallback(counted: Int64, stake_share: Int64, shares: Int64, remainder: Int64, chosen: Bool) -> None:
     """`dividends.fallback`."""
     greatest = 0
@@ -20,7 +20,7 @@ def fallback(counted: Int64, stake_share: Int64, shares: Int64, remainder: Int64
         normalise(counted, shares, remainder, chosen)
 
 
-@compiled
+@inner
 def withhold(shares: Int64, halted: Bool, first: int) -> int:
     """Sets the shares of halted UIDs to 0, and returns what they had; the run's halts begin at `first`."""
     kept_back = 0
@@ -30,7 +30,7 @@ def withhold(shares: Int64, halted: Bool, first: int) -> int:
     return kept_back
 
 
-@compiled
+@inner
 def settle(run: int, x: Inputs, room: Room, out: Outputs) -> None:
     """`settlement.settle`: dividends of what rows earned, results from `room` to `out`, what halts withhold."""
     rows, columns, width, halted_row = room.rows, room.columns, room.columns.shape[1], room.chosen

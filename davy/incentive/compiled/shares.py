@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from davy.incentive.compiled.jit import compiled
+from davy.incentive.compiled.jit import compiled, inner
 from davy.incentive.fixed_point import NARROW_BITS, ONE, ONE_BITS, Bool, Int64
 
 RECIPROCAL_BITS = 62
@@ -17,7 +17,7 @@ def reciprocal(total: int) -> int:
     return ((1 << RECIPROCAL_BITS) + divisor - 1) // divisor
 
 
-@compiled
+@inner
 def whole_share(a: int, d: int, factor: int) -> int:
     """floor(a·ONE / d) for a ≤ d < 2^33, with d's `reciprocal`: its product is less than 2 above, so correct twice."""
     quotient = min((a * factor) >> 32, ONE)
@@ -26,7 +26,7 @@ def whole_share(a: int, d: int, factor: int) -> int:
     return quotient
 
 
-@compiled
+@inner
 def mark_largest(values: Int64, n: int, k: int, last_first: bool, chosen: Bool) -> None:
     """`chosen`: the k largest of n `values` ≥ 0; among equals the lower index first, or the higher with `last_first`.
 
@@ -57,7 +57,7 @@ def mark_largest(values: Int64, n: int, k: int, last_first: bool, chosen: Bool) 
         equals -= values[i] == low
 
 
-@compiled
+@inner
 def normalise(x: Int64, shares: Int64, remainder: Int64, chosen: Bool) -> None:
     """`fixed_point.normalise`: `narrow`, then `apportion` ONE. The last two are room to work in.
 

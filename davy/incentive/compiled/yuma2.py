@@ -17,14 +17,14 @@ from davy.incentive.compiled.agreement import (
 )
 from davy.incentive.compiled.arrays import Inputs, Numbers, Outputs, Room
 from davy.incentive.compiled.bonds import column_factors, mixed, standing_since, store_row
-from davy.incentive.compiled.jit import compiled
+from davy.incentive.compiled.jit import compiled, inner
 from davy.incentive.compiled.lanes import BLOCK, ROW, TILE, U
 from davy.incentive.compiled.settlement import settle
 from davy.incentive.compiled.shares import WORD, normalise, reciprocal, whole_share
 from davy.incentive.fixed_point import NARROW_BITS, ONE, ONE_BITS, U16, Int32, Int64
 
 
-@compiled
+@inner
 def standing(run: int, x: Inputs, since: int, rows: Int64, width: int, t: int, one: int, held: Int64) -> bool:
     """Step 10, a tile of `bonds.standing`; False where a stored bond is not within 0 and `one`."""
     n, signs = rows.shape[1], 0
@@ -39,7 +39,7 @@ def standing(run: int, x: Inputs, since: int, rows: Int64, width: int, t: int, o
     return signs >= 0
 
 
-@compiled
+@inner
 def column_normalise(held: Int64, n: int, factor: Int64, first: int) -> None:
     """`fixed_point.column_normalise` of a tile; its factors begin at `first`."""
     column_factors(held, n, factor, first)
@@ -49,7 +49,7 @@ def column_normalise(held: Int64, n: int, factor: Int64, first: int) -> None:
             held[at] = ((held[at] & WORD) * factor[U(first) + U(j)]) >> 32
 
 
-@compiled
+@inner
 def buy(
     w: Int32, base: int, cap: Int32, first: int, share: Int64, total: Int64, drop: Int64, factor: Int64, bought: Int64
 ) -> None:
@@ -80,7 +80,7 @@ def buy(
             bought[at] = whole_share(bought[at], total[j], factor[j])
 
 
-@compiled
+@inner
 def move(held: Int64, bought: Int64, alpha: int) -> None:
     """Step 11: the next bonds in place of those held."""
     kept = ONE - alpha
@@ -88,7 +88,7 @@ def move(held: Int64, bought: Int64, alpha: int) -> None:
         held[i] = mixed(held[i], bought[i], kept, alpha)
 
 
-@compiled
+@inner
 def add_income(held: Int64, incentive: Int64, first: int, income: Int64) -> None:
     """Step 12, adds Σ_j B_ij · I_j of a tile, in Q60."""
     for k in range(len(income)):
@@ -98,7 +98,7 @@ def add_income(held: Int64, incentive: Int64, first: int, income: Int64) -> None
         income[k] += total
 
 
-@compiled
+@inner
 def upscale(held: Int64, n: int, one: int, largest: Int64, factor: Int64, tiles: Int32, base: int) -> None:
     """Step 13, a tile of `bonds.upscale`, from `held` to `tiles`."""
     for j in range(TILE):
@@ -118,7 +118,7 @@ def upscale(held: Int64, n: int, one: int, largest: Int64, factor: Int64, tiles:
                 tiles[U(base) + at + U(j)] = whole_share(held[at + U(j)], largest[j], factor[j])
 
 
-@compiled
+@inner
 def yuma2_bonds(run: int, x: Inputs, p: Numbers, room: Room, out: Outputs) -> bool:
     """Steps 10 to 13: the stored bonds, and what rows earned; False for bonds out of their format."""
     rows, columns, width, tiles, held = room.rows, room.columns, room.columns.shape[1], room.tiles, room.held

@@ -31,14 +31,14 @@ from davy.incentive.compiled.bonds import (
     stands,
     store_row,
 )
-from davy.incentive.compiled.jit import compiled
+from davy.incentive.compiled.jit import compiled, inner
 from davy.incentive.compiled.lanes import BLOCK, ROW, TILE, U
 from davy.incentive.compiled.settlement import settle
 from davy.incentive.compiled.shares import normalise
 from davy.incentive.fixed_point import ONE_BITS, U16, Int64
 
 
-@compiled
+@inner
 def buy(run: int, x: Inputs, p: Numbers, room: Room, out: Outputs, first: int, last: int) -> bool:
     """Steps 10, 11 and 13 of some tiles: the next bonds, in place of the weights that buy them, and stored.
 
@@ -79,7 +79,7 @@ def buy(run: int, x: Inputs, p: Numbers, room: Room, out: Outputs, first: int, l
     return signs >= 0
 
 
-@compiled
+@inner
 def buy_liquid(
     run: int, x: Inputs, p: Numbers, sigmoid: Int64, room: Room, out: Outputs, first: int, last: int
 ) -> bool:
