@@ -18,6 +18,7 @@ from numba.core.registry import CPUDispatcher
 
 P = ParamSpec("P")
 R = TypeVar("R")
+_njit: Any = numba.njit
 
 
 class _Compiled(CPUDispatcher):
@@ -28,13 +29,13 @@ class _Compiled(CPUDispatcher):
 
 
 class _Inner(_Compiled):
-    def __call__(self, *_: Any) -> None:
-        """numba would end the process: there is nothing that Python could call."""
+    def __call__(self, *_: Any, **__: Any) -> Any:
+        """Here numba would end the process: there is nothing that Python could call."""
         raise TypeError("only compiled code calls this: decorate it with `compiled` to call it from Python")
 
 
 def _machine_code(function: Any, kind: type, **options: bool) -> Any:
-    dispatcher: Any = numba.njit(
+    dispatcher: Any = _njit(
         nogil=True,  # threads run at the same time
         error_model="numpy",  # no check for a zero divisor: every divisor is at least 1
         cache=False,
