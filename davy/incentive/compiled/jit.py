@@ -2,7 +2,7 @@
 
 Nothing compiled is kept on disk. numba's cache would be of pickles, and it looks at the file of a function but not at
 those of the functions that it calls: after a change of one of them it would go on with the old bits. So every process
-compiles at its first epoch, for some twenty seconds.
+compiles at its first epoch, for half a minute.
 """
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false, reportUntypedBaseClass=false
@@ -52,7 +52,7 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def inner(function: Callable[P, R]) -> Callable[P, R]:
-    """The same for what only compiled code calls: without a way in from Python, a fifth of what there is to compile."""
+    """The same for what only compiled code calls: without a way in from Python, which is as long as a rule."""
     return cast("Callable[P, R]", _machine_code(function, _Inner, no_cpython_wrapper=True))
 
 
