@@ -104,7 +104,7 @@ def largest(remainder: Int64, count: Int64) -> Bool:
     packed = remainder << 13
     packed |= _downwards(last)
     ordered = np.sort(packed, axis=-1)
-    ends = np.arange(last, ordered.size, last + 1).reshape(count.shape)
+    ends = np.arange(last, ordered.size, last + 1, dtype=np.int64).reshape(count.shape)
     return packed > ordered.take(ends - count)
 
 

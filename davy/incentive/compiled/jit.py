@@ -2,7 +2,7 @@
 
 Nothing compiled is kept on disk. numba's cache would be of pickles, and it looks at the file of a function but not at
 those of the functions that it calls: after a change of one of them it would go on with the old bits. So every process
-compiles at its first epoch, for some twenty seconds.
+compiles at its first epoch, for half a minute.
 """
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false, reportUntypedBaseClass=false
@@ -18,6 +18,7 @@ from numba.core.registry import CPUDispatcher
 
 P = ParamSpec("P")
 R = TypeVar("R")
+_njit: Any = numba.njit
 
 
 class _Compiled(CPUDispatcher):
@@ -28,13 +29,13 @@ class _Compiled(CPUDispatcher):
 
 
 class _Inner(_Compiled):
-    def __call__(self, *_: Any) -> None:
-        """numba would end the process: there is nothing that Python could call."""
+    def __call__(self, *_: Any, **__: Any) -> Any:
+        """Here numba would end the process: there is nothing that Python could call."""
         raise TypeError("only compiled code calls this: decorate it with `compiled` to call it from Python")
 
 
 def _machine_code(function: Any, kind: type, **options: bool) -> Any:
-    dispatcher: Any = numba.njit(
+    dispatcher: Any = _njit(
         nogil=True,  # threads run at the same time
         error_model="numpy",  # no check for a zero divisor: every divisor is at least 1
         cache=False,
@@ -51,7 +52,7 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def inner(function: Callable[P, R]) -> Callable[P, R]:
-    """The same for what only compiled code calls: without a way in from Python, a fifth of what there is to compile."""
+    """The same for what only compiled code calls: without a way in from Python, which is as long as a rule."""
     return cast("Callable[P, R]", _machine_code(function, _Inner, no_cpython_wrapper=True))
 
 
