@@ -7,6 +7,7 @@ honestly: that is the arm an attack is measured against.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -33,9 +34,10 @@ class View:
         What their validators measure, if they do.
     stake : [runs, V]
         Base units.
-    public : [runs, h, M] each, the newest first
-        Rows of the honest in force: those of this epoch's end, then of the epochs before. Under commit–reveal they were
-        committed `concealment` epochs ago; with open weights they are what the honest have just set.
+    public
+        Rows [runs, h, M] of the honest in force so many epochs ago: `public(0)` at this epoch's end, the oldest where
+        there are none so old. Under commit–reveal they were committed `concealment` epochs before; with open weights
+        `public(0)` is what the honest have just set. `Attack.looks_back` says how many epochs are kept.
     before : [runs, a, M]
         What the attackers put forward in the epoch before.
     draws
@@ -48,25 +50,21 @@ class View:
     params: Params
     own: Int64
     stake: Int64
-    public: list[Int64]
+    public: Callable[[int], Int64]
     before: Int64
     draws: Draws
 
     def consensus(self, lag: int = 0) -> Int64:
         """Stake-weighted median of the public rows `lag` epochs ago, [runs, M] in weights of 14 bits."""
-        rows, stake = self.public[self.at(lag)], self.stake[:, self.seats.honest_rows]
+        rows, stake = self.public(lag), self.stake[:, self.seats.honest_rows]
         median = weighted_median(row_normalise(rows), stake, minority(stake.sum(axis=1), self.params.kappa))
         return scaled(median)
 
     def average(self, lag: int = 0) -> Int64:
         """Stake-weighted mean of the public rows `lag` epochs ago, [runs, M] in weights of 14 bits."""
-        rows, stake = self.public[self.at(lag)], self.stake[:, self.seats.honest_rows]
+        rows, stake = self.public(lag), self.stake[:, self.seats.honest_rows]
         share = stake // np.maximum(stake.sum(axis=1, keepdims=True) >> 20, 1)
         return scaled((share[:, None, :] @ row_normalise(rows))[:, 0, :] >> 20)
-
-    def at(self, lag: int) -> int:
-        """The oldest rows where there are none so old."""
-        return min(lag, len(self.public) - 1)
 
     def each(self, row: Int64) -> Int64:
         """One row [runs, M] for every attacker: [runs, a, M]."""
@@ -107,6 +105,11 @@ class Attack:
         within("attack.stake", self.stake, 0, 0.99)
         within("attack.quality", self.quality, 0, 1)
 
+    @property
+    def looks_back(self) -> int:
+        """Epochs of public rows that the attack reads, the newest of them included; at least 1."""
+        return 1
+
     def rows(self, v: View) -> Int64:
         """Weights [runs, a, M] of the attackers' validators, each 0 to 65535."""
         return v.own
@@ -122,7 +125,7 @@ class Attack:
     def reveals(self, due: Int64, v: View) -> Bool:
         """Which attackers reveal the row that is due, [runs, a], of `due` [runs, a, M]; asked under commits only.
 
-        The others have revealed theirs: `v.public[0]`.
+        The others have revealed theirs: `v.public(0)`.
         """
         return np.ones(due.shape[:2], dtype=np.bool_)
 

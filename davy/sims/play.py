@@ -24,6 +24,7 @@ from davy.sims.holding import Holding
 from davy.sims.market import World, base_units
 from davy.sims.measuring import ANY
 from davy.sims.noise import Draws, Purpose
+from davy.sims.revealed import Revealed
 from davy.sims.watch import Watch
 
 ARMS: Final = ("honest", "attack")
@@ -38,8 +39,6 @@ attackers; `hurt`, what those of the others lost who got less than in the honest
 incentive went to, 1 is 16384. `noticed`: rows so far, in the attacked arm the attackers' (and their miners that most
 validators know), in the honest one anybody's.
 """
-_PUBLIC: Final = 128
-"""Epochs of public rows that attackers can look back on."""
 
 
 class Commit(NamedTuple):
@@ -65,7 +64,7 @@ class Play:
         self.updated = np.zeros(shape[:-1], dtype=np.int64)
         self.permits = np.ones(shape[:-1], dtype=np.bool_)
         self.open: deque[Commit] = deque()
-        self.public: deque[Int64] = deque(maxlen=_PUBLIC)
+        self.public = Revealed(s.attack.looks_back)
         self.before = np.zeros((self.runs, seats.attack_rows, seats.columns), dtype=np.int64)
         self.alarms = np.zeros((1, 1, 1), dtype=np.int64)
         self.paid = np.zeros((self.runs, seats.rows), dtype=np.int64)
@@ -149,7 +148,7 @@ class Play:
         if due is None:
             return missed
         theirs, honest = seats.their_rows, seats.honest_rows
-        self.public.appendleft(due.rows[1, :, honest])
+        self.public.add(due.rows[1, :, honest])
         v = self.view(rows, t)
         if t >= s.begins and seats.attack_rows:
             rows[1, :, theirs] = as_weights(s.attack.rows(v))
@@ -178,7 +177,7 @@ class Play:
             params=s.params,
             own=rows[1, :, self.seats.their_rows].copy(),
             stake=self.world.stake,
-            public=list(self.public),
+            public=self.public.ago,
             before=self.before,
             draws=self.draws,
         )

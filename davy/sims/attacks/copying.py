@@ -42,6 +42,10 @@ class WeightCopying(Attack):
         super().__post_init__()
         within("attack.lag", self.lag, 0, 100)
 
+    @property
+    def looks_back(self) -> int:
+        return self.lag + 1
+
     def rows(self, v: View) -> Int64:
         return v.each(v.consensus(self.lag) if self.source == "consensus" else v.average(self.lag))
 
@@ -75,7 +79,11 @@ class FrontRunningReveals(WeightCopying):
         super().__post_init__()
         within("attack.waited", self.waited, 0, 1)
 
+    @property
+    def looks_back(self) -> int:
+        return self.lag + 2
+
     def rows(self, v: View) -> Int64:
-        fresh, old = v.public[v.at(self.lag)], v.public[v.at(self.lag + 1)]
+        fresh, old = v.public(self.lag), v.public(self.lag + 1)
         seen = v.draws.chance(self.waited, fresh.shape[1])[..., None]
-        return WeightCopying.rows(self, replace(v, public=[np.where(seen, fresh, old)] * (self.lag + 1)))
+        return WeightCopying.rows(self, replace(v, public=lambda _: np.where(seen, fresh, old)))
