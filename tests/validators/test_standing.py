@@ -72,6 +72,16 @@ def test_a_new_process_finds_the_standing_and_the_reasons() -> None:
     anyio.run(story)
 
 
+def test_reasons_are_told_oldest_first_when_the_newest_took_the_place_of_the_oldest() -> None:
+    async def story() -> None:
+        s = await filled(MemoryStore())
+        for n in range(1, 67):
+            await s.add_round({ALICE: verdicts(0.0, f"round {n}")[:1]}, [ALICE])
+        assert [v.reason for v in await s.reasons(ALICE.hotkey)] == [f"round {n}" for n in range(3, 67)]
+
+    anyio.run(story)
+
+
 def test_what_another_version_of_davy_wrote_is_not_read_as_this_ones() -> None:
     async def story() -> None:
         store = MemoryStore()
