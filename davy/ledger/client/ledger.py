@@ -385,10 +385,6 @@ class RpcLedger:
         value = await self.proved(key)
         return None if value is None else decode(value, kind, limit=MAX_RESULT_BYTES)
 
-    async def _record(self, key: bytes, kind: type[T]) -> T | None:
-        value = await self.proved(key)
-        return None if value is None else decode(value, kind, limit=MAX_RESULT_BYTES)
-
     async def _proved(self, key: bytes) -> tuple[Height, bytes | None]:
         """What the state after a block holds at a key, and the block's height."""
         return (await self._proof_of(key))[:2]
@@ -478,8 +474,7 @@ class RpcLedger:
         """
         with anyio.move_on_after(_NEXT_BLOCK_PATIENCE_S):
             pause = _SHORTEST_PAUSE_S
-            heads = self._foremost()
-            newest = await self.head() if heads is None else await heads.ahead(height)
+            newest = await (self.head() if (heads := self._foremost()) is None else heads.ahead(height))
             while newest.height <= height:
                 await anyio.sleep(pause)
                 pause = min(1.5 * pause, _LONGEST_PAUSE_S / 4)
