@@ -20,7 +20,7 @@ from davy.protocol.recorded import BRAKE_KEY
 from tests.faults.liar import lying
 from tests.faults.net import COUNT, Net
 from tests.faults.skewed_engine import SKEWED
-from tests.ledger.driver.cometbft.engines import PATIENCE_S, until
+from tests.ledger.driver.cometbft.engines import PATIENCE_S, reach, until
 
 Heal = Callable[[], Awaitable[None]]
 HOUR_S = 3_600
@@ -113,7 +113,8 @@ async def skew(net: Net, whom: Sequence[int]) -> Heal:
     with anyio.fail_after(PATIENCE_S):
         while not await _votes_of_later(ledger):
             pass  # each look waits for a block
-    newest = (await ledger.head()).height
+    newest = (await ledger.head()).height + 3
+    await reach(ledger, newest)  # a block bears the time that the votes for the one before it tell
 
     async def heal() -> None:
         now = time.time()
