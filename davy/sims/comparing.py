@@ -14,11 +14,11 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from davy.incentive.emission import Emission
 from davy.incentive.fixed_point import Bool, Int64
 from davy.incentive.mechanism import EpochResult
 from davy.sims.experiment import Scenario
 from davy.sims.metrics import Float
+from davy.sims.paying import Paid
 from davy.sims.play import COLUMNS, Play
 
 COMPARED: Final = ("yuma3", "correlated", "audited")
@@ -53,12 +53,12 @@ class _Ranked(Play):
         self.taus: list[Float] = []
         self.rates: list[Float] = []
 
-    def told(self, e: Emission, result: EpochResult, used: Int64, missed: Bool, noticed: Bool, since: int) -> Int64:
+    def told(self, paid: Paid, result: EpochResult, used: Int64, noticed: Bool, since: int) -> Int64:
         if since >= 0:
             self.taus.append(kendall(result.incentive, used))
             rows = self.s.seats.honest_rows
-            self.rates.append(e.dividends[..., rows] / np.maximum(self.stake[..., rows], 1))
-        return super().told(e, result, used, missed, noticed, since)
+            self.rates.append(paid.dividends[..., rows] / np.maximum(self.stake[..., rows], 1))
+        return super().told(paid, result, used, noticed, since)
 
 
 @dataclass(frozen=True)

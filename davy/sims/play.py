@@ -1,7 +1,7 @@
 """A chunk of runs through all epochs: the honest arm and the attacked one side by side, under the same draws.
 
 An epoch: the world moves; validators measure and commit; commits that are due are revealed, or not; the mechanism of
-`davy.incentive` turns stake and rows in force into shares, and `emit` these into base units.
+`davy.incentive` turns stake and rows in force into shares, and `paying` these into base units.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from davy.incentive.accelerated import accelerated
-from davy.incentive.emission import Emission, cut, emit
 from davy.incentive.fixed_point import U16, Bool, Int64
 from davy.incentive.masks import NO_COMMIT
 from davy.incentive.mechanism import EpochInputs, EpochResult
@@ -21,9 +20,10 @@ from davy.sims.attack import Attack, View, as_weights
 from davy.sims.audits import Audits
 from davy.sims.experiment import Scenario
 from davy.sims.holding import Holding
-from davy.sims.market import World, base_units
+from davy.sims.market import World
 from davy.sims.measuring import ANY
 from davy.sims.noise import Draws, Purpose
+from davy.sims.paying import SIDES, Paid, paying
 from davy.sims.revealed import Revealed
 from davy.sims.watch import Watch
 
@@ -39,6 +39,8 @@ attackers; `hurt`, what those of the others lost who got less than in the honest
 incentive went to, 1 is 16384. `noticed`: rows so far, in the attacked arm the attackers' (and their miners that most
 validators know), in the honest one anybody's.
 """
+_PAID: Final = [COLUMNS.index(side) for side in SIDES]
+_SPENT, _INVESTED, _NOTICED = (COLUMNS.index(name) for name in ("spent", "invested", "noticed"))
 
 
 class Commit(NamedTuple):
@@ -70,6 +72,7 @@ class Play:
         self.paid = np.zeros((self.runs, seats.rows), dtype=np.int64)
         self.kept: dict[int, Holding] = {}
         self.watch = Watch()
+        self.paying = paying(m, seats, compiled=compiled)
         self.exposed = False
         """Whether a halt of the attackers' doing stands, or stood, on the ledger."""
         self.audits = Audits(s, runs)
@@ -109,8 +112,8 @@ class Play:
         self.permits = result.permits
         self.paid = (result.dividends[1] << 30) // np.maximum(self.stake[1] >> 10, 1)
         noticed = self.watch.see(self.force, counts=t >= s.start) if s.watch else np.zeros_like(self.permits)
-        emission = emit(base_units(s.market.emission), result, s.market.owner_cut)
-        return self.told(emission, result, np.stack([q.used for q in shown]), missed, noticed, t - s.start)
+        used = np.stack([q.used for q in shown])
+        return self.told(self.paying.paid(result, used, missed), result, used, noticed, t - s.start)
 
     def halted(self, since: int) -> Bool:
         """Columns under a halt, [2, runs, M], or [M] where nobody is."""
@@ -182,41 +185,17 @@ class Play:
             draws=self.draws,
         )
 
-    def told(self, e: Emission, result: EpochResult, used: Int64, missed: Bool, noticed: Bool, since: int) -> Int64:
-        """`COLUMNS` of the epoch `since` the attack's start. Who did not reveal loses part of its dividends."""
-        s, seats = self.s, self.seats
-        fined = np.where(missed, cut(e.dividends, s.market.unrevealed_penalty), 0)
-        dividends = e.dividends - fined
-        bought = (result.incentive * used).sum(axis=-1) // np.maximum(result.incentive.sum(axis=-1), 1)
-        flat = np.zeros(bought.shape, dtype=np.int64)
-        spent = flat + np.array([self.spends[0], self.spends[since >= 0]])[:, None]
-        invested = flat + np.array([0, s.attack.invests(s.market) if since == 0 else 0])[:, None]
-        counted = noticed.sum(axis=-1)
-        counted[1] = noticed[1, :, seats.their_rows].sum(axis=-1)
+    def told(self, paid: Paid, result: EpochResult, used: Int64, noticed: Bool, since: int) -> Int64:
+        """`COLUMNS` of the epoch `since` the attack's start."""
+        s, told = self.s, np.empty((2, self.runs, len(COLUMNS)), dtype=np.int64)
+        told[..., _PAID] = paid.sides
+        told[..., _SPENT] = np.array([self.spends[0], self.spends[since >= 0]])[:, None]
+        told[..., _INVESTED] = np.array([0, s.attack.invests(s.market) if since == 0 else 0])[:, None]
+        told[0, :, _NOTICED] = noticed[0].sum(axis=-1)
+        told[1, :, _NOTICED] = noticed[1, :, self.seats.their_rows].sum(axis=-1)
         if since >= 0:
-            counted[1] += s.attack.caught(self.alarms) + self.exposed
-        hurt = np.stack(
-            [flat[0], lost(dividends[..., seats.honest_rows]) + lost(e.incentive[..., seats.honest_columns])]
-        )
-        told = (
-            dividends[..., seats.their_rows].sum(axis=-1),
-            e.incentive[..., seats.their_columns].sum(axis=-1),
-            dividends[..., seats.honest_rows].sum(axis=-1),
-            e.incentive[..., seats.honest_columns].sum(axis=-1),
-            flat + e.owner,
-            e.unminted + fined.sum(axis=-1),
-            spent,
-            invested,
-            bought,
-            hurt,
-            counted,
-        )
-        return np.stack(told, axis=-1)
-
-
-def lost(pay: Int64) -> Int64:
-    """Σ max(0, honest arm's − attacked arm's) of pay [2, runs, n]: nobody's gain makes up for another one's loss."""
-    return np.maximum(pay[0] - pay[1], 0).sum(axis=-1)
+            told[1, :, _NOTICED] += s.attack.caught(self.alarms) + self.exposed
+        return told
 
 
 def play(s: Scenario, runs: range, *, compiled: bool = False) -> Int64:

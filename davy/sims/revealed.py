@@ -1,4 +1,4 @@
-"""The rows that attackers can look back on: kept as a ledger has them, in 16 bits, and only as long as they are read."""
+"""Rows that attackers can look back on: in 16 bits, as a ledger has them, and only as long as they are read."""
 
 from __future__ import annotations
 

@@ -86,4 +86,8 @@ class FrontRunningReveals(WeightCopying):
     def rows(self, v: View) -> Int64:
         fresh, old = v.public(self.lag), v.public(self.lag + 1)
         seen = v.draws.chance(self.waited, fresh.shape[1])[..., None]
-        return WeightCopying.rows(self, replace(v, public=lambda _: np.where(seen, fresh, old)))
+
+        def public(_: int) -> Int64:
+            return np.where(seen, fresh, old)
+
+        return WeightCopying.rows(self, replace(v, public=public))
