@@ -13,12 +13,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from davy.incentive.consensus import minority, weighted_median
 from davy.incentive.fixed_point import U16, Bool, Int64, row_normalise
 from davy.incentive.mechanism import Params
 from davy.incentive.weights import upscale_to_u16
 from davy.sims.holding import Holding
 from davy.sims.market import Market, Seats, base_units, within
+from davy.sims.middle import Middle
 from davy.sims.noise import UNIT, UNIT_BITS, Draws, in_units
 
 
@@ -42,6 +42,8 @@ class View:
         What the attackers put forward in the epoch before.
     draws
         The attack's own chance.
+    middle
+        How a median is worked out.
     """
 
     epoch: int
@@ -53,12 +55,12 @@ class View:
     public: Callable[[int], Int64]
     before: Int64
     draws: Draws
+    middle: Middle
 
     def consensus(self, lag: int = 0) -> Int64:
         """Stake-weighted median of the public rows `lag` epochs ago, [runs, M] in weights of 14 bits."""
         rows, stake = self.public(lag), self.stake[:, self.seats.honest_rows]
-        median = weighted_median(row_normalise(rows), stake, minority(stake.sum(axis=1), self.params.kappa))
-        return scaled(median)
+        return scaled(self.middle(rows, stake, self.params.kappa))
 
     def average(self, lag: int = 0) -> Int64:
         """Stake-weighted mean of the public rows `lag` epochs ago, [runs, M] in weights of 14 bits."""

@@ -182,7 +182,9 @@ class World:
     ) -> None:
         self.market, self.seats = m, seats
         self._measure = measure(compiled=compiled)
-        self._quality, self._scores = (Draws(seed, runs, p) for p in (Purpose.QUALITY, Purpose.SCORES))
+        self._quality, self._scores = (
+            Draws(seed, runs, p, compiled=compiled) for p in (Purpose.QUALITY, Purpose.SCORES)
+        )
         self._factor = narrowed(normal(m.noise, 1.0, 0.0))
         self.stake = stakes(m, seats, share, Draws(seed, runs, Purpose.STAKE))
         listed = np.array(whole_numbers("qualities", m.qualities), dtype=np.int64)

@@ -41,22 +41,34 @@ class Purpose(IntEnum):
     AUDITS = 16
 
 
+class Streams:
+    """One after the other."""
+
+    def __init__(self, streams: Sequence[SFC64]) -> None:
+        self._streams = streams
+
+    def raw(self, count: int) -> NDArray[np.uint64]:
+        """The next `count` words of each, [runs, count]."""
+        return np.array([stream.random_raw(count) for stream in self._streams], dtype=np.uint64)
+
+
 class Draws:
-    """One stream a run."""
+    """One stream a run; `compiled` are they drawn from faster, for the same words."""
 
-    def __init__(self, seed: int, runs: range, purpose: Purpose) -> None:
-        self._streams = [SFC64(SeedSequence(seed, spawn_key=(run, purpose))) for run in runs]
+    def __init__(self, seed: int, runs: range, purpose: Purpose, *, compiled: bool = False) -> None:
+        streams = [SFC64(SeedSequence(seed, spawn_key=(run, purpose))) for run in runs]
+        self.runs = len(streams)
+        if compiled:
+            from davy.sims.noise_compiled import Streams as Together
 
-    @property
-    def runs(self) -> int:
-        return len(self._streams)
+            self._raw = Together(streams).raw
+        else:
+            self._raw = Streams(streams).raw
 
     def words(self, *shape: int) -> NDArray[np.uint16]:
         """[runs, *shape] of 16 random bits each."""
         count = int(np.prod(shape))
-        raw = np.empty((len(self._streams), -(-count // 4)), dtype=np.uint64)
-        for row, stream in zip(raw, self._streams, strict=True):
-            row[:] = stream.random_raw(len(row))
+        raw = self._raw(-(-count // 4))
         return raw.astype("<u8", copy=False).view("<u2")[:, :count].reshape(-1, *shape)
 
     def below(self, bound: int, *shape: int) -> Int64:

@@ -22,6 +22,7 @@ from davy.sims.experiment import Scenario
 from davy.sims.holding import Holding
 from davy.sims.market import World
 from davy.sims.measuring import ANY
+from davy.sims.middle import middle
 from davy.sims.noise import Draws, Purpose
 from davy.sims.paying import SIDES, Paid, paying
 from davy.sims.revealed import Revealed
@@ -57,7 +58,7 @@ class Play:
         m, seats, self.s, self.runs = s.market, s.seats, s, len(runs)
         self.seats = seats
         self.world = World(m, seats, s.attack.stake, s.seed, runs, compiled=compiled)
-        self.draws = Draws(s.seed, runs, Purpose.ATTACK)
+        self.draws = Draws(s.seed, runs, Purpose.ATTACK, compiled=compiled)
         self.stake = np.stack([self.world.stake] * 2)
         shape = (2, self.runs, seats.rows, seats.columns)
         self.mechanism = accelerated(s.mechanism) if compiled else mechanism(s.mechanism)
@@ -71,6 +72,7 @@ class Play:
         self.alarms = np.zeros((1, 1, 1), dtype=np.int64)
         self.paid = np.zeros((self.runs, seats.rows), dtype=np.int64)
         self.kept: dict[int, Holding] = {}
+        self.middle = middle(compiled=compiled)
         self.watch = Watch()
         self.paying = paying(m, seats, compiled=compiled)
         self.exposed = False
@@ -183,6 +185,7 @@ class Play:
             public=self.public.ago,
             before=self.before,
             draws=self.draws,
+            middle=self.middle,
         )
 
     def told(self, paid: Paid, result: EpochResult, used: Int64, noticed: Bool, since: int) -> Int64:
