@@ -9,7 +9,8 @@ from davy.incentive.fixed_point import ONE
 from davy.sims import scenario
 from davy.sims.metrics import METRICS, metrics
 from davy.sims.noise import LEVELS, UNIT, Draws, Purpose, normal
-from davy.sims.play import ARMS, COLUMNS, lost
+from davy.sims.paying import lost
+from davy.sims.play import ARMS, COLUMNS
 from davy.sims.watch import CLIP, Watch, apart, kin, outlying
 
 T = 10**9
