@@ -19,8 +19,10 @@ Flows through: a `Scenario` in; per run and epoch base units by side, in `Result
 `market`            who is there: stakes, miners' qualities, noise, prices; how it moves in an epoch
 `snapshot`          a running network: stakes, weights and hyperparameters, from a ledger or a file
 `measuring`         what validators measure; `measuring_compiled` in one pass
-`noise`             seeded draws, run by run, and normal numbers as integers
+`noise`             seeded draws, run by run, and normal numbers as integers; `noise_compiled` of all runs in one call
+`paying`            base units by row and side; `paying_compiled` in one pass
 `attack`            the seam: what an attack may see and do; by default what the honest do
+`revealed`          the rows that attackers look back on; `middle` is what these agree on
 `attacks`           one story a file; `catalogue` has a scenario of each by name
 `brake`, `holding`  real orders and verdicts; stake by the ledger's rules
 `lending`           child keys by the ledger's rules
