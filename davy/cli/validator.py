@@ -101,7 +101,7 @@ class Work(NamedTuple):
 @click.option(
     "--parallel", type=click.IntRange(1, 4096), default=Pace().parallel, show_default=True, help="Requests at once."
 )
-@click.option("--sparing", is_flag=True, help="Ask whom you know well enough half as often.")
+@click.option("--sparing", is_flag=True, help="Ask half as often who has no hope of being paid.")
 @click.option(
     "--gateway", "gateway_port", type=click.IntRange(0, 65_535), help="Answer users on this port, too. 0: any."
 )

@@ -98,8 +98,14 @@ class Llama:
         return rows, np.concatenate([self._whole(p, 1, (rows, i)) for i, p in enumerate(prompts)]) @ self._head
 
     def read(self, sequences: Sequence[Sequence[int]], last: int) -> Logits:
-        """Return [B, last, V]: at each of the last positions of every sequence, the logits of the token after it."""
-        return np.stack([self._whole(s, last) for s in sequences]) @ self._head
+        """Return [B, last, V]: at each of the last positions of every sequence, the logits of the token after it.
+
+        What stands before a sequence that is shorter means nothing.
+        """
+        ends = np.zeros((len(sequences), last, self._head.shape[0]), np.float32)
+        for row, sequence in zip(ends, sequences, strict=True):
+            row[-len(sequence) :] = self._whole(sequence, last)
+        return ends @ self._head
 
     def step(self, rows: Rows, tokens: Sequence[int]) -> Logits:
         """Append one token to each row; return [B, V] logits."""

@@ -33,7 +33,10 @@ class Model(Protocol[R]):
 
 
 class Loaded(Model[R], Protocol[R]):
-    """A model that can also be held against what it said: the logits inside whole sequences."""
+    """A model that can also be held against what it said: the logits inside whole sequences.
+
+    `read` gives [B, last, V]; before the beginning of a sequence shorter than `last` stands anything.
+    """
 
     def read(self, sequences: Sequence[Sequence[int]], last: int) -> Logits: ...
 

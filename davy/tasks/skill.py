@@ -94,13 +94,9 @@ def weight(standing: Standing, *, minimum: int = MINIMUM) -> float:
     return max(0.0, standing.skill - STANDARD_ERRORS * standing.error)
 
 
-def settled(standing: Standing, *, minimum: int = MINIMUM) -> bool:
-    """Whether more challenges would change little.
-
-    There are `minimum` of them, or a quarter of that leaves no hope of a weight: skill + 2·error ≤ 0.
-    """
-    hopeless = standing.skill + STANDARD_ERRORS * standing.error <= 0
-    return standing.count >= minimum or (standing.count >= max(2, minimum // 4) and hopeless)
+def hopeless(standing: Standing, *, minimum: int = MINIMUM) -> bool:
+    """Whether a quarter of the `minimum` leaves no hope of a weight: skill + 2·error ≤ 0."""
+    return standing.count >= max(2, minimum // 4) and standing.skill + STANDARD_ERRORS * standing.error <= 0
 
 
 def weights_u16(weights: Mapping[K, float]) -> dict[K, int]:

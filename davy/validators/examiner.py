@@ -9,7 +9,8 @@ Rounds follow each other without a pause, and how many challenges one holds is d
 a Poisson stream, as users' requests are, and neither a silence nor a round's count tells them apart.
 
 Subnets of one task share their challenges: a hotkey registered on several of them is asked once. A validator that
-spares (`Pace.spares`) gives every second challenge only to those whom it does not know well enough.
+spares (`Pace.spares`) tosses a coin for each challenge whether those get it, too, who have no hope of being paid. Who
+is paid is asked as often as who is to be: or a standing would be built faster than it is burnt.
 
 What is halted is neither asked nor scored: its standing stays as it was, and with it its weight, so that a halt is no
 judgement, and the ledger, which mints nothing for it, pays nothing of it to its rivals.
@@ -33,7 +34,7 @@ from davy.protocol.ports import Clock, Entropy, LedgerClient, Store
 from davy.protocol.transaction import Weight
 from davy.protocol.words import Hotkey, UnixMillis
 from davy.tasks.corpus import private_rng
-from davy.tasks.skill import MINIMUM, UNIT, Standing, settled, weight, weights_u16
+from davy.tasks.skill import MINIMUM, UNIT, Standing, hopeless, weight, weights_u16
 from davy.tasks.task import Corpus, Generator, Task, differences
 from davy.validators.challenger import Answered, Asker, arrivals
 from davy.validators.evidence import Evidence, Exchange, Finding
@@ -43,8 +44,10 @@ from davy.validators.standing import Seat, Standings, Verdict
 
 _log = logging.getLogger(__name__)
 
-SETTLED: Final = 2
+SERVED_LONG: Final = 2
 """Tempos a model must have been served before a round is forgiven for its replacement."""
+_SHARE: Final = 0.5
+"""Of the challenges that those get who are spared."""
 _JUDGED: Final = 2
 """Rounds that may wait to be judged. A validator too slow for its pace pauses until one is: a silence that tells."""
 
@@ -66,8 +69,8 @@ class Pace(NamedTuple):
     minimum
         Challenges before a miner is paid.
     spares
-        Whether who is settled (`davy.tasks.skill.settled`) gets every second challenge only: half the work for both,
-        and twice the time until a change for the worse shows.
+        Whether who is hopeless (`davy.tasks.skill.hopeless`) gets half the challenges: half the work for both, and
+        twice the time until a change for the better shows.
     """
 
     challenges: int = 16
@@ -165,19 +168,20 @@ class Examiner:
         miners = list({n.hotkey: n for m in graphs for n in m.neurons if self._asked(n)}.values())
         await self._brake.learn(place for miner in miners for place in _served(miner, graphs))
         miners = [n for n in miners if await self._permitted(n, graphs)]
-        spared = self._settled(graphs) if self._pace.spares else frozenset[Hotkey]()
-        asked = [(i, n) for i in range(len(drawn)) for n in miners if i % 2 == 0 or n.hotkey not in spared]
+        spared = self._hopeless(graphs) if self._pace.spares else frozenset[Hotkey]()
+        all_ = rng.random(len(drawn)) < _SHARE if spared else [True] * len(drawn)
+        asked = [(i, n) for i in range(len(drawn)) for n in miners if all_[i] or n.hotkey not in spared]
         return Round(drawn, miners, graphs, asked, arrivals(rng, len(asked), self._pace.span_ms))
 
-    def _settled(self, graphs: Sequence[Metagraph]) -> frozenset[Hotkey]:
-        """Whose standing would change little on any of its subnets, and who serves no new model."""
+    def _hopeless(self, graphs: Sequence[Metagraph]) -> frozenset[Hotkey]:
+        """Whom no further challenge is likely to pay on any of its subnets, unless it serves a new model."""
         seen = [(m, n) for m in graphs for n in m.neurons if self._asked(n)]
-        open_ = {
+        hoping = {
             n.hotkey
             for m, n in seen
-            if not (_settled(m, n) and settled(self._standing(m, n), minimum=self._pace.minimum))
+            if not (_served_long(m, n) and hopeless(self._standing(m, n), minimum=self._pace.minimum))
         }
-        return frozenset(n.hotkey for _, n in seen) - open_
+        return frozenset(n.hotkey for _, n in seen) - hoping
 
     def _standing(self, m: Metagraph, n: Neuron) -> Standing:
         return self.standings[m.subnet.netuid].of(Seat(n.hotkey, n.registered_at))
@@ -222,14 +226,16 @@ class Examiner:
             )
 
     async def _changed(self, r: Round) -> list[Hotkey]:
-        """Who serves another model than when the round was planned, after it had served that one for `SETTLED` tempos.
+        """Who serves another model than when the round was planned, after it had served that one for `SERVED_LONG` tempos.
 
         To say `serve` again, or to go to another model and back, must not make failures undone: a miner would then
-        answer easy prompts only. Once in `SETTLED` tempos is for honest swaps.
+        answer easy prompts only. Once in `SERVED_LONG` tempos is for honest swaps.
         """
         now = {n.hotkey: n for netuid in self._netuids for n in (await self._ledger.metagraph(netuid)).neurons}
-        settled = {n.hotkey for m in r.graphs for n in m.neurons if n.model and _settled(m, n)}
-        return [n.hotkey for n in r.miners if n.hotkey in settled and _model_ids(now.get(n.hotkey, n)) != _model_ids(n)]
+        served_long = {n.hotkey for m in r.graphs for n in m.neurons if n.model and _served_long(m, n)}
+        return [
+            n.hotkey for n in r.miners if n.hotkey in served_long and _model_ids(now.get(n.hotkey, n)) != _model_ids(n)
+        ]
 
     def see(self, head: Head) -> None:
         """Anchor the next requests to this block."""
@@ -359,8 +365,8 @@ def _served(miner: Neuron, graphs: Sequence[Metagraph]) -> list[Place]:
     ]
 
 
-def _settled(m: Metagraph, n: Neuron) -> bool:
-    return n.model[0].since + SETTLED * m.subnet.hyperparameters.tempo <= m.height
+def _served_long(m: Metagraph, n: Neuron) -> bool:
+    return n.model[0].since + SERVED_LONG * m.subnet.hyperparameters.tempo <= m.height
 
 
 def _model_ids(n: Neuron) -> tuple[bytes, ...]:

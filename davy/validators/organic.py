@@ -200,7 +200,11 @@ class OrganicEvidence:
                 [w.asked.prompt for _, w, _ in asked], [[p.chosen for p in a.positions] for _, _, a in asked]
             )
         except Exception:  # a prompt is anybody's: one that a model cannot take ends no validator
-            _log.exception("users' prompts could not be run again")
+            if len(asked) == 1:
+                _log.exception("a user's prompt could not be run again")
+            else:  # nor does it hide what others were answered
+                for one in asked:
+                    self._run_again(model_id, [one])
             return
         for (face, _, answer), own in zip(asked, again, strict=True):
             self._note(face, gap(answer, own))

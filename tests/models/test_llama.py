@@ -101,6 +101,19 @@ def test_a_sequence_read_at_once_says_what_it_says_token_by_token(tmp_path: Path
     close(model.read(whole, 3), expected)
 
 
+@pytest.mark.parametrize("make", ALL)
+def test_a_sequence_shorter_than_what_is_read_of_others_is_read_beside_them(
+    tmp_path: Path, make: Callable[[Path], Any]
+) -> None:
+    """Who chose one prompt could else hide what a validator would find of all others in its batch."""
+    model = make(tiny.write(tmp_path / "m", seed=8))
+    short, long = [5], [7, 7, 8, 9, 250]
+    read = model.read([short, long], 4)
+    assert read.shape[:2] == (2, 4)
+    close(read[0, -1:], model.read([short], 1)[0])
+    close(read[1], model.read([long], 4)[0])
+
+
 @pytest.mark.parametrize(
     "change",
     [

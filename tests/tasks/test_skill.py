@@ -14,9 +14,9 @@ from davy.tasks.skill import (
     UNIT,
     Standing,
     Subject,
+    hopeless,
     merge,
     observe,
-    settled,
     weight,
     weights_u16,
 )
@@ -59,17 +59,16 @@ def test_before_there_are_differences_there_is_no_skill_and_any_error_is_possibl
     assert (one.skill, one.error, weight(one, minimum=1)) == (2.5, np.inf, 0.0)
 
 
-def test_a_standing_is_settled_by_enough_challenges_or_by_a_quarter_that_leaves_no_hope() -> None:
+def test_a_quarter_of_the_challenges_can_leave_no_hope() -> None:
     spread = [-0.5, 0.5]
-    assert not settled(observe(EMPTY, [1.0 + d for d in spread * (MINIMUM // 2 - 1)]))
-    assert settled(observe(EMPTY, [1.0 + d for d in spread * (MINIMUM // 2)]))
-    assert settled(observe(EMPTY, [-0.3 + d for d in spread * (MINIMUM // 8)]))  # −0.3 + 2·0.09 < 0
-    assert not settled(observe(EMPTY, [-0.3 + d for d in spread * (MINIMUM // 8 - 1)]))
-    assert not settled(observe(EMPTY, [-0.1 + d for d in spread * (MINIMUM // 8)]))  # −0.1 + 2·0.09 > 0
-    assert settled(observe(EMPTY, [-1.0] * (MINIMUM // 4)))  # who never answers
-    assert not settled(EMPTY, minimum=4)
-    assert not settled(observe(EMPTY, [-1.0]), minimum=4)
-    assert settled(observe(EMPTY, [-1.0, -1.0]), minimum=4)
+    assert hopeless(observe(EMPTY, [-0.3 + d for d in spread * (MINIMUM // 8)]))  # −0.3 + 2·0.09 < 0
+    assert not hopeless(observe(EMPTY, [-0.3 + d for d in spread * (MINIMUM // 8 - 1)]))
+    assert not hopeless(observe(EMPTY, [-0.1 + d for d in spread * (MINIMUM // 8)]))  # −0.1 + 2·0.09 > 0
+    assert not hopeless(observe(EMPTY, [1.0 + d for d in spread * MINIMUM]))  # who is paid is never spared
+    assert hopeless(observe(EMPTY, [-1.0] * (MINIMUM // 4)))  # who never answers
+    assert not hopeless(EMPTY, minimum=4)
+    assert not hopeless(observe(EMPTY, [-1.0]), minimum=4)
+    assert hopeless(observe(EMPTY, [-1.0, -1.0]), minimum=4)
 
 
 def test_weight_grows_linearly_with_skill() -> None:

@@ -1,4 +1,4 @@
-"""A sparing validator asks half as often whom it knows; what it judges of the others is what it was."""
+"""A sparing validator asks half as often who has no hope of pay; what it judges of the others is what it was."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ from tests.validators.test_halted import ASKED, Graph, Stage, anyio_backend, sta
 
 __all__ = ["anyio_backend"]
 pytestmark = pytest.mark.anyio
+
+
+ROUND = 64
 
 
 class At(Graph):
@@ -63,45 +66,46 @@ class Validator:
         self.examiner = Examiner([1], b"o" * 32, means, pace)
         self._verdicts = [Verdict(str(i), 0, difference + i % 2, "") for i in range(known)]
 
-    async def asked(self, challenges: int = 4) -> list[tuple[int, int]]:
-        """Numbers of challenges and UIDs of one round."""
+    async def asked(self) -> tuple[set[int], set[int]]:
+        """Which of a round's challenges the known one and the stranger were asked."""
         seat = Seat(self.known.hotkey, self.known.registered_at)
         await self.examiner.standings[1].add_round({seat: self._verdicts}, [seat])
-        r = await self.examiner._plan(np.random.default_rng(1), [ASKED] * challenges)  # pyright: ignore[reportPrivateUsage]
+        r = await self.examiner._plan(np.random.default_rng(1), [ASKED] * ROUND)  # pyright: ignore[reportPrivateUsage]
         assert len(r.leave_ms) == len(r.asked)
         answered = {(i, n.hotkey): Answered(None, "late") for i, n in r.asked}
         await self.examiner._take_in(r, answered)  # pyright: ignore[reportPrivateUsage]
-        return [(i, n.uid) for i, n in r.asked]
-
-
-BOTH, SPARED = [(i, uid) for i in range(4) for uid in (1, 2)], [(0, 1), (0, 2), (1, 2), (2, 1), (2, 2), (3, 2)]
+        one, two = ({i for i, n in r.asked if n.uid == uid} for uid in (1, 2))
+        return one, two
 
 
 @pytest.mark.parametrize(
-    ("spares", "known", "difference", "expected"),
+    ("spares", "known", "difference", "spared"),
     [
-        (True, 8, 5_000, SPARED),
-        (True, 7, 5_000, BOTH),
-        (True, 2, -5_000, SPARED),  # no luck would pay it
-        (True, 1, -5_000, BOTH),
-        (False, 8, 5_000, BOTH),
+        (True, 8, 5_000, False),  # who is paid would be paid for longer than it worked
+        (True, 2, -5_000, True),
+        (True, 1, -5_000, False),
+        (False, 8, -5_000, False),
     ],
 )
-async def test_who_is_settled_gets_every_second_challenge(
-    spares: bool, known: int, difference: int, expected: list[tuple[int, int]]
+async def test_a_coin_decides_which_challenges_the_hopeless_get(
+    spares: bool, known: int, difference: int, spared: bool
 ) -> None:
     v = Validator(await stage(), Pace(minimum=8, spares=spares), known, difference)
-    assert await v.asked() == expected
+    asked, others = await v.asked()
+    assert others == set(range(ROUND))
+    assert (ROUND // 4 < len(asked) < ROUND * 3 // 4) if spared else asked == others
     one, two = v.known.hotkey, v.stranger.hotkey
-    assert v.seen.answered == [sorted([one, two] if (i, 1) in expected else [two]) for i in range(4)]
+    assert v.seen.answered == [sorted([one, two] if i in asked else [two]) for i in range(ROUND)]
     standing = v.examiner.standings[1].of(Seat(one, v.known.registered_at))
-    assert standing.count == known + sum(uid == 1 for _, uid in expected)
+    assert standing.count == known + len(asked)
 
 
-async def test_a_new_model_is_asked_as_one_not_known_until_it_was_served_for_two_tempos() -> None:
-    v = Validator(await stage(), Pace(minimum=8, spares=True), 8)
+async def test_who_serves_a_new_model_is_asked_in_full_for_two_tempos() -> None:
+    v = Validator(await stage(), Pace(minimum=8, spares=True), 8, -5_000)
     tempo = metagraph(1).subnet.hyperparameters.tempo
     v.ledger.height = v.known.model[0].since + 2 * tempo - 1
-    assert await v.asked() == BOTH
+    asked, others = await v.asked()
+    assert asked == others
     v.ledger.height += 1
-    assert await v.asked() == SPARED
+    asked, others = await v.asked()
+    assert asked < others

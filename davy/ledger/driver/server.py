@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -16,6 +17,7 @@ from typing import Annotated, Any, Final, cast
 import anyio
 import msgspec
 from aiohttp import WSMsgType, web
+from aiohttp.http_exceptions import HttpProcessingError
 from msgspec import Meta
 
 from davy.ledger.driver.methods import Methods, RpcCode, RpcFailed
@@ -45,6 +47,15 @@ class _Call(msgspec.Struct, frozen=True):
     jsonrpc: str = "2.0"
 
 
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Whether what is logged failed here: who speaks no HTTP is told so, and could else fill the log."""
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+
+_log = logging.getLogger(__name__)
+_log.addFilter(_is_ours)
+
+
 class RpcServer:
     """One ledger's front door."""
 
@@ -60,6 +71,8 @@ class RpcServer:
         self.app.router.add_get("/{method:[a-z_]{1,64}}", self._get)
 
     async def _post(self, request: web.Request) -> web.Response:
+        if "content-encoding" in request.headers:
+            return _json(_failure(None, RpcCode.INVALID_REQUEST, "send the body as it is, not encoded"), 415)
         try:
             async with asyncio.timeout(_PATIENCE_S):
                 body = await request.read()
@@ -185,7 +198,9 @@ async def listening(app: web.Application, host: str, port: int) -> AsyncGenerato
     Misconfigured
         The port is taken, or the address is not this machine's.
     """
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, keepalive_timeout=75)
+    runner = web.AppRunner(
+        app, access_log=None, logger=_log, auto_decompress=False, shutdown_timeout=1.0, keepalive_timeout=75
+    )
     await runner.setup()
     try:
         try:

@@ -285,7 +285,7 @@ def test_whatever_is_said_is_answered(producer: Producer, body: bytes) -> None:
         assert one["jsonrpc"] == "2.0"
 
 
-async def test_raw_noise_on_the_port_does_no_harm(front: Front) -> None:
+async def test_raw_noise_on_the_port_does_no_harm(front: Front, caplog: pytest.LogCaptureFixture) -> None:
     rng = random.Random(5)
     host, port = front.url.removeprefix("http://").split(":")
     noises = [rng.randbytes(rng.randrange(1, 3_000)) for _ in range(30)]
@@ -304,6 +304,7 @@ async def test_raw_noise_on_the_port_does_no_harm(front: Front) -> None:
         await writer.drain()
         writer.close()
     assert await front.call("health") == {}
+    assert not [r for r in caplog.records if r.exc_info]
 
 
 async def test_who_leaves_in_the_middle_of_a_body_leaves_no_traceback(
@@ -317,6 +318,18 @@ async def test_who_leaves_in_the_middle_of_a_body_leaves_no_traceback(
         await front.call("health")
         writer.close()
         await writer.wait_closed()
+    assert await front.call("health") == {}
+    assert not [r for r in caplog.records if r.exc_info]
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd", "x"])
+async def test_an_encoded_body_is_refused_unread_and_leaves_no_traceback(
+    front: Front, encoding: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    headers = {"content-encoding": encoding}
+    async with front.session.post(front.url, data=b"\x1f\x8bnonsense", headers=headers) as answer:
+        assert answer.status == 415
+        assert "not encoded" in (await answer.json())["error"]["data"]
     assert await front.call("health") == {}
     assert not [r for r in caplog.records if r.exc_info]
 
