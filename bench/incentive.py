@@ -276,7 +276,7 @@ HEAD = """# How fast an epoch is
 µs a run: the median, in brackets the better tenth, and how many times as fast as the reference's single epoch. CPU
 time, but two threads by the clock. Written by `python -m bench.incentive --write docs/bench-incentive.md`; the head of
 `bench/incentive.py` says what is measured and how peers are fetched. numpy is the reference, which a ledger runs;
-numba (`davy[fast]`) is for sweeps, has the same bits, and takes half a minute to compile at the first epoch. Subtensor
+numba (`davy[fast]`) is for sweeps, has the same bits, and takes some 20 s to compile at the first epoch. Subtensor
 is its own arithmetic of Yuma 3 in native Rust, the torch simulator computes in float32; both do a single epoch.
 
 The goals, on two cores that do nothing else: 350 µs for the reference and 250 in a batch, 55 for the compiled path, 22

@@ -16,7 +16,7 @@ class NotInstalled(ImportError):
 
 
 def accelerated(name: str, *, across: Across = map, parts: int = 1) -> Mechanism[BondState]:
-    """The mechanism of that name, compiled by numba; the first epoch of a process takes half a minute longer.
+    """The mechanism of that name, compiled by numba; the first epoch of a process takes some 20 s longer.
 
     Nothing chooses it but this call, and it never falls back to the reference.
 

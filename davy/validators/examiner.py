@@ -226,7 +226,7 @@ class Examiner:
             )
 
     async def _changed(self, r: Round) -> list[Hotkey]:
-        """Who serves another model than when the round was planned, after it had served that one for `SERVED_LONG` tempos.
+        """Who serves another model than when the round was planned, and had served that one for `SERVED_LONG` tempos.
 
         To say `serve` again, or to go to another model and back, must not make failures undone: a miner would then
         answer easy prompts only. Once in `SERVED_LONG` tempos is for honest swaps.

@@ -2,7 +2,7 @@
 
 Nothing compiled is kept on disk. numba's cache would be of pickles, and it looks at the file of a function but not at
 those of the functions that it calls: after a change of one of them it would go on with the old bits. So every process
-compiles at its first epoch, for half a minute.
+compiles at its first epoch, for some 20 s.
 """
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false, reportUntypedBaseClass=false
