@@ -2,7 +2,7 @@
 
 What a commitment hides is persisted before the commitment is submitted: a validator killed between the two reveals
 nothing it did not commit, and one killed after it can still reveal. A reveal that is sent twice is refused by the
-ledger as already revealed, which is taken for success.
+ledger, since no commit of that epoch is open any more, and forgotten; so is one that comes too late.
 """
 
 from __future__ import annotations

@@ -123,10 +123,12 @@ class RpcServer:
         try:
             with self._node.subscribed() as subscriber:
                 await socket_.prepare(request)
-                with subscriber.scope:
-                    self._conversations.add(subscriber.scope)
-                    await self._converse(socket_, subscriber)
-                self._conversations.discard(subscriber.scope)
+                self._conversations.add(subscriber.scope)
+                try:
+                    with subscriber.scope:
+                        await self._converse(socket_, subscriber)
+                finally:
+                    self._conversations.discard(subscriber.scope)
                 if subscriber.scope.cancelled_caught and request.transport is not None:
                     request.transport.abort()  # a farewell would wait for it to read
         except Busy as e:
