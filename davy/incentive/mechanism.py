@@ -23,6 +23,12 @@ from davy.incentive.masks import NO_COMMIT
 
 MAX_BLOCK = 1 << 53
 MAX_ROW_WEIGHT = (1 << 32) - 1
+_KINDS: dict[str, type] = {
+    "liquid_alpha": bool,
+    "permit_zero_stake": bool,
+    "permit_tie_to_newer": bool,
+    "bond_format": BondFormat,
+}
 
 State = TypeVar("State")
 
@@ -173,7 +179,7 @@ class Params:
     Raises
     ------
     BadInput
-        A value out of its range.
+        A value of another type or out of its range.
     """
 
     kappa: int = 32_767
@@ -199,6 +205,9 @@ class Params:
     audit_enough: int = 4
 
     def __post_init__(self) -> None:
+        for name, kind in _KINDS.items():
+            if not isinstance(value := getattr(self, name), kind):
+                raise BadInput(f"{name} is {value!r}; it must be a {kind.__name__}")
         whole("kappa", self.kappa, 1, U16)
         whole("bond_penalty", self.bond_penalty, 0, U16)
         whole("moving_average", self.moving_average, 0, PPM)

@@ -12,10 +12,13 @@ import pytest
 from davy.incentive.conformance.__main__ import check, main
 from davy.incentive.conformance.cases import parameters
 from davy.incentive.door import BadInput
+from davy.incentive.fixed_point import BondFormat
+from davy.incentive.mechanism import Params
 from tests.incentive.epochs import Stream
 from tests.incentive.vectors import expected, mixed
 
 CASES = "cases_inputs.json"
+SCENARIOS = "yuma3_scenarios.json"
 EXPECTED = {
     "expected_yuma2.bp1.json": 55,
     "expected_yuma3.bp0.json": 55,
@@ -159,7 +162,20 @@ def test_the_independent_oracle_gives_the_published_outputs(vectors: Path) -> No
         ({"liquid_alpha": True, "sigmoid_steepness": 1_000}, "alpha_steepness is 1000"),
         ({"liquid_alpha": True, "alpha_low": 0.95}, "alpha_high is"),
         ({"bonds_penalty": -0.5}, "no proportion"),
-        ({"bonds_moving_avg": float("nan")}, "no proportion"),
+        ({"bonds_moving_avg": float("nan")}, "bonds_moving_avg is nan; it must be a finite number"),
+        ({"bonds_moving_avg": True}, "bonds_moving_avg is True; it must be a finite number"),
+        ({"bonds_penalty": True}, "bonds_penalty is True; it must be a finite number"),
+        ({"bonds_penalty": "1"}, "bonds_penalty is '1'; it must be a finite number"),
+        ({"bonds_penalty": 1.5}, "bonds_penalty is 1.5; it must be a whole number"),
+        ({"kappa": 1.5}, "kappa is 1.5; it must be a whole number"),
+        ({"kappa": True}, "kappa is True; it must be a finite number"),
+        ({"kappa_u16": 32767.9}, "kappa_u16 is 32767.9; it must be a whole number"),
+        ({"kappa_u16": "32767"}, "kappa_u16 is '32767'; it must be a finite number"),
+        ({"kappa_u16": True}, "kappa_u16 is True; it must be a finite number"),
+        ({"max_allowed_validators": True}, "max_allowed_validators is True; it must be a finite number"),
+        ({"bond_storage": "u32, not u16"}, "bonds are stored as 'u32, not u16'; only u16 is known"),
+        ({"bond_storage": 65_535}, "bonds are stored as 65535; only u16 is known"),
+        ({"bond_storage": None}, "bonds are stored as None; only u16 is known"),
         ({"kappa": 0}, "kappa is 0"),
         ({"kappa_u16": 65_536}, "kappa is 65536"),
         ({"max_allowed_validators": 0}, "max_validators is 0"),
@@ -182,6 +198,93 @@ def test_kappa_in_u16_is_counted_not_taken_for_a_share(vectors: Path) -> None:
     assert parameters(stated, 3).kappa == 32_767
     assert parameters(stated | {"kappa_u16": 1}, 3).kappa == 1
     assert parameters({**stated, "max_allowed_validators": 2}, 3).max_validators == 2
+
+
+def test_whole_numbers_may_be_written_as_floats_and_proportions_in_their_unit() -> None:
+    stated: dict[str, Any] = given(bonds_moving_avg=975_000, liquid_alpha=True, alpha_low=0, alpha_high=58_982.0)
+    stated |= {"kappa_u16": 32_767.0, "sigmoid_steepness": 10.0, "max_allowed_validators": 2.0, "bonds_penalty": 65_535}
+    for storage in ("u16", "U16", "floor(x*65535)", "floored to u16, as stored"):
+        assert parameters(stated | {"bond_storage": storage}, 3) == Params(
+            kappa=32_767, bond_penalty=65_535, moving_average=975_000, liquid_alpha=True, alpha_low=0,
+            alpha_high=58_982, alpha_steepness=10, max_validators=2, permit_zero_stake=True, permit_tie_to_newer=True,
+            bond_format=BondFormat.U16,
+        )  # fmt: skip
+    assert parameters(given(bonds_penalty=1, bonds_moving_avg=0), 3).bond_penalty == 65_535
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "value", "message"),
+    [
+        (SCENARIOS, ("scenarios", 0, "test"), 7, "test is 7; it must be a scenario's name"),
+        (SCENARIOS, ("scenarios", 0, "n_validators"), 10**6, "n_validators is 1000000; it must be an integer"),
+        (SCENARIOS, ("scenarios", 0, "n_servers"), 10**6, "n_servers is 1000000; it must be an integer"),
+        (SCENARIOS, ("scenarios", 0, "checked_epochs"), [], "checked_epochs is []; it must name some of the 6 epochs"),
+        (SCENARIOS, ("scenarios", 0, "checked_epochs"), [99], "checked_epochs is [99]; it must name"),
+        (SCENARIOS, ("scenarios", 0, "checked_epochs"), [0, 1, 2, 3, 4, 4], "each once"),
+        (SCENARIOS, ("scenarios", 0, "checked_epochs"), [0, 1], "target_bonds_per_epoch has 6 epochs; 2 are checked"),
+        (SCENARIOS, ("scenarios", 0, "weights_u16_per_epoch"), [], "must name some of the 0 epochs"),
+        (SCENARIOS, ("scenarios", 0, "bonds_reset_at"), {"6": 3}, "reset at epochs ['6']; there are 6"),
+        (SCENARIOS, ("scenarios",), [], "holds nothing to compare"),
+        ("math.json", ("interpolate", 0, "tol"), [], "tol is []; it must be a finite number"),
+        ("math.json", ("mat_ema_alpha", 0, "tol"), True, "tol is True; it must be a finite number"),
+        ("math.json", ("interpolate", 0, "tol"), -1e-9, "tol is -1e-09; it must not be negative"),
+        ("math.json", ("interpolate", 0, "tol"), float("inf"), "tol is inf; it must be a finite number"),
+        ("math.json", ("interpolate", 0, "ratio"), "1e999999999", "ratio is '1e999999999'; it must be a finite number"),
+        ("math.json", ("is_topk", 1, "vector", 0), "1e999999999", "it must be a finite number"),
+        ("math.json", ("interpolate",), [], "interpolate has no cases to compare"),
+        ("yuma2_traces.json", ("test_bonds", "trace"), [], "test_bonds has no epochs to compare"),
+        ("yuma2_traces.json", ("test_bonds", "trace", 0, "S"), [0] * 10**5, "test_bonds has 100000 UIDs"),
+        (CASES, ("Case 5", "reset_bonds"), "false", "reset_bonds is 'false'; it must be true or false"),
+        (CASES, ("Case 5", "reset_bonds_epoch"), None, "reset_bonds_epoch is None; it must be a finite number"),
+        (CASES, ("Case 5", "reset_bonds_epoch"), "20", "reset_bonds_epoch is '20'; it must be a finite number"),
+        (CASES, ("Case 5", "reset_bonds_epoch"), 40, "bonds are to be reset at epoch 40; there are 40"),
+        (CASES, ("Case 5", "reset_bonds_epoch"), -1, "bonds are to be reset at epoch -1; there are 40"),
+        (CASES, ("Case 5", "reset_bonds_index"), True, "reset_bonds_index is True; it must be a finite number"),
+    ],
+)
+def test_what_would_be_left_out_or_break_is_refused(
+    vectors: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    name: str, place: tuple[str | int, ...], value: Any, message: str,
+) -> None:  # fmt: skip
+    content = load(vectors / name)
+    record = content
+    for key in place[:-1]:
+        record = record[key]
+    record[place[-1]] = value
+    (tmp_path / name).write_text(json.dumps(content))
+    others = ["expected_yuma3.bp1.json"] if name == CASES else []
+    assert main([str(tmp_path / name), *(str(vectors / other) for other in others)]) == 2
+    told = capsys.readouterr().err
+    assert message in told
+    assert told.count("\n") == 1
+
+
+def test_a_reset_without_its_epoch_is_refused(vectors: Path, tmp_path: Path) -> None:
+    content = load(vectors / CASES)
+    del content["Case 5"]["reset_bonds_epoch"]
+    (tmp_path / CASES).write_text(json.dumps(content))
+    with pytest.raises(BadInput, match="lacks reset_bonds_epoch"):
+        check([str(tmp_path / CASES), str(vectors / "expected_yuma3.bp1.json")])
+
+
+def test_a_second_file_of_cases_is_refused(vectors: Path, tmp_path: Path) -> None:
+    (tmp_path / CASES).write_bytes((vectors / CASES).read_bytes())
+    with pytest.raises(BadInput, match=r"cases_inputs\.json and .*cases_inputs\.json each hold inputs of cases"):
+        check([str(vectors / CASES), str(vectors / "expected_yuma3.bp1.json"), str(tmp_path / CASES)])
+
+
+def test_a_file_that_compares_nothing_is_refused_beside_one_that_does(vectors: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty.json").write_text(json.dumps(load(vectors / "expected_yuma3.bp1.json") | {"cases": {}}))
+    with pytest.raises(BadInput, match=r"empty\.json holds nothing to compare"):
+        check([str(vectors / CASES), str(vectors / "expected_yuma3.bp1.json"), str(tmp_path / "empty.json")])
+
+
+def test_half_a_surrogate_pair_in_a_name_is_printed(vectors: Path, tmp_path: Path) -> None:
+    content = load(vectors / SCENARIOS)
+    content["scenarios"][0]["test"] = "\ud800"
+    (tmp_path / SCENARIOS).write_text(json.dumps(content))
+    (report,) = check([str(tmp_path / SCENARIOS)])
+    assert next(report.lines()).encode().startswith(b"\\ud800 ")
 
 
 def spoiled(value: Any, rng: Stream) -> Any:

@@ -102,6 +102,13 @@ def test_a_field_may_differ_by_run_or_serve_all(good: EpochInputs) -> None:
         {"kappa": 0.5},
         {"kappa": True},
         {"kappa": np.int64(5)},
+        {"liquid_alpha": "no"},
+        {"liquid_alpha": 1},
+        {"permit_zero_stake": None},
+        {"permit_tie_to_newer": np.True_},
+        {"bond_format": "u16"},
+        {"bond_format": 2},
+        {"bond_format": True},
     ],
 )
 def test_parameters_that_are_refused_by_name(change: dict[str, Any]) -> None:

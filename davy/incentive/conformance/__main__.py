@@ -74,7 +74,10 @@ def check(paths: list[str]) -> list[Report]:
     """
     files = {path: read(path) for path in paths}
     kinds = {path: kind(path, content) for path, content in files.items()}
-    inputs = next((files[path] for path in paths if kinds[path] == "cases"), None)
+    given = [path for path in files if kinds[path] == "cases"]
+    if len(given) > 1:
+        raise BadInput(f"{' and '.join(given)} each hold inputs of cases: give one such file")
+    inputs = files[given[0]] if given else None
     reports: list[Report] = []
     for path, content in files.items():
         try:
@@ -83,10 +86,11 @@ def check(paths: list[str]) -> list[Report]:
             raise BadInput(str(error) if path in str(error) else f"{path}: {error}") from error
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise BadInput(f"{path} does not follow its format (tests/vectors/yuma/README.md): {error!r}") from error
-    told = [report for report in reports if report.errors]
-    if not told:
+    if empty := [report.path for report in reports if not report.errors and kinds[report.path] != "cases"]:
+        raise BadInput(f"{empty[0]} holds nothing to compare")
+    if len(reports) == len(given):
         raise BadInput("nothing to compare with: give expected outputs, scenarios, traces or functions")
-    return told
+    return [report for report in reports if report.errors]
 
 
 def main(paths: list[str]) -> int:

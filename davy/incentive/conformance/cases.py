@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from davy.incentive.conformance.report import Nested, Report, member, proportion, scaled
+from davy.incentive.conformance.report import Nested, Report, count, member, proportion, scaled
 from davy.incentive.door import BadInput
 from davy.incentive.fixed_point import ONE, PPM, U16, BondFormat, Int64
 from davy.incentive.mechanism import BondState, EpochInputs, EpochResult, Params
@@ -17,6 +18,7 @@ TOLERANCE = 1e-4
 
 _STAKE_ONE = 10**15
 _WEIGHT_ONE = 1 << 31
+_STORAGE_WORDS = frozenset("u16 65535 x floor floored stored as to in between after each epoch epochs".split())
 
 
 def switch(stated: Any, name: str, *, default: bool) -> bool:
@@ -32,27 +34,30 @@ def _liquid(stated: Any) -> dict[str, Any]:
     if not switch(stated, "liquid_alpha", default=False):
         return {}
     steepness = member(stated, "alpha_sigmoid_steepness", "sigmoid_steepness")
-    if int(steepness) != steepness:
-        raise BadInput(f"the steepness of liquid alpha is {steepness!r}; it must be a whole number")
     return {
         "liquid_alpha": True,
-        "alpha_low": proportion(member(stated, "alpha_low"), U16),
-        "alpha_high": proportion(member(stated, "alpha_high"), U16),
-        "alpha_steepness": int(steepness),
+        "alpha_low": proportion(stated, U16, "alpha_low"),
+        "alpha_high": proportion(stated, U16, "alpha_high"),
+        "alpha_steepness": count("the steepness of liquid alpha", steepness),
     }
+
+
+def _require_u16(storage: object) -> None:
+    """Refuse a description of how bonds are stored that says anything but u16, such as "u32, not u16"."""
+    words = set(re.findall(r"\w+", storage.lower())) if isinstance(storage, str) else set[str]()
+    if not words & {"u16", "65535"} or words - _STORAGE_WORDS:
+        raise BadInput(f"bonds are stored as {storage!r}; only u16 is known")
 
 
 def parameters(stated: Any, rows: int) -> Params:
     """Hyperparameters as a vector file states them. Bonds are stored in u16, and every row may hold a permit."""
-    storage = str(stated.get("bond_storage", "u16"))
-    if "65535" not in storage and "u16" not in storage:
-        raise BadInput(f"bonds are stored as {storage!r}; only u16 is known")
+    _require_u16(stated.get("bond_storage", "u16"))
     counted = "kappa_u16" in stated  # there 1 is one of 65535, not all of them
     options: dict[str, Any] = {
-        "kappa": int(stated["kappa_u16"]) if counted else proportion(member(stated, "kappa"), U16),
-        "bond_penalty": proportion(member(stated, "bonds_penalty"), U16),
-        "moving_average": proportion(member(stated, "bonds_moving_average", "bonds_moving_avg"), PPM),
-        "max_validators": stated.get("max_allowed_validators", rows),
+        "kappa": count("kappa_u16", stated["kappa_u16"]) if counted else proportion(stated, U16, "kappa"),
+        "bond_penalty": proportion(stated, U16, "bonds_penalty"),
+        "moving_average": proportion(stated, PPM, "bonds_moving_average", "bonds_moving_avg"),
+        "max_validators": count("max_allowed_validators", stated.get("max_allowed_validators", rows)),
     }
     return Params(
         **options | _liquid(stated),
@@ -86,6 +91,16 @@ def forgetting(x: EpochInputs, column: int) -> EpochInputs:
     return replace(x, registered_at=registered_at)
 
 
+def _reset(case: Any, epochs: int) -> tuple[int, int] | None:
+    """The epoch before which a case resets bonds, and the column whose bonds they are."""
+    if not switch(case, "reset_bonds", default=False):
+        return None
+    epoch = count("reset_bonds_epoch", member(case, "reset_bonds_epoch"))
+    if not 0 <= epoch < epochs:
+        raise BadInput(f"bonds are to be reset at epoch {epoch}; there are {epochs}")
+    return epoch, count("reset_bonds_index", member(case, "reset_bonds_index"))
+
+
 def measured(result: EpochResult, state: BondState) -> dict[str, tuple[Int64, int]]:
     """What an epoch gave, under the names of the expected outputs, each with the integer that stands for 1."""
     return {
@@ -106,12 +121,12 @@ def check(cases: Any, expected: Any, report: Report) -> None:
         weights, stakes = member(case, "weights"), member(case, "stakes")
         if not fields or any(len(values) != len(weights) for values in fields.values()):
             raise BadInput(f"{name} has {len(weights)} epochs of weights; every expected field needs as many")
-        reset_at = case.get("reset_bonds_epoch") if case.get("reset_bonds") else None
+        reset = _reset(case, len(weights))
         state = None
         for epoch, (row_weights, row_stakes) in enumerate(zip(weights, stakes, strict=True)):
             x = inputs(row_weights, row_stakes)
-            if epoch == reset_at:
-                x = forgetting(x, case["reset_bonds_index"])
+            if reset and epoch == reset[0]:
+                x = forgetting(x, reset[1])
             state = state or chosen.initial(x.weights.shape)
             state, result = chosen.epoch(state, x, parameters(expected["params"], x.weights.shape[-2]))
             outputs = measured(result, state)

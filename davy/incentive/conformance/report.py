@@ -47,12 +47,32 @@ class Report:
         failed = set(self.failures())
         for (case, name), error in self.errors.items():
             verdict = "EXCEEDS" if (case, name) in failed else "within"
-            yield f"{case:42s} {name:32s} {error:.3e} {verdict} {self.limits[case, name]:.0e}"
+            label = case.encode(errors="backslashreplace").decode()  # JSON may hold halves of surrogate pairs
+            yield f"{label:42s} {name:32s} {error:.3e} {verdict} {self.limits[case, name]:.0e}"
+
+
+def number(name: str, value: object) -> float:
+    """`value` as it is, where it is a finite number: words and bools in its place are refused."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+        raise BadInput(f"{name} is {value!r}; it must be a finite number")
+    return value
+
+
+def count(name: str, value: object) -> int:
+    """A whole number, which a file may write as 3 or as 3.0."""
+    if (whole := int(number(name, value))) != value:
+        raise BadInput(f"{name} is {value!r}; it must be a whole number")
+    return whole
+
+
+def decimal(name: str, value: object) -> Fraction:
+    """A number by its printed digits, not its binary fraction."""
+    return Fraction(str(number(name, value)))
 
 
 def exact(values: Iterable[float]) -> tuple[list[int], int]:
-    """Decimals as integers over one common denominator: their printed digits, not their binary fractions."""
-    fractions = [Fraction(str(value)) for value in values]
+    """Decimals as integers over one common denominator."""
+    fractions = [decimal("an entry", value) for value in values]
     one = lcm(*(fraction.denominator for fraction in fractions))
     return [int(fraction * one) for fraction in fractions], one
 
@@ -74,11 +94,13 @@ def scaled(values: Nested, one: float) -> Int64:
     return np.floor(array * one + 0.5).astype(np.int64)
 
 
-def proportion(value: float, one: int) -> int:
-    """A proportion of 0 to 1 as an integer of 0 to `one`; a number above 1 is taken to be in that unit already."""
-    if not isfinite(value) or not 0 <= value <= one:
-        raise BadInput(f"{value!r} is no proportion of {one}")
-    return int(value) if value > 1 else int(value * one + 0.5)
+def proportion(record: Any, one: int, *names: str) -> int:
+    """A member of 0 to 1 as an integer of 0 to `one`; a whole number above 1 is in units of 1/`one` already."""
+    name = " or ".join(names)
+    value = number(name, member(record, *names))
+    if not 0 <= value <= one:
+        raise BadInput(f"{name} is {value!r}, which is no proportion of {one}")
+    return count(name, value) if value > 1 else int(value * one + 0.5)
 
 
 def member(record: Any, *names: str) -> Any:

@@ -14,8 +14,9 @@ import numpy as np
 
 from davy.incentive.agreement import agree
 from davy.incentive.conformance.report import Report, member
+from davy.incentive.door import BadInput
 from davy.incentive.emission import emit
-from davy.incentive.fixed_point import ONE, U16, BondFormat, Int64, column_normalise
+from davy.incentive.fixed_point import MAX_N, ONE, U16, BondFormat, Int64, column_normalise
 from davy.incentive.masks import NO_COMMIT
 from davy.incentive.mechanism import BondState, EpochInputs, EpochResult, Params
 from davy.incentive.registry import mechanism
@@ -121,13 +122,16 @@ def _asserted(trace: Any) -> list[list[tuple[int, int, int]]]:
 
 
 def _replay(name: str, trace: Any, report: Report) -> None:
+    if not member(trace, "trace"):
+        raise BadInput(f"{name} has no epochs to compare")
     known: dict[str, Any] = {}
     asserted = _asserted(trace)
     state: BondState | None = None
     registered_at = np.zeros(0, dtype=np.int64)
     for number, printed in enumerate(member(trace, "trace")):
         known |= printed
-        n = len(known["S"])
+        if (n := len(known["S"])) > MAX_N:
+            raise BadInput(f"{name} has {n} UIDs; there may be {MAX_N}")
         state = state or BondState(_u16(known.get("B", []), n))
         if "Block at registration" in printed:
             registered_at = np.array(printed["Block at registration"], dtype=np.int64)
