@@ -18,7 +18,8 @@ TOLERANCE = 1e-4
 
 _STAKE_ONE = 10**15
 _WEIGHT_ONE = 1 << 31
-_STORAGE_WORDS = frozenset("u16 65535 x floor floored stored as to in between after each epoch epochs".split())
+_FORMATS = re.compile(r"\b[uifq]\d+\b|65535|float|double|decimal", re.ASCII)
+"""Names of number formats in a description of how bonds are stored."""
 
 
 def switch(stated: Any, name: str, *, default: bool) -> bool:
@@ -44,8 +45,8 @@ def _liquid(stated: Any) -> dict[str, Any]:
 
 def _require_u16(storage: object) -> None:
     """Refuse a description of how bonds are stored that says anything but u16, such as "u32, not u16"."""
-    words = set(re.findall(r"\w+", storage.lower())) if isinstance(storage, str) else set[str]()
-    if not words & {"u16", "65535"} or words - _STORAGE_WORDS:
+    named = set(_FORMATS.findall(storage.lower())) if isinstance(storage, str) else set[str]()
+    if not named or named - {"u16", "65535"}:
         raise BadInput(f"bonds are stored as {storage!r}; only u16 is known")
 
 
