@@ -86,29 +86,37 @@ def test_a_run_of_news_tells_what_stands() -> None:
 
 async def test_followers_of_a_quiet_chain_ask_nothing(client: RpcLedger, served: Ledger) -> None:
     first = await served.producer.make_block()
-    async with client.blocks(first.height) as heads, anyio.create_task_group() as tasks:
-        tasks.start_soon(blocks_to, served, 9)
-        known, before = None, 0
-        async for head in heads:
-            before = len(served.calls)
-            told = await client.told_brake(known)
-            known = await client.brake(told)
-            assert known.height >= head.height
-            if head.height > 4:  # the first ones were read in a page
-                assert served.calls[before:] == []
-                assert (await client.told_brake(known)).brake == known.brake
-                assert served.calls[before:] == []
-                assert client.unchanged(1, head.height - 1)
-            if head.height == 8:
-                break
-        assert len(served.calls) == before
+    async with client.blocks(first.height) as heads:
+        known, enough = None, anyio.Event()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(blocks_until, served, enough)  # a proof waits for the block after the newest known
+            async for head in heads:
+                before = len(served.calls)
+                told = await client.told_brake(known)
+                known = await client.brake(told)
+                assert known.height >= head.height
+                if head.height > 4:  # the first ones were read in a page
+                    assert served.calls[before:] == []
+                    assert (await client.told_brake(known)).brake == known.brake
+                    assert served.calls[before:] == []
+                    assert client.unchanged(1, head.height - 1)
+                if head.height == 8:
+                    assert len(served.calls) == before
+                    break
+            enough.set()
         order = served.chain.order()
         assert served.producer.submit(encode(BrakeOrder(order))).code == 0
-        await served.producer.make_block()
-        await heads.__anext__()
-        await heads.__anext__()
-        assert not client.unchanged(1, 9)
+        made = await served.producer.make_block()
+        while (await heads.__anext__()).height < made.height:
+            pass
+        assert not client.unchanged(1, made.height - 1)
         assert [r.order for r in (await client.told_brake(known)).orders] == [order]
+
+
+async def blocks_until(ledger: Ledger, enough: anyio.Event) -> None:
+    while not enough.is_set():
+        await anyio.sleep(0.02)
+        await ledger.producer.make_block()
 
 
 async def blocks_to(ledger: Ledger, height: int) -> None:
