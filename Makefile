@@ -13,6 +13,8 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 # Compiled here, once: where PYTHONDONTWRITEBYTECODE is set, every process would compile torch anew, for half a minute.
 INSTALL := $(UV) pip install --quiet --compile-bytecode --python $(BIN)/python
+# Likewise davy itself, which stands in place and has just been edited: a demo starts eighty processes.
+COMPILE := $(BIN)/python -m compileall -q davy
 JOBS ?= 2
 SEEDS ?= 20
 SEED ?= 1
@@ -58,14 +60,17 @@ install: $(VENV)/gossip.stamp ## the environment of a contributor, in .venv
 
 .PHONY: demo
 demo: $(VENV)/demo.stamp ## a whole market: miners, cheats, validators, a ledger, and the claims checked
+	@$(COMPILE)
 	$(BIN)/davy demo
 
 .PHONY: demo-seeds
 demo-seeds: $(VENV)/demo.stamp ## the demo under SEEDS (20) seeds with the roles permuted; prints the weakest margin
+	@$(COMPILE)
 	$(BIN)/davy demo --seeds $(SEEDS)
 
 .PHONY: test
 test: $(VENV)/gossip.stamp ## all tests, on JOBS (2) processes
+	@$(COMPILE)
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal --ignore tests/market
 	$(BIN)/python -m pytest tests/market -m "not market"
 	@$(MAKE) notebooks-small
@@ -92,6 +97,7 @@ engine-skewed: $(VENV)/dev.stamp ## build one more beside it whose clock can be 
 
 .PHONY: demo-engine
 demo-engine: engine ## the demo on four producers of that engine; five to ten minutes
+	@$(COMPILE)
 	DAVY_ENGINE=$$(ls build/engine/cometbft-*[0-9]) $(BIN)/davy demo --engine cometbft --fast
 
 .PHONY: faults
@@ -104,6 +110,7 @@ messages: $(VENV)/dev.stamp ## generate the engine's messages anew from abci.pro
 
 .PHONY: market
 market: $(VENV)/dev.stamp ## the demo under three seeds, and each claim's cause switched off; up to half an hour
+	@$(COMPILE)
 	$(BIN)/python -m pytest tests/market
 
 .PHONY: check

@@ -34,7 +34,7 @@ class Chain:
 
     def __init__(self, stage: Stage, *, engine: bool = False) -> None:
         self._stage, self._engine = stage, engine
-        self.block_ms, self.tempo = (1_000, 8) if engine else (200, 12)
+        self.block_ms, self.tempo = (1_000, 8) if engine else (200, 10)
 
     @property
     def genesis(self) -> Path:

@@ -22,7 +22,7 @@ KEYHOLDERS: Final[tuple[str, ...]] = (COORDINATOR, UNSEEN, *BY_HAND, AWAY)
 HALT: Final = 3
 LIFT: Final = 4
 _PATIENCE_S: Final = 45.0
-_TOO_FEW: Final = "4s"
+_TOO_FEW: Final = "3s"
 """How long the others are asked where too few of them will say yes."""
 
 

@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,7 +39,7 @@ class Plan(NamedTuple):
 
     wait_epochs: int = 60
     """For the first weights; then the demo gives up."""
-    market: int = 2
+    market: int = 1
     """Before anything is done to it."""
     notice: int = 60
     """At most, until a miner's pay has followed what it does."""
@@ -81,21 +81,13 @@ class Market:
         first = await self.until_weights_pay()
         self.say(f"epoch {first}: the first weights pay")
         await self.until_epoch(first + self.plan.market)
+        # One after the other: what a copier saw is twice no longer so.
+        await self._swap_checkpoint(GOOD[0])
         epoch, unpaid = await self._until_paid(Role.SELECTIVE, False)
         self.say(f"epoch {epoch}: the selective miner is {'not ' if unpaid else ''}paid for what its users got")
         if self.users is not None:
             self.users.calm()
-        for role in GOOD:
-            # One after the other: what a copier saw is twice no longer so.
-            await self._swap_checkpoint(role)
-            swapped = (await self.ledger.metagraph(SEALED)).subnet.epoch
-            if role is GOOD[-1]:  # in the middle of it, while its evidence is gathered anew
-                await self._kill_three()
-            await self.until_epoch(swapped + 2)
-            epoch, paid = await self._until_paid(role, True)
-            self.say(
-                f"epoch {epoch}: the {role} miner is {'' if paid else 'not '}paid, and serves the other checkpoint"
-            )
+        await self._swap_checkpoint(GOOD[1], meanwhile=self._kill_three)
         await self.until_epoch((await self.ledger.metagraph(SEALED)).subnet.epoch + self.plan.end)
         return await self._facts()
 
@@ -151,11 +143,17 @@ class Market:
         names = self.nodes.hotkeys()
         return {names[n.hotkey]: n.uid for n in (await self.ledger.metagraph(netuid)).neurons if n.hotkey in names}
 
-    async def _swap_checkpoint(self, role: Role) -> None:
+    async def _swap_checkpoint(self, role: Role, meanwhile: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Give a miner the other good checkpoint, and wait until it is paid for that; its evidence is gathered anew."""
         self.nodes.swap(self.nodes.cast.of(role).name, models.GOOD[1 - GOOD.index(role)])
-        epoch = (await self.ledger.metagraph(SEALED)).subnet.epoch
-        self._swap = self._swap or epoch
-        self.say(f"epoch {epoch}: the {role} miner's checkpoint is swapped for the other good one")
+        swapped = (await self.ledger.metagraph(SEALED)).subnet.epoch
+        self._swap = self._swap or swapped
+        self.say(f"epoch {swapped}: the {role} miner's checkpoint is swapped for the other good one")
+        if meanwhile is not None:
+            await meanwhile()
+        await self.until_epoch(swapped + 2)
+        epoch, paid = await self._until_paid(role, True)
+        self.say(f"epoch {epoch}: the {role} miner is {'' if paid else 'not '}paid, and serves the other checkpoint")
 
     async def _kill_three(self) -> None:
         """Kill a miner, a validator and the ledger, and see whether each comes back with what it had."""
