@@ -12,6 +12,7 @@ import pytest
 from davy.cli.demo import cast, claims, report, sabotage
 from davy.cli.demo.brake_claims import BrakeFacts, Paid, Rogue, check_brake
 from davy.cli.demo.cast import Cast, Role
+from davy.cli.demo.claims import Claim, nearness
 from davy.cli.demo.council import Given
 from davy.cli.demo.prober import Answers
 from davy.cli.demo.users import Ended
@@ -156,3 +157,9 @@ def test_the_demo_sees_only_what_anybody_could_see() -> None:
             for module in modules:
                 ours = module.split(".")[0] == "davy"
                 assert not ours or module in ALLOWED or module.startswith(tuple(f"{a}." for a in ALLOWED[:-1])), path
+
+
+def test_the_weakest_claim_is_the_nearest_to_failing() -> None:
+    exact, near, far = Claim("exact", "", 0.0), Claim("near", "", 0.01), Claim("far", "", 40.0)
+    assert min((far, exact, near), key=nearness) is near, "equality that holds is not near to failing"
+    assert min((near, Claim("unequal", "", -1.0)), key=nearness).name == "unequal"

@@ -29,7 +29,7 @@ import click
 from davy.cli.demo.brake_claims import check_brake
 from davy.cli.demo.braking import Braking
 from davy.cli.demo.cast import deal
-from davy.cli.demo.claims import Claim, check
+from davy.cli.demo.claims import Claim, check, nearness
 from davy.cli.demo.council import Council
 from davy.cli.demo.live import Show
 from davy.cli.demo.nodes import Nodes, Work
@@ -86,17 +86,17 @@ def demo_command(
     numbers = range(seed, seed + (seeds or 1))
     _prepare(report, [f"seed-{n}{run}" for n in numbers for run in ("", "-open")] if keep else [])
     failed = 0
-    weakest: list[tuple[float, int, Claim]] = []
+    claims: list[tuple[int, Claim]] = []
     for number in numbers:
         wish = Wish(number, fast, report, keep, quiet, engine == "cometbft", sabotage)
         told = anyio.run(_ended_with_all, partial(_play, wish))
         _write(report, told, as_json_)
         failed += any(not c.holds for c in told.claims)
-        weakest += [(c.margin, number, c) for c in told.claims]
+        claims += [(number, c) for c in told.claims]
     if seeds:
-        margin, number, claim = min(weakest, key=lambda w: w[0])
+        number, claim = min(claims, key=lambda c: nearness(c[1]))
         click.echo(f"{seeds - failed} of {seeds} seeds hold")
-        click.echo(f"the weakest margin is {margin:.4g}: {claim.name}, seed {number}")
+        click.echo(f"the weakest margin is {claim.margin:.4g}: {claim.name}, seed {number}")
     return 1 if failed else 0
 
 

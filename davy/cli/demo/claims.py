@@ -65,6 +65,11 @@ class Facts(NamedTuple):
     survived: Mapping[str, str]
 
 
+def nearness(claim: Claim) -> float:
+    """How near to failing: the margin. A claim of equality holds by 0 or fails, and holding is near to nothing."""
+    return claim.margin or math.inf
+
+
 def check(facts: Facts) -> list[Claim]:
     """Check every claim."""
     return [

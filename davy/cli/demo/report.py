@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from davy.cli.demo.cast import STORY, Cast
-from davy.cli.demo.claims import Claim
+from davy.cli.demo.claims import Claim, nearness
 from davy.protocol.chain import EpochRecord
 from davy.protocol.words import TOKEN, Uid
 
@@ -52,7 +52,7 @@ def as_json(told: Report) -> bytes:
         "seed": told.seed,
         "holds": all(c.holds for c in told.claims),
         "claims": claims,
-        "weakest": _finite(min((c.margin for c in told.claims), default=0.0)),
+        "weakest": min(told.claims, key=nearness).name,
         "roles": {m.name: str(m.role) for m in told.cast.miners},
         "copier": next(v.name for v in told.cast.validators if v.copies),
         "earned": {name: [paid(r, uid) for r in told.sealed] for name, uid in told.uids.items()},
