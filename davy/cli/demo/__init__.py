@@ -55,7 +55,7 @@ class Wish(NamedTuple):
 @click.command("demo")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Deals the roles.")
 @click.option("--seeds", type=click.IntRange(1, 1_000), help="Play so many, from --seed on.")
-@click.option("--fast", is_flag=True, help="A shorter run: fewer epochs after the swaps, and no second run.")
+@click.option("--fast", is_flag=True, help="Leave the second run out.")
 @click.option("--report", type=click.Path(path_type=Path), default=Path("davy-demo"), help="Folder.")
 @click.option("--keep", is_flag=True, help="Keep homes and logs in the report's folder.")
 @click.option("--quiet", is_flag=True, help="No live view.")
@@ -121,7 +121,6 @@ async def _ended_with_all(play: Callable[[], Awaitable[Report]]) -> Report:
 async def _play(w: Wish) -> Report:
     cast = deal(w.seed)
     cause = SABOTAGE[w.sabotage] if w.sabotage else None
-    plan = Plan()._replace(end=1 if w.fast else Plan().end)
     root = w.report / f"seed-{w.seed}" if w.keep else Path(tempfile.mkdtemp(prefix="davy-demo-"))
     with Show(cast, quiet=w.quiet) as show:
         told = Told(show)
@@ -129,7 +128,7 @@ async def _play(w: Wish) -> Report:
             work = Work(sealed=cause.sealed if cause else "")
             nodes = Nodes(stage, cast, work, changes_of(cause, cast), engine=w.engine)
             council = Council(stage)
-            async with market(nodes, plan, show, told, council) as opened:
+            async with market(nodes, Plan(), show, told, council) as opened:
                 async with told.phase("the market runs"):
                     facts = await opened.play()
                 async with told.phase("a model is halted and lifted"):

@@ -43,7 +43,7 @@ class Plan(NamedTuple):
     """Before anything is done to it."""
     notice: int = 60
     """At most, until a miner's pay has followed what it does."""
-    end: int = 3
+    end: int = 1
     """After the last of it."""
 
 
