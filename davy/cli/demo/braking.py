@@ -27,7 +27,7 @@ from davy.cli.demo.stage import PASSWORD
 from davy.cli.demo.users import Users
 from davy.host.home import Home
 from davy.models.checkpoint import manifest_of, open_checkpoint
-from davy.protocol.chain import Metagraph, Neuron
+from davy.protocol.chain import EpochRecord, Metagraph, Neuron
 from davy.protocol.encoding import encode
 from davy.protocol.errors import DavyError
 from davy.protocol.manifest import model_id
@@ -72,6 +72,7 @@ class Braking:
                     "halt", "model", model.hex(), reason="two of five accuse it", by_hand=()
                 )
                 self._market.say(f"two of five cannot halt it: {two}")
+            before = (await self._market.records(SEALED))[-1]
             halt, stopped = await self._halt(model, seen)
             attested = await self._until_all_attest(halt)
             three, held = "", list[tuple[Answers, Answers, Rogue]]()
@@ -86,7 +87,7 @@ class Braking:
                     "lift", halt.id.hex(), reason="three of five would lift", by_hand=BY_HAND[:1]
                 )
                 self._market.say(f"three of five cannot lift it: {three}")
-            paid = await self._paid(halt)
+            paid = await self._paid(halt, before)
             lift, resumed = await self._lift(halt, model)
         drill, drilled, answered = await self._drill(model)
         return BrakeFacts(
@@ -231,7 +232,7 @@ class Braking:
                 await anyio.sleep(0.5)
         return Rogue(served, status, _code(told), "", last)
 
-    async def _paid(self, halt: Given) -> Paid:
+    async def _paid(self, halt: Given, before: EpochRecord) -> Paid:
         """What two epochs that the halt lay over paid, beside the last one before it."""
         recorded = next(r for r in (await self._market.ledger.brake()).orders if r.order == halt.raw)
         tempo = self._nodes.chain.tempo
@@ -243,7 +244,6 @@ class Braking:
                 break
             await self._market.until_epoch(first + 1)
             first += 1
-        before = [r for r in records if r.height < recorded.height][-1]
         uids = await self._market.uids(SEALED)
         halted = [uids[self._good], uids[self._rogue]]
         return Paid(
