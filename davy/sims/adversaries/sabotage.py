@@ -41,8 +41,9 @@ def no_persistence(means: Means) -> Means:
 
 
 def no_identity(means: Means) -> Means:
-    """Nobody runs a model again to see whether it is the one that was registered."""
-    return means._replace(evidence=[e for e in means.evidence if not isinstance(e, IdentityEvidence)])
+    """Nobody runs a model again, on challenges or on users' prompts, to see whether it is the registered one."""
+    rerun = (IdentityEvidence, OrganicEvidence)
+    return means._replace(evidence=[e for e in means.evidence if not isinstance(e, rerun)])
 
 
 def no_organic(means: Means) -> Means:
