@@ -31,7 +31,7 @@ def by_hand_option(function: F) -> F:
         "--by-hand",
         type=click.Path(path_type=Path),
         metavar="FOLDER",
-        help="No network: ask by sheets in an empty folder.",
+        help="Without a network: ask by sheets in this empty folder.",
     )(function)
 
 

@@ -92,21 +92,21 @@ def door(host: str, port: int, limits: Limits) -> Door:
 @click.command("gateway")
 @home_option
 @network_option
-@click.option("--netuid", "netuids", type=click.IntRange(0, 65_535), multiple=True, default=(1,), help="Repeat it.")
-@click.option("--host", type=Host(), default="127.0.0.1", show_default=True, help="To listen on; plain HTTP.")
-@click.option("--port", type=click.IntRange(0, 65_535), default=DEFAULT_PORT, show_default=True, help="0: any.")
+@click.option("--netuid", "netuids", type=click.IntRange(0, 65_535), multiple=True, default=(1,), help="Subnet; may be repeated.")
+@click.option("--host", type=Host(), default="127.0.0.1", show_default=True, help="Host to listen on, in plain HTTP.")
+@click.option("--port", type=click.IntRange(0, 65_535), default=DEFAULT_PORT, show_default=True, help="Port; 0 for any free one.")
 @click.option(
     "--rate",
     type=click.FloatRange(0.1, 1e6),
     default=Limits().rate,
     show_default=True,
-    help="Requests/s of one address.",
+    help="Requests per second from one address.",
 )
 @click.option(
-    "--places", type=click.IntRange(1, 900), default=Limits().places, show_default=True, help="Requests at once."
+    "--places", type=click.IntRange(1, 900), default=Limits().places, show_default=True, help="Requests under way at once."
 )
 @gossip_options
-@click.option("--verbose", is_flag=True, help="Log what is done.")
+@click.option("--verbose", is_flag=True, help="Log what it does.")
 @json_option
 def gateway_command(
     home: Path,

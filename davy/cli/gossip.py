@@ -50,15 +50,15 @@ def gossip_options(function: F) -> F:
     for option in (
         click.option(
             "--gossip-peer", "gossip_peers", multiple=True, metavar="KEY@HOST:PORT",
-            help="A peer of gossip to dial besides those that the ledger names. Repeat it.",
+            help="A peer to dial besides those that the ledger names; may be repeated.",
         ),
         click.option(
             "--gossip-host", type=Host(),
-            help="For --gossip to listen on; a miner's --host, or 127.0.0.1, if not given.",
+            help="Host for --gossip to listen on; a miner's --host, or 127.0.0.1, by default.",
         ),
         click.option(
             "--gossip", "gossip_port", type=click.IntRange(0, 65_535),
-            help="Carry the brake's orders by libp2p too, and listen on this port. 0: any. Needs davy[gossip].",
+            help="Also carry the brake's orders by libp2p, on this port (0 for any free one). Needs davy[gossip].",
         ),
     ):  # fmt: skip
         function = option(function)

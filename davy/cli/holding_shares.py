@@ -58,10 +58,10 @@ def _ceremony_options(function: F) -> F:
 
     wrapped: Any = with_held
     for option in (
-        click.option("--rehearse", is_flag=True, help="Go all the way but for the last step, and change nothing."),
+        click.option("--rehearse", is_flag=True, help="Take every step but the last, and change nothing."),
         by_hand_option,
         click.option(
-            "--patience", type=Term(), default="30m", show_default=True, help="How long people are waited for."
+            "--patience", type=Term(), default="30m", show_default=True, help="How long to wait for people."
         ),
         yes_option,
         json_option,
@@ -73,7 +73,7 @@ def _ceremony_options(function: F) -> F:
 
 @click.command()
 @_ceremony_options
-@click.option("--without", multiple=True, metavar="NAME", help="Leave this keyholder out: that removes it, for good.")
+@click.option("--without", multiple=True, metavar="NAME", help="Leave this keyholder out, which removes it for good.")
 def refresh(held: Held, without: tuple[str, ...]) -> None:
     """Deal all shares of both keys anew; the keys stay.
 
@@ -85,10 +85,10 @@ def refresh(held: Held, without: tuple[str, ...]) -> None:
 
 @click.command()
 @_ceremony_options
-@click.option("--for", "name", default="", metavar="NAME", help="Who lost its share; you, if not given.")
+@click.option("--for", "name", default="", metavar="NAME", help="Who lost its share; you by default.")
 @click.option("--without", multiple=True, metavar="NAME", help="Do not ask this keyholder.")
 def repair(held: Held, name: str, without: tuple[str, ...]) -> None:
-    """Give a keyholder the share back that it lost; as many others as the LIFT key needs help.
+    """Give a keyholder back the share that it lost; as many others as the LIFT key needs must help.
 
     On a new machine first `davy keyholder init --recover`, `circle` and `genesis`. Nobody else sees the share.
     """
@@ -102,7 +102,7 @@ def repair(held: Held, name: str, without: tuple[str, ...]) -> None:
 @click.option("--book", type=click.Path(path_type=Path), envvar="DAVY_BOOK", help="File of nodes ($DAVY_BOOK).")
 @network_option
 def status(home: Path, as_json: bool, offline: bool, book: Path | None, network: Path) -> None:
-    """Show the roster in office, who of it can be reached and has which shares, and the orders that you signed or saw.
+    """Show the roster in office, who in it can be reached, who has which shares, and the orders you signed or saw.
 
     What the ledger and nodes know besides is kept here first. Whoever has not heard of new shares in office is told.
     """

@@ -56,11 +56,11 @@ def place_of(text: str) -> tuple[str, int]:
     "--at", "place", default="127.0.0.1:26656", show_default=True, metavar="HOST:PORT", help="Where it listens."
 )
 @click.option(
-    "--peer", "peers", multiple=True, required=True, metavar="ID@HOST:PORT", help="Another's engine; repeat it."
+    "--peer", "peers", multiple=True, required=True, metavar="ID@HOST:PORT", help="Another producer's engine; may be repeated."
 )
-@click.option("--ledger", "ledgers", multiple=True, metavar="URL", help="More ledgers to ask for headers; repeat it.")
-@click.option("--every-block", is_flag=True, help="Fetch and apply every block since the genesis instead of a state.")
-@click.option("--block-time", type=click.IntRange(0, 3_600_000), default=1_000, show_default=True, help="In ms.")
+@click.option("--ledger", "ledgers", multiple=True, metavar="URL", help="Another ledger to ask for headers; may be repeated.")
+@click.option("--every-block", is_flag=True, help="Apply every block since the genesis instead of fetching a state.")
+@click.option("--block-time", type=click.IntRange(0, 3_600_000), default=1_000, show_default=True, help="Milliseconds.")
 def join(
     home: Path,
     network: Path,
@@ -71,7 +71,7 @@ def join(
     every_block: bool,
     block_time: int,
 ) -> None:
-    """Make the home of one more engine, with keys of its own; `davy ledger start` runs it. With a seat it votes."""
+    """Make a home for one more engine, with its own keys; `davy ledger start` runs it. It votes once it has a seat."""
     chosen, root = read_network(network), home.expanduser().absolute()
     at, others = place_of(place), [_peer(text) for text in peers]
     genesis, trusted = run(_trusted, chosen)

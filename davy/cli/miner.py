@@ -37,22 +37,22 @@ from davy.protocol.words import TOKEN, KeyRole, ModelId
 @home_option
 @network_option
 @backend_options
-@click.option("--netuid", "netuids", type=click.IntRange(0, 65_535), multiple=True, default=(1,), help="Repeat it.")
-@click.option("--host", type=Host(), default="127.0.0.1", show_default=True, help="To listen on.")
-@click.option("--port", type=click.IntRange(0, 65_535), default=0, show_default=True, help="0: any.")
-@click.option("--public-host", type=Host(public=True), help="Where others reach it; the same as --host if not given.")
-@click.option("--public-port", type=click.IntRange(0, 65_535), default=0, help="The same as --port if not given.")
-@click.option("--open", "open_to_all", is_flag=True, help="Answer whoever signs, not only callers with stake.")
-@click.option("--minimum-stake", type=Tokens(), default=TOKEN, help="Of callers that are answered; 1 if not given.")
+@click.option("--netuid", "netuids", type=click.IntRange(0, 65_535), multiple=True, default=(1,), help="Subnet; may be repeated.")
+@click.option("--host", type=Host(), default="127.0.0.1", show_default=True, help="Host to listen on.")
+@click.option("--port", type=click.IntRange(0, 65_535), default=0, show_default=True, help="Port; 0 for any free one.")
+@click.option("--public-host", type=Host(public=True), help="Host where others reach it; --host by default.")
+@click.option("--public-port", type=click.IntRange(0, 65_535), default=0, help="Port where others reach it; --port by default.")
+@click.option("--open", "open_to_all", is_flag=True, help="Answer everybody who signs, not only callers with stake.")
+@click.option("--minimum-stake", type=Tokens(), default=TOKEN, help="Tokens a caller must have staked; 1 by default.")
 @click.option(
-    "--rate", type=click.FloatRange(0.1, 100_000), default=20.0, show_default=True, help="Requests/s of one caller."
+    "--rate", type=click.FloatRange(0.1, 100_000), default=20.0, show_default=True, help="Requests per second from one caller."
 )
 @click.option(
     "--insecure-local", type=click.IntRange(0, 65_535), help="Port on 127.0.0.1 that takes unsigned requests."
 )
 @gossip_options
 @click.option("--brake", hidden=True, help="module:function that changes the node's brake: for sabotage.")
-@click.option("--verbose", is_flag=True, help="Log what is done.")
+@click.option("--verbose", is_flag=True, help="Log what it does.")
 @json_option
 @click.pass_context
 def miner_command(
@@ -77,7 +77,7 @@ def miner_command(
     verbose: bool,
     as_json: bool,
 ) -> None:
-    """Serve a model until Ctrl-C; SIGHUP loads it anew.
+    """Serve a model until Ctrl-C; SIGHUP reloads it.
 
     The home needs a hotkey that is registered on the subnet; the model must be on the ledger's register
     (`davy model register`).
@@ -111,7 +111,7 @@ def miner_command(
 @network_option
 @json_option
 @backend_options
-@click.option("--netuid", "netuids", type=click.IntRange(0, 65_535), multiple=True, default=(1,), help="Repeat it.")
+@click.option("--netuid", "netuids", type=click.IntRange(0, 65_535), multiple=True, default=(1,), help="Subnet; may be repeated.")
 @click.option("--offline", is_flag=True, help="Do not compare with the ledger.")
 def check(
     home: Path,
@@ -122,7 +122,7 @@ def check(
     netuids: tuple[int, ...],
     offline: bool,
 ) -> int:
-    """Look at the model as a validator would, on this machine, before one does. Exit code 1 if something is wrong."""
+    """Look at the model as a validator would, on this machine. The exit code is 1 if something is wrong."""
     opened = Home.open(home)
     keys = unlocked(opened, KeyRole.HOTKEY)
     chosen = MinerOptions(backend, dict(map(option, options)), netuids=netuids)

@@ -240,7 +240,7 @@ def made(spec: str, *arguments: Any, methods: Sequence[str]) -> Any:
 
 def yes_option(function: F) -> F:
     """``--yes``: the own answer is yes, without asking."""
-    return click.option("--yes", is_flag=True, help="Do not ask; you have read what you typed.")(function)
+    return click.option("--yes", is_flag=True, help="Do not ask for confirmation.")(function)
 
 
 def at_terminal() -> bool:

@@ -86,14 +86,14 @@ def order_options(function: F) -> F:
     path = click.Path(path_type=Path)
     options = (
         home_option,
-        click.option("--reason", required=True, help="One line, for everybody to read; it is signed too."),
+        click.option("--reason", required=True, help="One line that everybody reads; it is signed too."),
         click.option("--book", type=path, envvar="DAVY_BOOK", help="File of nodes, HOST:PORT each ($DAVY_BOOK)."),
         network_option,
-        click.option("--out", type=path, help="Write the signed order to a new file, too."),
-        click.option("--patience", type=Term(), default="5m", show_default=True, help="How long the others are asked."),
+        click.option("--out", type=path, help="Also write the signed order to a new file."),
+        click.option("--patience", type=Term(), default="5m", show_default=True, help="How long to wait for the others."),
         by_hand_option,
-        click.option("--rehearse", is_flag=True, help="Sign what is worth nothing, and release nothing."),
-        click.option("--yes", is_flag=True, help="Do not ask; you have read what you typed."),
+        click.option("--rehearse", is_flag=True, help="Rehearse: sign something worthless, and release nothing."),
+        click.option("--yes", is_flag=True, help="Do not ask for confirmation."),
         json_option,
     )
     wrapped: Any = with_asked

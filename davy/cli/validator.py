@@ -85,38 +85,38 @@ class Work(NamedTuple):
 @click.command("validator")
 @home_option
 @network_option
-@click.option("--netuid", "netuids", type=click.IntRange(0, 65_535), multiple=True, default=(1,), help="Repeat it.")
+@click.option("--netuid", "netuids", type=click.IntRange(0, 65_535), multiple=True, default=(1,), help="Subnet; may be repeated.")
 @click.option(
     "--library",
     type=click.Path(path_type=Path),
     default=Path(shipped.__file__).parent,
-    help="Folder of model folders: models that lie here can be run again. davy's own, if not given.",
+    help="Folder of model folders: these models can be run again. davy's own by default.",
 )
-@click.option("--corpus", type=click.Path(path_type=Path), help="Folder of your own texts to make challenges of.")
+@click.option("--corpus", type=click.Path(path_type=Path), help="Folder of your own texts to make challenges from.")
 @click.option(
-    "--challenges", type=click.IntRange(1, 512), default=16, show_default=True, help="In a round, on average."
+    "--challenges", type=click.IntRange(1, 512), default=16, show_default=True, help="Challenges per round, on average."
 )
-@click.option("--round", "round_s", type=click.FloatRange(0.1, 3600), default=30.0, show_default=True, help="Seconds.")
-@click.option("--deadline", type=click.FloatRange(0.1, 600), default=20.0, show_default=True, help="Seconds.")
+@click.option("--round", "round_s", type=click.FloatRange(0.1, 3600), default=30.0, show_default=True, help="Seconds per round.")
+@click.option("--deadline", type=click.FloatRange(0.1, 600), default=20.0, show_default=True, help="Seconds to answer.")
 @click.option(
-    "--parallel", type=click.IntRange(1, 4096), default=Pace().parallel, show_default=True, help="Requests at once."
+    "--parallel", type=click.IntRange(1, 4096), default=Pace().parallel, show_default=True, help="Requests under way at once."
 )
-@click.option("--sparing", is_flag=True, help="Ask half as often who has no hope of being paid.")
+@click.option("--sparing", is_flag=True, help="Send only half the challenges to miners with no hope of being paid.")
 @click.option(
-    "--gateway", "gateway_port", type=click.IntRange(0, 65_535), help="Answer users on this port, too. 0: any."
+    "--gateway", "gateway_port", type=click.IntRange(0, 65_535), help="Also answer users on this port; 0 for any free one."
 )
-@click.option("--gateway-host", type=Host(), default="127.0.0.1", show_default=True, help="To listen on; plain HTTP.")
+@click.option("--gateway-host", type=Host(), default="127.0.0.1", show_default=True, help="Host to listen on, in plain HTTP.")
 @click.option(
     "--exchanges",
     type=click.Path(path_type=Path),
     multiple=True,
     metavar="HOME",
-    help="Home of another gateway on this machine, whose users' answers are judged too. Repeat it.",
+    help="Home of a gateway on this machine whose users' answers are judged too; may be repeated.",
 )
 @gossip_options
-@click.option("--source", help="module:Class that gives the weights instead of an examination: to study strategies.")
+@click.option("--source", help="module:Class that gives the weights without examining miners, to study strategies.")
 @click.option("--means", hidden=True, help="module:function that changes what the examiner works with: for sabotage.")
-@click.option("--verbose", is_flag=True, help="Log what is done.")
+@click.option("--verbose", is_flag=True, help="Log what it does.")
 @json_option
 def validator_command(
     home: Path,

@@ -154,9 +154,9 @@ class _Kind(click.Choice[str]):
 def verify_command(network: Path, as_json: bool, save: Path | None, kind: str, names: tuple[str, ...]) -> None:
     """Prove what the ledger's state holds, or that it holds nothing, and print it.
 
-    KIND says what, NAMES which: `davy verify stake HOTKEY COLDKEY`, `davy verify halted-model MODEL`. The proof leads
-    to a header that a producer of this network's chain signed. `--save FILE` keeps it, and `davy verify saved FILE`
-    checks it again, without a ledger: what has to be known is the chain's id, from the network file.
+    KIND says what to prove, and NAMES of whom: `davy verify stake HOTKEY COLDKEY`, `davy verify halted-model MODEL`. The
+    proof leads to a header that a producer of this network's chain signed. `--save FILE` keeps it, and
+    `davy verify saved FILE` checks it again without a ledger, knowing only the chain's id from the network file.
     """
     chosen = read_network(network)
     if kind == "saved":
