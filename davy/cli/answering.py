@@ -73,7 +73,7 @@ def carry(home: Path, as_json: bool, sheet: Path, out: Path | None) -> None:
     try:
         text = read_bounded(sheet, MAX_SHEET_CHARS).decode()
     except UnicodeDecodeError:
-        raise Misconfigured(f"{sheet} is no sheet; copy the text that the other keyholder's command wrote") from None
+        raise Misconfigured(f"{sheet} is not a sheet; copy the text that the other keyholder's command wrote") from None
     back = run(control.carry, Home.open(home).control, text)
     if out is not None:
         write_new(out, back.encode())

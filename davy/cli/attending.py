@@ -58,7 +58,7 @@ async def attend(
         answered: dict[str, str] = {}
 
         async def carried(sheet: str) -> str | None:
-            # Who comes back with the same sheet lost what it was given.
+            # Whoever comes back with the same sheet lost what it was given.
             if sheet not in answered and (back := await answer_sheet(sheet, attendants, keyholder.keys)) is not None:
                 answered[sheet] = back
                 if len(answered) > _SHEETS:

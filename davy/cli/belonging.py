@@ -113,7 +113,7 @@ def genesis(home: Path, network: Path, as_json: bool, file: Path | None) -> None
         try:
             learnt = decode(read_bounded(file, MAX_GENESIS_BYTES), Genesis, limit=MAX_GENESIS_BYTES)
         except Refused as e:
-            raise Misconfigured(f"{file} is no genesis ({e}); copy the file `genesis` of a node's home") from None
+            raise Misconfigured(f"{file} is not a genesis ({e}); copy the file `genesis` of a node's home") from None
     if not learnt.keyholders:
         raise Misconfigured("this chain has no keyholders: nobody can halt it; make one with --keyholders")
     (roster,) = learnt.keyholders

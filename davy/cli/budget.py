@@ -39,7 +39,11 @@ def budget_command() -> None:
 @click.option("--consumer", help="Hotkey that signs the tickets; this home's by default.")
 @click.option("--tickets", type=click.IntRange(1, MAX_TICKETS), required=True, help="How many tickets.")
 @click.option(
-    "--rate", type=click.IntRange(1, MAX_TICKET_RATE), default=10, show_default=True, help="Tickets per second one miner takes."
+    "--rate",
+    type=click.IntRange(1, MAX_TICKET_RATE),
+    default=10,
+    show_default=True,
+    help="Tickets per second one miner takes.",
 )
 @click.argument("deposit", type=Tokens())
 def open_one(

@@ -53,14 +53,20 @@ def install_engine(as_json: bool, to: Path) -> None:
 @click.option("--home", type=Place(), required=True, help="Folder to make, with a home for each producer.")
 @json_option
 @click.option(
-    "--producers", type=click.IntRange(1, 128), default=4, show_default=True, help="3f+1 of them tolerate f that are away."
+    "--producers",
+    type=click.IntRange(1, 128),
+    default=4,
+    show_default=True,
+    help="3f+1 of them tolerate f that are away.",
 )
 @click.option(
     "--at", "places", multiple=True, metavar="HOST:PORT", help="Where a producer's engine listens; repeat for each."
 )
 @click.option("--owner", required=True, help="Coldkey that owns the subnets.")
 @click.option("--subnet", "subnets", multiple=True, default=("text",), show_default=True, metavar="TASK[:NAME=VALUE,…]")
-@click.option("--parameters", default="", metavar="NAME=VALUE,…", help="Chain parameters that differ from their defaults.")
+@click.option(
+    "--parameters", default="", metavar="NAME=VALUE,…", help="Chain parameters that differ from their defaults."
+)
 @click.option("--allocate", "allocations", multiple=True, metavar="COLD_…=TOKENS", help="Tokens there from the start.")
 @click.option("--note", default="", help="A few words about this chain.")
 @click.option("--keyholders", type=click.Path(path_type=Path), help="Roster that can halt it (`davy keyholder dkg`).")
@@ -114,12 +120,20 @@ def init_net(
 @network_option
 @json_option
 @click.option("--host", type=Host(), default="127.0.0.1", show_default=True)
-@click.option("--port", type=click.IntRange(0, 65_535), default=DEFAULT_PORT, show_default=True, help="Port; 0 for any free one.")
+@click.option(
+    "--port", type=click.IntRange(0, 65_535), default=DEFAULT_PORT, show_default=True, help="Port; 0 for any free one."
+)
 @click.option("--engine", type=Place(), envvar="DAVY_ENGINE", help="The engine's program ($DAVY_ENGINE).")
 @click.option(
-    "--snapshots", type=click.IntRange(0), default=1_000, show_default=True, help="Blocks from one snapshot to the next; 0 for none."
+    "--snapshots",
+    type=click.IntRange(0),
+    default=1_000,
+    show_default=True,
+    help="Blocks from one snapshot to the next; 0 for none.",
 )
-@click.option("--keep", type=click.IntRange(0), default=0, show_default=True, help="How many blocks to keep; 0 for all.")
+@click.option(
+    "--keep", type=click.IntRange(0), default=0, show_default=True, help="How many blocks to keep; 0 for all."
+)
 def start(
     home: Path, network: Path, as_json: bool, host: str, port: int, engine: Path | None, snapshots: int, keep: int
 ) -> None:
@@ -128,7 +142,7 @@ def start(
 
     opened = Home.open(home)
     if not opened.has_genesis() or not opened.engine.is_dir():
-        raise Misconfigured(f"{opened.root} is no producer's home; make some with `davy ledger init-net`")
+        raise Misconfigured(f"{opened.root} is not a producer's home; make some with `davy ledger init-net`")
     program = (engine or ENGINES / NAME).expanduser().absolute()
     if not is_engine(program):
         raise Misconfigured(f"{program} is no CometBFT {VERSION}; build it with `davy ledger install-engine`")

@@ -117,7 +117,7 @@ def _folders(by_hand: Path | None, rosters: int) -> list[Path | None]:
     if by_hand is None or rosters == 1:
         return [by_hand] * rosters
     if not by_hand.is_dir() or any(by_hand.iterdir()):
-        raise Misconfigured(f"{by_hand} is no empty folder; make one for the sheets of this order")
+        raise Misconfigured(f"{by_hand} is not an empty folder; make one for the sheets of this order")
     folders = [by_hand / "old", by_hand / "new"]
     for folder in folders:
         folder.mkdir()

@@ -42,7 +42,7 @@ def gossip_command() -> None:
     try:
         run_process(SystemClock())
     except Refused as e:
-        raise Misconfigured(f"what came on standard input is no node: {e}") from None
+        raise Misconfigured(f"what came on standard input is not a node: {e}") from None
 
 
 def gossip_options(function: F) -> F:
@@ -87,7 +87,7 @@ def joining(host: str, port: int | None, peers: Sequence[str]) -> Joining | None
 def _peer(text: str) -> Met:
     read = _PEER.fullmatch(text)
     if read is None or not 0 < int(read["port"]) < 65_536:
-        raise Misconfigured(f"'{text[:160]}' is no peer; write 64 hex digits of its key, then @HOST:PORT")
+        raise Misconfigured(f"'{text[:160]}' is not a peer; write 64 hex digits of its key, then @HOST:PORT")
     host = read["host"].removeprefix("[").removesuffix("]")
     if fault := host_fault(host, public=False):
         raise Misconfigured(f"in the peer '{text[:160]}' the host {fault}")

@@ -60,9 +60,7 @@ def _ceremony_options(function: F) -> F:
     for option in (
         click.option("--rehearse", is_flag=True, help="Take every step but the last, and change nothing."),
         by_hand_option,
-        click.option(
-            "--patience", type=Term(), default="30m", show_default=True, help="How long to wait for people."
-        ),
+        click.option("--patience", type=Term(), default="30m", show_default=True, help="How long to wait for people."),
         yes_option,
         json_option,
         home_option,

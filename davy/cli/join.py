@@ -44,7 +44,7 @@ def place_of(text: str) -> tuple[str, int]:
     """
     host, colon, port = text.rpartition(":")
     if not colon or not port.isascii() or not port.isdigit() or not 0 < int(port[:6]) < 65_536:
-        raise Misconfigured(f"'{text[:80]}' is no place; write host:port")
+        raise Misconfigured(f"'{text[:80]}' is not a place; write host:port")
     return Host(public=True).convert(host, None, None), int(port)
 
 
@@ -56,9 +56,16 @@ def place_of(text: str) -> tuple[str, int]:
     "--at", "place", default="127.0.0.1:26656", show_default=True, metavar="HOST:PORT", help="Where it listens."
 )
 @click.option(
-    "--peer", "peers", multiple=True, required=True, metavar="ID@HOST:PORT", help="Another producer's engine; may be repeated."
+    "--peer",
+    "peers",
+    multiple=True,
+    required=True,
+    metavar="ID@HOST:PORT",
+    help="Another producer's engine; may be repeated.",
 )
-@click.option("--ledger", "ledgers", multiple=True, metavar="URL", help="Another ledger to ask for headers; may be repeated.")
+@click.option(
+    "--ledger", "ledgers", multiple=True, metavar="URL", help="Another ledger to ask for headers; may be repeated."
+)
 @click.option("--every-block", is_flag=True, help="Apply every block since the genesis instead of fetching a state.")
 @click.option("--block-time", type=click.IntRange(0, 3_600_000), default=1_000, show_default=True, help="Milliseconds.")
 def join(
@@ -110,7 +117,7 @@ def _peer(text: str) -> Peer:
     except ValueError:
         known = b""
     if not at or len(known) != 20:
-        raise Misconfigured(f"'{text[:80]}' is no peer; write its 40 hex digits, @, and host:port, as it was told")
+        raise Misconfigured(f"'{text[:80]}' is not a peer; write its 40 hex digits, @, and host:port, as it was told")
     return Peer(*place_of(place), b"", known)
 
 

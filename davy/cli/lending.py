@@ -34,7 +34,7 @@ class Part(click.ParamType[int]):
         if isinstance(value, int):
             return value
         if not re.fullmatch(r"\d{1,3}(\.\d{1,2})?", str(value)) or Decimal(value) > 100:
-            self.fail(f"'{str(value)[:40]}' is no part; write a percentage from 0 to 100, like 50 or 12.5", param, ctx)
+            self.fail(f"'{str(value)[:40]}' is not a percentage; write one from 0 to 100, like 50 or 12.5", param, ctx)
         return int(Decimal(value) * U16 / 100)
 
 

@@ -28,8 +28,10 @@ from davy.miners.checking import Finding, check_miner
 from davy.miners.loading import option
 from davy.miners.running import MinerOptions, Started, run_miner
 from davy.network.certificate import CertificateFiles, make_certificate
+from davy.network.http_client import HttpTransport
 from davy.network.node_brake import NodeBrake
 from davy.protocol.errors import Misconfigured, TxCode, TxFailed
+from davy.protocol.ports import Ports
 from davy.protocol.words import TOKEN, KeyRole, ModelId
 
 
@@ -37,15 +39,23 @@ from davy.protocol.words import TOKEN, KeyRole, ModelId
 @home_option
 @network_option
 @backend_options
-@click.option("--netuid", "netuids", type=click.IntRange(0, 65_535), multiple=True, default=(1,), help="Subnet; may be repeated.")
+@click.option(
+    "--netuid", "netuids", type=click.IntRange(0, 65_535), multiple=True, default=(1,), help="Subnet; may be repeated."
+)
 @click.option("--host", type=Host(), default="127.0.0.1", show_default=True, help="Host to listen on.")
 @click.option("--port", type=click.IntRange(0, 65_535), default=0, show_default=True, help="Port; 0 for any free one.")
 @click.option("--public-host", type=Host(public=True), help="Host where others reach it; --host by default.")
-@click.option("--public-port", type=click.IntRange(0, 65_535), default=0, help="Port where others reach it; --port by default.")
+@click.option(
+    "--public-port", type=click.IntRange(0, 65_535), default=0, help="Port where others reach it; --port by default."
+)
 @click.option("--open", "open_to_all", is_flag=True, help="Answer everybody who signs, not only callers with stake.")
 @click.option("--minimum-stake", type=Tokens(), default=TOKEN, help="Tokens a caller must have staked; 1 by default.")
 @click.option(
-    "--rate", type=click.FloatRange(0.1, 100_000), default=20.0, show_default=True, help="Requests per second from one caller."
+    "--rate",
+    type=click.FloatRange(0.1, 100_000),
+    default=20.0,
+    show_default=True,
+    help="Requests per second from one caller.",
 )
 @click.option(
     "--insecure-local", type=click.IntRange(0, 65_535), help="Port on 127.0.0.1 that takes unsigned requests."
@@ -111,7 +121,9 @@ def miner_command(
 @network_option
 @json_option
 @backend_options
-@click.option("--netuid", "netuids", type=click.IntRange(0, 65_535), multiple=True, default=(1,), help="Subnet; may be repeated.")
+@click.option(
+    "--netuid", "netuids", type=click.IntRange(0, 65_535), multiple=True, default=(1,), help="Subnet; may be repeated."
+)
 @click.option("--offline", is_flag=True, help="Do not compare with the ledger.")
 def check(
     home: Path,
@@ -170,20 +182,17 @@ async def _serve(
 ) -> None:
     store = SqliteStore(home.store)
     try:
-        async with ledger_of(network) as ledger:
+        clock = SystemClock()
+        async with ledger_of(network) as ledger, HttpTransport(clock) as transport:
             for netuid in options.netuids:
                 neuron_of(await metagraph_of(ledger, netuid), keys.public(KeyRole.HOTKEY))
             certificate = _certificate(home)
             genesis = await ledger.genesis()
             await run_miner(
                 options._replace(anchor_slack=genesis.parameters.anchor_slack),
-                keys=keys,
-                genesis=genesis,
-                ledger=ledger,
-                clock=SystemClock(),
-                entropy=OsEntropy(),
-                store=store,
-                certificate=certificate,
+                Ports(keys, ledger, clock, OsEntropy(), store, transport),
+                genesis,
+                certificate,
                 ready=partial(_ready, as_json),
                 permitted=partial(_permitted, ledger, options),
                 change=change,

@@ -32,7 +32,9 @@ def backend_options(function: F) -> F:
         show_default=True,
         help="huggingface, upstream, module:Class or path/to/file.py:Class.",
     )
-    options = click.option("-o", "--option", "options", multiple=True, metavar="KEY=VALUE", help="For the backend; may be repeated.")
+    options = click.option(
+        "-o", "--option", "options", multiple=True, metavar="KEY=VALUE", help="For the backend; may be repeated."
+    )
     return chosen(options(function))
 
 

@@ -26,7 +26,9 @@ from davy.protocol.words import KeyRole
 @home_option
 @network_option
 @json_option
-@click.option("--netuid", "netuids", type=click.IntRange(0, 65_535), multiple=True, default=(1,), help="Subnet; may be repeated.")
+@click.option(
+    "--netuid", "netuids", type=click.IntRange(0, 65_535), multiple=True, default=(1,), help="Subnet; may be repeated."
+)
 @click.option("--price-limit", type=Tokens(), help="Refuse if the price is higher; default: the price now.")
 @click.option("--dry-run", is_flag=True, help="Say what it would cost and whether it would succeed; change nothing.")
 def register_command(

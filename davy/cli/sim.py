@@ -41,7 +41,9 @@ def list_command(as_json: bool) -> None:
 @sim_command.command("run")
 @click.argument("name")
 @click.option("--set", "changes", multiple=True, metavar="K=V", help="Set a parameter; may be repeated.")
-@click.option("--sweep", "swept", multiple=True, metavar="K=V,V", help="Play each of these values, in every combination.")
+@click.option(
+    "--sweep", "swept", multiple=True, metavar="K=V,V", help="Play each of these values, in every combination."
+)
 @click.option("--from", "source", metavar="URL|FILE", help="Begin with a running network: its ledger, or a snapshot.")
 @netuid_option
 @click.option("--colluding", default="", metavar="UID,UID", help="Who attacks, in a network given by --from.")
@@ -120,7 +122,10 @@ def report_command(folder: Path, place: Path | None, as_json: bool) -> None:
 @click.argument("names", nargs=-1, required=True)
 @click.option("--set", "changes", multiple=True, metavar="K=V", help="Set a parameter; may be repeated.")
 @click.option(
-    "--mechanisms", default="yuma3,correlated,audited", show_default=True, help="Mechanisms; gains are over the first one."
+    "--mechanisms",
+    default="yuma3,correlated,audited",
+    show_default=True,
+    help="Mechanisms; gains are over the first one.",
 )
 @click.option("--table", "place", type=Place(), help="Write one row per scenario and mechanism, .parquet or .csv.")
 @click.option("--markdown", is_flag=True, help="Print one line per scenario, as in docs/peer-prediction.md.")

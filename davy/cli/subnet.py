@@ -57,7 +57,7 @@ def changes(settings: Sequence[str]) -> dict[str, int]:
     for word in settings:
         found = _SETTING.fullmatch(word)
         if found is None:
-            raise Misconfigured(f"'{word[:40]}' is no setting; write name=number, like tempo=100")
+            raise Misconfigured(f"'{word[:40]}' is not a setting; write name=number, like tempo=100")
         if found[1] in given:
             raise Misconfigured(f"{found[1]} is given twice; write it once")
         given[found[1]] = int(found[2])

@@ -48,8 +48,16 @@ _MOST_AT_ONCE: Final = 10_000 * TOKEN
 @network_option
 @json_option
 @click.option("--host", type=Host(), default="127.0.0.1", show_default=True)
-@click.option("--port", type=click.IntRange(0, 65_535), default=DEFAULT_PORT, show_default=True, help="Port; 0 for any free one.")
-@click.option("--block-time", type=click.IntRange(10, 60_000), default=250, show_default=True, help="Milliseconds from block to block.")
+@click.option(
+    "--port", type=click.IntRange(0, 65_535), default=DEFAULT_PORT, show_default=True, help="Port; 0 for any free one."
+)
+@click.option(
+    "--block-time",
+    type=click.IntRange(10, 60_000),
+    default=250,
+    show_default=True,
+    help="Milliseconds from block to block.",
+)
 @click.option(
     "--subnet",
     "subnets",

@@ -33,11 +33,12 @@ from davy.network.exchange import Exchanges
 from davy.network.gossip.joining import Joining, join_gossip
 from davy.network.http_client import HttpTransport
 from davy.network.node_brake import open_brake
+from davy.network.signed_client import SignedClient
 from davy.protocol.chain import Metagraph, ModelRecord
 from davy.protocol.encoding import decode
 from davy.protocol.errors import DavyError, Misconfigured
 from davy.protocol.limits import MAX_RESULT_BYTES
-from davy.protocol.ports import Store
+from davy.protocol.ports import Ports, Store
 from davy.protocol.words import KeyRole, ModelId
 from davy.tasks.corpus import Disguised, private_rng
 from davy.tasks.shape import Shapes
@@ -85,7 +86,9 @@ class Work(NamedTuple):
 @click.command("validator")
 @home_option
 @network_option
-@click.option("--netuid", "netuids", type=click.IntRange(0, 65_535), multiple=True, default=(1,), help="Subnet; may be repeated.")
+@click.option(
+    "--netuid", "netuids", type=click.IntRange(0, 65_535), multiple=True, default=(1,), help="Subnet; may be repeated."
+)
 @click.option(
     "--library",
     type=click.Path(path_type=Path),
@@ -96,16 +99,27 @@ class Work(NamedTuple):
 @click.option(
     "--challenges", type=click.IntRange(1, 512), default=16, show_default=True, help="Challenges per round, on average."
 )
-@click.option("--round", "round_s", type=click.FloatRange(0.1, 3600), default=30.0, show_default=True, help="Seconds per round.")
+@click.option(
+    "--round", "round_s", type=click.FloatRange(0.1, 3600), default=30.0, show_default=True, help="Seconds per round."
+)
 @click.option("--deadline", type=click.FloatRange(0.1, 600), default=20.0, show_default=True, help="Seconds to answer.")
 @click.option(
-    "--parallel", type=click.IntRange(1, 4096), default=Pace().parallel, show_default=True, help="Requests under way at once."
+    "--parallel",
+    type=click.IntRange(1, 4096),
+    default=Pace().parallel,
+    show_default=True,
+    help="Requests under way at once.",
 )
 @click.option("--sparing", is_flag=True, help="Send only half the challenges to miners with no hope of being paid.")
 @click.option(
-    "--gateway", "gateway_port", type=click.IntRange(0, 65_535), help="Also answer users on this port; 0 for any free one."
+    "--gateway",
+    "gateway_port",
+    type=click.IntRange(0, 65_535),
+    help="Also answer users on this port; 0 for any free one.",
 )
-@click.option("--gateway-host", type=Host(), default="127.0.0.1", show_default=True, help="Host to listen on, in plain HTTP.")
+@click.option(
+    "--gateway-host", type=Host(), default="127.0.0.1", show_default=True, help="Host to listen on, in plain HTTP."
+)
 @click.option(
     "--exchanges",
     type=click.Path(path_type=Path),
@@ -175,29 +189,18 @@ async def _validate(home: Home, keys: FileKeyStore, network: Network, work: Work
             raise Misconfigured("the subnets have different tasks; run one validator for each task")
         store = opened.enter_context(SqliteStore(home.store))
         others = [opened.enter_context(SqliteStore(other.store)) for other in work.others]
-        clock, entropy = SystemClock(), OsEntropy()
-        brake = await open_brake(
-            await ledger.genesis(), ledger, keys=keys, clock=clock, entropy=entropy, store=store, transport=transport
-        )
+        ports = Ports(keys, ledger, SystemClock(), OsEntropy(), store, transport)
+        brake = await open_brake(await ledger.genesis(), ports)
         if work.gossip is not None:
-            join_gossip(brake, work.gossip, keys=keys, clock=clock, entropy=entropy, store=store, transport=transport)
+            join_gossip(brake, work.gossip, ports)
         node = Node(keys, ledger, transport, store, work.netuids, Shapes(), brake)
         weights: WeightSource = (
             made(work.source, ledger, keys, methods=("run", "see", "weights"))
             if work.source
             else await _examiner(node, graphs, work, others)
         )
-        validator = ValidatorNode(
-            work.netuids,
-            keys=keys,
-            ledger=ledger,
-            store=store,
-            entropy=entropy,
-            clock=clock,
-            source=weights,
-            brake=brake,
-            timing=Timing(commit_at=getattr(weights, "commit_at", Timing().commit_at)),
-        )
+        timing = Timing(commit_at=getattr(weights, "commit_at", Timing().commit_at))
+        validator = ValidatorNode(work.netuids, ports, weights, brake, timing)
         url = ""
         if work.users is not None:
             url = url_of(work.users, await opened.enter_async_context(gateway(node, work.users)))
@@ -232,7 +235,8 @@ async def _examiner(node: Node, graphs: list[Metagraph], work: Work, others: Seq
         read = partial(read_answer, task.vocabulary)
         organic = OrganicEvidence(identity, sources, read, ledger.chain, node.store, node.shapes)
         evidence = [identity, OriginalityEvidence(library.kinship()), organic]
-    challenger = Challenger(node.keys, ledger.chain, node.transport, clock, entropy, await ledger.head(), node.brake)
+    client = SignedClient(node.keys, ledger.chain, node.transport, clock, entropy)
+    challenger = Challenger(client, clock, await ledger.head(), node.brake)
     means = Means(task, texts, challenger, evidence, node.brake, ledger, node.store, entropy, clock, to_thread.run_sync)
     own = node.keys.public(KeyRole.HOTKEY)
     return Examiner([m.subnet.netuid for m in graphs], own, work.change(means), work.pace)

@@ -58,7 +58,7 @@ _PATIENCE_MS: Final = HOLD_MS + ROUND_MS
 _PAUSE_MS: Final = 500
 """Between two questions to the same keyholder, so that neither floods the other; longer where nobody answers."""
 _SAY_MS: Final = 1_000
-"""How long the others are listened to when one has said what is missing: who knows something says so at once."""
+"""How long the others are listened to when one has said what is missing: whoever knows something says so at once."""
 _MAX_FAULTS: Final = 3
 """Rounds that one keyholder may spoil by its silence before it is no longer asked."""
 

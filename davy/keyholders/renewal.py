@@ -1,9 +1,9 @@
 """Bringing keyholders together to deal their shares anew, or to give one of them its share back.
 
 Whoever coordinates passes on what others signed or encrypted, and chooses nothing but who takes part, which the persons
-see. A refresh needs all of its members: who stays away is left out by name, and is removed by that. A repair needs t of
-the others: all are asked, the first t who say yes help, and who spoils an attempt is passed over in the next. Either
-can be rehearsed: the same steps, but for the one that changes something.
+see. A refresh needs all of its members: whoever stays away is left out by name, and thereby removed. A repair needs t
+of the others: all are asked, the first t who say yes help, and whoever spoils an attempt is passed over in the next.
+Either can be rehearsed: the same steps, except for the one that changes something.
 """
 
 from __future__ import annotations

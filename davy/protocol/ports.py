@@ -243,3 +243,15 @@ class Transport(Protocol):
     def stream(
         self, to: Endpoint, r: SignedRequest, *, deadline: UnixMillis
     ) -> AbstractAsyncContextManager[IncomingStream]: ...
+
+
+class Ports(NamedTuple):
+    """All that a node is handed at its start: its own keys and store, and its way to the ledger and to other nodes."""
+
+    keys: KeyStore
+    ledger: LedgerClient
+    clock: Clock
+    entropy: Entropy
+    store: Store
+    transport: Transport
+    """Pins the certificates that the ledger names."""

@@ -41,7 +41,7 @@ class OrderRecord(Wire):
 
 
 class BrakeRecord(Wire):
-    """The whole brake in a few bytes: who has all orders can check that they are all."""
+    """The whole brake in a few bytes: whoever has all orders can check that they are all."""
 
     head: Digest
     """`davy.killswitch.brake.head`."""

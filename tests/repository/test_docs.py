@@ -87,8 +87,9 @@ def test_every_room_says_what_each_of_its_modules_is(root: Path) -> None:
 
 def test_a_module_that_its_room_leaves_out_is_seen(tmp_path: Path) -> None:
     (tmp_path / "inner").mkdir()
-    for name, text in {"__init__": '"""`told`: all there is."""', "told": "", "kept_back": "", "inner/__init__": ""}.items():
-        (tmp_path / f"{name}.py").write_text(text)
+    for name in ("told", "kept_back", "inner/__init__"):
+        (tmp_path / f"{name}.py").touch()
+    (tmp_path / "__init__.py").write_text('"""`told`: all there is."""')
     assert unsaid(tmp_path) == ["inner", "kept_back"]
 
 
@@ -115,3 +116,9 @@ def test_a_page_without_a_link_to_it_is_seen(tmp_path: Path) -> None:
     first, linked, alone = tmp_path / "README.md", tmp_path / "a.md", tmp_path / "b.md"
     pages = {first: "[a](a.md#here)", linked: "[back](README.md)", alone: "[first](README.md)"}
     assert unreached(pages, first) == {alone}
+
+
+def test_every_invariant_has_a_number_of_its_own(root: Path) -> None:
+    numbers = re.findall(r"^\| ([A-Z]\d+) \|", (root / "docs/invariants.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(numbers) > 50
+    assert sorted(numbers) == sorted(set(numbers))

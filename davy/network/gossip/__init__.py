@@ -1,8 +1,8 @@
 """The brake's fourth route: orders from peer to peer by libp2p, in a process of its own, in the extra `gossip`.
 
-It has two halves that meet only at a pipe. The node's half (`joining`, `route`, `meeting`, `pipe`) is imported by nodes
-and needs nothing beyond the base. The process's half (`process`, `mesh`, `link`, `holding`, `standing`) is imported only
-by `davy gossip`, the command that the node starts; `link` alone imports libp2p. Import contracts keep it so.
+Two halves meet only at a pipe. The node's half (`joining`, `route`, `meeting`, `pipe`) is imported by nodes and needs
+nothing beyond the base. The process's half (`process`, `mesh`, `link`, `holding`, `standing`) is imported only by
+`davy gossip`, the command that the node starts; `link` alone imports libp2p. Import contracts keep it so.
 
 May import: what davy.network may.
 
