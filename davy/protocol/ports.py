@@ -168,12 +168,6 @@ class LedgerClient(Protocol):
         ...
 
 
-class PeerDirectory(Protocol):
-    """Who listens where, from the ledger's `serve` records."""
-
-    def find(self, hotkey: Hotkey) -> Endpoint | None: ...
-
-
 class SignedRequest(NamedTuple):
     """A request as it crosses the network, already signed (davy.network.signed). Header names are lower case."""
 

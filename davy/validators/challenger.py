@@ -1,8 +1,8 @@
 """Asks one miner one thing and returns what came back, receipt checked, or the reason why nothing useful did.
 
 A challenge must look like use: it is sent by the client that a gateway has, on the ordinary route, whole or as a stream
-like the request whose looks it wears, and when it is sent is drawn at random (`arrivals`). So neither fields nor gaps
-nor what happens after a miner's restart tell it from a user's.
+like the request that it imitates, and at a time drawn at random (`arrivals`). So neither fields nor gaps nor what
+happens after a miner's restart tell it from a user's.
 """
 
 from __future__ import annotations
