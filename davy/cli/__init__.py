@@ -5,6 +5,30 @@ in.
 
 Flows through: words typed by a person in; one sentence or a table out, or JSON with ``--json``. A mistake ends with one
 sentence that says what to do and exit code 2, never with a traceback.
+
+A subcommand stands in the module of its name (`COMMANDS`). Some are in files of their own or need more:
+
+================  ======================================================================================
+`later`           a group whose commands are imported when they are called
+`options`         options that several commands share: home, password, JSON, amounts
+`network`         which network a command speaks to; `genesis` makes one
+`act`             one transaction: signed, submitted, acknowledged
+`output`          JSON for programs, aligned words for people
+`loop`, `ending`  how a command runs what is asynchronous, and how it ends
+`engine`, `join`  of `ledger`: several producers
+`replacing`       of `key`: rotate, announce-swap, swap
+`lending`         of `stake`: lend, consent, children
+`targets`         of `halt` and `keyholder drill`: what can be halted, as it is typed
+`ordering`        an order from words typed by a keyholder: signed, and released by every route
+`gathering`       who is asked for an order's signature, and how; `carrying` does it by sheets
+`keyholding`      of `keyholder`: its home and the parts of its process; `circles` are those it keeps
+`attending`       its process that waits for the others, and the one that brings them together
+`belonging`       init, circle, genesis
+`holding`         serve, dkg, drill, extend; `answering` is pending, sign, refuse, carry
+`holding_shares`  refresh, repair, status
+`leasing`         lease, raise, lower, heartbeat
+`changing`        roster
+================  ======================================================================================
 """
 
 from __future__ import annotations
@@ -23,16 +47,16 @@ E = TypeVar("E", bound=BaseException)
 
 COMMANDS: Final = {
     "key": "Make, show, recover, export and replace keys.",
-    "up": "Run a local network that stays: a ledger, a subnet and a faucet.",
+    "up": "Run a local network that persists: a ledger, a subnet and a faucet.",
     "ledger": "Run a ledger from a genesis.",
-    "producer": "Take a seat among those who make the blocks, leave it, or see who has one.",
+    "producer": "Take a seat among the producers of blocks, leave it, or see who has one.",
     "faucet": "Ask a local network's faucet for tokens.",
     "register": "Register this home's hotkey on a subnet, or see what it would cost.",
-    "subnet": "Change a subnet of one's own.",
+    "subnet": "Change a subnet that you own.",
     "stake": "Add, remove, move, lend or list stake; see or set a hotkey's take.",
     "transfer": "Send tokens to another coldkey.",
-    "model": "Register a model, look one up, or retire it.",
-    "budget": "Open, show or close a budget of tickets; convict who spent one twice.",
+    "model": "Register a model, look one up, or retire one.",
+    "budget": "Open, show or close a budget of tickets; convict whoever spent one twice.",
     "miner": "Serve a model, or check that it would be served well.",
     "validator": "Challenge, score, commit and reveal.",
     "gateway": "Answer users at one OpenAI-compatible URL.",
@@ -40,10 +64,10 @@ COMMANDS: Final = {
     "status": "Show a subnet's metagraph, its hyperparameters and what its owner is changing.",
     "keyholder": "Hold a share of the keys that can halt the network.",
     "halt": "Stop a model, a miner, a subnet or everything, with the other keyholders.",
-    "lift": "Let run again what was halted.",
+    "lift": "Let what was halted run again.",
     "gossip": "Carry orders by libp2p, for the node that started it.",
-    "brake": "Show what is halted and who knows it; convict who served after a halt.",
-    "verify": "Prove what the ledger's state holds, or does not; keep the proof; check one that was kept.",
+    "brake": "Show what is halted and who knows it; convict whoever served after a halt.",
+    "verify": "Prove what the ledger's state holds or does not hold; keep such a proof, or check one.",
     "why": "Show why a miner's standing is what it is: scores, evidence, pay.",
     "sim": "Play attacks on the incentive, and report what they earn, cost and hurt.",
     "demo": "Run a whole market, halt one of its models, and check the claims.",
@@ -62,7 +86,7 @@ class _Lazy(Later):
 @click.group(cls=_Lazy, later={c: f"davy.cli.{c}:{c}_command" for c in COMMANDS})
 @click.version_option(davy.__version__, prog_name="davy")
 def cli() -> None:
-    """Run the parts of a market for machine intelligence with a brake."""
+    """Run the parts of davy, a market for machine intelligence with a brake."""
 
 
 def main() -> None:

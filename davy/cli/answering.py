@@ -24,7 +24,7 @@ from davy.protocol.errors import Malformed, Misconfigured
 @click.command()
 @home_option
 @json_option
-@click.option("--wait", type=Term(), default=0, help="So long, 30m for instance, until something does.")
+@click.option("--wait", type=Term(), default=0, help="Wait up to this long for something, 30m for instance.")
 def pending(home: Path, as_json: bool, wait: int) -> None:
     """Show what waits for your yes or no, as the running `davy keyholder serve` sees it."""
     waiting = run(control.pending, Home.open(home).control, patience=wait / 1000)
@@ -43,7 +43,7 @@ def pending(home: Path, as_json: bool, wait: int) -> None:
 @yes_option
 @click.argument("id")
 def sign(home: Path, as_json: bool, yes: bool, id: str) -> None:
-    """Say yes to what begins with ID, after it was shown to you."""
+    """Say yes to the proposal whose id begins with ID, after it was shown to you."""
     path = Home.open(home).control
     found = [m for m in run(control.pending, path) if len(id) >= 8 and m.id.startswith(id.lower())]
     if len(found) != 1:  # nothing was shown, so nothing can be agreed to, whatever arrives meanwhile
@@ -62,18 +62,18 @@ def sign(home: Path, as_json: bool, yes: bool, id: str) -> None:
 @home_option
 @json_option
 @click.argument("sheet", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="New file for the answer; printed if not given.")
+@click.option("--out", type=click.Path(path_type=Path), help="New file for the answer; printed by default.")
 def carry(home: Path, as_json: bool, sheet: Path, out: Path | None) -> None:
     """Answer a SHEET that was carried here from a keyholder without a network, through your running `serve`.
 
-    It waits until you said yes or no there, or by `davy keyholder sign`.
+    It waits until you have said yes or no there, or by `davy keyholder sign`.
     """
     if out is not None and out.exists():
         raise Misconfigured(f"{out} exists already and is never overwritten; choose another --out")
     try:
         text = read_bounded(sheet, MAX_SHEET_CHARS).decode()
     except UnicodeDecodeError:
-        raise Misconfigured(f"{sheet} is no sheet; copy the text that the other keyholder's command wrote") from None
+        raise Misconfigured(f"{sheet} is not a sheet; copy the text that the other keyholder's command wrote") from None
     back = run(control.carry, Home.open(home).control, text)
     if out is not None:
         write_new(out, back.encode())
@@ -88,7 +88,7 @@ def carry(home: Path, as_json: bool, sheet: Path, out: Path | None) -> None:
 @json_option
 @click.argument("id")
 def refuse(home: Path, as_json: bool, id: str) -> None:
-    """Say no to what begins with ID."""
+    """Say no to the proposal whose id begins with ID."""
     shown = run(control.decide, Home.open(home).control, id, yes=False)
     show({"id": shown.id, "said": "no"}, as_json=as_json)
 

@@ -44,7 +44,7 @@ T = TypeVar("T")
 @network_option
 @netuid_option
 @click.option("--max-tokens", type=click.IntRange(1, 4_096), default=32, show_default=True)
-@click.option("--evidence", type=click.Path(path_type=Path), help="Write to a new file what the miner signed for.")
+@click.option("--evidence", type=click.Path(path_type=Path), help="Write what the miner signed for to a new file.")
 @json_option
 @click.argument("uid", type=click.IntRange(0, 65_535))
 @click.argument("prompt")
@@ -58,10 +58,10 @@ def ask_command(
     uid: int,
     prompt: str,
 ) -> None:
-    """Ask the miner UID to go on from PROMPT, and check its receipt.
+    """Ask the miner UID to continue PROMPT, and check its receipt.
 
-    The home's hotkey needs as much stake as the miner asks of a caller. This side asks no guard: whether a model is
-    halted is for the miner to know, and what it signs for is evidence (`davy brake convict`).
+    The home's hotkey needs as much stake as the miner asks of a caller. No guard is asked on this side: the miner must
+    know whether its model is halted, and what it signs is evidence (`davy brake convict`).
     """
     if evidence is not None and evidence.exists():
         raise Misconfigured(f"{evidence} exists already and is never overwritten; choose another --evidence")

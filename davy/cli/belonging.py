@@ -31,15 +31,15 @@ from davy.protocol.words import KeyRole, PublicKey, key_text
 @click.command()
 @home_option
 @json_option
-@click.option("--name", required=True, help="What the other keyholders see you by.")
+@click.option("--name", required=True, help="The name that other keyholders see.")
 @click.option("--address", required=True, metavar="HOST:PORT", help="Where they reach your `davy keyholder serve`.")
 @click.option("--quick", is_flag=True, help="Derive passwords with less work: for rehearsals and tests only.")
 @click.option("--recover", is_flag=True, help="Make the key again from its 24 words, typed or on standard input.")
 def init(home: Path, as_json: bool, name: str, address: str, quick: bool, recover: bool) -> None:
     """Make your own key, print the line that the others need, and the 24 words that bring the key back.
 
-    The words on paper are the only backup of a share that may leave its machine: whoever has them and the ear of the
-    others is given the share back by `davy keyholder repair`. By themselves they sign nothing.
+    The words on paper are the only backup of a share that may leave its machine: whoever has them, and whom the others
+    trust, gets the share back by `davy keyholder repair`. By themselves they sign nothing.
     """
     host, port = parse_address(address)
     check_name(name)
@@ -67,11 +67,11 @@ def init(home: Path, as_json: bool, name: str, address: str, quick: bool, recove
 @home_option
 @json_option
 @click.option(
-    "--next", "is_next", is_flag=True, help="Those who are to follow, you among them: `davy keyholder roster`."
+    "--next", "is_next", is_flag=True, help="The next keyholders, you among them: see `davy keyholder roster`."
 )
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 def circle(home: Path, as_json: bool, is_next: bool, file: Path | None) -> None:
-    """Keep the lines of all keyholders, yours among them, from FILE; or show those kept."""
+    """Keep the lines of all keyholders, yours among them, from FILE; without FILE, show those that are kept."""
     opened = Home.open(home)
     own = FileKeyStore(opened.keys).public(KeyRole.KEYHOLDER)
     if file is not None:
@@ -104,7 +104,7 @@ def circle(home: Path, as_json: bool, is_next: bool, file: Path | None) -> None:
 @json_option
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 def genesis(home: Path, network: Path, as_json: bool, file: Path | None) -> None:
-    """Learn which chain you hold keys of: from its genesis FILE, or else from the network's ledger."""
+    """Learn which chain your keys are for: from its genesis FILE, or else from the network's ledger."""
     opened = Home.open(home)
     own = FileKeyStore(opened.keys).public(KeyRole.KEYHOLDER)
     if file is None:
@@ -113,7 +113,7 @@ def genesis(home: Path, network: Path, as_json: bool, file: Path | None) -> None
         try:
             learnt = decode(read_bounded(file, MAX_GENESIS_BYTES), Genesis, limit=MAX_GENESIS_BYTES)
         except Refused as e:
-            raise Misconfigured(f"{file} is no genesis ({e}); copy the file `genesis` of a node's home") from None
+            raise Misconfigured(f"{file} is not a genesis ({e}); copy the file `genesis` of a node's home") from None
     if not learnt.keyholders:
         raise Misconfigured("this chain has no keyholders: nobody can halt it; make one with --keyholders")
     (roster,) = learnt.keyholders

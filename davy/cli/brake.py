@@ -62,7 +62,7 @@ _MAX_EVIDENCE: Final = MAX_HEADER_BYTES + MAX_RECEIPT_BYTES + 64
 
 @click.group("brake")
 def brake_command() -> None:
-    """Look at the brake, and convict who serves in spite of it."""
+    """Look at the brake, and convict whoever serves in spite of it."""
 
 
 @brake_command.command()
@@ -72,8 +72,8 @@ def brake_command() -> None:
 def status(network: Path, book: Path | None, as_json: bool) -> int:
     """Show what is halted, who knows it, and when the brake was last drilled.
 
-    Nodes are those of --book, and those that serve on the ledger. Exit code 1 where one does not answer, lacks an
-    order that others have, or sees neither blocks nor heartbeats.
+    It asks the nodes of --book and those that serve on the ledger. The exit code is 1 if one of them does not answer,
+    lacks an order that others have, or sees neither blocks nor heartbeats.
     """
     nodes = read_book_file(book)
     told = run(_look, read_network(network), nodes)
@@ -92,7 +92,7 @@ def status(network: Path, book: Path | None, as_json: bool) -> int:
 def bring(network: Path, book: Path | None, as_json: bool, file: Path) -> int:
     """Bring a signed order from FILE (of `--out`) to the ledger and to the nodes of --book; no key is needed.
 
-    Exit code 1 where nobody took it.
+    The exit code is 1 if nobody took it.
     """
     raw = read_bounded(file, MAX_SIGNED_ORDER_BYTES)
     try:
@@ -126,7 +126,7 @@ async def _bring(raw: bytes, book: Book, network: Path) -> list[dict[str, Any]]:
 @brake_command.command()
 @home_option
 @network_option
-@click.option("--halt", "named", help="Id of the HALT; found on the ledger, if not given.")
+@click.option("--halt", "named", help="Id of the HALT; found on the ledger by default.")
 @json_option
 @click.argument("evidence", type=click.Path(path_type=Path))
 def convict(home: Path, network: Path, named: str | None, as_json: bool, evidence: Path) -> None:

@@ -28,7 +28,7 @@ _LATER: Final = "come again once the unbonding time is over: the deposit comes b
 
 @click.group("budget")
 def budget_command() -> None:
-    """Open, show or close a budget of tickets; convict who spent one twice."""
+    """Open, show or close a budget of tickets; convict whoever spent one twice."""
 
 
 @budget_command.command("open")
@@ -36,10 +36,14 @@ def budget_command() -> None:
 @network_option
 @netuid_option
 @json_option
-@click.option("--consumer", help="Whose hotkey signs tickets; this home's if not given.")
-@click.option("--tickets", type=click.IntRange(1, MAX_TICKETS), required=True, help="How many.")
+@click.option("--consumer", help="Hotkey that signs the tickets; this home's by default.")
+@click.option("--tickets", type=click.IntRange(1, MAX_TICKETS), required=True, help="How many tickets.")
 @click.option(
-    "--rate", type=click.IntRange(1, MAX_TICKET_RATE), default=10, show_default=True, help="A second and miner."
+    "--rate",
+    type=click.IntRange(1, MAX_TICKET_RATE),
+    default=10,
+    show_default=True,
+    help="Tickets per second one miner takes.",
 )
 @click.argument("deposit", type=Tokens())
 def open_one(
@@ -56,7 +60,7 @@ def open_one(
 @json_option
 @click.argument("budget")
 def close_one(home: Path, network: Path, as_json: bool, budget: str) -> None:
-    """Let no ticket of BUDGET count any more; an unbonding time later, again: take the deposit back."""
+    """Close BUDGET, so that no ticket of it counts; called again an unbonding time later, take the deposit back."""
     show(run(_close, Home.open(home), read_network(network), _id(budget)), as_json=as_json)
 
 
@@ -76,7 +80,7 @@ def show_one(network: Path, as_json: bool, budget: str) -> None:
 @click.argument("first", type=click.Path(path_type=Path))
 @click.argument("second", type=click.Path(path_type=Path))
 def convict(home: Path, network: Path, as_json: bool, first: Path, second: Path) -> None:
-    """Hand in two signed tickets of one number, each in a file, for two requests or two miners."""
+    """Hand in two signed tickets with one number, each in a file, for two requests or two miners."""
     proof = ConvictDoubleSpend(*(read_bounded(f, MAX_TICKET_BYTES) for f in (first, second)))
     show(run(_convict, Home.open(home), read_network(network), proof), as_json=as_json)
 

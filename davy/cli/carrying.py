@@ -31,7 +31,7 @@ def by_hand_option(function: F) -> F:
         "--by-hand",
         type=click.Path(path_type=Path),
         metavar="FOLDER",
-        help="No network: ask by sheets in an empty folder.",
+        help="Without a network: ask by sheets in this empty folder.",
     )(function)
 
 
@@ -83,7 +83,7 @@ def hand_voices(
         There is no such folder, or it is not empty.
     """
     if not folder.is_dir() or any(folder.iterdir()):
-        raise Misconfigured(f"{folder} is no empty folder; make one for these sheets")
+        raise Misconfigured(f"{folder} is not an empty folder; make one for these sheets")
     post = Folder(folder, told)
     generation = bytes(32) if office is None else generation_id(office.keys.generation)
     return {
@@ -100,4 +100,4 @@ def _read(path: Path) -> str:
     try:
         return read_bounded(path, MAX_SHEET_CHARS).decode()
     except (Misconfigured, UnicodeDecodeError):
-        return ""  # it is being written, or is no sheet: who brings another one is heard
+        return ""  # it is being written, or is no sheet: whoever brings another one is heard

@@ -19,9 +19,10 @@ from davy.protocol.roster import roster_digest
 @click.argument("file", type=click.Path(path_type=Path))
 @order_options
 def install_roster(asked: Asked, file: Path) -> None:
-    """Put the keys of FILE (of `davy keyholder dkg`) in the place of today's, and their keyholders with them.
+    """Replace today's keys and keyholders with those of FILE (from `davy keyholder dkg`).
 
-    Today's LIFT key signs, and both new keys: as many of each as they need must be there. What is stopped stays so.
+    Today's LIFT key and both new keys sign: as many holders of each as it needs must be there. What is stopped stays
+    stopped.
     """
     run(_install, asked, file)
 

@@ -39,4 +39,4 @@ def read_circle_file(path: Path) -> Circle:
     try:
         return read_circle(read_bounded(path, MAX_CIRCLE_FILE_BYTES).decode())
     except (Malformed, UnicodeDecodeError) as e:
-        raise Misconfigured(f"{path} is no circle: {e}") from None
+        raise Misconfigured(f"{path} is not a circle: {e}") from None

@@ -38,9 +38,9 @@ _MAX_KEY_FILE_BYTES: Final = 4 * 1024
 
 @click.command("install-engine")
 @json_option
-@click.option("--to", type=Place(), default=ENGINES, show_default=True, help="Folder of programs.")
+@click.option("--to", type=Place(), default=ENGINES, show_default=True, help="Folder to install it in.")
 def install_engine(as_json: bool, to: Path) -> None:
-    """Build the BFT engine, CometBFT, from its source with Go: one version, checked by its checksum."""
+    """Build the BFT engine, CometBFT, from its source with Go: one version, pinned by its checksum."""
     from davy.ledger.driver.cometbft.install import MODULE_SUM, VERSION, install
 
     folder = to.expanduser().absolute()
@@ -53,18 +53,24 @@ def install_engine(as_json: bool, to: Path) -> None:
 @click.option("--home", type=Place(), required=True, help="Folder to make, with a home for each producer.")
 @json_option
 @click.option(
-    "--producers", type=click.IntRange(1, 128), default=4, show_default=True, help="3f+1 of them bear f away."
+    "--producers",
+    type=click.IntRange(1, 128),
+    default=4,
+    show_default=True,
+    help="3f+1 of them tolerate f that are away.",
 )
 @click.option(
-    "--at", "places", multiple=True, metavar="HOST:PORT", help="Where a producer's engine listens; repeat it."
+    "--at", "places", multiple=True, metavar="HOST:PORT", help="Where a producer's engine listens; repeat for each."
 )
 @click.option("--owner", required=True, help="Coldkey that owns the subnets.")
 @click.option("--subnet", "subnets", multiple=True, default=("text",), show_default=True, metavar="TASK[:NAME=VALUE,…]")
-@click.option("--parameters", default="", metavar="NAME=VALUE,…", help="Chain parameters that differ from the default.")
+@click.option(
+    "--parameters", default="", metavar="NAME=VALUE,…", help="Chain parameters that differ from their defaults."
+)
 @click.option("--allocate", "allocations", multiple=True, metavar="COLD_…=TOKENS", help="Tokens there from the start.")
 @click.option("--note", default="", help="A few words about this chain.")
 @click.option("--keyholders", type=click.Path(path_type=Path), help="Roster that can halt it (`davy keyholder dkg`).")
-@click.option("--block-time", type=click.IntRange(0, 3_600_000), default=1_000, show_default=True, help="In ms.")
+@click.option("--block-time", type=click.IntRange(0, 3_600_000), default=1_000, show_default=True, help="Milliseconds.")
 def init_net(
     home: Path,
     as_json: bool,
@@ -78,7 +84,7 @@ def init_net(
     keyholders: Path | None,
     block_time: int,
 ) -> None:
-    """Make a chain and the homes of all its producers, `producer-1` and so on; each is then started by itself."""
+    """Make a chain and the homes of all its producers, `producer-1` and so on; start each of them separately."""
     from davy.ledger.driver.cometbft.configuration import Peer, Secrets, public_of
 
     root = home.expanduser().absolute()
@@ -114,21 +120,29 @@ def init_net(
 @network_option
 @json_option
 @click.option("--host", type=Host(), default="127.0.0.1", show_default=True)
-@click.option("--port", type=click.IntRange(0, 65_535), default=DEFAULT_PORT, show_default=True, help="0: any.")
+@click.option(
+    "--port", type=click.IntRange(0, 65_535), default=DEFAULT_PORT, show_default=True, help="Port; 0 for any free one."
+)
 @click.option("--engine", type=Place(), envvar="DAVY_ENGINE", help="The engine's program ($DAVY_ENGINE).")
 @click.option(
-    "--snapshots", type=click.IntRange(0), default=1_000, show_default=True, help="Blocks between them; 0: none."
+    "--snapshots",
+    type=click.IntRange(0),
+    default=1_000,
+    show_default=True,
+    help="Blocks from one snapshot to the next; 0 for none.",
 )
-@click.option("--keep", type=click.IntRange(0), default=0, show_default=True, help="Blocks that are kept; 0: all.")
+@click.option(
+    "--keep", type=click.IntRange(0), default=0, show_default=True, help="How many blocks to keep; 0 for all."
+)
 def start(
     home: Path, network: Path, as_json: bool, host: str, port: int, engine: Path | None, snapshots: int, keep: int
 ) -> None:
-    """Run one producer, and its engine with it, and answer for the chain. Writes the network file once it does."""
+    """Run one producer and its engine, and answer clients. Writes the network file once it does."""
     from davy.ledger.driver.cometbft.install import NAME, VERSION, is_engine
 
     opened = Home.open(home)
     if not opened.has_genesis() or not opened.engine.is_dir():
-        raise Misconfigured(f"{opened.root} is no producer's home; make some with `davy ledger init-net`")
+        raise Misconfigured(f"{opened.root} is not a producer's home; make some with `davy ledger init-net`")
     program = (engine or ENGINES / NAME).expanduser().absolute()
     if not is_engine(program):
         raise Misconfigured(f"{program} is no CometBFT {VERSION}; build it with `davy ledger install-engine`")

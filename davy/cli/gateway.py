@@ -44,7 +44,7 @@ from davy.protocol.chain import ModelRecord
 from davy.protocol.encoding import decode
 from davy.protocol.errors import Misconfigured, TxFailed
 from davy.protocol.limits import MAX_RESULT_BYTES
-from davy.protocol.ports import Store, Transport
+from davy.protocol.ports import Ports, Store, Transport
 from davy.protocol.words import KeyRole, ModelId
 from davy.tasks.shape import Shapes
 
@@ -92,21 +92,29 @@ def door(host: str, port: int, limits: Limits) -> Door:
 @click.command("gateway")
 @home_option
 @network_option
-@click.option("--netuid", "netuids", type=click.IntRange(0, 65_535), multiple=True, default=(1,), help="Repeat it.")
-@click.option("--host", type=Host(), default="127.0.0.1", show_default=True, help="To listen on; plain HTTP.")
-@click.option("--port", type=click.IntRange(0, 65_535), default=DEFAULT_PORT, show_default=True, help="0: any.")
+@click.option(
+    "--netuid", "netuids", type=click.IntRange(0, 65_535), multiple=True, default=(1,), help="Subnet; may be repeated."
+)
+@click.option("--host", type=Host(), default="127.0.0.1", show_default=True, help="Host to listen on, in plain HTTP.")
+@click.option(
+    "--port", type=click.IntRange(0, 65_535), default=DEFAULT_PORT, show_default=True, help="Port; 0 for any free one."
+)
 @click.option(
     "--rate",
     type=click.FloatRange(0.1, 1e6),
     default=Limits().rate,
     show_default=True,
-    help="Requests/s of one address.",
+    help="Requests per second from one address.",
 )
 @click.option(
-    "--places", type=click.IntRange(1, 900), default=Limits().places, show_default=True, help="Requests at once."
+    "--places",
+    type=click.IntRange(1, 900),
+    default=Limits().places,
+    show_default=True,
+    help="Requests under way at once.",
 )
 @gossip_options
-@click.option("--verbose", is_flag=True, help="Log what is done.")
+@click.option("--verbose", is_flag=True, help="Log what it does.")
 @json_option
 def gateway_command(
     home: Path,
@@ -146,17 +154,10 @@ async def _gateway(
         for netuid in netuids:
             neuron_of(await metagraph_of(ledger, netuid), keys.public(KeyRole.HOTKEY))
         with SqliteStore(home.store) as store:
-            brake = await open_brake(
-                await ledger.genesis(),
-                ledger,
-                keys=keys,
-                clock=clock,
-                entropy=OsEntropy(),
-                store=store,
-                transport=transport,
-            )
+            own = Ports(keys, ledger, clock, OsEntropy(), store, transport)
+            brake = await open_brake(await ledger.genesis(), own)
             if how is not None:
-                join_gossip(brake, how, keys=keys, clock=clock, entropy=OsEntropy(), store=store, transport=transport)
+                join_gossip(brake, how, own)
             node = Node(keys, ledger, transport, store, netuids, Shapes(), brake)
             async with anyio.create_task_group() as tasks, gateway(node, to) as port:
                 tasks.start_soon(brake.run)

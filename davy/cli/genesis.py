@@ -84,7 +84,7 @@ def read_roster(path: Path, epoch: int = 0) -> Roster:
         roster = decode(read_bounded(path, MAX_CEREMONY_BYTES), Roster, limit=MAX_CEREMONY_BYTES)
         check_roster(roster)
     except Refused as e:
-        raise Misconfigured(f"{path} is no roster ({e}); name the file that `davy keyholder dkg` wrote") from None
+        raise Misconfigured(f"{path} is not a roster ({e}); name the file that `davy keyholder dkg` wrote") from None
     if roster.epoch != epoch:
         raise Misconfigured(f"{path} is of group epoch {roster.epoch}, and here {epoch} comes next; make a new one")
     return roster
@@ -99,7 +99,7 @@ def parse_allocation(text: str) -> tuple[bytes, int]:
     """
     key, equals, amount = text.partition("=")
     if not equals or not _NUMBER.fullmatch(amount):
-        raise Misconfigured(f"'{text[:20]}…' is no allocation; write cold_…=WHOLE-TOKENS")
+        raise Misconfigured(f"'{text[:20]}…' is not an allocation; write cold_…=WHOLE-TOKENS")
     if int(amount) * TOKEN > MAX_SUPPLY:
         raise Misconfigured(f"{amount} tokens are more than there can ever be; allocate less")
     return key_from_text(KeyRole.COLDKEY, key), int(amount) * TOKEN
@@ -110,6 +110,6 @@ def _numbers(text: str, words: Sequence[str] = ()) -> dict[str, str]:
     for part in filter(None, text.split(",")):
         name, equals, value = part.partition("=")
         if not equals or not (name in words or _NUMBER.fullmatch(value)):
-            raise Misconfigured(f"'{part[:40]}' is no setting; write name=number, several with commas between")
+            raise Misconfigured(f"'{part[:40]}' is not a setting; write name=number, several with commas between")
         found[name] = value
     return found

@@ -42,7 +42,7 @@ def gossip_command() -> None:
     try:
         run_process(SystemClock())
     except Refused as e:
-        raise Misconfigured(f"what came on standard input is no node: {e}") from None
+        raise Misconfigured(f"what came on standard input is not a node: {e}") from None
 
 
 def gossip_options(function: F) -> F:
@@ -50,15 +50,15 @@ def gossip_options(function: F) -> F:
     for option in (
         click.option(
             "--gossip-peer", "gossip_peers", multiple=True, metavar="KEY@HOST:PORT",
-            help="A peer of gossip to dial besides those that the ledger names. Repeat it.",
+            help="A peer to dial besides those that the ledger names; may be repeated.",
         ),
         click.option(
             "--gossip-host", type=Host(),
-            help="For --gossip to listen on; a miner's --host, or 127.0.0.1, if not given.",
+            help="Host for --gossip to listen on; a miner's --host, or 127.0.0.1, by default.",
         ),
         click.option(
             "--gossip", "gossip_port", type=click.IntRange(0, 65_535),
-            help="Carry the brake's orders by libp2p too, and listen on this port. 0: any. Needs davy[gossip].",
+            help="Also carry the brake's orders by libp2p, on this port (0 for any free one). Needs davy[gossip].",
         ),
     ):  # fmt: skip
         function = option(function)
@@ -87,7 +87,7 @@ def joining(host: str, port: int | None, peers: Sequence[str]) -> Joining | None
 def _peer(text: str) -> Met:
     read = _PEER.fullmatch(text)
     if read is None or not 0 < int(read["port"]) < 65_536:
-        raise Misconfigured(f"'{text[:160]}' is no peer; write 64 hex digits of its key, then @HOST:PORT")
+        raise Misconfigured(f"'{text[:160]}' is not a peer; write 64 hex digits of its key, then @HOST:PORT")
     host = read["host"].removeprefix("[").removesuffix("]")
     if fault := host_fault(host, public=False):
         raise Misconfigured(f"in the peer '{text[:160]}' the host {fault}")

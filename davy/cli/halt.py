@@ -28,5 +28,5 @@ add_targets(
     halt_command,
     "Stop",
     _give,
-    click.option("--beyond-allowance", is_flag=True, help="Sign with the LIFT key; not counted in the allowance."),
+    click.option("--beyond-allowance", is_flag=True, help="Sign with the LIFT key; does not use the allowance."),
 )

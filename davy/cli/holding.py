@@ -40,8 +40,8 @@ _KINDS: Final = (
 @click.command()
 @home_option
 @json_option
-@click.option("--host", type=Host(), help="To listen on; that of your own line if not given.")
-@click.option("--port", type=click.IntRange(0, 65_535), default=0, help="That of your own line if not given.")
+@click.option("--host", type=Host(), help="Host to listen on; that of your own line by default.")
+@click.option("--port", type=click.IntRange(0, 65_535), default=0, help="Port; that of your own line by default.")
 @click.option("--book", type=click.Path(path_type=Path), envvar="DAVY_BOOK", help="File of nodes ($DAVY_BOOK).")
 @network_option
 @click.option("--yes-to", default="", metavar="KIND,…", help="DANGEROUS: sign these unseen, for rehearsals only.")
@@ -67,11 +67,11 @@ def serve(
 @home_option
 @json_option
 @yes_option
-@click.option("--halt", "halt_threshold", type=click.IntRange(2, 16), required=True, help="How many stop.")
-@click.option("--lift", "lift_threshold", type=click.IntRange(2, 16), required=True, help="How many let run again.")
-@click.option("--epoch", type=click.IntRange(0, 255), help="Number of the roster; the next one, if not given.")
-@click.option("--next", "is_next", is_flag=True, help="With those who are to follow: `davy keyholder circle --next`.")
-@click.option("--patience", type=Term(), default="30m", show_default=True, help="How long people are waited for.")
+@click.option("--halt", "halt_threshold", type=click.IntRange(2, 16), required=True, help="How many it takes to halt.")
+@click.option("--lift", "lift_threshold", type=click.IntRange(2, 16), required=True, help="How many it takes to lift.")
+@click.option("--epoch", type=click.IntRange(0, 255), help="Number of the roster; the next one by default.")
+@click.option("--next", "is_next", is_flag=True, help="With the next keyholders: `davy keyholder circle --next`.")
+@click.option("--patience", type=Term(), default="30m", show_default=True, help="How long to wait for people.")
 @by_hand_option
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="New file for the roster.")
 def dkg(
@@ -86,7 +86,7 @@ def dkg(
     by_hand: Path | None,
     out: Path,
 ) -> None:
-    """Make both keys with everybody in the circle, whose `davy keyholder serve` all run.
+    """Make both keys with everybody in the circle, while `davy keyholder serve` runs at each of them.
 
     One keyholder types this; all are asked whether the fingerprints are the same.
     """
@@ -104,7 +104,7 @@ def dkg(
 
 @click.group()
 def drill() -> None:
-    """Rehearse a halt: it goes the whole way, every node answers, and nothing stops."""
+    """Rehearse a halt: every step is taken, every node answers, and nothing stops."""
 
 
 def _drill(asked: Asked, target: Target, term: int) -> None:
@@ -116,10 +116,10 @@ add_targets(drill, "Rehearse to stop", _drill)
 
 @click.command()
 @click.argument("halt")
-@click.option("--for", "term", type=Term(), default="7d", show_default=True, help="From now on; at most 7d.")
+@click.option("--for", "term", type=Term(), default="7d", show_default=True, help="How long from now; at most 7d.")
 @order_options
 def extend(asked: Asked, halt: str, term: int) -> None:
-    """Keep stopped for longer what the HALT (its id, 8 digits or more) stops."""
+    """Keep what the HALT stops stopped for longer; HALT is its id, 8 digits or more."""
     run(_extend, asked, halt, term)
 
 

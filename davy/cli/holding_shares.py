@@ -12,6 +12,7 @@ import anyio
 import click
 
 from davy.cli.carrying import by_hand_option, hand_voices
+from davy.cli.gathering import tell_person
 from davy.cli.keyholding import Keyholder, ask_person, asked_desk
 from davy.cli.loop import run
 from davy.cli.network import network_option
@@ -19,8 +20,10 @@ from davy.cli.options import Term, at_terminal, home_option, json_option, yes_op
 from davy.cli.ordering import learn, read_book_file
 from davy.cli.output import show, show_table
 from davy.keyholders.circle import fingerprint
+from davy.keyholders.coordinator import Means
 from davy.keyholders.keys import Generation, generation_id
-from davy.keyholders.renewal import Standing, bring_together, mend, renew, standings
+from davy.keyholders.renewal import Standing, bring_together, renew, standings
+from davy.keyholders.repairing import mend
 from davy.keyholders.screen import REHEARSAL, moment, target_lines
 from davy.keyholders.standing import known
 from davy.keyholders.voice import Voice
@@ -58,11 +61,9 @@ def _ceremony_options(function: F) -> F:
 
     wrapped: Any = with_held
     for option in (
-        click.option("--rehearse", is_flag=True, help="Go all the way but for the last step, and change nothing."),
+        click.option("--rehearse", is_flag=True, help="Take every step but the last, and change nothing."),
         by_hand_option,
-        click.option(
-            "--patience", type=Term(), default="30m", show_default=True, help="How long people are waited for."
-        ),
+        click.option("--patience", type=Term(), default="30m", show_default=True, help="How long to wait for people."),
         yes_option,
         json_option,
         home_option,
@@ -73,7 +74,7 @@ def _ceremony_options(function: F) -> F:
 
 @click.command()
 @_ceremony_options
-@click.option("--without", multiple=True, metavar="NAME", help="Leave this keyholder out: that removes it, for good.")
+@click.option("--without", multiple=True, metavar="NAME", help="Leave this keyholder out, which removes it for good.")
 def refresh(held: Held, without: tuple[str, ...]) -> None:
     """Deal all shares of both keys anew; the keys stay.
 
@@ -85,10 +86,10 @@ def refresh(held: Held, without: tuple[str, ...]) -> None:
 
 @click.command()
 @_ceremony_options
-@click.option("--for", "name", default="", metavar="NAME", help="Who lost its share; you, if not given.")
+@click.option("--for", "name", default="", metavar="NAME", help="Who lost its share; you by default.")
 @click.option("--without", multiple=True, metavar="NAME", help="Do not ask this keyholder.")
 def repair(held: Held, name: str, without: tuple[str, ...]) -> None:
-    """Give a keyholder the share back that it lost; as many others as the LIFT key needs help.
+    """Give a keyholder back the share that it lost; as many others as the LIFT key needs must help.
 
     On a new machine first `davy keyholder init --recover`, `circle` and `genesis`. Nobody else sees the share.
     """
@@ -102,7 +103,7 @@ def repair(held: Held, name: str, without: tuple[str, ...]) -> None:
 @click.option("--book", type=click.Path(path_type=Path), envvar="DAVY_BOOK", help="File of nodes ($DAVY_BOOK).")
 @network_option
 def status(home: Path, as_json: bool, offline: bool, book: Path | None, network: Path) -> None:
-    """Show the roster in office, who of it can be reached and has which shares, and the orders that you signed or saw.
+    """Show the roster in office, who in it can be reached, who has which shares, and the orders you signed or saw.
 
     What the ledger and nodes know besides is kept here first. Whoever has not heard of new shares in office is told.
     """
@@ -130,17 +131,13 @@ async def _asking(
     async with AsyncExitStack() as opened:
         voices: dict[Identifier, Voice]
         if held.by_hand is not None:
-            voices = hand_voices(keyholder, keyholder.circle, attendant, held.by_hand, _tell)
+            voices = hand_voices(keyholder, keyholder.circle, attendant, held.by_hand, tell_person)
         else:
             voices = await opened.enter_async_context(keyholder.voices(attendant))
         tasks = await opened.enter_async_context(anyio.create_task_group())
         tasks.start_soon(ask_person, arriving, desk, True)
         yield {v.key: v for v in voices.values() if v.key not in without}
         tasks.cancel_scope.cancel()
-
-
-def _tell(name: str, what: str) -> None:
-    click.echo(f"  {name}: {what}", err=True)
 
 
 def _key_of(keyholder: Keyholder, name: str) -> PublicKey:
@@ -158,9 +155,8 @@ async def _refresh(keyholder: Keyholder, held: Held, names: tuple[str, ...]) -> 
         raise Misconfigured("you cannot remove yourself; ask another keyholder to type this")
     # By hand nobody goes to those who are left out; over the network they may know of later shares.
     async with _asking(keyholder, "refresh", held, without if held.by_hand else ()) as voices:
-        done = await renew(
-            keyholder.circle, roster, voices, without=without, is_rehearsal=held.rehearse, **_means(keyholder, held)
-        )
+        means = _means(keyholder, held)
+        done = await renew(roster, voices, means, without=without, is_rehearsal=held.rehearse)
     value = _shares(roster, done.generation, held)
     if done.behind:
         value["not_heard_yet"] = f"{', '.join(done.behind)}: `davy keyholder status` tells them"
@@ -173,18 +169,13 @@ async def _repair(keyholder: Keyholder, held: Held, name: str, names: tuple[str,
     without = [_key_of(keyholder, each) for each in names]
     async with _asking(keyholder, "repair", held, without) as voices:
         means = _means(keyholder, held)
-        generation = await mend(keyholder.circle, roster, voices, mended, is_rehearsal=held.rehearse, **means)
+        generation = await mend(keyholder.circle, roster, voices, mended, means, is_rehearsal=held.rehearse)
     given = {} if held.rehearse else {"given_back_to": keyholder.circle.holder(mended).name}
     show({**given, **_shares(roster, generation, held)}, as_json=held.as_json)
 
 
-def _means(keyholder: Keyholder, held: Held) -> dict[str, Any]:
-    return {
-        "clock": keyholder.clock,
-        "entropy": keyholder.entropy,
-        "told": _tell,
-        "patience_ms": DAY_MS if held.by_hand else held.patience,
-    }
+def _means(keyholder: Keyholder, held: Held) -> Means:
+    return Means(keyholder.clock, keyholder.entropy, tell_person, DAY_MS if held.by_hand else held.patience)
 
 
 def _shares(roster: Roster, g: Generation, held: Held | None = None) -> dict[str, Any]:

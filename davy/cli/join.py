@@ -44,7 +44,7 @@ def place_of(text: str) -> tuple[str, int]:
     """
     host, colon, port = text.rpartition(":")
     if not colon or not port.isascii() or not port.isdigit() or not 0 < int(port[:6]) < 65_536:
-        raise Misconfigured(f"'{text[:80]}' is no place; write host:port")
+        raise Misconfigured(f"'{text[:80]}' is not a place; write host:port")
     return Host(public=True).convert(host, None, None), int(port)
 
 
@@ -56,11 +56,18 @@ def place_of(text: str) -> tuple[str, int]:
     "--at", "place", default="127.0.0.1:26656", show_default=True, metavar="HOST:PORT", help="Where it listens."
 )
 @click.option(
-    "--peer", "peers", multiple=True, required=True, metavar="ID@HOST:PORT", help="Another's engine; repeat it."
+    "--peer",
+    "peers",
+    multiple=True,
+    required=True,
+    metavar="ID@HOST:PORT",
+    help="Another producer's engine; may be repeated.",
 )
-@click.option("--ledger", "ledgers", multiple=True, metavar="URL", help="More ledgers to ask for headers; repeat it.")
-@click.option("--every-block", is_flag=True, help="Fetch and apply every block since the genesis instead of a state.")
-@click.option("--block-time", type=click.IntRange(0, 3_600_000), default=1_000, show_default=True, help="In ms.")
+@click.option(
+    "--ledger", "ledgers", multiple=True, metavar="URL", help="Another ledger to ask for headers; may be repeated."
+)
+@click.option("--every-block", is_flag=True, help="Apply every block since the genesis instead of fetching a state.")
+@click.option("--block-time", type=click.IntRange(0, 3_600_000), default=1_000, show_default=True, help="Milliseconds.")
 def join(
     home: Path,
     network: Path,
@@ -71,7 +78,7 @@ def join(
     every_block: bool,
     block_time: int,
 ) -> None:
-    """Make the home of one more engine, with keys of its own; `davy ledger start` runs it. With a seat it votes."""
+    """Make a home for one more engine, with its own keys; `davy ledger start` runs it. It votes once it has a seat."""
     chosen, root = read_network(network), home.expanduser().absolute()
     at, others = place_of(place), [_peer(text) for text in peers]
     genesis, trusted = run(_trusted, chosen)
@@ -110,7 +117,7 @@ def _peer(text: str) -> Peer:
     except ValueError:
         known = b""
     if not at or len(known) != 20:
-        raise Misconfigured(f"'{text[:80]}' is no peer; write its 40 hex digits, @, and host:port, as it was told")
+        raise Misconfigured(f"'{text[:80]}' is not a peer; write its 40 hex digits, @, and host:port, as it was told")
     return Peer(*place_of(place), b"", known)
 
 

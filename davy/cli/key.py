@@ -73,7 +73,7 @@ def show_keys(home: Path, as_json: bool) -> None:
 @click.argument("role", type=click.Choice(sorted(_ROLES)))
 @click.argument("to", type=click.Path(path_type=Path))
 def export(home: Path, as_json: bool, role: str, to: Path) -> None:
-    """Copy ROLE's encrypted file to the folder TO: a hotkey for another machine, or a backup.
+    """Copy ROLE's encrypted file to the folder TO: to bring a hotkey to another machine, or as a backup.
 
     The copy opens with the same password. A secret is never printed.
     """

@@ -22,7 +22,7 @@ def _ids(models: tuple[str, ...]) -> tuple[bytes, ...]:
 
 @click.command()
 @click.argument("models", nargs=-1, required=True)
-@click.option("--for", "term", type=Term(), default=LEASE_TERM_MS, help="At most 30d; 30d if not given.")
+@click.option("--for", "term", type=Term(), default=LEASE_TERM_MS, help="How long; at most and by default 30d.")
 @order_options
 def lease(asked: Asked, models: tuple[str, ...], term: int) -> None:
     """Let the systemic MODELS run until the lease ends; the LIFT key signs."""
@@ -33,13 +33,13 @@ def lease(asked: Asked, models: tuple[str, ...], term: int) -> None:
 @model_options
 @order_options
 def raise_class(asked: Asked, models: tuple[str, ...], files: tuple[str, ...], registrants: tuple[str, ...]) -> None:
-    """Make MODELS, and what descends from them, systemic: they stop until they are leased; the HALT key signs."""
+    """Make MODELS and their descendants systemic: they stop until they are leased; the HALT key signs."""
     run(give_order, Keyholder.open(asked.home), Raise(models_target(models, files, registrants)), asked)
 
 
 @click.command("lower")
 @click.argument("models", nargs=-1)
-@click.option("--raised", multiple=True, metavar="ORDER", help="End this RAISE (its id, 8 digits or more), too.")
+@click.option("--raised", multiple=True, metavar="ORDER", help="Also end this RAISE (its id, 8 digits or more).")
 @order_options
 def lower_class(asked: Asked, models: tuple[str, ...], raised: tuple[str, ...]) -> None:
     """Make MODELS ordinary, and end the RAISEs that name them; the LIFT key signs."""
@@ -51,7 +51,7 @@ def lower_class(asked: Asked, models: tuple[str, ...], raised: tuple[str, ...]) 
 @click.command()
 @order_options
 def heartbeat(asked: Asked) -> None:
-    """Vouch for the next minute towards nodes that see no ledger: they go on with what is leased; the HALT key signs.
+    """Let nodes that see no ledger run what is leased for another minute; the HALT key signs.
 
     It is for the nodes of --book; a ledger needs none, and takes none.
     """

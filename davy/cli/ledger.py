@@ -50,7 +50,9 @@ ledger_command.add_command(join)
 @json_option
 @click.option("--owner", required=True, help="Coldkey that owns the subnets.")
 @click.option("--subnet", "subnets", multiple=True, default=("text",), show_default=True, metavar="TASK[:NAME=VALUE,…]")
-@click.option("--parameters", default="", metavar="NAME=VALUE,…", help="Chain parameters that differ from the default.")
+@click.option(
+    "--parameters", default="", metavar="NAME=VALUE,…", help="Chain parameters that differ from their defaults."
+)
 @click.option("--allocate", "allocations", multiple=True, metavar="COLD_…=TOKENS", help="Tokens there from the start.")
 @click.option("--note", default="", help="A few words about this chain.")
 @click.option("--keyholders", type=click.Path(path_type=Path), help="Roster that can halt it (`davy keyholder dkg`).")
@@ -89,10 +91,18 @@ def init(
 @network_option
 @json_option
 @click.option("--host", type=Host(), default="127.0.0.1", show_default=True)
-@click.option("--port", type=click.IntRange(0, 65_535), default=DEFAULT_PORT, show_default=True, help="0: any.")
-@click.option("--block-time", type=click.IntRange(10, 3_600_000), default=1_000, show_default=True, help="In ms.")
+@click.option(
+    "--port", type=click.IntRange(0, 65_535), default=DEFAULT_PORT, show_default=True, help="Port; 0 for any free one."
+)
+@click.option(
+    "--block-time",
+    type=click.IntRange(10, 3_600_000),
+    default=1_000,
+    show_default=True,
+    help="Milliseconds from block to block.",
+)
 def serve(home: Path, network: Path, as_json: bool, host: str, port: int, block_time: int) -> None:
-    """Make this chain's blocks, and answer for it. Writes the network file once it does."""
+    """Make this chain's blocks, and answer clients. Writes the network file once it does."""
     opened = Home.open(home)
     if not opened.has_genesis():
         raise Misconfigured(f"{opened.root} has no chain; make one with `davy ledger init`, or try `davy up`")

@@ -34,7 +34,7 @@ class Part(click.ParamType[int]):
         if isinstance(value, int):
             return value
         if not re.fullmatch(r"\d{1,3}(\.\d{1,2})?", str(value)) or Decimal(value) > 100:
-            self.fail(f"'{str(value)[:40]}' is no part; write a percentage from 0 to 100, like 50 or 12.5", param, ctx)
+            self.fail(f"'{str(value)[:40]}' is not a percentage; write one from 0 to 100, like 50 or 12.5", param, ctx)
         return int(Decimal(value) * U16 / 100)
 
 
@@ -43,14 +43,14 @@ class Part(click.ParamType[int]):
 @network_option
 @netuid_option
 @json_option
-@click.option("--from", "parent", help="The hotkey that lends; this home's if not given.")
-@click.option("--to", "child", required=True, help="The hotkey that votes with it.")
-@click.option("--consent", default="", help="What `davy stake consent` printed for who owns the child.")
+@click.option("--from", "parent", help="Hotkey that lends; this home's by default.")
+@click.option("--to", "child", required=True, help="Hotkey that votes with it.")
+@click.option("--consent", default="", help="What `davy stake consent` printed in the child's home.")
 @click.argument("percent", type=Part())
 def lend_command(
     home: Path, network: Path, netuid: int, as_json: bool, parent: str | None, child: str, consent: str, percent: int
 ) -> None:
-    """Lend PERCENT of a hotkey's stake on one subnet to another hotkey; 0 lends it nothing any more.
+    """Lend PERCENT of a hotkey's stake on one subnet to another hotkey; 0 ends the loan.
 
     It holds from the end of the running epoch on. Both need a UID there. A hotkey of another owner has to consent.
     """
@@ -62,9 +62,9 @@ def lend_command(
 @network_option
 @netuid_option
 @json_option
-@click.option("--to", "parent", required=True, help="The hotkey that is to lend its stake to this home's.")
+@click.option("--to", "parent", required=True, help="Hotkey that will lend its stake to this home's.")
 def consent_command(home: Path, network: Path, netuid: int, as_json: bool, parent: str) -> None:
-    """Consent to vote with another hotkey's stake: print what its owner needs. It is good in the running epoch only."""
+    """Consent to vote with another hotkey's stake: print what its owner needs, valid only in the running epoch."""
     show(run(_consent, Home.open(home), read_network(network), netuid, parent), as_json=as_json)
 
 
@@ -73,9 +73,9 @@ def consent_command(home: Path, network: Path, netuid: int, as_json: bool, paren
 @network_option
 @netuid_option
 @json_option
-@click.option("--hotkey", help="Whose; this home's hotkey if not given.")
+@click.option("--hotkey", help="Whose loans; this home's hotkey by default.")
 def children_command(home: Path, network: Path, netuid: int, as_json: bool, hotkey: str | None) -> None:
-    """Print to whom a hotkey lends on a subnet, to whom in the next epoch, and who lends to it."""
+    """Print whom a hotkey lends to on a subnet, now and in the next epoch, and who lends to it."""
     keys = FileKeyStore(home.expanduser() / "keys") if hotkey is None else None
     of = key_from_text(KeyRole.HOTKEY, hotkey) if hotkey else _own(home, keys)
     show(told(run(_family, read_network(network), netuid, of)), as_json=as_json)

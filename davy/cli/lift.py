@@ -14,7 +14,7 @@ from davy.protocol.order import Lift, order_id
 @click.argument("halts", nargs=-1, required=True)
 @order_options
 def lift_command(asked: Asked, halts: tuple[str, ...]) -> None:
-    """End HALTS by their ids (8 digits or more), and those that stop the same; as many as the LIFT key needs sign."""
+    """End HALTS, named by their ids (8 digits or more), and those that stop the same; the LIFT key signs."""
     run(_lift, asked, halts)
 
 

@@ -28,8 +28,10 @@ from davy.miners.checking import Finding, check_miner
 from davy.miners.loading import option
 from davy.miners.running import MinerOptions, Started, run_miner
 from davy.network.certificate import CertificateFiles, make_certificate
+from davy.network.http_client import HttpTransport
 from davy.network.node_brake import NodeBrake
 from davy.protocol.errors import Misconfigured, TxCode, TxFailed
+from davy.protocol.ports import Ports
 from davy.protocol.words import TOKEN, KeyRole, ModelId
 
 
@@ -37,22 +39,30 @@ from davy.protocol.words import TOKEN, KeyRole, ModelId
 @home_option
 @network_option
 @backend_options
-@click.option("--netuid", "netuids", type=click.IntRange(0, 65_535), multiple=True, default=(1,), help="Repeat it.")
-@click.option("--host", type=Host(), default="127.0.0.1", show_default=True, help="To listen on.")
-@click.option("--port", type=click.IntRange(0, 65_535), default=0, show_default=True, help="0: any.")
-@click.option("--public-host", type=Host(public=True), help="Where others reach it; the same as --host if not given.")
-@click.option("--public-port", type=click.IntRange(0, 65_535), default=0, help="The same as --port if not given.")
-@click.option("--open", "open_to_all", is_flag=True, help="Answer whoever signs, not only callers with stake.")
-@click.option("--minimum-stake", type=Tokens(), default=TOKEN, help="Of callers that are answered; 1 if not given.")
 @click.option(
-    "--rate", type=click.FloatRange(0.1, 100_000), default=20.0, show_default=True, help="Requests/s of one caller."
+    "--netuid", "netuids", type=click.IntRange(0, 65_535), multiple=True, default=(1,), help="Subnet; may be repeated."
+)
+@click.option("--host", type=Host(), default="127.0.0.1", show_default=True, help="Host to listen on.")
+@click.option("--port", type=click.IntRange(0, 65_535), default=0, show_default=True, help="Port; 0 for any free one.")
+@click.option("--public-host", type=Host(public=True), help="Host where others reach it; --host by default.")
+@click.option(
+    "--public-port", type=click.IntRange(0, 65_535), default=0, help="Port where others reach it; --port by default."
+)
+@click.option("--open", "open_to_all", is_flag=True, help="Answer everybody who signs, not only callers with stake.")
+@click.option("--minimum-stake", type=Tokens(), default=TOKEN, help="Tokens a caller must have staked; 1 by default.")
+@click.option(
+    "--rate",
+    type=click.FloatRange(0.1, 100_000),
+    default=20.0,
+    show_default=True,
+    help="Requests per second from one caller.",
 )
 @click.option(
     "--insecure-local", type=click.IntRange(0, 65_535), help="Port on 127.0.0.1 that takes unsigned requests."
 )
 @gossip_options
 @click.option("--brake", hidden=True, help="module:function that changes the node's brake: for sabotage.")
-@click.option("--verbose", is_flag=True, help="Log what is done.")
+@click.option("--verbose", is_flag=True, help="Log what it does.")
 @json_option
 @click.pass_context
 def miner_command(
@@ -77,7 +87,7 @@ def miner_command(
     verbose: bool,
     as_json: bool,
 ) -> None:
-    """Serve a model until Ctrl-C; SIGHUP loads it anew.
+    """Serve a model until Ctrl-C; SIGHUP reloads it.
 
     The home needs a hotkey that is registered on the subnet; the model must be on the ledger's register
     (`davy model register`).
@@ -111,7 +121,9 @@ def miner_command(
 @network_option
 @json_option
 @backend_options
-@click.option("--netuid", "netuids", type=click.IntRange(0, 65_535), multiple=True, default=(1,), help="Repeat it.")
+@click.option(
+    "--netuid", "netuids", type=click.IntRange(0, 65_535), multiple=True, default=(1,), help="Subnet; may be repeated."
+)
 @click.option("--offline", is_flag=True, help="Do not compare with the ledger.")
 def check(
     home: Path,
@@ -122,7 +134,7 @@ def check(
     netuids: tuple[int, ...],
     offline: bool,
 ) -> int:
-    """Look at the model as a validator would, on this machine, before one does. Exit code 1 if something is wrong."""
+    """Look at the model as a validator would, on this machine. The exit code is 1 if something is wrong."""
     opened = Home.open(home)
     keys = unlocked(opened, KeyRole.HOTKEY)
     chosen = MinerOptions(backend, dict(map(option, options)), netuids=netuids)
@@ -170,20 +182,17 @@ async def _serve(
 ) -> None:
     store = SqliteStore(home.store)
     try:
-        async with ledger_of(network) as ledger:
+        clock = SystemClock()
+        async with ledger_of(network) as ledger, HttpTransport(clock) as transport:
             for netuid in options.netuids:
                 neuron_of(await metagraph_of(ledger, netuid), keys.public(KeyRole.HOTKEY))
             certificate = _certificate(home)
             genesis = await ledger.genesis()
             await run_miner(
                 options._replace(anchor_slack=genesis.parameters.anchor_slack),
-                keys=keys,
-                genesis=genesis,
-                ledger=ledger,
-                clock=SystemClock(),
-                entropy=OsEntropy(),
-                store=store,
-                certificate=certificate,
+                Ports(keys, ledger, clock, OsEntropy(), store, transport),
+                genesis,
+                certificate,
                 ready=partial(_ready, as_json),
                 permitted=partial(_permitted, ledger, options),
                 change=change,

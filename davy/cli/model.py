@@ -32,13 +32,15 @@ def backend_options(function: F) -> F:
         show_default=True,
         help="huggingface, upstream, module:Class or path/to/file.py:Class.",
     )
-    options = click.option("-o", "--option", "options", multiple=True, metavar="KEY=VALUE", help="For the backend.")
+    options = click.option(
+        "-o", "--option", "options", multiple=True, metavar="KEY=VALUE", help="For the backend; may be repeated."
+    )
     return chosen(options(function))
 
 
 @click.group("model")
 def model_command() -> None:
-    """Register a model, look one up, or retire it."""
+    """Register a model, look one up, or retire one."""
 
 
 @model_command.command()
@@ -49,7 +51,7 @@ def model_command() -> None:
 @click.option(
     "--ancestor", "ancestors", multiple=True, metavar="MODEL", help="A model it was made from; may be repeated."
 )
-@click.option("--systemic", is_flag=True, help="Its halts end by a LIFT only, and it needs a LEASE to be served.")
+@click.option("--systemic", is_flag=True, help="Only a LIFT ends its halts, and it is served only with a LEASE.")
 @click.option("--unasked", is_flag=True, help="Do not ask an upstream server first whether it has the model.")
 def register(
     home: Path, network: Path, as_json: bool, backend: str, options: tuple[str, ...], ancestors: tuple[str, ...],
@@ -57,8 +59,8 @@ def register(
 ) -> None:  # fmt: skip
     """Register the backend's model, once for all its miners.
 
-    It costs this home's coldkey a bond: `model_bond` of the chain's parameters, 1 token where the genesis names no
-    other. The ledger gives it back when the model has left the register (`davy model retire`).
+    It costs this home's coldkey a bond: `model_bond` of the chain's parameters, 1 token unless the genesis says
+    otherwise. The ledger gives it back when the model has left the register (`davy model retire`).
     """
     given = dict(map(option, options))
     manifest = load_manifest(backend, given) if unasked else run(probed_manifest, backend, given)
@@ -73,9 +75,9 @@ def register(
 @json_option
 @click.argument("model")
 def retire(home: Path, network: Path, as_json: bool, model: str) -> None:
-    """Announce that MODEL leaves the register; once an unbonding time has passed, again: take its bond back.
+    """Announce that MODEL leaves the register; called again an unbonding time later, take its bond back.
 
-    From the announcement on nobody begins to serve it, and from when it has left who serves it earns nothing by it.
+    From the announcement on, nobody can begin to serve it. Once it has left, serving it earns nothing.
     """
     show(run(_retire, Home.open(home), read_network(network), _id(model)), as_json=as_json)
 

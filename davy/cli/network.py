@@ -63,7 +63,9 @@ def read_network(path: Path) -> Network:
     try:
         return msgspec.json.decode(read_bounded(path, _MAX_BYTES), type=Network)
     except (msgspec.DecodeError, msgspec.ValidationError) as e:
-        raise Misconfigured(f"{path} is no network file ({e}); copy it again from whoever runs the network") from None
+        raise Misconfigured(
+            f"{path} is not a network file ({e}); copy it again from whoever runs the network"
+        ) from None
 
 
 def write_network(path: Path, network: Network) -> None:

@@ -45,7 +45,7 @@ class Place(click.Path):
         self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
     ) -> str | bytes | os.PathLike[str]:
         if value == "":
-            self.fail("an empty name is no place; write a path, or leave the option out", param, ctx)
+            self.fail("an empty name is not a place; write a path, or leave the option out", param, ctx)
         return super().convert(value, param, ctx)
 
 
@@ -59,7 +59,7 @@ class Term(click.ParamType[int]):
             return value
         found = _TERM.fullmatch(str(value))
         if found is None:
-            self.fail(f"'{value}' is no time; write it like 30m, 12h or 7d", param, ctx)
+            self.fail(f"'{value}' is not a time; write it like 30m, 12h or 7d", param, ctx)
         return int(found[1]) * _UNITS[found[2]]
 
 
@@ -173,7 +173,9 @@ class Tokens(click.ParamType[int]):
         if isinstance(value, int):
             return value
         if not re.fullmatch(r"\d{1,9}(\.\d{1,9})?", str(value)):
-            self.fail(f"'{value}' is no amount; write tokens like 12 or 0.5, with at most nine decimals", param, ctx)
+            self.fail(
+                f"'{value}' is not an amount; write tokens like 12 or 0.5, with at most nine decimals", param, ctx
+            )
         units = int(Decimal(value) * TOKEN)
         if units > MAX_SUPPLY:
             self.fail(f"{value} is more than there can ever be", param, ctx)
@@ -189,7 +191,7 @@ class Percent(click.ParamType[int]):
         if isinstance(value, int):
             return value
         if not re.fullmatch(r"\d{1,2}(\.\d{1,2})?", str(value)):
-            self.fail(f"'{str(value)[:40]}' is no percentage; write one like 18 or 9.5", param, ctx)
+            self.fail(f"'{str(value)[:40]}' is not a percentage; write one like 18 or 9.5", param, ctx)
         take = int(Decimal(value) * U16 / 100)
         if take > MAX_TAKE:
             self.fail(f"{value} is too much; a take is 18 percent at most", param, ctx)
@@ -240,7 +242,7 @@ def made(spec: str, *arguments: Any, methods: Sequence[str]) -> Any:
 
 def yes_option(function: F) -> F:
     """``--yes``: the own answer is yes, without asking."""
-    return click.option("--yes", is_flag=True, help="Do not ask; you have read what you typed.")(function)
+    return click.option("--yes", is_flag=True, help="Do not ask for confirmation.")(function)
 
 
 def at_terminal() -> bool:

@@ -86,14 +86,16 @@ def order_options(function: F) -> F:
     path = click.Path(path_type=Path)
     options = (
         home_option,
-        click.option("--reason", required=True, help="One line, for everybody to read; it is signed too."),
+        click.option("--reason", required=True, help="One line that everybody reads; it is signed too."),
         click.option("--book", type=path, envvar="DAVY_BOOK", help="File of nodes, HOST:PORT each ($DAVY_BOOK)."),
         network_option,
-        click.option("--out", type=path, help="Write the signed order to a new file, too."),
-        click.option("--patience", type=Term(), default="5m", show_default=True, help="How long the others are asked."),
+        click.option("--out", type=path, help="Also write the signed order to a new file."),
+        click.option(
+            "--patience", type=Term(), default="5m", show_default=True, help="How long to wait for the others."
+        ),
         by_hand_option,
-        click.option("--rehearse", is_flag=True, help="Sign what is worth nothing, and release nothing."),
-        click.option("--yes", is_flag=True, help="Do not ask; you have read what you typed."),
+        click.option("--rehearse", is_flag=True, help="Rehearse: sign something worthless, and release nothing."),
+        click.option("--yes", is_flag=True, help="Do not ask for confirmation."),
         json_option,
     )
     wrapped: Any = with_asked
@@ -154,7 +156,7 @@ def read_book_file(path: Path | None) -> Book:
     try:
         return read_book(read_bounded(path, MAX_BOOK_BYTES).decode())
     except (Malformed, UnicodeDecodeError) as e:
-        raise Misconfigured(f"{path} is no address book: {e}") from None
+        raise Misconfigured(f"{path} is not an address book: {e}") from None
 
 
 async def _with_standing(
@@ -300,7 +302,7 @@ async def routes(
 
 
 async def learn(keyholder: Keyholder, book: Book, network: Path) -> None:
-    """Read what orders nodes and the ledger know into this keyholder's journal, verified; who is away is left out.
+    """Read what orders nodes and the ledger know into this keyholder's journal, verified; whoever is away is left out.
 
     So it also learns which roster is in office. Of rosters that dispute an office the ledger's is believed, else none.
     """

@@ -25,7 +25,7 @@ _MAX_KEY_FILE_BYTES: Final = 4 * 1024
 
 @click.group("producer")
 def producer_command() -> None:
-    """Take a seat among those who make the blocks, leave it, or see who they are."""
+    """Take a seat among the producers of blocks, leave it, or see who has one."""
 
 
 @producer_command.command("register")
@@ -35,7 +35,7 @@ def producer_command() -> None:
 @click.option("--producer", "place", type=Place(), required=True, help="The producer's home (`davy ledger join`).")
 @click.argument("bond", type=Tokens())
 def register_one(home: Path, network: Path, as_json: bool, place: Path, bond: int) -> None:
-    """Hold BOND tokens for a producer, whose engine then votes. Two votes of its key for one height burn them."""
+    """Hold BOND tokens for a producer, whose engine then votes. Two votes of its key for one height burn the bond."""
     answer = run(_register, Home.open(home), read_network(network), Home.open(place), bond)
     show(answer, as_json=as_json)
 
@@ -46,7 +46,7 @@ def register_one(home: Path, network: Path, as_json: bool, place: Path, bond: in
 @json_option
 @click.argument("producer")
 def retire_one(home: Path, network: Path, as_json: bool, producer: str) -> None:
-    """Let PRODUCER leave its seat; an unbonding time after it did, again: take the bond back."""
+    """Let PRODUCER leave its seat; called again an unbonding time after it did, take the bond back."""
     key = key_from_text(KeyRole.PRODUCER, producer)
     show(run(_retire, Home.open(home), read_network(network), key), as_json=as_json)
 
@@ -55,7 +55,7 @@ def retire_one(home: Path, network: Path, as_json: bool, producer: str) -> None:
 @network_option
 @json_option
 def list_all(network: Path, as_json: bool) -> None:
-    """Print who makes blocks, who waits to, and with what bonds."""
+    """Print who makes blocks and who waits for a seat, with their bonds."""
     show(told(run(_list, read_network(network))), as_json=as_json)
 
 

@@ -26,13 +26,15 @@ from davy.protocol.words import KeyRole
 @home_option
 @network_option
 @json_option
-@click.option("--netuid", "netuids", type=click.IntRange(0, 65_535), multiple=True, default=(1,), help="Repeat it.")
-@click.option("--price-limit", type=Tokens(), help="Refuse when the price is higher; the price now, if not given.")
-@click.option("--dry-run", is_flag=True, help="Say what it would cost and whether it would be taken; change nothing.")
+@click.option(
+    "--netuid", "netuids", type=click.IntRange(0, 65_535), multiple=True, default=(1,), help="Subnet; may be repeated."
+)
+@click.option("--price-limit", type=Tokens(), help="Refuse if the price is higher; default: the price now.")
+@click.option("--dry-run", is_flag=True, help="Say what it would cost and whether it would succeed; change nothing.")
 def register_command(
     home: Path, network: Path, as_json: bool, netuids: tuple[int, ...], price_limit: int | None, dry_run: bool
 ) -> None:
-    """Register this home's hotkey: burns the subnet's registration price and gives a UID."""
+    """Register this home's hotkey: burns the subnet's registration price, and gives a UID."""
     answers = run(_register, Home.open(home), read_network(network), netuids, price_limit, dry_run)
     if as_json and len(answers) > 1:
         click.echo(msgspec.json.encode(answers))

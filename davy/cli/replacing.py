@@ -26,13 +26,13 @@ _new_home = click.argument("new_home", type=click.Path(path_type=Path))
 @home_option
 @network_option
 @json_option
-@click.option("--hotkey", help="Which hotkey goes; this home's if not given.")
+@click.option("--hotkey", help="Hotkey to replace; this home's by default.")
 @_new_home
 def rotate_command(home: Path, network: Path, as_json: bool, hotkey: str | None, new_home: Path) -> None:
-    """Put the hotkey of NEW_HOME in the place of this home's: its UIDs, stake, take and loans.
+    """Replace this home's hotkey by that of NEW_HOME, which gets its UIDs, stake, take and loans.
 
-    Weights given to the old one count no more, and what it committed and did not reveal costs it as ever. The old key
-    is of no use any more, and what it signed before answers on the new one's stake.
+    Weights given to the old key stop counting, and what it committed and did not reveal costs as much as ever. The old
+    key becomes useless; what it signed before can still convict the new one.
     """
     show(run(_rotate, Home.open(home), Home.open(new_home), read_network(network), hotkey), as_json=as_json)
 
@@ -43,9 +43,9 @@ def rotate_command(home: Path, network: Path, as_json: bool, hotkey: str | None,
 @json_option
 @_new_home
 def announce_command(home: Path, network: Path, as_json: bool, new_home: Path) -> None:
-    """Announce that the coldkey of NEW_HOME is to sign for all that this home's owns.
+    """Announce that the coldkey of NEW_HOME will sign for all that this home's coldkey owns.
 
-    Until it does, an unbonding time from now at the soonest, this home's coldkey does nothing else.
+    It can do so an unbonding time from now at the soonest. Until it does, this home's coldkey can do nothing else.
     """
     show(run(_announce, Home.open(home), Home.open(new_home), read_network(network)), as_json=as_json)
 
@@ -56,7 +56,7 @@ def announce_command(home: Path, network: Path, as_json: bool, new_home: Path) -
 @json_option
 @_new_home
 def swap_command(home: Path, network: Path, as_json: bool, new_home: Path) -> None:
-    """Let the coldkey of NEW_HOME sign from now on for all that this home's owns, as was announced."""
+    """Let the coldkey of NEW_HOME sign from now on for all that this home's coldkey owns, as announced."""
     show(run(_execute, Home.open(home), Home.open(new_home), read_network(network)), as_json=as_json)
 
 

@@ -40,16 +40,18 @@ def list_command(as_json: bool) -> None:
 
 @sim_command.command("run")
 @click.argument("name")
-@click.option("--set", "changes", multiple=True, metavar="K=V", help="Another value of a parameter; may be repeated.")
-@click.option("--sweep", "swept", multiple=True, metavar="K=V,V", help="Every one of these values, and combination.")
-@click.option("--from", "source", metavar="URL|FILE", help="A running network's ledger, or a snapshot of one.")
+@click.option("--set", "changes", multiple=True, metavar="K=V", help="Set a parameter; may be repeated.")
+@click.option(
+    "--sweep", "swept", multiple=True, metavar="K=V,V", help="Play each of these values, in every combination."
+)
+@click.option("--from", "source", metavar="URL|FILE", help="Begin with a running network: its ledger, or a snapshot.")
 @netuid_option
-@click.option("--colluding", default="", metavar="UID,UID", help="Who attacks there.")
+@click.option("--colluding", default="", metavar="UID,UID", help="Who attacks, in a network given by --from.")
 @click.option("--jobs", default=1, show_default=True, help="Processes; -1 for all cores.")
-@click.option("--cluster", metavar="ADDRESS", help="A Dask scheduler's, to play on its workers instead.")
-@click.option("--compiled", is_flag=True, help="Compile the incentive first (numba): same numbers, sooner in sweeps.")
-@click.option("--folder", type=Place(), help="Keep finished chunks here, and go on from those there are.")
-@click.option("--table", "place", type=Place(), help="Write a row a run here, .parquet or .csv.")
+@click.option("--cluster", metavar="ADDRESS", help="Play on the workers of this Dask scheduler instead.")
+@click.option("--compiled", is_flag=True, help="Compile the incentive first (numba): same numbers, faster sweeps.")
+@click.option("--folder", type=Place(), help="Keep finished chunks here, and resume from those that exist.")
+@click.option("--table", "place", type=Place(), help="Write one row per run here, .parquet or .csv.")
 @json_option
 def run_command(
     name: str, changes: tuple[str, ...], swept: tuple[str, ...], source: str | None, netuid: int, colluding: str,
@@ -102,7 +104,7 @@ def snapshot_command(url: str, place: Path, netuid: int, as_json: bool) -> None:
 
 @sim_command.command("report")
 @click.argument("folder", type=Place())
-@click.option("--table", "place", type=Place(), help="Write a row a run here, .parquet or .csv.")
+@click.option("--table", "place", type=Place(), help="Write one row per run here, .parquet or .csv.")
 @json_option
 def report_command(folder: Path, place: Path | None, as_json: bool) -> None:
     """Show what a folder of `davy sim run --folder` holds, finished or not."""
@@ -118,12 +120,15 @@ def report_command(folder: Path, place: Path | None, as_json: bool) -> None:
 
 @sim_command.command("compare")
 @click.argument("names", nargs=-1, required=True)
-@click.option("--set", "changes", multiple=True, metavar="K=V", help="Another value of a parameter; may be repeated.")
+@click.option("--set", "changes", multiple=True, metavar="K=V", help="Set a parameter; may be repeated.")
 @click.option(
-    "--mechanisms", default="yuma3,correlated,audited", show_default=True, help="Which; gains are over the first."
+    "--mechanisms",
+    default="yuma3,correlated,audited",
+    show_default=True,
+    help="Mechanisms; gains are over the first one.",
 )
-@click.option("--table", "place", type=Place(), help="Write a row a scenario and mechanism here, .parquet or .csv.")
-@click.option("--markdown", is_flag=True, help="Print a line a scenario, as docs/peer-prediction.md has them.")
+@click.option("--table", "place", type=Place(), help="Write one row per scenario and mechanism, .parquet or .csv.")
+@click.option("--markdown", is_flag=True, help="Print one line per scenario, as in docs/peer-prediction.md.")
 @json_option
 def compare_command(
     names: tuple[str, ...], changes: tuple[str, ...], mechanisms: str, place: Path | None, markdown: bool,

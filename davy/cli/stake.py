@@ -31,7 +31,7 @@ for _command in (lend_command, consent_command, children_command):
 @home_option
 @network_option
 @json_option
-@click.option("--hotkey", help="Whose stake grows; this home's hotkey if not given.")
+@click.option("--hotkey", help="Hotkey to stake on; this home's by default.")
 @click.argument("amount", type=Tokens())
 def add(home: Path, network: Path, as_json: bool, hotkey: str | None, amount: int) -> None:
     """Turn AMOUNT tokens of free balance into stake."""
@@ -42,10 +42,10 @@ def add(home: Path, network: Path, as_json: bool, hotkey: str | None, amount: in
 @home_option
 @network_option
 @json_option
-@click.option("--hotkey", help="Whose stake shrinks; this home's hotkey if not given.")
+@click.option("--hotkey", help="Hotkey to take stake from; this home's by default.")
 @click.argument("amount", type=Tokens())
 def remove(home: Path, network: Path, as_json: bool, hotkey: str | None, amount: int) -> None:
-    """Begin to unbond AMOUNT tokens: they vote no more and are free after the unbonding time."""
+    """Begin to unbond AMOUNT tokens: they stop voting at once, and are free after the unbonding time."""
     show(run(_move, Home.open(home), read_network(network), hotkey, amount, RemoveStake), as_json=as_json)
 
 
@@ -53,14 +53,14 @@ def remove(home: Path, network: Path, as_json: bool, hotkey: str | None, amount:
 @home_option
 @network_option
 @json_option
-@click.option("--from", "origin", help="The hotkey it is on; this home's hotkey if not given.")
-@click.option("--to", "destination", required=True, help="The hotkey it goes to.")
+@click.option("--from", "origin", help="Hotkey it is on; this home's by default.")
+@click.option("--to", "destination", required=True, help="Hotkey it goes to.")
 @click.argument("amount", type=Tokens())
 def move(home: Path, network: Path, as_json: bool, origin: str | None, destination: str, amount: int) -> None:
     """Move AMOUNT tokens of stake to another hotkey, without unbonding.
 
-    They count there from the first epoch that they are held all over. What you staked on a hotkey of your own moves to
-    your own hotkeys only, has to stay there for the unbonding time, and answers for both until then.
+    They count there from the first epoch through which they are held. What you staked on a hotkey of your own can move
+    only to another of your own, has to stay there for the unbonding time, and can be burned for either until then.
     """
     show(run(_between, Home.open(home), read_network(network), origin, destination, amount), as_json=as_json)
 
@@ -69,12 +69,12 @@ def move(home: Path, network: Path, as_json: bool, origin: str | None, destinati
 @home_option
 @network_option
 @json_option
-@click.option("--hotkey", help="Whose take; this home's hotkey if not given.")
+@click.option("--hotkey", help="Whose take; this home's hotkey by default.")
 @click.argument("percent", required=False, type=Percent())
 def take(home: Path, network: Path, as_json: bool, hotkey: str | None, percent: int | None) -> None:
     """Print what a hotkey's owner keeps of its delegators' dividends, or set it to PERCENT.
 
-    It is 18 at most. It falls at once, and rises by one hundredth at a time, once an unbonding time.
+    It is 18 at most. It falls at once, and rises by one percentage point at a time, once per unbonding time.
     """
     show(run(_take, Home.open(home), read_network(network), hotkey, percent), as_json=as_json)
 

@@ -27,7 +27,7 @@ _SETTING: Final = re.compile(r"([a-z_]{1,64})=(\d{1,19})")
 
 @click.group("subnet")
 def subnet_command() -> None:
-    """Change a subnet of one's own."""
+    """Change a subnet that you own."""
 
 
 @subnet_command.command("set")
@@ -39,8 +39,8 @@ def subnet_command() -> None:
 def set_settings(home: Path, network: Path, as_json: bool, netuid: int, settings: tuple[str, ...]) -> None:
     """Change hyperparameters of subnet NETUID, by this home's coldkey, which must own it.
 
-    They take effect when the running epoch ends, and can be changed again until then. One change goes a bounded way:
-    what is further takes several epochs. `davy status` shows what is in force and what is coming.
+    They take effect when the running epoch ends, and can be changed again until then. How far one change may go is
+    bounded: a larger one takes several epochs. `davy status` shows what is in force and what is coming.
     """
     show(run(_set, Home.open(home), read_network(network), netuid, changes(settings)), as_json=as_json)
 
@@ -57,7 +57,7 @@ def changes(settings: Sequence[str]) -> dict[str, int]:
     for word in settings:
         found = _SETTING.fullmatch(word)
         if found is None:
-            raise Misconfigured(f"'{word[:40]}' is no setting; write name=number, like tempo=100")
+            raise Misconfigured(f"'{word[:40]}' is not a setting; write name=number, like tempo=100")
         if found[1] in given:
             raise Misconfigured(f"{found[1]} is given twice; write it once")
         given[found[1]] = int(found[2])

@@ -33,7 +33,9 @@ def add_targets(group: click.Group, verb: str, give: Give, *further: Callable[[A
     further
         Options that they take besides; `give` gets them.
     """
-    term = click.option("--for", "term", type=Term(), default="7d", show_default=True, help="30m, 12h; at most 7d.")
+    term = click.option(
+        "--for", "term", type=Term(), default="7d", show_default=True, help="How long, such as 12h; at most 7d."
+    )
 
     def add(name: str, what: str, function: Callable[..., None], *words: Callable[[Any], Any]) -> None:
         for option in (order_options, *further, term, *words):

@@ -44,12 +44,20 @@ _MOST_AT_ONCE: Final = 10_000 * TOKEN
 
 
 @click.command("up")
-@click.option("--home", type=Place(), default=Path("~/.davy/local"), show_default=True, help="Of the network.")
+@click.option("--home", type=Place(), default=Path("~/.davy/local"), show_default=True, help="Folder of the network.")
 @network_option
 @json_option
 @click.option("--host", type=Host(), default="127.0.0.1", show_default=True)
-@click.option("--port", type=click.IntRange(0, 65_535), default=DEFAULT_PORT, show_default=True, help="0: any.")
-@click.option("--block-time", type=click.IntRange(10, 60_000), default=250, show_default=True, help="Milliseconds.")
+@click.option(
+    "--port", type=click.IntRange(0, 65_535), default=DEFAULT_PORT, show_default=True, help="Port; 0 for any free one."
+)
+@click.option(
+    "--block-time",
+    type=click.IntRange(10, 60_000),
+    default=250,
+    show_default=True,
+    help="Milliseconds from block to block.",
+)
 @click.option(
     "--subnet",
     "subnets",
@@ -57,7 +65,7 @@ _MOST_AT_ONCE: Final = 10_000 * TOKEN
     default=("text:tempo=40,immunity=400",),
     show_default=True,
     metavar="TASK[:NAME=VALUE,…]",
-    help="Repeat it for several; netuids count from 1.",
+    help="May be repeated; netuids count from 1.",
 )
 @click.option("--parameters", default="unbonding=100", show_default=True, metavar="NAME=VALUE,…")
 @click.option("--allocate", "allocations", multiple=True, metavar="COLD_…=TOKENS", help="Tokens there from the start.")
@@ -74,7 +82,7 @@ def up_command(
     allocations: tuple[str, ...],
     keyholders: Path | None,
 ) -> None:
-    """Run a local network until Ctrl-C. Started again, it goes on where it stopped."""
+    """Run a local network until Ctrl-C. Started again, it continues where it stopped."""
     place = Home(home.expanduser().absolute())
     granted = dict(map(parse_allocation, allocations))
     roster = None if keyholders is None else read_roster(keyholders)

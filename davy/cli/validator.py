@@ -33,11 +33,12 @@ from davy.network.exchange import Exchanges
 from davy.network.gossip.joining import Joining, join_gossip
 from davy.network.http_client import HttpTransport
 from davy.network.node_brake import open_brake
+from davy.network.signed_client import SignedClient
 from davy.protocol.chain import Metagraph, ModelRecord
 from davy.protocol.encoding import decode
 from davy.protocol.errors import DavyError, Misconfigured
 from davy.protocol.limits import MAX_RESULT_BYTES
-from davy.protocol.ports import Store
+from davy.protocol.ports import Ports, Store
 from davy.protocol.words import KeyRole, ModelId
 from davy.tasks.corpus import Disguised, private_rng
 from davy.tasks.shape import Shapes
@@ -85,38 +86,51 @@ class Work(NamedTuple):
 @click.command("validator")
 @home_option
 @network_option
-@click.option("--netuid", "netuids", type=click.IntRange(0, 65_535), multiple=True, default=(1,), help="Repeat it.")
+@click.option(
+    "--netuid", "netuids", type=click.IntRange(0, 65_535), multiple=True, default=(1,), help="Subnet; may be repeated."
+)
 @click.option(
     "--library",
     type=click.Path(path_type=Path),
     default=Path(shipped.__file__).parent,
-    help="Folder of model folders: models that lie here can be run again. davy's own, if not given.",
+    help="Folder of model folders: these models can be run again. davy's own by default.",
 )
-@click.option("--corpus", type=click.Path(path_type=Path), help="Folder of your own texts to make challenges of.")
+@click.option("--corpus", type=click.Path(path_type=Path), help="Folder of your own texts to make challenges from.")
 @click.option(
-    "--challenges", type=click.IntRange(1, 512), default=16, show_default=True, help="In a round, on average."
+    "--challenges", type=click.IntRange(1, 512), default=16, show_default=True, help="Challenges per round, on average."
 )
-@click.option("--round", "round_s", type=click.FloatRange(0.1, 3600), default=30.0, show_default=True, help="Seconds.")
-@click.option("--deadline", type=click.FloatRange(0.1, 600), default=20.0, show_default=True, help="Seconds.")
 @click.option(
-    "--parallel", type=click.IntRange(1, 4096), default=Pace().parallel, show_default=True, help="Requests at once."
+    "--round", "round_s", type=click.FloatRange(0.1, 3600), default=30.0, show_default=True, help="Seconds per round."
 )
-@click.option("--sparing", is_flag=True, help="Ask half as often who has no hope of being paid.")
+@click.option("--deadline", type=click.FloatRange(0.1, 600), default=20.0, show_default=True, help="Seconds to answer.")
 @click.option(
-    "--gateway", "gateway_port", type=click.IntRange(0, 65_535), help="Answer users on this port, too. 0: any."
+    "--parallel",
+    type=click.IntRange(1, 4096),
+    default=Pace().parallel,
+    show_default=True,
+    help="Requests under way at once.",
 )
-@click.option("--gateway-host", type=Host(), default="127.0.0.1", show_default=True, help="To listen on; plain HTTP.")
+@click.option("--sparing", is_flag=True, help="Send only half the challenges to miners with no hope of being paid.")
+@click.option(
+    "--gateway",
+    "gateway_port",
+    type=click.IntRange(0, 65_535),
+    help="Also answer users on this port; 0 for any free one.",
+)
+@click.option(
+    "--gateway-host", type=Host(), default="127.0.0.1", show_default=True, help="Host to listen on, in plain HTTP."
+)
 @click.option(
     "--exchanges",
     type=click.Path(path_type=Path),
     multiple=True,
     metavar="HOME",
-    help="Home of another gateway on this machine, whose users' answers are judged too. Repeat it.",
+    help="Home of a gateway on this machine whose users' answers are judged too; may be repeated.",
 )
 @gossip_options
-@click.option("--source", help="module:Class that gives the weights instead of an examination: to study strategies.")
+@click.option("--source", help="module:Class that gives the weights without examining miners, to study strategies.")
 @click.option("--means", hidden=True, help="module:function that changes what the examiner works with: for sabotage.")
-@click.option("--verbose", is_flag=True, help="Log what is done.")
+@click.option("--verbose", is_flag=True, help="Log what it does.")
 @json_option
 def validator_command(
     home: Path,
@@ -175,29 +189,18 @@ async def _validate(home: Home, keys: FileKeyStore, network: Network, work: Work
             raise Misconfigured("the subnets have different tasks; run one validator for each task")
         store = opened.enter_context(SqliteStore(home.store))
         others = [opened.enter_context(SqliteStore(other.store)) for other in work.others]
-        clock, entropy = SystemClock(), OsEntropy()
-        brake = await open_brake(
-            await ledger.genesis(), ledger, keys=keys, clock=clock, entropy=entropy, store=store, transport=transport
-        )
+        ports = Ports(keys, ledger, SystemClock(), OsEntropy(), store, transport)
+        brake = await open_brake(await ledger.genesis(), ports)
         if work.gossip is not None:
-            join_gossip(brake, work.gossip, keys=keys, clock=clock, entropy=entropy, store=store, transport=transport)
+            join_gossip(brake, work.gossip, ports)
         node = Node(keys, ledger, transport, store, work.netuids, Shapes(), brake)
         weights: WeightSource = (
             made(work.source, ledger, keys, methods=("run", "see", "weights"))
             if work.source
             else await _examiner(node, graphs, work, others)
         )
-        validator = ValidatorNode(
-            work.netuids,
-            keys=keys,
-            ledger=ledger,
-            store=store,
-            entropy=entropy,
-            clock=clock,
-            source=weights,
-            brake=brake,
-            timing=Timing(commit_at=getattr(weights, "commit_at", Timing().commit_at)),
-        )
+        timing = Timing(commit_at=getattr(weights, "commit_at", Timing().commit_at))
+        validator = ValidatorNode(work.netuids, ports, weights, brake, timing)
         url = ""
         if work.users is not None:
             url = url_of(work.users, await opened.enter_async_context(gateway(node, work.users)))
@@ -232,7 +235,8 @@ async def _examiner(node: Node, graphs: list[Metagraph], work: Work, others: Seq
         read = partial(read_answer, task.vocabulary)
         organic = OrganicEvidence(identity, sources, read, ledger.chain, node.store, node.shapes)
         evidence = [identity, OriginalityEvidence(library.kinship()), organic]
-    challenger = Challenger(node.keys, ledger.chain, node.transport, clock, entropy, await ledger.head(), node.brake)
+    client = SignedClient(node.keys, ledger.chain, node.transport, clock, entropy)
+    challenger = Challenger(client, clock, await ledger.head(), node.brake)
     means = Means(task, texts, challenger, evidence, node.brake, ledger, node.store, entropy, clock, to_thread.run_sync)
     own = node.keys.public(KeyRole.HOTKEY)
     return Examiner([m.subnet.netuid for m in graphs], own, work.change(means), work.pace)

@@ -56,7 +56,7 @@ def _hot(word: str) -> bytes:
 
 def _number(word: str) -> int:
     if not (word.isascii() and word.isdigit() and len(word) <= 5 and int(word) <= U16):
-        raise Malformed(f"'{word[:20]}' is no number from 0 to {U16}")
+        raise Malformed(f"'{word[:20]}' is not a number from 0 to {U16}")
     return int(word)
 
 
@@ -139,7 +139,7 @@ KINDS: Final[Mapping[str, tuple[bytes, tuple[Part, ...]]]] = MappingProxyType(
 
 
 class _Kind(click.Choice[str]):
-    """Many: who mistypes one is sent to the list."""
+    """Many: whoever mistypes one is sent to the list."""
 
     def get_invalid_choice_message(self, value: object, ctx: click.Context | None) -> str:
         return f"'{str(value)[:64]}' is not one of the kinds that `davy verify --help` lists"
@@ -154,9 +154,9 @@ class _Kind(click.Choice[str]):
 def verify_command(network: Path, as_json: bool, save: Path | None, kind: str, names: tuple[str, ...]) -> None:
     """Prove what the ledger's state holds, or that it holds nothing, and print it.
 
-    KIND says what, NAMES which: `davy verify stake HOTKEY COLDKEY`, `davy verify halted-model MODEL`. The proof leads
-    to a header that a producer of this network's chain signed. `--save FILE` keeps it, and `davy verify saved FILE`
-    checks it again, without a ledger: what has to be known is the chain's id, from the network file.
+    KIND says what to prove, NAMES of whom: `davy verify stake HOTKEY COLDKEY`, `davy verify halted-model MODEL`. The
+    proof leads to a header that a producer of this network's chain signed. `--save FILE` keeps it, and
+    `davy verify saved FILE` checks it again without a ledger, knowing only the chain's id from the network file.
     """
     chosen = read_network(network)
     if kind == "saved":

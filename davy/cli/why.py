@@ -61,7 +61,7 @@ class Known(NamedTuple):
 def why_command(home: Path, network: Path, netuid: int, as_json: bool, last: int, miner: str) -> None:
     """Show why a miner's standing is what it is: its scores, what the evidence says, and what the ledger paid.
 
-    Scores are private to the validator that gave them: they are shown in a validator's home only.
+    Scores are private to the validator that gave them: they are shown only in its own home.
     """
     known = run(_known, Home.open(home), read_network(network), netuid, miner, last)
     if as_json:

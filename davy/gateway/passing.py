@@ -107,7 +107,7 @@ def _told(payload: bytes) -> DavyError:
     try:
         detail = msgspec.json.decode(payload, type=ErrorBody).error
     except (msgspec.DecodeError, msgspec.ValidationError, RecursionError, UnicodeDecodeError):
-        return BadAnswer("the miner's stream holds something that is no completion")
+        return BadAnswer("the miner's stream holds something that is not a completion")
     if detail.code == "model_halted":
         return ModelHalted(f"the miner says: {detail.message[:300]}", order_of(detail.order or ""))
     return BadAnswer(f"the miner broke off: {detail.message[:300]}")

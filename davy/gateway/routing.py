@@ -1,8 +1,8 @@
-"""Which miner is asked: drawn by incentive, the less loaded of two drawn mostly first, who failed lately last.
+"""Which miner is asked: drawn by incentive, mostly the less loaded of two draws; those that failed lately come last.
 
 A draw in proportion to incentive sends users where consensus says answers are good; comparing two draws by load (the
 power of two choices, Mitzenmacher 2001) keeps a slow or crowded miner from being asked as often as a quick one. It is
-asked now and then all the same: who is never asked is never measured again, and nobody sees what it gives to users.
+asked now and then all the same: whoever is never asked is never measured again, and nobody sees what it gives to users.
 Nobody is measured by more than what this gateway saw of it, and nothing here enters a weight.
 """
 

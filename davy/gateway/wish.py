@@ -30,11 +30,6 @@ class Wish(NamedTuple):
     asked: CompletionRequest
     proof: bool
 
-    @property
-    def is_bare(self) -> bool:
-        """The user sees no log-probabilities."""
-        return not self.proof and self.asked.logprobs is None
-
 
 def read_wish(r: SignedRequest) -> Wish:
     """Decode a user's request.

@@ -83,7 +83,7 @@ class Home:
         """
         home = cls(root.expanduser().absolute())
         if not home.keys.is_dir():
-            raise Misconfigured(f"{home.root} is no home of davy; make one with `davy key new --home {home.root}`")
+            raise Misconfigured(f"{home.root} is not a home of davy; make one with `davy key new --home {home.root}`")
         return home
 
     def has_genesis(self) -> bool:

@@ -199,7 +199,7 @@ def _read(path: Path, role: KeyRole) -> _KeyFile:
     try:
         file = msgspec.json.decode(read_bounded(path, _MAX_FILE_BYTES), type=_KeyFile)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise Misconfigured(f"{path} is no key file, or a broken one; restore it from a backup") from None
+        raise Misconfigured(f"{path} is not a key file, or a broken one; restore it from a backup") from None
     if file.role is not role:
         raise Misconfigured(f"{path} holds a {FILE_NAMES[file.role]}; give each key its own file name back")
     return file

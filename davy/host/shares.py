@@ -2,7 +2,7 @@
 
 The body is encrypted by a SecretBox under Argon2id(password, salt), like a key (davy.host.keys). What it holds is
 for the room keyholders to know; here it is bytes that belong to a roster. Two processes of one home (serve, refresh)
-never undo each other's change: who replaces a body says which one, under a lock.
+never undo each other's change: whoever replaces a body says which one, under a lock.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ class FileShares:
                 raise Misconfigured(f"{path} is of version {version}, which a later davy writes; install that one here")
             file = msgspec.json.decode(raw, type=_ShareFile)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise Misconfigured(f"{path} is no share, or a broken one; restore it from a backup") from None
+            raise Misconfigured(f"{path} is not a share, or a broken one; restore it from a backup") from None
         try:
             key = stretch(self._password, file.salt, Cost(file.ops, file.memory))
             inside = SecretBox(key).decrypt(file.box)

@@ -7,7 +7,7 @@ Shnayder, Agarwal, Frongillo and Parkes, *Informed Truthfulness in Multi-Task Pe
 with P_ij the joint frequency of two rows' answers on the same task, P_i and P_j their own, and Δ the same difference
 for the crowd: answers that go together more often than by chance count as agreement. A row is paid for its mean over
 the others, by their stake. Answers are quarters of `places`; Δ is learnt from the reports themselves. It pays for
-information and not for effort: who repeats what all know, or what a cartel agreed on, agrees.
+information and not for effort: whoever repeats what all know, or what a cartel agreed on, agrees.
 
 s is summed and not divided, in tasks of Q14 stake. Bounds, for the tasks N ≤ 64 · 4096 = 2^18 of a window: weights of
 rows sum to 2^14 at most, so a joint count is at most 2^32, N times it 2^50, and so is a product of marginals;

@@ -123,9 +123,9 @@ def parse_address(text: str) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not colon or not _HOST.fullmatch(host) or len(host) > MAX_HOST_CHARS or not re.fullmatch("[0-9]{1,5}", port):
-        raise Malformed(f"{text[:60]!a} is no address; write HOST:PORT")
+        raise Malformed(f"{text[:60]!a} is not an address; write HOST:PORT")
     if not 1 <= int(port) <= 65_535:
-        raise Malformed(f"{port} is no port; choose 1 to 65535")
+        raise Malformed(f"{port} is not a port; choose 1 to 65535")
     return host, int(port)
 
 
@@ -137,21 +137,21 @@ def check_name(name: str) -> str:
     Malformed
     """
     if not _NAME.fullmatch(name):
-        raise Malformed(f"{name[:32]!a} is no name; take up to 32 small letters, digits and hyphens")
+        raise Malformed(f"{name[:32]!a} is not a name; take up to 32 small letters, digits and hyphens")
     return name
 
 
 def _holder(words: list[str]) -> Holder:
     if len(words) != 4:
-        raise Malformed(f"{' '.join(words)[:40]!a} is no keyholder's line; copy what `davy keyholder init` printed")
+        raise Malformed(f"{' '.join(words)[:40]!a} is not a keyholder's line; copy what `davy keyholder init` printed")
     name, address, certificate, key = words
     host, port = parse_address(address)
     found = _PRINT.fullmatch(certificate)
     if found is None:
-        raise Malformed(f"{certificate[:24]!a} is no certificate's fingerprint; copy the line of {name[:32]!a} again")
+        raise Malformed(f"{certificate[:24]!a} is not a fingerprint; copy the line of {name[:32]!a} again")
     endpoint = Endpoint(host, port, bytes.fromhex(found[1]), b"")
     if not key.isascii() or not key.isprintable():
-        raise Malformed(f"{key[:24]!a} is no key; copy the line of {name[:32]!a} again")
+        raise Malformed(f"{key[:24]!a} is not a key; copy the line of {name[:32]!a} again")
     return Holder(check_name(name), endpoint, key_from_text(KeyRole.KEYHOLDER, key))
 
 

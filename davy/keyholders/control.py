@@ -140,7 +140,7 @@ async def _answer(desk: Desk, names: Mapping[PublicKey, str], carried: Carried, 
             return _Reply([_shown(m, names) for m in desk.undecided()])
         return _Reply([_shown(desk.decide(wish.id, wish.do == "sign"), names)])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return _Reply(error="this is no question to a keyholder's process")
+        return _Reply(error="this is not a question to a keyholder's process")
     except DavyError as e:
         return _Reply(error=str(e))
 

@@ -1,8 +1,8 @@
 """Whoever coordinates brings t keyholders together for a signature. Any keyholder can; it is trusted with nothing.
 
 A keyholder that is away, slow or hostile never blocks t others: all are asked at once, the first t commitments make a
-package, and who then answers wrongly or not at all is passed over while there are t others. Who sent a wrong share is
-named and not asked again.
+package, and whoever then answers wrongly or not at all is passed over while there are t others. Whoever sent a wrong
+share is named and not asked again.
 """
 
 from __future__ import annotations
@@ -58,12 +58,32 @@ _PATIENCE_MS: Final = HOLD_MS + ROUND_MS
 _PAUSE_MS: Final = 500
 """Between two questions to the same keyholder, so that neither floods the other; longer where nobody answers."""
 _SAY_MS: Final = 1_000
-"""How long the others are listened to when one has said what is missing: who knows something says so at once."""
+"""How long the others are listened to when one has said what is missing: whoever knows something says so at once."""
 _MAX_FAULTS: Final = 3
 """Rounds that one keyholder may spoil by its silence before it is no longer asked."""
 
 Told = Callable[[str, str], None]
 """Told of each keyholder, by name, what it does."""
+
+
+class Means(NamedTuple):
+    """What whoever coordinates works with.
+
+    Parameters
+    ----------
+    patience_ms
+        How long people are waited for, each time they are asked; for an order never longer than it can be signed.
+    round_ms
+        How long a round waits for those who said yes: longer where sheets are carried.
+    """
+
+    clock: Clock
+    entropy: Entropy
+    told: Told
+    patience_ms: int = SIGNER_SKEW_MS
+    round_ms: int = ROUND_MS
+
+
 _Accept = Callable[[Identifier, Answer], bool | None]
 """Whether an answer is right (True), wrong (False: its sender cheats) or none (None)."""
 
@@ -88,12 +108,8 @@ async def complete(
     office: Office,
     voices: Mapping[Identifier, Voice],
     proposal: Consider,
+    means: Means,
     *,
-    clock: Clock,
-    entropy: Entropy,
-    told: Told,
-    patience_ms: int = SIGNER_SKEW_MS,
-    round_ms: int = ROUND_MS,
     heed: Heed = all_said,
 ) -> Completed:
     """Have an order signed, until its time is over.
@@ -102,10 +118,6 @@ async def complete(
     ----------
     voices
         Every keyholder of the roster, the own one too.
-    patience_ms
-        How long people are waited for; never longer than the order can be signed.
-    round_ms
-        How long a round waits for those who said yes: longer where sheets are carried.
     heed
         Which of what signers say is missing in a LIFT makes this give up, even where others would sign it as it is.
 
@@ -118,11 +130,7 @@ async def complete(
     Refused
         Too many said no.
     """
-    signed = await gather(
-        office, voices, proposal,
-        clock=clock, entropy=entropy, told=told, patience_ms=patience_ms, round_ms=round_ms, heed=heed,
-    )  # fmt: skip
-    return completed(office, proposal.order, [signed])
+    return completed(office, proposal.order, [await gather(office, voices, proposal, means, heed=heed)])
 
 
 def completed(office: Office, order: bytes, signed: Sequence[Signed]) -> Completed:
@@ -142,12 +150,8 @@ async def gather(
     office: Office,
     voices: Mapping[Identifier, Voice],
     proposal: Proposal,
+    means: Means,
     *,
-    clock: Clock,
-    entropy: Entropy,
-    told: Told,
-    patience_ms: int = SIGNER_SKEW_MS,
-    round_ms: int = ROUND_MS,
     heed: Heed = all_said,
 ) -> Signed:
     """Have one key's signature made; of a rehearsal, one that is worth nothing.
@@ -157,7 +161,7 @@ async def gather(
     Expired, LeavesStanding, Refused
         See `complete`.
     """
-    return await _Gathering(office, voices, proposal, clock, entropy, told, patience_ms, round_ms, heed).run()
+    return await _Gathering(office, voices, proposal, means, heed).run()
 
 
 async def tell(voices: Mapping[Identifier, Voice], signed: bytes) -> None:
@@ -183,21 +187,16 @@ class _Gathering:
         office: Office,
         voices: Mapping[Identifier, Voice],
         proposal: Proposal,
-        clock: Clock,
-        entropy: Entropy,
-        told: Told,
-        patience_ms: int,
-        round_ms: int,
+        means: Means,
         heed: Heed,
     ) -> None:
-        self._round_ms = round_ms
-        self._heed = heed
-        self._office, self._voices, self._proposal = office, voices, proposal
-        self._clock, self._entropy, self._told = clock, entropy, told
+        self._office, self._voices, self._proposal, self._heed = office, voices, proposal, heed
+        self._clock, self._entropy, self._told = means.clock, means.entropy, means.told
+        self._round_ms = means.round_ms
         order = opened(proposal.order)
         key = self._key = proposal.key if isinstance(proposal, Accede) else signing_key(order.action)
         self._id = proposal_id(proposal)
-        self._deadline = min(order.issued + SIGNER_SKEW_MS, clock.now() + patience_ms)
+        self._deadline = min(order.issued + SIGNER_SKEW_MS, means.clock.now() + means.patience_ms)
         self._need = office.threshold(key)
         self._message = signed_bytes(proposal)
         self._asking: set[Identifier] = set()

@@ -210,7 +210,7 @@ class Mender:
         if isinstance(ask, Renew):
             base = self._check_renewal(sender, ask, roster, in_turn(h))
         else:
-            # Who rehearses has lost nothing.
+            # Whoever rehearses has lost nothing.
             base = self._check_repair(sender, ask, roster, None if mended and is_rehearsal else h)
         return roster, None if mended else base
 

@@ -3,7 +3,7 @@
 A request is signed by the asking keyholder's own key, by davy's profile of RFC 9421 with the circle's digest where
 nodes name the chain: a circle is there before its chain is. The answer comes over TLS pinned in the circle's line. What
 one keyholder passes on for another (hellos, packages, echoes) is signed by its author besides, and shares are encrypted
-to their recipient: who passes them on can keep them back, and nothing else.
+to their recipient: whoever passes them on can keep them back, and nothing else.
 
 ============  ==============================================  ==================================
 a signature   `Consider` (held until decided or for a while)  `Waiting`, `Willing`, `Declined`
@@ -360,7 +360,7 @@ class Holds(Wire, tag="holds"):
 
 
 class Blamed(Wire, tag="blamed"):
-    """A step failed here because of what others sent; `culprits` by identifier. Who says so may lie as well."""
+    """A step failed here because of what others sent; `culprits` by identifier. Whoever says so may lie as well."""
 
     why: Sentence
     culprits: Annotated[tuple[Identifier, ...], Meta(max_length=MAX_CIRCLE)]

@@ -40,7 +40,7 @@ from davy.protocol.roster import Roster, roster_digest
 from davy.protocol.words import KeyRole, PublicKey, UnixMillis, key_text
 
 REHEARSAL: Final = "rehearsal"
-"""As policies name it, whatever is rehearsed: who signs real orders unseen rehearses none so, and the other way."""
+"""As policies name it, whatever is rehearsed: whoever signs real orders unseen rehearses none so, and the other way."""
 _LABEL: Final = 15
 _LAST_MOMENT_MS: Final = 253_402_300_799_999
 """The end of the year 9999: what calendars can say."""
@@ -197,7 +197,7 @@ def _stays(v: View) -> list[tuple[str, str]]:
 
 
 def _more(orders: Sequence[Order]) -> list[str]:
-    """What is not shown one by one: who stole a key can sign more than anybody reads."""
+    """What is not shown one by one: whoever stole a key can sign more than anybody reads."""
     left = len(orders) - MAX_SHOWN_ORDERS
     return [f"and {left} more"] if left > 0 else []
 

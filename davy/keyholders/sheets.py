@@ -173,7 +173,7 @@ def _signed(text: str, kind: Kind) -> SignedSheet:
     lines = _lines(text)
     whole = len(lines) >= 5 and (lines[0], lines[-1]) == (f"-----BEGIN DAVY {kind}-----", f"-----END DAVY {kind}-----")
     if not whole:
-        raise Malformed(f"this is no sheet with a {kind.lower()}, or not the whole of it; copy all its lines")
+        raise Malformed(f"this is not a sheet with a {kind.lower()}, or not the whole of it; copy all its lines")
     rows: list[str] = []
     for number, line in enumerate(lines[3:-1], 1):
         row, _, check = line.partition(" ")

@@ -21,7 +21,7 @@ async def unless_yes(desk: Desk, matter: Matter, no: str = "its keyholder said n
 
 
 class Steps:
-    """Of one ceremony. Who lost an answer asks again, perhaps while the step still runs: it gets the same one."""
+    """Of one ceremony. Whoever lost an answer asks again, perhaps while the step still runs: it gets the same one."""
 
     def __init__(self) -> None:
         self._last: tuple[Ask, Answer] | None = None

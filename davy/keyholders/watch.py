@@ -1,7 +1,7 @@
 """How the brake stands: what each node and the ledger know of the orders, verified here, and what is in force.
 
 What a node says of its orders is checked order by order, from the genesis alone; that it says all of them shows in its
-head. Who lacks what others have is behind.
+head. Whoever lacks what others have is behind.
 """
 
 from __future__ import annotations
@@ -164,4 +164,4 @@ async def _page(to: Endpoint, transport: Transport, clock: Clock, query: str) ->
     try:
         return decode(answer.body, OrderPage, limit=MAX_RESPONSE_BYTES)
     except Refused as e:
-        raise Refused(f"its answer cannot be read ({e}); it is no node, or of another version") from None
+        raise Refused(f"its answer cannot be read ({e}); it is not a node, or of another version") from None

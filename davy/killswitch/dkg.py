@@ -135,7 +135,7 @@ def part1(terms: Terms, identifier: Identifier, entropy: Entropy) -> tuple[Round
     """
     check_terms(terms)
     if identifier not in terms.members:
-        raise Unauthorised(f"{named([identifier])} is no member of this ceremony; have it named in the terms")
+        raise Unauthorised(f"{named([identifier])} is not a member of this ceremony; have it named in the terms")
     # 64 bytes mod L: the bias is below 2^−250.
     *coefficients, k = map(reduce, draw(entropy, 64, terms.threshold + 1))
     polynomial = Polynomial(coefficients)
@@ -273,10 +273,10 @@ def _fault(terms: Terms, package: Round1Package) -> str | None:
     if len(package.commitment) != terms.threshold:
         return f"a commitment of {len(package.commitment)} coefficients for {terms.threshold}"
     if not all(map(is_point, package.commitment)):
-        return "a commitment that is no point of the group"
+        return "a commitment that is not a point of the group"
     key, r, z = package.commitment[0], package.proof[:32], package.proof[32:]
     if not is_point(r) or not is_scalar(z):
-        return "a proof of knowledge that is no point and scalar"
+        return "a proof of knowledge that is not a point and scalar"
     expected = add_points(r, multiply(proof_challenge(package.identifier, key, r, terms.context), key))
     return None if any(z) and multiply_base(z) == expected else "a wrong proof of knowledge"
 

@@ -266,7 +266,7 @@ def _open_echo(session: Session, raw: bytes) -> Echo:
 def _key(session: Session, member: Identifier) -> PublicKey:
     keys = {each.identifier: each.key for each in session.members}
     if member not in keys:
-        raise Unauthorised(f"{named([member])} is no member of this session; drop what it sent")
+        raise Unauthorised(f"{named([member])} is not a member of this session; drop what it sent")
     return keys[member]
 
 

@@ -95,7 +95,7 @@ def point(data: bytes, what: str) -> Point:
     Malformed
     """
     if not is_point(data):
-        raise Malformed(f"{what} is no point of the prime-order group; ask for it again")
+        raise Malformed(f"{what} is not a point of the prime-order group; ask for it again")
     return data
 
 
@@ -160,7 +160,7 @@ def identifier(number: int) -> Identifier:
         Not in 1 … L − 1.
     """
     if not 0 < number < L:
-        raise Malformed(f"{number} is no identifier; keyholders are numbered from 1")
+        raise Malformed(f"{number} is not an identifier; keyholders are numbered from 1")
     return number.to_bytes(32, "little")
 
 

@@ -8,8 +8,9 @@
     each member      key, public = part3(secret, shares, key, public)
 
 Every member deals a polynomial that is zero at 0, and all add what they get to the share they have (Herzberg and
-others, Proactive Secret Sharing, 1995). Who is not among the members is removed: its share fits none of the new ones.
-So it is with shares that a thief took before. But t old ones still make the key: if t may be stolen, make a new key.
+others, Proactive Secret Sharing, 1995). Whoever is not among the members is removed: its share fits
+none of the new ones. The same holds for shares that a thief took before. But t old ones still make the key: if t may be
+stolen, make a new key.
 
 The commitment leaves out the constant, which is zero, as in the crate frost-ed25519: t − 1 points. The crate's proof,
 which the plain form keeps, proves nothing (z·B = R). In a session a member proves that it knows every coefficient:
@@ -113,7 +114,7 @@ def part1(
     belongs(key, public)
     check_members(terms, public)
     if key.identifier not in terms.members:
-        raise Unauthorised(f"{named([key.identifier])} is no member of this refresh; have it named in the terms")
+        raise Unauthorised(f"{named([key.identifier])} is not a member of this refresh; have it named in the terms")
     *coefficients, k = map(reduce, draw(entropy, 64, terms.threshold))
     polynomial = Vanishing(coefficients)
     commitment, r = polynomial.commitment(), multiply_base(k)
@@ -191,10 +192,10 @@ def _fault(terms: Terms, package: Round1Package) -> str | None:
     if len(package.commitment) != terms.threshold - 1:
         return f"a commitment of {len(package.commitment)} coefficients for {terms.threshold - 1}"
     if not all(map(is_point, package.commitment)):
-        return "a commitment that is no point of the group"
+        return "a commitment that is not a point of the group"
     r, z = package.proof[:32], package.proof[32:]
     if not is_point(r) or not is_scalar(z):
-        return "a proof of knowledge that is no point and scalar"
+        return "a proof of knowledge that is not a point and scalar"
     expected = r
     weights = _weights(package.identifier, package.commitment, r, terms.context)
     for weight, phi in zip(weights, package.commitment, strict=True):

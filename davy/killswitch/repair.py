@@ -164,7 +164,7 @@ def part1(terms: RepairTerms, key: KeyPackage, entropy: Entropy) -> tuple[Repair
     check_repair(terms)
     belongs(key, terms.public)
     if key.identifier not in terms.helpers:
-        raise Unauthorised(f"{named([key.identifier])} is no helper of this repair; have it named in the terms")
+        raise Unauthorised(f"{named([key.identifier])} is not a helper of this repair; have it named in the terms")
     *others, last = terms.helpers
     deltas = dict(zip(others, map(reduce, draw(entropy, 64, len(others))), strict=True))
     rest = multiply_scalars(lagrange(key.identifier, terms.helpers, terms.lost), key.signing_share)
@@ -296,7 +296,7 @@ def _fault(terms: RepairTerms, package: RepairPackage) -> str | None:
     if len(package.commitment) != len(terms.helpers):
         return f"{len(package.commitment)} commitments for {len(terms.helpers)} helpers"
     if not all(map(is_point, package.commitment)):
-        return "a commitment that is no point of the group"
+        return "a commitment that is not a point of the group"
     total = IDENTITY
     for each in package.commitment:
         total = add_points(total, each)

@@ -1,8 +1,8 @@
 """Who is answered, and how much: the door of a miner.
 
 By default only callers with stake in the metagraph are answered (validators, and gateways under their hotkeys), so
-that a relay has nothing to pass on. Budgets will be the second way in. Whoever is let in has a rate of its own, and all
-share a bounded number of places and a bounded queue before them.
+that a relay has nothing to pass on. Each caller has a rate of its own, and all share a bounded number of places with a
+bounded queue in front of them.
 """
 
 from __future__ import annotations

@@ -113,7 +113,7 @@ def option(text: str) -> tuple[str, str]:
     """
     key, equals, value = text.partition("=")
     if not (equals and key.isidentifier()):
-        raise Misconfigured(f"'{text}' is no option of a backend: write key=value")
+        raise Misconfigured(f"'{text}' is not an option of a backend: write key=value")
     return key, value
 
 
@@ -129,7 +129,7 @@ def _find(spec: str) -> type[Any]:
     missing = [m for m in ("manifest", "generate", "aclose") if not callable(getattr(kind, m, None))]
     if missing:
         raise Misconfigured(
-            f"{where}:{name} is no backend: it has no {' and no '.join(missing)}; derive it from "
+            f"{where}:{name} is not a backend: it has no {' and no '.join(missing)}; derive it from "
             "davy.miners.simple.SimpleBackend"
         )
     unwritten: frozenset[str] = getattr(kind, "__abstractmethods__", frozenset())

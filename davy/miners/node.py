@@ -1,4 +1,4 @@
-"""A miner's life beside the answering: it follows the ledger, and keeps the ledger's record of it right.
+"""What a miner does besides answering: it follows the ledger, and keeps its record there right.
 
 Following: each new head moves the chain's view, once the brake's orders up to it were taken in; the metagraph tells
 admission who has stake, the ledger tells the guard what orders can know of the model. Recording: whenever
@@ -27,7 +27,7 @@ from davy.network.graphs import Graphs
 from davy.network.node_brake import NodeBrake
 from davy.protocol.chain import Head, Metagraph, Neuron
 from davy.protocol.errors import DavyError, TxCode, TxFailed
-from davy.protocol.ports import Clock, KeyStore, LedgerClient
+from davy.protocol.ports import Ports
 from davy.protocol.transaction import Endpoint, Serve, Served
 from davy.protocol.words import Digest, Height, KeyRole, Netuid
 
@@ -39,7 +39,7 @@ FAREWELL_S: Final = 5.0
 
 
 class MinerNode:
-    """Keeps a miner and the ledger of one mind.
+    """Keeps what a miner serves and what the ledger says of it the same.
 
     Parameters
     ----------
@@ -51,28 +51,24 @@ class MinerNode:
 
     def __init__(
         self,
-        *,
-        keys: KeyStore,
-        ledger: LedgerClient,
-        clock: Clock,
+        own: Ports,
         netuids: Sequence[Netuid],
+        *,
         endpoint: Endpoint,
         handler: MinerHandler,
         view: ChainView,
         admission: Admission,
         brake: NodeBrake,
     ) -> None:
-        self._keys = keys
-        self._ledger = ledger
-        self._clock = clock
+        self._keys, self._ledger, self._clock = own.keys, own.ledger, own.clock
         self._netuids = tuple(netuids)
-        self._graphs = Graphs(ledger, netuids)
+        self._graphs = Graphs(own.ledger, netuids)
         self._endpoint = endpoint
         self._handler = handler
         self._view = view
         self._admission = admission
         self._brake = brake
-        self._hotkey = keys.public(KeyRole.HOTKEY)
+        self._hotkey = own.keys.public(KeyRole.HOTKEY)
         self._wanted = handler.serving
         self._neurons: dict[Netuid, Neuron] = {}
         """Our own, on the subnets where we are registered."""

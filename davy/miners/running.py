@@ -21,14 +21,13 @@ from davy.miners.withheld import Withheld
 from davy.network.brake_routes import BrakeRoutes
 from davy.network.certificate import CertificateFiles, read_fingerprint
 from davy.network.gossip.joining import Joining, join_gossip
-from davy.network.http_client import HttpTransport
 from davy.network.http_server import serve
 from davy.network.node_brake import NodeBrake, open_brake
 from davy.network.signed import RequestVerifier
 from davy.protocol.errors import DavyError, ModelHalted, Unreachable
 from davy.protocol.genesis import Genesis
 from davy.protocol.manifest import Manifest, model_id
-from davy.protocol.ports import Clock, Entropy, Handler, KeyStore, LedgerClient, Store, Transport
+from davy.protocol.ports import Handler, Ports
 from davy.protocol.transaction import Endpoint
 from davy.protocol.words import KeyRole, ModelId, Netuid
 
@@ -74,14 +73,10 @@ class Started(NamedTuple):
 
 async def run_miner(
     options: MinerOptions,
-    *,
-    keys: KeyStore,
+    own: Ports,
     genesis: Genesis,
-    ledger: LedgerClient,
-    clock: Clock,
-    entropy: Entropy,
-    store: Store,
     certificate: CertificateFiles,
+    *,
     ready: Callable[[Started], None],
     permitted: Callable[[ModelId], Awaitable[None]] | None = None,
     change: Callable[[NodeBrake], NodeBrake] = lambda brake: brake,
@@ -90,8 +85,8 @@ async def run_miner(
 
     Parameters
     ----------
-    keys
-        With an open hotkey.
+    own
+        Its keys with an open hotkey.
     genesis
         Of the ledger's chain: whose keyholders can halt.
     ready
@@ -106,25 +101,21 @@ async def run_miner(
     Misconfigured, NoSuchKey, StoreFailed
         Before anything is served.
     """
-    own = Neighbourhood(keys, ledger, clock, entropy, options.netuids[0])
     async with AsyncExitStack() as opened:
-        transport = await opened.enter_async_context(HttpTransport(clock))
-        brake = change(
-            await open_brake(genesis, ledger, keys=keys, clock=clock, entropy=entropy, store=store, transport=transport)
-        )
+        brake = change(await open_brake(genesis, own))
         loader = _Loader(options, own, brake)
         backend = await loader.first()
         if permitted is not None:
             await permitted(model_id(backend.manifest()))
-        verifier = RequestVerifier(keys.public(KeyRole.HOTKEY), ledger.chain, clock, store)
+        verifier = RequestVerifier(own.keys.public(KeyRole.HOTKEY), own.ledger.chain, own.clock, own.store)
         await verifier.open()
         view = ChainView(options.anchor_slack, int(options.outage_s * 1000))
-        admission = Admission(options.rules, clock)
+        admission = Admission(options.rules, own.clock)
         handler = MinerHandler(
-            keys=keys, chain=ledger.chain, verifier=verifier, clock=clock, entropy=entropy, view=view,
+            keys=own.keys, chain=own.ledger.chain, verifier=verifier, clock=own.clock, entropy=own.entropy, view=view,
             admission=admission, guard=brake.guard, backend=backend, heard=brake.peers.heard,
         )  # fmt: skip
-        door = _door(options, brake, handler, own, store, transport)
+        door = _door(options, brake, handler, own)
         port = await opened.enter_async_context(serve(door, options.host, options.port, certificate))
         local_port = None
         if options.insecure_local is not None:
@@ -137,23 +128,16 @@ async def run_miner(
             b"",
         )
         node = MinerNode(
-            keys=keys, ledger=ledger, clock=clock, netuids=options.netuids, endpoint=endpoint, handler=handler,
-            view=view, admission=admission, brake=brake,
-        )  # fmt: skip
+            own, options.netuids, endpoint=endpoint, handler=handler, view=view, admission=admission, brake=brake
+        )
         started = Started(endpoint, handler.serving.model_id, handler.serving.manifest.name, local_port)
         await _live(node, handler, loader, lambda: ready(started))
 
 
-def _door(
-    options: MinerOptions, brake: NodeBrake, handler: Handler, own: Neighbourhood, store: Store, transport: Transport
-) -> Handler:
+def _door(options: MinerOptions, brake: NodeBrake, handler: Handler, own: Ports) -> Handler:
     """Put the brake's routes in front of a handler, and the libp2p route where it is on."""
     door = BrakeRoutes(brake.guard, handler, own.clock)
-    if options.gossip is None:
-        return door
-    return join_gossip(
-        brake, options.gossip, keys=own.keys, clock=own.clock, entropy=own.entropy, store=store, transport=transport
-    ).door(door)
+    return door if options.gossip is None else join_gossip(brake, options.gossip, own).door(door)
 
 
 async def _live(node: MinerNode, handler: MinerHandler, loader: _Loader, ready: Callable[[], None]) -> None:
@@ -175,7 +159,7 @@ async def _live(node: MinerNode, handler: MinerHandler, loader: _Loader, ready: 
 class _Loader:
     """Loads the backend that the options name, and asks the guard first where a look at its files tells which it is."""
 
-    def __init__(self, options: MinerOptions, own: Neighbourhood, brake: NodeBrake) -> None:
+    def __init__(self, options: MinerOptions, own: Ports, brake: NodeBrake) -> None:
         self.options, self._own, self._brake = options, own, brake
 
     async def first(self) -> Backend:
@@ -246,7 +230,8 @@ class _Loader:
         o = self.options
         backend = await anyio.to_thread.run_sync(load_backend, o.backend, o.backend_options)
         if isinstance(backend, AsksOthers):
-            await backend.join(self._own)
+            own = self._own
+            await backend.join(Neighbourhood(own.keys, own.ledger, own.clock, own.entropy, o.netuids[0]))
         told_manifest(o.backend, backend)
         return backend
 

@@ -92,7 +92,7 @@ class Upstream:
         concurrent: int = 64,
     ) -> None:
         if not re.fullmatch(r"https?://[^\s/]+(/\S*)?", url):
-            raise Misconfigured(f"'{url}' is no address of a server: write it like http://127.0.0.1:8000/v1")
+            raise Misconfigured(f"'{url}' is not an address of a server: write it like http://127.0.0.1:8000/v1")
         shown = re.sub(r"[^A-Za-z0-9 ._/-]", "-", name or model)
         if len(shown) > MAX_NAME_CHARS:
             raise Misconfigured(f"a model's name holds {MAX_NAME_CHARS} letters, not {len(shown)}: add name=SHORTER")
@@ -211,7 +211,7 @@ def _decoded(payload: bytes) -> UpstreamChunk:
         return _CHUNK.decode(payload)
     except (msgspec.DecodeError, msgspec.ValidationError, RecursionError, UnicodeDecodeError):
         raise BadAnswer(
-            "the upstream server sends what is no completion chunk; is it an OpenAI-compatible one?"
+            "the upstream server sends what is not a completion chunk; is it an OpenAI-compatible one?"
         ) from None
 
 

@@ -50,7 +50,7 @@ class TokenizerFile:
         try:
             self._tokenizer = Tokenizer.from_file(str(path))
         except Exception as e:  # the library raises bare Exception for a missing file and for a bad one
-            raise Misconfigured(f"{path} is no tokenizer.json: {e}; name the file of a Hugging Face folder") from None
+            raise Misconfigured(f"{path} is not a tokenizer.json: {e}; name that of a Hugging Face folder") from None
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
 

@@ -59,7 +59,7 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     if pickled:
         raise Misconfigured(f"{folder} holds {pickled[0]}: pickled files are never loaded; keep safetensors only")
     if "config.json" not in names:
-        raise Misconfigured(f"{folder} is no model: it has no config.json; name the folder of a Hugging Face model")
+        raise Misconfigured(f"{folder} is not a model: it has no config.json; name the folder of a Hugging Face model")
     config = _json(folder / "config.json")
     if "auto_map" in config or any(n.endswith(".py") for n in names):
         raise Misconfigured(f"{folder} asks for code of its own to be run, which is never done; use another model")
@@ -116,11 +116,11 @@ def file_digest(path: Path) -> bytes:
 
 def _json(path: Path) -> dict[str, Any]:
     if path.stat().st_size > MAX_CONFIG_BYTES:
-        raise Misconfigured(f"{path} is larger than {MAX_CONFIG_BYTES} bytes: that is no configuration")
+        raise Misconfigured(f"{path} is larger than {MAX_CONFIG_BYTES} bytes: that is not a configuration")
     try:
         return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as e:
-        raise Misconfigured(f"{path} is no configuration ({e}): copy the model's folder again") from None
+        raise Misconfigured(f"{path} is not a configuration ({e}): copy the model's folder again") from None
 
 
 def _ids(value: Any) -> frozenset[int]:

@@ -1,8 +1,8 @@
 """Puts a node's word on the ledger for each order that stops or frees: when it heard, and when all had ended.
 
-So everybody can see who obeyed, and how fast: `davy brake status`. What was issued long before this node heard of it
-says nothing of that and is left out: who joins a network has not obeyed its past. What a killed process had not said
-yet is said after its restart, with the time at which the order was taken in again.
+So everybody can see who obeyed, and how fast: `davy brake status`. An order that was issued long before this node
+heard of it says nothing of that and is left out: whoever joins a network has not obeyed its past. What a killed process
+had not said yet is said after its restart, with the time at which the order was taken in again.
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@ Every exchange between nodes carries the sender's head. Whoever asked sees the o
 it (`note`): takes what the other has, and brings what the other lacks. Whoever was asked cannot reach the caller, who
 may have no address; seeing a head that is not its own (`heard`) it settles with others that it knows.
 
-A halt ends exchanges, too: who is halted is asked nothing more. So a node whose head has changed brings what is new to
-some at once, to others a few times more within seconds, since the first may pass nothing on, and settles with some now
-and then.
+A halt ends exchanges, too: nobody asks a halted node anything more. So a node whose head has changed brings what is new
+to some at once, and to others a few times more within seconds, since the first may pass nothing on. Now and then it
+settles with some of them.
 """
 
 from __future__ import annotations

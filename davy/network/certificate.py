@@ -86,5 +86,5 @@ def read_fingerprint(certificate: Path) -> Digest:
         return fingerprint(x509.load_pem_x509_certificate(certificate.read_bytes()).public_bytes(Encoding.DER))
     except (OSError, ValueError) as e:
         raise Misconfigured(
-            f"{certificate} is no readable certificate ({e}); remove it, and a new one is made"
+            f"{certificate} is not a readable certificate ({e}); remove it, and a new one is made"
         ) from None

@@ -1,7 +1,7 @@
 """A request and its answer with the receipt: enough for anybody to check later what a miner gave to whom.
 
 Nobody has to be believed for it: the miner signed both bodies, the model and whom it answered. So it does not matter
-how an exchange travels. What it cannot show is what else was asked: who hands exchanges on may choose among them.
+how an exchange travels. What it cannot show is what else was asked: whoever hands exchanges on may choose among them.
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ _WORDS: Final = {
     errno.ECONNREFUSED: "nothing listens there",
     errno.EHOSTUNREACH: "there is no way to that address",
     errno.ENETUNREACH: "there is no way to that address",
-    errno.EINVAL: "that is no address of a node",
-    errno.EADDRNOTAVAIL: "that is no address of a node",
+    errno.EINVAL: "that is not an address of a node",
+    errno.EADDRNOTAVAIL: "that is not an address of a node",
     errno.EMFILE: "too many files are open on this machine",
 }
 
@@ -25,7 +25,7 @@ def told(e: BaseException) -> str:
         case socket.gaierror():
             return "there is no host of that name"
         case UnicodeError():
-            return "that is no address of a node"
+            return "that is not an address of a node"
         case ssl.SSLError():
             return "no TLS connection came about"
         case OSError() if e.errno in _WORDS:

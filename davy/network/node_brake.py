@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 import anyio
 
 from davy.killswitch.brake import first_state
-from davy.killswitch.guard import SOURCES, Guard
+from davy.killswitch.guard import Guard
 from davy.killswitch.scope import ModelFacts, Subject
 from davy.network.attesting import Attesting
 from davy.network.brake_peers import BrakePeers
@@ -20,7 +20,7 @@ from davy.protocol.chain import Head
 from davy.protocol.errors import DavyError, Malformed
 from davy.protocol.genesis import Genesis
 from davy.protocol.manifest import ModelClass
-from davy.protocol.ports import Clock, Entropy, KeyStore, LedgerClient, Store, Transport
+from davy.protocol.ports import LedgerClient, Ports
 from davy.protocol.recorded import Facts, SubjectFacts
 from davy.protocol.words import Digest, Height, Hotkey, ModelId, Netuid
 
@@ -180,23 +180,8 @@ def _facts(f: Facts) -> ModelFacts:
     return ModelFacts(f.id, frozenset(f.files), f.registrant)
 
 
-async def open_brake(
-    genesis: Genesis,
-    ledger: LedgerClient,
-    *,
-    keys: KeyStore,
-    clock: Clock,
-    entropy: Entropy,
-    store: Store,
-    transport: Transport,
-    sources: int = SOURCES,
-) -> NodeBrake:
+async def open_brake(genesis: Genesis, own: Ports) -> NodeBrake:
     """Return a node's brake on what its store holds; nothing is permitted before `NodeBrake.look` or a pull.
-
-    Parameters
-    ----------
-    transport
-        See `davy.network.brake_peers.BrakePeers`.
 
     Raises
     ------
@@ -204,8 +189,8 @@ async def open_brake(
         The genesis' keyholders are refused.
     StoreFailed
     """
-    guard = Guard(first_state(genesis), keys=keys, clock=clock, store=store, sources=sources)
+    guard = Guard(first_state(genesis), keys=own.keys, clock=own.clock, store=own.store)
     await guard.open()
-    peers = BrakePeers(guard, transport, clock, entropy, store)
+    peers = BrakePeers(guard, own.transport, own.clock, own.entropy, own.store)
     await peers.open()
-    return NodeBrake(guard, peers, Attesting(guard, keys, ledger, store), ledger)
+    return NodeBrake(guard, peers, Attesting(guard, own.keys, own.ledger, own.store), own.ledger)

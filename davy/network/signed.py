@@ -229,7 +229,7 @@ class RequestVerifier:
     store
         Holds the mark that refuses replays across a restart (`davy.network.freshness`).
     also
-        Other chains that are answered for: who belongs to two still has one mark.
+        Other chains that are answered for: whoever belongs to two still has one mark.
     """
 
     def __init__(

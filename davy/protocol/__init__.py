@@ -12,14 +12,21 @@ promise when `signing` signs its exact bytes.
 `limits`                every bound and parameter: unit, default, range, who may change it
 `errors`                the error tree
 `signing`               domains, digests, signatures
+`ports`                 the seams: clock, entropy, store, keys, ledger, transport
+
 `genesis`               what a chain starts from; its digest is the chain id
 `transaction`           what may be asked of the ledger
 `chain`                 blocks, headers, results, the metagraph: what the ledger answers
+`proof`                 presence and absence of an entry, proved against an app hash
+`consents`              what one key signs so that another may name it
+`ticket`                what a consumer signs for a request that a budget pays for
 `manifest`              what a model is, and its id
+`receipt`               what a miner signs about each answer
+
 `roster`                the keyholders' two group keys and thresholds
 `order`                 what keyholders sign: halt, extend, lift, lease, drill, install
 `attestation`           what a node signs when it obeys an order
-`receipt`               what a miner signs about each answer
-`ports`                 the seams: clock, entropy, store, keys, ledger, transport
+`recorded`              what the ledger keeps of the brake
+`brake_messages`        what the brake's routes carry between nodes; `gossip` the same over libp2p
 ======================  ==============================================================================
 """

@@ -46,5 +46,5 @@ class _Producer(Wire):
 
 
 def producer_consent(chain: ChainId, coldkey: Coldkey, producer: PublicKey) -> bytes:
-    """What a producer's key signs, in the domain PRODUCER, for the coldkey that registers it: who has the key signs."""
+    """What a producer's key signs, in the domain PRODUCER, for the coldkey that registers it."""
     return encode(_Producer(1, chain, coldkey, producer))

@@ -168,12 +168,6 @@ class LedgerClient(Protocol):
         ...
 
 
-class PeerDirectory(Protocol):
-    """Who listens where, from the ledger's `serve` records."""
-
-    def find(self, hotkey: Hotkey) -> Endpoint | None: ...
-
-
 class SignedRequest(NamedTuple):
     """A request as it crosses the network, already signed (davy.network.signed). Header names are lower case."""
 
@@ -243,3 +237,15 @@ class Transport(Protocol):
     def stream(
         self, to: Endpoint, r: SignedRequest, *, deadline: UnixMillis
     ) -> AbstractAsyncContextManager[IncomingStream]: ...
+
+
+class Ports(NamedTuple):
+    """All that a node is handed at its start: its own keys and store, and its way to the ledger and to other nodes."""
+
+    keys: KeyStore
+    ledger: LedgerClient
+    clock: Clock
+    entropy: Entropy
+    store: Store
+    transport: Transport
+    """Pins the certificates that the ledger names."""

@@ -24,7 +24,6 @@ from davy.protocol.chain import Proof
 from davy.protocol.encoding import Wire, encode
 from davy.protocol.limits import MAX_SIGNED_ORDER_BYTES, MAX_SUBJECT_ROWS
 from davy.protocol.order import Global, Miner, Models, OrderId, Subnet, Target
-from davy.protocol.roster import GroupEpoch
 from davy.protocol.signing import Domain, digest
 from davy.protocol.words import Amount, Coldkey, Digest, Height, Hotkey, ModelId, Netuid, UnixMillis
 
@@ -41,7 +40,7 @@ class OrderRecord(Wire):
 
 
 class BrakeRecord(Wire):
-    """The whole brake in a few bytes: who has all orders can check that they are all."""
+    """The whole brake in a few bytes: whoever has all orders can check that they are all."""
 
     head: Digest
     """`davy.killswitch.brake.head`."""
@@ -160,24 +159,9 @@ class SubjectRows(Wire):
     rows: Annotated[tuple[ProvedRow, ...], Meta(max_length=MAX_SUBJECT_ROWS)]
 
 
-def order_key(i: OrderId) -> bytes:
-    """Key of an order that stands on the ledger."""
-    return b"O" + i
-
-
-def roster_key(epoch: GroupEpoch) -> bytes:
-    """Key of the roster of a group epoch."""
-    return b"K" + bytes([epoch])
-
-
 def halted_key(name: bytes) -> bytes:
     """Key of what halts a name; its absence proves that nothing does."""
     return b"H" + name
-
-
-def attestation_key(i: OrderId, node: Hotkey) -> bytes:
-    """Key of a node's answer to an order."""
-    return b"A" + i + node
 
 
 def conviction_key(hotkey: Hotkey) -> bytes:

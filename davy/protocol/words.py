@@ -88,10 +88,10 @@ def key_from_text(role: KeyRole, text: str) -> bytes:
     try:
         raw = base64.b32decode(body, casefold=True)
     except ValueError:
-        raise Malformed(f"'{text[:12]}…' is no key: a letter is missing or wrong; copy it again") from None
+        raise Malformed(f"'{text[:12]}…' is not a key: a letter is missing or wrong; copy it again") from None
     key, check = raw[:32], raw[32:]
     if len(raw) != 35 or check != _checksum(role, key):
-        raise Malformed(f"'{text[:12]}…' is no key: its checksum does not match; copy it again")
+        raise Malformed(f"'{text[:12]}…' is not a key: its checksum does not match; copy it again")
     return key
 
 

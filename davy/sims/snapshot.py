@@ -104,7 +104,7 @@ def read_snapshot(place: Path) -> Snapshot:
         with place.open("rb") as f:
             return decode(f.read(_MAX_BYTES + 1), Snapshot, limit=_MAX_BYTES)
     except (OSError, Refused) as e:
-        raise Misconfigured(f"{place} is no snapshot of a network ({e}); `davy sim snapshot URL FILE` makes one") from e
+        raise Misconfigured(f"{place} is not a network's snapshot ({e}); `davy sim snapshot URL FILE` makes one") from e
 
 
 def seen_in(s: Snapshot, colluding: tuple[int, ...]) -> Seen:

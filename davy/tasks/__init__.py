@@ -1,4 +1,4 @@
-"""What a subnet asks, and how an answer is scored: one small file a task.
+"""What a subnet asks, and how an answer is scored: one small file per task.
 
 May import: ledger.driver, ledger.client and everything below them. A task is found by its entry point in the group
 `davy.tasks`, so a stranger's package adds one without a change here. Only `reexecution` and `calibrate` run models, and
@@ -8,13 +8,13 @@ Flows through: a seeded generator and a corpus in, a challenge out; a miner's an
 
 ==================  ==================================================================================
 `task`              the seam: `Task`, `Corpus`, `Setting`; tasks by name
-`text`              the pinned task; `text_open` the one for any tokenizer
-`rule`              the scoring rule of distributions
+`text`              the task with a pinned tokenizer; `text_open` the one for any tokenizer
+`rule`              the scoring rule for distributions
 `base`              the public base distribution: a search of all public text and of the prompt
 `vocabulary`        the pinned tokenizer; `answer` reads completions in it
-`corpus`            where text comes from; `rename` disguises it; `shape` dresses a challenge as use
+`corpus`            where text comes from; `rename` disguises it; `shape` makes a challenge look like a user's request
 `skill`             from scores to weights
 `identity`          reports against a run of the files (`reexecution`), by thresholds (`calibrate`)
-`originality`       who answers alike shares one reward
+`originality`       miners that answer alike share one reward
 ==================  ==================================================================================
 """

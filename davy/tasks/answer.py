@@ -119,7 +119,7 @@ def _ids(top: dict[str, float], size: int) -> dict[int, float]:
 def _id(token: str, size: int) -> int:
     match = _TOKEN.fullmatch(token)
     if match is None or int(match[1]) >= size:
-        raise BadAnswer(f"{token[:32]!r} is no token of the pinned vocabulary; write token_id:<n>, n below {size}")
+        raise BadAnswer(f"{token[:32]!r} is not a token of the pinned vocabulary; write token_id:<n>, n below {size}")
     return int(match[1])
 
 

@@ -1,4 +1,4 @@
-"""What a challenge wears: everything a miner sees of it but the text is taken from a request somebody really sent.
+"""What a challenge looks like: all that a miner sees of it but the text is taken from a request somebody really sent.
 
 A validator that also relays users' requests lets `Shapes` observe them; a challenge then copies one of the last, drawn
 at random: every field, and its prompt's size. Only a request at temperature 0 can lend its shape, since only there can

@@ -50,7 +50,7 @@ def joined(sent: SignedRequest, frames: Sequence[Frame]) -> Arrived:
             receipts.append(found)
         chunks += [parse_response(payload) for payload in data_payloads(frame) if payload != DONE]
     if not chunks or len(receipts) > 1:
-        raise BadAnswer(f"a stream of {len(chunks)} chunks with {len(receipts)} receipts is no answer")
+        raise BadAnswer(f"a stream of {len(chunks)} chunks with {len(receipts)} receipts is not an answer")
     return Arrived(sent, joined_chunks(chunks), receipts[0] if receipts else None, said.value())
 
 
@@ -63,7 +63,7 @@ def joined_chunks(chunks: Sequence[CompletionResponse]) -> CompletionResponse:
         There is none.
     """
     if not chunks:
-        raise BadAnswer("a stream without a chunk is no answer")
+        raise BadAnswer("a stream without a chunk is not an answer")
     parts = [choice for chunk in chunks for choice in chunk.choices]
     first, usage = chunks[0], next((c.usage for c in reversed(chunks) if c.usage), None)
     return CompletionResponse(first.id, first.created, first.model, _one(parts), usage=usage)

@@ -1,8 +1,8 @@
 """Asks one miner one thing and returns what came back, receipt checked, or the reason why nothing useful did.
 
 A challenge must look like use: it is sent by the client that a gateway has, on the ordinary route, whole or as a stream
-like the request whose looks it wears, and when it is sent is drawn at random (`arrivals`). So neither fields nor gaps
-nor what happens after a miner's restart tell it from a user's.
+like the request that it imitates, and at a time drawn at random (`arrivals`). So neither fields nor gaps nor what
+happens after a miner's restart tell it from a user's.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from davy.network.receipts import check_receipt
 from davy.network.signed_client import Question, SignedClient
 from davy.protocol.chain import Head, Neuron
 from davy.protocol.errors import DavyError, ModelHalted
-from davy.protocol.ports import Clock, Entropy, KeyStore, Response, Transport
+from davy.protocol.ports import Clock, Response
 from davy.protocol.receipt import Anchor, Outcome
-from davy.protocol.words import ChainId, UnixMillis
+from davy.protocol.words import UnixMillis
 from davy.validators.arrived import Arrived, joined, whole
 
 
@@ -48,19 +48,8 @@ class Challenger:
     Receipts and refusals tell what miners know of the brake; where that is more or less than this node, they settle it.
     """
 
-    def __init__(
-        self,
-        keys: KeyStore,
-        chain: ChainId,
-        transport: Transport,
-        clock: Clock,
-        entropy: Entropy,
-        head: Head,
-        brake: NodeBrake,
-    ) -> None:
-        self._brake = brake
-        self._client = SignedClient(keys, chain, transport, clock, entropy)
-        self._clock, self.head = clock, head
+    def __init__(self, client: SignedClient, clock: Clock, head: Head, brake: NodeBrake) -> None:
+        self._client, self._clock, self.head, self._brake = client, clock, head, brake
 
     async def ask(self, miner: Neuron, request: CompletionRequest, *, deadline_ms: int) -> Answered:
         """Ask a miner for its registered model; late, refused, unsigned and broken answers come back as a reason."""

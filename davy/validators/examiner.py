@@ -9,11 +9,12 @@ Rounds follow each other without a pause, and how many challenges one holds is d
 a Poisson stream, as users' requests are, and neither a silence nor a round's count tells them apart.
 
 Subnets of one task share their challenges: a hotkey registered on several of them is asked once. A validator that
-spares (`Pace.spares`) tosses a coin for each challenge whether those get it, too, who have no hope of being paid. Who
-is paid is asked as often as who is to be: or a standing would be built faster than it is burnt.
+spares (`Pace.spares`) gives only half of the challenges, drawn by a coin, to miners that have no hope of being paid.
+Miners that are paid, and those that may yet be, get them all: otherwise a standing would be built faster than it is
+used up.
 
-What is halted is neither asked nor scored: its standing stays as it was, and with it its weight, so that a halt is no
-judgement, and the ledger, which mints nothing for it, pays nothing of it to its rivals.
+A halted miner is neither asked nor scored. Its standing stays as it was, and so does its weight: a halt is no
+judgement, and the ledger, which mints nothing for the halted, pays nothing of it to their rivals.
 """
 
 from __future__ import annotations

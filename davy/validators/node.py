@@ -17,7 +17,7 @@ from davy.network.graphs import Graphs
 from davy.network.node_brake import NodeBrake
 from davy.protocol.chain import Head, Metagraph
 from davy.protocol.errors import Busy, DavyError, ModelHalted, StoreFailed, TxCode, TxFailed
-from davy.protocol.ports import Clock, Entropy, KeyStore, LedgerClient, Store
+from davy.protocol.ports import Ports
 from davy.protocol.transaction import Endpoint
 from davy.protocol.words import Hotkey, KeyRole
 from davy.validators.committer import Committer
@@ -47,22 +47,16 @@ class ValidatorNode:
     def __init__(
         self,
         netuids: Sequence[int],
-        *,
-        keys: KeyStore,
-        ledger: LedgerClient,
-        store: Store,
-        entropy: Entropy,
-        clock: Clock,
+        own: Ports,
         source: WeightSource,
         brake: NodeBrake,
         timing: Timing | None = None,
     ) -> None:
-        self._netuids, self._ledger, self._clock, self._source = tuple(netuids), ledger, clock, source
-        self._own = keys.public(KeyRole.HOTKEY)
-        self._brake = brake
-        self._graphs = Graphs(ledger, netuids)
-        self._timing = timing or Timing()
-        self._committers = {n: Committer(n, keys, ledger, store, entropy) for n in netuids}
+        self._netuids, self._ledger, self._clock, self._source = tuple(netuids), own.ledger, own.clock, source
+        self._own = own.keys.public(KeyRole.HOTKEY)
+        self._brake, self._timing = brake, timing or Timing()
+        self._graphs = Graphs(own.ledger, netuids)
+        self._committers = {n: Committer(n, own.keys, own.ledger, own.store, own.entropy) for n in netuids}
         self._done: dict[int, int] = {}
 
     async def run(self) -> None:

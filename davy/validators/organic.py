@@ -5,7 +5,7 @@ so it does not matter under which hotkey a gateway asked or whom it belongs to. 
 prompt, so no skill is scored. But the registered files say what the answer must be: it is run again like an answer to a
 challenge, and its gap judged by the same calibration. An answer whose emitted tokens are not the reported most likely
 ones, or that cannot be read otherwise, is an alarm too. `ALARMS` of them in the window, and the miner earns nothing
-until they have left it. Users' prompts can only lower a weight: who gets none loses nothing.
+until they have left it. Users' prompts can only lower a weight: whoever gets none loses nothing.
 
 Whoever hands exchanges on may choose which. Choosing can hide a liar, but not make one: an honest answer raises no
 alarm on any prompt, which is why identity is judged here and skill is not.
@@ -147,7 +147,7 @@ class OrganicEvidence:
             if self._identity.known(face.model_id) is None:
                 waiting.clear()  # its files are not at hand: nothing can be said
             for _ in range(min(A_ROUND, len(waiting))):
-                w = waiting.pop()  # the newest: who turns on its users is seen at once
+                w = waiting.pop()  # the newest: whoever turns on its users is seen at once
                 try:
                     answer = self._read(w.asked, w.response)
                 except BadAnswer as e:
@@ -214,7 +214,7 @@ class OrganicEvidence:
         self._changed = True
 
     def _forget(self, asked: Mapping[Hotkey, Face]) -> None:
-        """Another model begins without a past. Who is not asked now may be halted, and a halt acquits nobody.
+        """Another model begins without a past. Whoever is not asked now may be halted, and a halt acquits nobody.
 
         Beyond `MAX_UIDS` the one goes that was noted first.
         """
@@ -253,7 +253,7 @@ def face_of(n: Neuron) -> Face | None:
 def counts(receipt: Receipt, asked: CompletionRequest, face: Face) -> bool:
     """Whether an exchange says something of this face: its model, finished, and determined by the files.
 
-    How long the model has been served does not enter: who says `serve` again must not be rid of what it signed before.
+    How long the model has been served does not enter: another `serve` must not clear what was signed before.
     """
     return (
         receipt.model_id == face.model_id

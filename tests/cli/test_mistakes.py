@@ -36,7 +36,7 @@ MISTAKES = {
     "a wrong password of a node": Mistake("validator", ("password", "hotkey.json"), {"DAVY_PASSWORD": "no"}),
     "no password": Mistake("key new --home new", ("set DAVY_PASSWORD",), {"DAVY_PASSWORD": ""}),
     "a password that is no text": Mistake("key new --home new", ("no UTF-8", "anew"), {"DAVY_PASSWORD": "\udcff"}),
-    "no such home": Mistake("key show --home nowhere", ("no home of davy", "davy key new --home")),
+    "no such home": Mistake("key show --home nowhere", ("not a home of davy", "davy key new --home")),
     "a home with too long a name": Mistake(f"key show --home {NINES}", ("too long", "name another place")),
     "a home that has keys": Mistake("key new", ("never overwritten", "choose another --home")),
     "a file where a home is needed": Mistake("key new --home file", ("cannot create the folder", "choose one")),
@@ -51,8 +51,8 @@ MISTAKES = {
     "a network's home without a name": Mistake("up --home ''", ("--home", "write a path")),
     "a network file without a name": Mistake("status --network ''", ("--network", "write a path")),
     # producers
-    "a peer that is none": Mistake("ledger join --home new --peer somewhere", ("no peer", "40 hex digits")),
-    "a place that is none": Mistake(f"ledger join --home new --at here --peer {'ab' * 20}@h:1", ("no place",)),
+    "a peer that is none": Mistake("ledger join --home new --peer somewhere", ("not a peer", "40 hex digits")),
+    "a place that is none": Mistake(f"ledger join --home new --at here --peer {'ab' * 20}@h:1", ("not a place",)),
     "a producer by a name that is none": Mistake("producer retire first", ("prod_",)),
     "a bond for no producer": Mistake("producer register --producer member 500", ("priv_validator_key.json",)),
     # the demo
@@ -62,8 +62,8 @@ MISTAKES = {
     "homes kept over others": Mistake("demo --fast --keep --report kept", ("seed-1", "choose another --report")),
     # amounts and keys of others
     "ten decimals": Mistake("transfer COLD 1.0123456789", ("at most nine decimals", "write tokens like")),
-    "a negative amount": Mistake("transfer COLD -- -1", ("no amount", "write tokens like")),
-    "no amount at all": Mistake("transfer COLD nothing", ("no amount", "write tokens like")),
+    "a negative amount": Mistake("transfer COLD -- -1", ("not an amount", "write tokens like")),
+    "no amount at all": Mistake("transfer COLD nothing", ("not an amount", "write tokens like")),
     "zero": Mistake("stake add 0 --home member", ("zero", "at least one")),
     "more than there is": Mistake("stake add 5000 --home member", ("5000 tokens are needed", "are free", "add some")),
     "less than is staked at once": Mistake("stake add 0.0001 --home member", ("at least 0.001 tokens", "stake more")),
@@ -71,7 +71,7 @@ MISTAKES = {
     "a move of more than is staked": Mistake(
         "stake move 5 --home member --from HOT --to STRANGER", ("5 tokens", "0 are staked", "take less")
     ),
-    "a take of no number": Mistake("stake take half --home member", ("no percentage", "18 or 9.5")),
+    "a take of no number": Mistake("stake take half --home member", ("not a percentage", "18 or 9.5")),
     "a take of too much": Mistake("stake take 19 --home member", ("too much", "18 percent at most")),
     "another's take": Mistake(
         "stake take 1 --home LOCAL --hotkey HOT", ("only a hotkey's owner",), {"DAVY_PASSWORD": "local"}
@@ -85,7 +85,9 @@ MISTAKES = {
     "a hotkey where a coldkey is needed": Mistake("transfer HOT 1", ("begins with 'cold_'",)),
     "a changed letter": Mistake(f"transfer {OWNER[:-1]}t 1", ("checksum", "copy it again")),
     "a wish for too much": Mistake("faucet 20000", ("up to 10000 tokens", "ask for")),
-    "a part of more than all": Mistake("stake lend 101 --home member --to STRANGER", ("no part", "from 0 to 100")),
+    "a part of more than all": Mistake(
+        "stake lend 101 --home member --to STRANGER", ("not a percentage", "from 0 to 100")
+    ),
     "a child without a UID": Mistake("stake lend 5 --home member --to STRANGER", ("no UID", "register it first")),
     "a child of one's own will": Mistake(
         "stake lend 5 --home LOCAL --from HOT --to STRANGER", ("only a hotkey's owner",), {"DAVY_PASSWORD": "local"}
@@ -95,7 +97,7 @@ MISTAKES = {
     # keys that are replaced
     "a hotkey in its own place": Mistake("key rotate member --home member", ("knows this key already", "new one")),
     "a swap that was not announced": Mistake("key swap stranger --home member", ("no swap is announced", "first")),
-    "a successor without a home": Mistake("key rotate nowhere --home member", ("no home of davy",)),
+    "a successor without a home": Mistake("key rotate nowhere --home member", ("not a home of davy",)),
     # budgets
     "a budget of no tickets": Mistake("budget open 5 --home member --tickets 0", ("--tickets", "1<=x")),
     "a budget of no deposit": Mistake("budget open 0 --home member --tickets 1", ("0.001 tokens or more",)),
@@ -104,27 +106,27 @@ MISTAKES = {
     "tickets that are none": Mistake("budget convict file file --home member", ("not a valid SignedTicket",)),
     # proofs
     "a proof of too little": Mistake("verify stake HOT", ("write: davy verify stake",)),
-    "a proof of no number": Mistake("verify subnet one", ("no number from 0",)),
+    "a proof of no number": Mistake("verify subnet one", ("not a number from 0",)),
     "a proof of no hex": Mistake("verify key xyz", ("not written in hex",)),
     "a proof of no kind": Mistake("verify everything", ("is not one of",)),
     "a kept proof that is none": Mistake("verify saved file", ("not a valid SavedProof",)),
     "a kept proof kept again": Mistake("verify saved file --save other", ("write: davy verify saved FILE",)),
     # the network
     "no network file": Mistake("status --network nowhere.json", ("no network file", "davy up")),
-    "a broken network file": Mistake("status --network file", ("no network file", "copy it again")),
+    "a broken network file": Mistake("status --network file", ("not a network file", "copy it again")),
     "a folder as network file": Mistake("status --network empty", ("cannot read", "empty")),
     "an unreachable ledger": Mistake(
         "status --network dead.json", ("does not answer (nothing listens there)", "check that it runs")
     ),
     "a ledger of no host": Mistake("status --network away.json", ("does not answer", "check that it runs")),
-    "a ledger of no address": Mistake("status --network wild.json", ("no address of a ledger", "http://host:port")),
+    "a ledger of no address": Mistake("status --network wild.json", ("not an address of a ledger", "http://host:port")),
     "a ledger that is another server": Mistake("status --network web.json", ("no ledger", "check the address")),
     "another chain": Mistake("status --network other.json", ("another chain",)),
     "a faucet that is not there": Mistake("faucet --network dead.json", ("no faucet", "davy transfer")),
     "an unreachable faucet": Mistake(
         "faucet --network dry.json", ("does not answer (nothing listens there)", "davy up")
     ),
-    "a faucet of no address": Mistake("faucet --network odd.json", ("no address", "davy up")),
+    "a faucet of no address": Mistake("faucet --network odd.json", ("not an address", "davy up")),
     "an unknown subnet": Mistake("status --netuid 9", ("no subnet 9", "it has 1")),
     "an unknown subnet to register on": Mistake("register --netuid 1 --netuid 9", ("no subnet 9", "it has 1")),
     "an unknown UID": Mistake("why 900", ("no UID 900", "davy status")),
@@ -140,8 +142,8 @@ MISTAKES = {
     # subnets
     "another's subnet": Mistake("subnet set 1 tempo=20 --home member", ("another coldkey", "--home")),
     "a subnet that is not there": Mistake("subnet set 9 tempo=20 --home member", ("no subnet 9", "it has 1")),
-    "a setting without a value": Mistake("subnet set 1 tempo", ("'tempo' is no setting", "name=number")),
-    "a setting that is no number": Mistake("subnet set 1 tempo=fast", ("'tempo=fast' is no setting", "name=number")),
+    "a setting without a value": Mistake("subnet set 1 tempo", ("'tempo' is not a setting", "name=number")),
+    "a setting that is no number": Mistake("subnet set 1 tempo=fast", ("'tempo=fast' is not a setting", "name=number")),
     "a setting twice": Mistake("subnet set 1 tempo=20 tempo=30", ("tempo is given twice",)),
     "an unknown setting": Mistake("subnet set 1 speed=5", ("no parameter 'speed'", "names are")),
     "a setting out of range": Mistake("subnet set 1 tempo=1", ("tempo must lie between 2 and",)),
@@ -166,12 +168,12 @@ MISTAKES = {
     ),
     "an unknown class": Mistake("miner --home member --backend nothing.py:Mine", ("no class Mine", "after the colon")),
     "a class that is no backend": Mistake(
-        "miner --home member --backend nothing.py:Nothing", ("no backend", "SimpleBackend")
+        "miner --home member --backend nothing.py:Nothing", ("not a backend", "SimpleBackend")
     ),
     "an unknown option": Mistake(
         "miner --home member -o order=3 -o folder=stdlib-a", ("no option 'order'", "its options are")
     ),
-    "half an option": Mistake("miner --home member -o folder", ("no option of a backend", "key=value")),
+    "half an option": Mistake("miner --home member -o folder", ("not an option of a backend", "key=value")),
     "an unregistered hotkey": Mistake("miner -o folder=stdlib-a", ("no UID on subnet 1", "davy register --netuid 1")),
     "an unregistered model": Mistake(
         "miner --home member -o folder=stdlib-weak",
@@ -228,7 +230,7 @@ MISTAKES = {
     "a source that ends the process": Mistake("validator --home member --source leaving:Mine", ("leaving", "sys.exit")),
     "a source that raises": Mistake("validator --home member --source raising:Mine", ("raising", "mend")),
     "an unregistered validator": Mistake("validator", ("no UID on subnet 1", "davy register --netuid 1")),
-    "exchanges of no home": Mistake("validator --home member --exchanges nowhere", ("no home of davy",)),
+    "exchanges of no home": Mistake("validator --home member --exchanges nowhere", ("not a home of davy",)),
     # gateways
     "an unregistered gateway": Mistake("gateway", ("no UID on subnet 1", "davy register --netuid 1")),
     "a gateway open to others": Mistake("gateway --home member --host 0.0.0.0", ("DAVY_GATEWAY_KEY", "stake")),
@@ -250,14 +252,14 @@ MISTAKES = {
     ),
     "an unknown source": Mistake("validator --home member --source nowhere", ("no 'nowhere'", "module:name")),
     # chains
-    "a wrong spec": Mistake("up --home new --subnet text:tempo", ("'tempo' is no setting", "name=number")),
+    "a wrong spec": Mistake("up --home new --subnet text:tempo", ("'tempo' is not a setting", "name=number")),
     "a subnet without a task": Mistake("up --home new --subnet :tempo=5", ("no genesis",)),
     "an unknown hyperparameter": Mistake("up --home new --subnet text:speed=5", ("no parameter 'speed'", "names are")),
     "a hyperparameter out of range": Mistake("up --home new --subnet text:tempo=1", ("tempo must lie between 2 and",)),
-    "a number without end": Mistake(f"up --home new --parameters unbonding={NINES}", ("no setting", "name=number")),
+    "a number without end": Mistake(f"up --home new --parameters unbonding={NINES}", ("not a setting", "name=number")),
     "an unknown mechanism": Mistake("up --home new --subnet text:mechanism=x", ("no mechanism", "choose one of")),
     "more than all shares": Mistake("up --home new --subnet a:share=600000 --subnet b:share=600000", ("sum to more",)),
-    "no allocation": Mistake("up --home new --allocate me", ("no allocation", "write cold_")),
+    "no allocation": Mistake("up --home new --allocate me", ("not an allocation", "write cold_")),
     "an allocation of too much": Mistake("up --home new --allocate COLD=20999999", ("more than the supply",)),
     "a busy port for a chain": Mistake("up --home new --port BUSY", ("BUSY", "--port")),
     "a file where the network file's folder is needed": Mistake(
@@ -272,7 +274,7 @@ MISTAKES = {
         "ledger init-net --home net --owner COLD --at 127.0.0.1:9000", ("1 places for 4 producers", "once for each")
     ),
     "a producer at no port": Mistake(
-        "ledger init-net --home net --owner COLD --producers 1 --at 127.0.0.1:x", ("no place", "write host:port")
+        "ledger init-net --home net --owner COLD --producers 1 --at 127.0.0.1:x", ("not a place", "write host:port")
     ),
     "a producer for all addresses": Mistake(
         "ledger init-net --home net --owner COLD --producers 1 --at 0.0.0.0:9000", ("0.0.0.0", "every address")
@@ -281,7 +283,7 @@ MISTAKES = {
         "ledger init-net --home chain --owner COLD", ("is not empty", "new folder")
     ),
     "too many producers": Mistake("ledger init-net --home net --owner COLD --producers 129", ("129", "1<=x<=128")),
-    "a home that is no producer's": Mistake("ledger start --home chain", ("no producer's home", "init-net")),
+    "a home that is no producer's": Mistake("ledger start --home chain", ("not a producer's home", "init-net")),
     "no chain to serve": Mistake("ledger serve", ("has no chain", "davy ledger init")),
     # words
     "an unknown command": Mistake("mine", ("No such command 'mine'", "davy --help")),

@@ -29,7 +29,7 @@ def test_folders_are_private(tmp_path: Path) -> None:
 
 
 def test_no_home_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(Misconfigured, match="is no home of davy; make one"):
+    with pytest.raises(Misconfigured, match="is not a home of davy; make one"):
         Home.open(tmp_path)
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(Misconfigured, match="choose one that you may write to"):

@@ -97,7 +97,7 @@ async def test_a_file_that_asks_for_hours_of_work_is_refused(shares: FileShares,
     await shares.keep(ROSTER, BODY)
     (file,) = (tmp_path / "shares").iterdir()
     file.write_bytes(file.read_bytes().replace(b'"ops": 1', b'"ops": 9999'))
-    with pytest.raises(Misconfigured, match="no share"):
+    with pytest.raises(Misconfigured, match="not a share"):
         await shares.open(ROSTER)
 
 

@@ -4,7 +4,7 @@ A row's agreement with labels that were audited in secret, beyond chance and bey
 
     A_i = Σ_k n_k/n · Σ_a [P(r_i = a, z = a | k) − P(r_i = a | k) · P(z = a | k)]
 
-k is the answer that most rows gave on the same column in the epoch before. Who repeats one answer, or that one, has
+k is the answer that most rows gave on the same column in the epoch before. Whoever repeats one answer, or that one, has
 A = 0.
 """
 

@@ -161,7 +161,7 @@ def test_the_independent_oracle_gives_the_published_outputs(vectors: Path) -> No
         ({"liquid_alpha": True, "sigmoid_steepness": 9.5}, "9.5; it must be a whole number"),
         ({"liquid_alpha": True, "sigmoid_steepness": 1_000}, "alpha_steepness is 1000"),
         ({"liquid_alpha": True, "alpha_low": 0.95}, "alpha_high is"),
-        ({"bonds_penalty": -0.5}, "no proportion"),
+        ({"bonds_penalty": -0.5}, "not a proportion"),
         ({"bonds_moving_avg": float("nan")}, "bonds_moving_avg is nan; it must be a finite number"),
         ({"bonds_moving_avg": True}, "bonds_moving_avg is True; it must be a finite number"),
         ({"bonds_penalty": True}, "bonds_penalty is True; it must be a finite number"),

@@ -39,7 +39,7 @@ def test_three_rows_by_hand() -> None:
 
 
 def test_answers_that_go_together_are_agreement() -> None:
-    """One calls 2 what the other calls 1, always: Δ learns that it is the same thing. Who inverts it disagrees."""
+    """One calls 2 what the other calls 1, always: Δ learns that it is the same thing. Whoever inverts it disagrees."""
     e = said([0, 0, 1, 1], [0, 0, 2, 2])
     assert agreements(e, ints(ONE // 2, ONE // 2)).tolist() == [2 * UNIT // 2] * 2
 

@@ -83,7 +83,7 @@ WRONG: dict[str, tuple[Callable[[str], str], type[DavyError], str]] = {
     "another name on it": (lambda t: t.replace("from alice", "from carol"), Malformed, "something else"),
     "another reader on it": (lambda t: t.replace("to bob", "to dave"), Malformed, "something else"),
     "other words": (lambda t: t.replace(t.splitlines()[2], "abandon " * 7 + "able"), Malformed, "something else"),
-    "an answer": (lambda t: t.replace("QUESTION", "ANSWER"), Malformed, "no sheet with a question"),
+    "an answer": (lambda t: t.replace("QUESTION", "ANSWER"), Malformed, "not a sheet with a question"),
     "a book": (lambda _: "x" * (MAX_SHEET_CHARS + 1), TooLarge, "none"),
 }
 
@@ -116,7 +116,7 @@ def test_an_answer_is_to_one_question() -> None:
     assert read_answer(text, STAGE.circle, ALICE.key, first) == said
     with pytest.raises(Misdirected, match="another question"):
         read_answer(text, STAGE.circle, ALICE.key, second)
-    with pytest.raises(Malformed, match="no sheet with a question"):
+    with pytest.raises(Malformed, match="not a sheet with a question"):
         read_question(text, STAGE.circle, ALICE.key)
     carols = msgspec.structs.replace(said, sender=CAROL.key)
     with pytest.raises(Misdirected, match="another question"):

@@ -279,7 +279,7 @@ def wrong_public_packages() -> Iterator[Attack]:
         yield Attack(
             f"group key {name}", checked(replace(public, group_key=bad)), Malformed, says="the group key is no"
         )
-        yield Attack(f"verifying share {name}", checked(spoilt), Malformed, says="share of keyholder 5 is no point")
+        yield Attack(f"verifying share {name}", checked(spoilt), Malformed, says="share of keyholder 5 is not a point")
     moved = [replace(r, point=add_points(r.point, wrong.BASE)) for r in rows]
     for place in range(5):
         mixed = [*rows[:place], moved[place], *rows[place + 1 :]]

@@ -92,7 +92,7 @@ def wrong_zero_commitments() -> Iterator[Attack]:
         for place in range(2):
             rows = (*two.commitment[:place], bad, *two.commitment[place + 1 :])
             spoilt = replace(two, commitment=rows)
-            yield Attack(f"refresh, coefficient {place} {name}", checked(spoilt), Misbehaved, (TWO,), "no point")
+            yield Attack(f"refresh, coefficient {place} {name}", checked(spoilt), Misbehaved, (TWO,), "not a point")
     short = replace(two, commitment=(ONE[:31], two.commitment[1]))
     yield Attack("refresh, a point of 31 bytes", checked(short), Misbehaved, (TWO,))
     for name, packages in {
@@ -231,7 +231,9 @@ def wrong_parts() -> Iterator[Attack]:
 
     for name, bad in wrong.POINTS.items():
         for place in (0, 3):
-            yield Attack(f"repair, part {place} {name}", parts(with_point(place, bad)), Misbehaved, (TWO,), "no point")
+            yield Attack(
+                f"repair, part {place} {name}", parts(with_point(place, bad)), Misbehaved, (TWO,), "not a point"
+            )
     for length in (2, 3, 5):
         spoilt = replace(two, commitment=(*two.commitment, wrong.BASE)[:length])
         yield Attack(f"repair, {length} parts for 4", parts(spoilt), Misbehaved, (TWO,), "for 4 helpers")

@@ -17,7 +17,7 @@ from davy.network.memory import MemoryNetwork, no_delay
 from davy.network.signed import RequestVerifier, sign_request
 from davy.protocol.chain import Head, Metagraph, Neuron, SubnetInfo
 from davy.protocol.limits import hyperparameters
-from davy.protocol.ports import IncomingStream, Response, SignedRequest
+from davy.protocol.ports import IncomingStream, Ports, Response, SignedRequest
 from davy.protocol.receipt import EMPTY_BRAKE_HEAD, Anchor
 from davy.protocol.transaction import Endpoint
 from davy.protocol.words import TOKEN, KeyRole
@@ -119,3 +119,8 @@ def ask(
         anchor=anchor or Anchor(10, head(10).hash), brake_head=EMPTY_BRAKE_HEAD, created=LoopClock().now(),
         nonce=_nonces.randbytes(16),
     )  # fmt: skip
+
+
+def ports(miner: Miner, ledger: Any) -> Ports:
+    """What a miner's node is handed, over the network that the miner is served on."""
+    return Ports(MINER, ledger, LoopClock(), SeededEntropy(), MemoryStore(), miner.network.transport())

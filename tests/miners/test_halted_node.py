@@ -11,7 +11,7 @@ import anyio
 import pytest
 from trio.testing import MockClock
 
-from davy.miners.backend import Backend, Neighbourhood
+from davy.miners.backend import Backend
 from davy.miners.node import MinerNode
 from davy.miners.running import MinerOptions, _Loader
 from davy.miners.withheld import Withheld
@@ -24,11 +24,11 @@ from davy.protocol.recorded import BrakeRecord, OrderRecord, RecordedBrake, Subj
 from davy.protocol.transaction import is_brake_order, open_brake_order, tx_hash
 from davy.protocol.words import KeyRole
 from tests.killswitch.story import START, Story, order_of
-from tests.miners.stage import MINER, VALIDATOR, Letters, Miner, ask, head, neuron, start
+from tests.miners.stage import MINER, VALIDATOR, Letters, Miner, ask, head, neuron, ports, start
 from tests.miners.test_halted import LETTERS, halt
 from tests.miners.test_node import ENDPOINT, Ledger, Other
 from tests.miners.test_server import error_of
-from tests.twins import LoopClock, SeededEntropy
+from tests.twins import LoopClock
 from tests.twins.brake import REGISTRANT, KnowsModels, brake_of
 
 pytestmark = pytest.mark.anyio
@@ -83,9 +83,9 @@ async def living(story: Story, ledger: BrakedLedger) -> AsyncIterator[tuple[Mine
     miner = await start(Letters(), None, brake.guard)
     miner.handler.serving.subjects = ()
     node = MinerNode(
-        keys=MINER, ledger=ledger, clock=LoopClock(), netuids=(1,), endpoint=ENDPOINT, handler=miner.handler,
-        view=miner.view, admission=miner.admission, brake=brake,
-    )  # type: ignore[arg-type] # fmt: skip
+        ports(miner, ledger), (1,), endpoint=ENDPOINT, handler=miner.handler, view=miner.view,
+        admission=miner.admission, brake=brake,
+    )  # fmt: skip
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(ledger.produce)
         tasks.start_soon(node.run)
@@ -188,8 +188,7 @@ async def test_a_halted_model_is_not_loaded_before_it_may_run(story: Story, monk
     async with living(story, ledger) as (miner, node, brake):
         raw = halt(story)
         await brake.guard.receive(raw)
-        own = Neighbourhood(MINER, ledger, LoopClock(), SeededEntropy(), 1)  # type: ignore[arg-type]
-        loader = _Loader(MinerOptions("huggingface", {"folder": str(Path())}), own, brake)
+        loader = _Loader(MinerOptions("huggingface", {"folder": str(Path())}), ports(miner, ledger), brake)
         backend = await loader.first()
         assert isinstance(backend, Withheld)
         assert loaded == []

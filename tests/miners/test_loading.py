@@ -69,7 +69,7 @@ def test_an_upstream_by_its_short_name() -> None:
         ("davy.miners.no_such:Mine", {}, "no module davy.miners.no_such"),
         ("FILE:Yours", {}, "no class Yours"),
         ("FILE:value", {}, "no class value"),
-        ("FILE:Nothing", {}, "is no backend: it has no manifest and no generate and no aclose"),
+        ("FILE:Nothing", {}, "is not a backend: it has no manifest and no generate and no aclose"),
         ("FILE:Unfinished", {}, "write its next_token"),
         ("FILE:Fails", {}, "did not start: KeyError: 'corpus'"),
         ("FILE:Mine", {}, "needs the option order"),

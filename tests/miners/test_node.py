@@ -27,6 +27,7 @@ from tests.miners.stage import (
     head,
     metagraph,
     neuron,
+    ports,
     start,
 )
 from tests.miners.test_server import Slow, error_of, read, receipt_of
@@ -165,8 +166,8 @@ async def living(
 ) -> AsyncGenerator[tuple[Miner, MinerNode]]:
     miner = await start(backend or Letters())
     node = MinerNode(
-        keys=MINER, ledger=ledger, clock=LoopClock(), netuids=netuids, endpoint=ENDPOINT, handler=miner.handler,
-        view=miner.view, admission=miner.admission, brake=brake_of(MINER, LoopClock(), ledger, CHAIN),
+        ports(miner, ledger), netuids, endpoint=ENDPOINT, handler=miner.handler, view=miner.view,
+        admission=miner.admission, brake=brake_of(MINER, LoopClock(), ledger, CHAIN),
     )  # fmt: skip
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(ledger.produce)

@@ -27,7 +27,7 @@ from davy.network.signed import sign_request
 from davy.protocol.encoding import encode
 from davy.protocol.errors import Misconfigured, Unreachable
 from davy.protocol.gossip import GossipPlace
-from davy.protocol.ports import SignedRequest
+from davy.protocol.ports import Ports, SignedRequest, Transport
 from davy.protocol.receipt import EMPTY_BRAKE_HEAD, Anchor, Outcome
 from davy.protocol.words import TOKEN, KeyRole
 from tests.killswitch.story import Story, genesis
@@ -68,6 +68,10 @@ def mine(tmp_path: Path) -> Path:
     return path
 
 
+def ports(ledger: Ledger, transport: Transport) -> Ports:
+    return Ports(MINER, ledger, WallClock(), SeededEntropy(), MemoryStore(), transport)
+
+
 @asynccontextmanager
 async def running(ledger: Ledger, options: MinerOptions, certificate: CertificateFiles) -> AsyncGenerator[Started]:
     started: list[Started] = []
@@ -81,10 +85,8 @@ async def running(ledger: Ledger, options: MinerOptions, certificate: Certificat
         tasks.start_soon(ledger.produce)
 
         async def miner() -> None:
-            await run_miner(
-                options, keys=MINER, genesis=genesis(()), ledger=ledger, clock=WallClock(), entropy=SeededEntropy(),
-                store=MemoryStore(), certificate=certificate, ready=ready,
-            )  # fmt: skip
+            async with HttpTransport(WallClock()) as transport:
+                await run_miner(options, ports(ledger, transport), genesis(()), certificate, ready=ready)
 
         tasks.start_soon(miner)
         await is_ready.wait()
@@ -241,16 +243,16 @@ async def test_sighup_changes_the_model_and_sigterm_ends(
 
 async def test_a_busy_port_and_a_missing_backend_are_one_sentence(mine: Path, certificate: CertificateFiles) -> None:
     ledger = a_ledger()
-    async with running(ledger, MinerOptions(f"{mine}:Mine"), certificate) as started:
+    async with (
+        running(ledger, MinerOptions(f"{mine}:Mine"), certificate) as started,
+        HttpTransport(WallClock()) as http,
+    ):
         for options, word in [
             (MinerOptions(f"{mine}:Mine", port=started.endpoint.port), "cannot listen"),
             (MinerOptions(f"{mine}:Yours"), "no class Yours"),
         ]:
             with pytest.raises(Misconfigured, match=word):
-                await run_miner(
-                    options, keys=MINER, genesis=genesis(()), ledger=ledger, clock=WallClock(),
-                    entropy=SeededEntropy(), store=MemoryStore(), certificate=certificate, ready=lambda _: None,
-                )  # fmt: skip
+                await run_miner(options, ports(ledger, http), genesis(()), certificate, ready=lambda _: None)
 
 
 async def test_a_miner_says_where_its_gossip_process_listens_and_hears_orders_from_it(
@@ -274,11 +276,8 @@ async def test_a_miner_says_where_its_gossip_process_listens_and_hears_orders_fr
     async with anyio.create_task_group() as tasks, HttpTransport(WallClock()) as transport:
 
         async def miner() -> None:
-            await run_miner(
-                MinerOptions(f"{mine}:Mine", gossip=joining), keys=MINER, genesis=story.genesis, ledger=ledger,
-                clock=WallClock(), entropy=SeededEntropy(), store=MemoryStore(), certificate=certificate,
-                ready=told.append, change=kept,
-            )  # fmt: skip
+            options, own = MinerOptions(f"{mine}:Mine", gossip=joining), ports(ledger, transport)
+            await run_miner(options, own, story.genesis, certificate, ready=told.append, change=kept)
 
         tasks.start_soon(miner)
         await until(lambda: bool(told) and bool(brakes) and bool(brakes[0].guard.state.orders))

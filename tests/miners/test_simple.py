@@ -94,5 +94,5 @@ def test_a_tokenizer_file_needs_no_torch(tmp_path: Path) -> None:
     assert vocabulary.decode(vocabulary.encode("é x")) == "é x"
     assert vocabulary.text(tiny.END) == "<|end|>"
     assert vocabulary.decode([tiny.END]) == ""
-    with pytest.raises(Misconfigured, match=r"no tokenizer\.json"):
+    with pytest.raises(Misconfigured, match=r"not a tokenizer\.json"):
         TokenizerFile(tmp_path / "missing.json")

@@ -145,9 +145,9 @@ async def test_token_ids_that_an_upstream_does_not_name_are_not_made_up() -> Non
         (Fake([], 500), Unreachable, "500"),
         (Fake([], 302), Unreachable, "302"),
         (Fake([chunk("")]), Unreachable, "broke off"),
-        (Fake(["{"]), BadAnswer, "no completion chunk"),
-        (Fake(['{"choices": 3}']), BadAnswer, "no completion chunk"),
-        (Fake(["[" * 5000]), BadAnswer, "no completion chunk"),
+        (Fake(["{"]), BadAnswer, "not a completion chunk"),
+        (Fake(['{"choices": 3}']), BadAnswer, "not a completion chunk"),
+        (Fake(["[" * 5000]), BadAnswer, "not a completion chunk"),
         (Fake([chunk("a" * 70_000), "[DONE]"]), BadAnswer, "too much"),
         (Fake([chunk("a"), "[DONE]"]), BadAnswer, "no log-probabilities"),
         (Fake([chunk("a", {"tokens": ["a"], "token_logprobs": []})]), BadAnswer, "do not fit"),
@@ -180,7 +180,7 @@ async def test_one_question_tells_whether_the_server_has_the_model() -> None:
         (Fake([], status=404), "refuses the request: no such thing"),
         (Fake([], status=401), "API key"),
         (Fake([], status=500), "status 500"),
-        (Fake(["nonsense"]), "no completion chunk"),
+        (Fake(["nonsense"]), "not a completion chunk"),
         (Fake(["[DONE]"]), "an empty answer"),
     ],
 )
@@ -256,8 +256,8 @@ async def test_the_api_key_comes_from_the_environment_or_a_file(
 @pytest.mark.parametrize(
     ("options", "word"),
     [
-        ({"url": "127.0.0.1:8000"}, "no address"),
-        ({"url": "ftp://x/v1"}, "no address"),
+        ({"url": "127.0.0.1:8000"}, "not an address"),
+        ({"url": "ftp://x/v1"}, "not an address"),
         ({"model": "?"}, "cannot name"),
         ({"key_env": "NOT_SET_ANYWHERE"}, "NOT_SET_ANYWHERE"),
         ({"key_file": "/nowhere/key"}, "/nowhere/key"),

@@ -162,7 +162,7 @@ def test_shares_are_rehearsed_and_dealt_anew_by_sheets(table: Table) -> None:
 
 MISTAKES: dict[str, tuple[str, ...]] = {
     "davy keyholder roster roster --reason x --yes": ("group epoch", "make a new one"),
-    "davy keyholder roster today --reason x --yes": ("no roster", "davy keyholder dkg"),
+    "davy keyholder roster today --reason x --yes": ("not a roster", "davy keyholder dkg"),
     "davy keyholder lower --reason x --yes": ("nothing is named", "--raised"),
     "davy keyholder lower --raised 12345678 --reason x --yes": ("0 RAISEs known here", "davy keyholder status"),
     "davy keyholder raise --reason x --yes": ("no model is named", "--file"),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from davy.ledger.rules.records import ATTESTATIONS, BRAKE, CONVICTIONS, HALTED, ORDERS, ROSTERS, TABLES
+from davy.ledger.rules.records import BRAKE, CONVICTIONS, HALTED, TABLES
 from davy.protocol import recorded
 from davy.protocol.errors import Malformed
 from davy.protocol.order import Global, Miner, Models, Subnet
@@ -12,13 +12,10 @@ from davy.protocol.signing import Domain, digest
 A, B = b"a" * 32, b"b" * 32
 
 
-def test_keys_are_those_of_the_ledger_s_tables() -> None:
+def test_the_keys_that_a_client_proves_are_those_of_the_ledger_s_tables() -> None:
     keys = {
         BRAKE.tag: recorded.BRAKE_KEY,
-        ORDERS.tag: recorded.order_key(A),
-        ROSTERS.tag: recorded.roster_key(7),
         HALTED.tag: recorded.halted_key(recorded.GLOBAL_NAME),
-        ATTESTATIONS.tag: recorded.attestation_key(A, B),
         CONVICTIONS.tag: recorded.conviction_key(A),
     }
     for tag, key in keys.items():

@@ -20,11 +20,12 @@ from davy.network.brake_routes import BrakeRoutes
 from davy.network.memory import MemoryNetwork
 from davy.network.node_brake import NodeBrake, open_brake
 from davy.network.signed import RequestVerifier
+from davy.network.signed_client import SignedClient
 from davy.protocol.chain import EpochRecord, Metagraph
 from davy.protocol.genesis import Allocation, Genesis, GenesisSubnet
 from davy.protocol.limits import EMISSION_PARTS, chain_parameters, hyperparameters
 from davy.protocol.manifest import Manifest, ModelClass
-from davy.protocol.ports import Handler
+from davy.protocol.ports import Handler, Ports
 from davy.protocol.signing import Domain
 from davy.protocol.transaction import (
     AddStake,
@@ -208,10 +209,8 @@ class World:
         routes = BrakeRoutes(brake.guard, self.wrapped(node.name, handler), self.clock)
         self.net.serve(endpoint, self.door(node.name, routes))
         miner = MinerNode(
-            keys=node.keys,
-            ledger=node.client,
-            clock=self.clock,
-            netuids=[NETUID],
+            self.ports(node),
+            [NETUID],
             endpoint=endpoint,
             handler=handler,
             view=view,
@@ -234,16 +233,7 @@ class World:
         """Start a validator on what its store holds, as after a crash."""
         brake = await self.brake(node)
         source = self.sources[node.name](self, node) if node.name in self.sources else await self._examiner(node, brake)
-        validator = ValidatorNode(
-            [NETUID],
-            keys=node.keys,
-            ledger=node.client,
-            store=node.store,
-            entropy=node.entropy,
-            clock=self.clock,
-            source=source,
-            brake=brake,
-        )
+        validator = ValidatorNode([NETUID], self.ports(node), source, brake)
         self.examiners[node.name] = source
         self._start(node, validator.run)
 
@@ -263,30 +253,21 @@ class World:
             self.net.stop(self.endpoints[node.name])
         node.store = node.store.copy()
 
+    def ports(self, node: Node) -> Ports:
+        """All that a node is handed."""
+        transport = self.net.transport(node.name)
+        return Ports(node.keys, node.client, self.clock, node.entropy, node.store, transport)
+
     async def brake(self, node: Node) -> NodeBrake:
         """Open a node's brake on what its store holds."""
-        brake = await open_brake(
-            self.genesis,
-            node.client,
-            keys=node.keys,
-            clock=self.clock,
-            entropy=node.entropy,
-            store=node.store,
-            transport=self.net.transport(node.name),
-        )
+        brake = await open_brake(self.genesis, self.ports(node))
         self.brakes[node.name] = self.braked(node.name, brake)
         return self.brakes[node.name]
 
     async def _examiner(self, node: Node, brake: NodeBrake) -> Examiner:
-        challenger = Challenger(
-            node.keys,
-            self.ledger.chain,
-            self.net.transport(node.name),
-            self.clock,
-            node.entropy,
-            await node.client.head(),
-            brake,
-        )
+        transport = self.net.transport(node.name)
+        client = SignedClient(node.keys, self.ledger.chain, transport, self.clock, node.entropy)
+        challenger = Challenger(client, self.clock, await node.client.head(), brake)
         means = Means(
             Guess(), NoCorpus(), challenger, (), brake, node.client, node.store, node.entropy, self.clock, _here
         )

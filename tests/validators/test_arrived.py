@@ -12,6 +12,7 @@ from davy.miners.server import MinerHandler
 from davy.network.events import data_frame
 from davy.network.openai import CompletionRequest
 from davy.network.receipts import receipt_in
+from davy.network.signed_client import SignedClient
 from davy.protocol.chain import ServedModel
 from davy.protocol.ports import Frame, Response, SendFrame, SignedRequest, StreamReply
 from davy.protocol.words import KeyRole
@@ -50,7 +51,8 @@ async def answered(request: CompletionRequest, change: Change = lambda frame: [f
     miner.network.serve(miner.endpoint, Between(miner.handler, change))
     clock = LoopClock()
     brake = brake_of(VALIDATOR, clock, None, CHAIN)
-    challenger = Challenger(VALIDATOR, CHAIN, miner.network.transport(), clock, SeededEntropy(5), head(10), brake)
+    client = SignedClient(VALIDATOR, CHAIN, miner.network.transport(), clock, SeededEntropy(5))
+    challenger = Challenger(client, clock, head(10), brake)
     served = ServedModel(miner.handler.serving.model_id, identity_of(miner.handler.serving.manifest), 1)
     asked = neuron(1, MINER.public(KeyRole.HOTKEY), endpoint=(miner.endpoint,), model=(served,))
     return await challenger.ask(asked, request, deadline_ms=5_000)

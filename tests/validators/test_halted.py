@@ -20,12 +20,13 @@ from davy.network.brake_peers import BrakePeers
 from davy.network.error_responses import error_response
 from davy.network.node_brake import NodeBrake
 from davy.network.openai import CompletionRequest
+from davy.network.signed_client import SignedClient
 from davy.protocol.chain import Head, Metagraph, Neuron, ServedModel
 from davy.protocol.errors import Malformed, ModelHalted
 from davy.protocol.manifest import model_id
 from davy.protocol.order import Global, Models, Subnet
 from davy.protocol.order import Miner as MinerTarget
-from davy.protocol.ports import Response, SignedRequest
+from davy.protocol.ports import Ports, Response, SignedRequest
 from davy.protocol.recorded import BrakeRecord, Facts, RecordedBrake, SubjectFacts
 from davy.protocol.words import KeyRole
 from davy.validators.challenger import Answered, Challenger
@@ -71,9 +72,8 @@ class Stage:
         ledger = cast("Any", Graph(self.neuron))
         self.attesting = Attesting(self.guard, VALIDATOR, ledger, MemoryStore())
         self.brake = NodeBrake(self.guard, self.peers, self.attesting, ledger)
-        self.challenger = Challenger(
-            VALIDATOR, CHAIN, self.transport, self.clock, SeededEntropy(5), head(10), self.brake
-        )
+        client = SignedClient(VALIDATOR, CHAIN, self.transport, self.clock, SeededEntropy(5))
+        self.challenger = Challenger(client, self.clock, head(10), self.brake)
         nothing = cast("Any", None)
         self.means = means = Means(
             cast("Any", Asking()), nothing, self.challenger, (), self.brake, cast("Any", Graph(self.neuron)),
@@ -307,10 +307,9 @@ async def test_nothing_is_committed_for_a_halted_subnet() -> None:
             return bytes(32)
 
     ledger = cast("Any", Braked())
-    node = ValidatorNode(
-        [1], keys=VALIDATOR, ledger=ledger, store=MemoryStore(), entropy=SeededEntropy(), clock=s.clock,
-        source=source, brake=NodeBrake(s.guard, s.peers, s.attesting, ledger), timing=Timing(commit_at=0.0),
-    )  # fmt: skip
+    own = Ports(VALIDATOR, ledger, s.clock, SeededEntropy(), MemoryStore(), s.transport)
+    brake = NodeBrake(s.guard, s.peers, s.attesting, ledger)
+    node = ValidatorNode([1], own, source, brake, Timing(commit_at=0.0))
     await node.at_block(head(19))
     assert source.asked == 1
     recorded: list[bytes] = []

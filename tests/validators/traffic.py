@@ -117,7 +117,8 @@ class _Stage:
         self._gateway = Gateway(means)
         marked = _Marked(transport, self._challenges, scene.change_sent)
         brake = brake_of(self._keys, self._clock, None, CHAIN)
-        challenger = Challenger(self._keys, CHAIN, marked, self._clock, self._entropy, self._head, brake)
+        challenges = SignedClient(self._keys, CHAIN, marked, self._clock, self._entropy)
+        challenger = Challenger(challenges, self._clock, self._head, brake)
         ledger = cast("LedgerClient", self)  # of a ledger the examiner needs the metagraph alone
         changed, store = _Changed(task, scene.change_request), MemoryStore()
         means = Means(changed, corpus, challenger, (), brake, ledger, store, self._entropy, self._clock, _thinks)

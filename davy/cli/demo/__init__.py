@@ -54,9 +54,9 @@ class Wish(NamedTuple):
 
 @click.command("demo")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Deals the roles.")
-@click.option("--seeds", type=click.IntRange(1, 1_000), help="Play so many, from --seed on.")
+@click.option("--seeds", type=click.IntRange(1, 1_000), help="Play this many seeds, from --seed on.")
 @click.option("--fast", is_flag=True, help="Leave the second run out.")
-@click.option("--report", type=click.Path(path_type=Path), default=Path("davy-demo"), help="Folder.")
+@click.option("--report", type=click.Path(path_type=Path), default=Path("davy-demo"), help="Folder for the report.")
 @click.option("--keep", is_flag=True, help="Keep homes and logs in the report's folder.")
 @click.option("--quiet", is_flag=True, help="No live view.")
 @click.option("--json", "as_json_", is_flag=True, help="Print the report as JSON.")

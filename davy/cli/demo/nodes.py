@@ -75,7 +75,7 @@ class Nodes:
     async def join(self) -> None:
         """Register and start everybody of the cast."""
         # Validators first: their stake must have been held for two epochs before they may vote. Then who loads a model.
-        # Who registered a model is halted with it: those two serve nothing, so that a halt of one leaves rivals.
+        # Whoever registered a model is halted with it: those two serve nothing, so that a halt of one leaves rivals.
         registrants = zip((GATEWAY, OUTSIDER), models.GOOD, strict=True)
         await do_all(
             [

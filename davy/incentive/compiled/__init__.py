@@ -9,7 +9,17 @@ differ, this one is wrong. What differs on purpose is the order of the work, not
 - rows that vote come first in a tile, so that rows follow on each other and share an address;
 - the median is guessed in 16 bits, bit by bit in all lanes at once, without a sort or a branch, and then proved by
   stake of 31 bits; where that cannot tell, the exact stake decides;
-- what needs a division an element is divided by a reciprocal, and corrected where that is not exact.
+- what needs a division per element is multiplied by a reciprocal, and corrected where that is not exact.
 
 Integers only: numba, like numpy, makes a float of uint64 and int64, so only offsets are unsigned, among themselves.
+
+=====================  ============================================================================
+`epochs`               from an epoch's inputs to `arrays`, and back
+`yuma3`, `yuma2`       the mechanisms, over a range of runs
+`agreement`            steps 1 to 9; `median` proves what `guess` guessed, `shares` are the k largest
+`bonds`                some tiles of columns at a time
+`settlement`           the last step
+`lanes`                tiles of columns, and what must stay in 32 bits
+`jit`                  numba behind one name
+=====================  ============================================================================
 """

@@ -99,7 +99,7 @@ def proportion(record: Any, one: int, *names: str) -> int:
     name = " or ".join(names)
     value = number(name, member(record, *names))
     if not 0 <= value <= one:
-        raise BadInput(f"{name} is {value!r}, which is no proportion of {one}")
+        raise BadInput(f"{name} is {value!r}, which is not a proportion of {one}")
     return count(name, value) if value > 1 else int(value * one + 0.5)
 
 

@@ -78,7 +78,7 @@ def _compare(content: Any, report: Report) -> None:
         case {"proof_of_knowledge": _} | {"element1": _} | {"scalar1": _}:
             scalars.samples(content, report)
         case _:
-            raise BadFile("it is no signature, making of a key, repair, transcript, or list of values or cases")
+            raise BadFile("it is not a signature, making of a key, repair, transcript, or list of values or cases")
 
 
 def main(paths: list[str]) -> int:

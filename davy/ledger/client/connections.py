@@ -55,7 +55,7 @@ class Address(NamedTuple):
             parts, port, said = urlsplit(""), None, b""
         more = parts.query or parts.fragment or parts.username is not None or port == 0
         if parts.scheme not in ("http", "https") or not parts.hostname or more or not said.isascii() or b" " in said:
-            raise Misconfigured(f"'{url[:80]}' is no address of a ledger; write http://host:port")
+            raise Misconfigured(f"'{url[:80]}' is not an address of a ledger; write http://host:port")
         secure = parts.scheme == "https"
         return cls(parts.hostname, port or (443 if secure else 80), parts.path.rstrip("/"), secure)
 

@@ -146,7 +146,7 @@ class Heads:
             except msgspec.ValidationError:
                 return  # the answer to `subscribe`
             except (msgspec.DecodeError, UnicodeError, RecursionError):
-                raise Unreachable("what the subscription told is no event; it is opened again") from None
+                raise Unreachable("what the subscription told is not an event; it is opened again") from None
             told = event.result.data.value
             opened = await self._believed.open(to_bytes(told.signed_header))
             if self._last is not None and opened.header.height <= self._last.height:

@@ -112,7 +112,7 @@ class RpcCaller:
         try:
             return msgspec.json.decode(raw, type=kind)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise Malformed(f"what answers at {self.url} is no ledger of this version; check the address") from None
+            raise Malformed(f"what answers at {self.url} is not a ledger of this version; check the address") from None
 
 
 def to_bytes(text: str) -> bytes:

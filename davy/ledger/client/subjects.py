@@ -1,6 +1,6 @@
 """What orders can know of a hotkey's model, read by the ledger's own rule from rows that the ledger proves.
 
-The one part of the client that needs `davy.ledger.rules`; who asks for no subject does not load it.
+The one part of the client that needs `davy.ledger.rules`; whoever asks for no subject does not load it.
 """
 
 from __future__ import annotations

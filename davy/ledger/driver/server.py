@@ -48,7 +48,7 @@ class _Call(msgspec.Struct, frozen=True):
 
 
 def _is_ours(record: logging.LogRecord) -> bool:
-    """Whether what is logged failed here: who speaks no HTTP is told so, and could else fill the log."""
+    """Whether what is logged failed here: whoever speaks no HTTP is told so, and could else fill the log."""
     return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
 
 

@@ -196,7 +196,7 @@ def serve(s: State, at: Moment, sender: bytes, x: Serve) -> None:
     require_running(s, at, Subject(), "serving")
     require_not_barred(s, sender)
     require_current(s, sender)
-    hotkey = s.need(HOTKEYS, sender, "this key is no registered hotkey; register it first")
+    hotkey = s.need(HOTKEYS, sender, "this key is not a registered hotkey; register it first")
     if len(x.endpoint.next) not in (0, 32):
         raise TxFailed(TxCode.MALFORMED, "the next fingerprint is a SHA-256, or empty")
     served = {m.netuid: m for m in x.models}

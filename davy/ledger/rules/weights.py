@@ -127,7 +127,7 @@ def well_formed_row(weights: tuple[Weight, ...], neurons: int) -> None:
 
 
 def expire(s: State, netuid: int, uid: int, epoch: int) -> int | None:
-    """At the end of `epoch`, drop what was due in it; who did not reveal pays from its next dividends.
+    """At the end of `epoch`, drop what was due in it; whoever did not reveal pays from its next dividends.
 
     Returns the height of the neuron's earliest commit that is still open.
     """

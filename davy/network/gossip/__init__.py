@@ -1,19 +1,21 @@
 """The brake's fourth route: orders from peer to peer by libp2p, in a process of its own, in the extra `gossip`.
 
-Two halves that meet at a pipe only. The node's half (`joining`, `route`, `meeting`, `pipe`) is imported by nodes and
-needs nothing beyond the base. The process' half (`process`, `mesh`, `link`, `holding`, `standing`) is imported by the
-command that the node starts, `davy gossip`, and nothing else; `link` alone imports libp2p. Import contracts keep it so.
+Two halves meet only at a pipe. The node's half (`joining`, `route`, `meeting`, `pipe`) is imported by nodes and needs
+nothing beyond the base. The process's half (`process`, `mesh`, `link`, `holding`, `standing`) is imported only by
+`davy gossip`, the command that the node starts; `link` alone imports libp2p. Import contracts keep it so.
 
-May import: what davy.network may. Flows through: signed orders, both ways, verified on each side of the pipe; and where
-each process can be met. What is bounded: peers, messages, bytes a second, pages, connections of an address
-(`standing.Bounds`); the process' memory and files (`process`); the node never waits for it.
+May import: what davy.network may.
+
+Flows through: signed orders, both ways, verified on each side of the pipe, and the addresses of gossip processes.
+Everything is bounded: peers, messages, bytes a second, pages and connections from one address by `standing.Bounds`, the
+process's memory and files by `process`. The node never waits for the process.
 
 ======================  ==============================================================================
-`route`                 the node's end: starts the process, watches it, starts it again
+`route`                 the node's end: starts the process, watches it, and restarts it
 `meeting`               ``GET /gossip``, and whom the process is told to dial
-`joining`               both of these as a node wants them
+`joining`               `route` and `meeting` together, as a node uses them
 `pipe`                  what node and process say to each other
-`process`               the process' end
+`process`               the process's end
 `mesh`                  its peers: dialled, admitted, told, asked
 `holding`               what it knows of the brake
 `standing`              who may come in, and what an address may cost

@@ -13,7 +13,7 @@ from davy.network.gossip.meeting import GossipDoor, Meeting
 from davy.network.gossip.pipe import Met
 from davy.network.gossip.route import GossipRoute, Listening
 from davy.network.node_brake import NodeBrake
-from davy.protocol.ports import Clock, Entropy, Handler, KeyStore, Store, Transport
+from davy.protocol.ports import Handler, Ports
 
 LAUNCH: Final = (sys.executable, "-m", "davy", "gossip")
 
@@ -48,18 +48,11 @@ def is_installed() -> bool:
     return find_spec("libp2p") is not None
 
 
-def join_gossip(
-    brake: NodeBrake, how: Joining, *, keys: KeyStore, clock: Clock, entropy: Entropy, store: Store,
-    transport: Transport,
-) -> Gossip:  # fmt: skip
-    """Return a node's libp2p route, which `NodeBrake.run` keeps going from now on.
-
-    Parameters
-    ----------
-    transport
-        One that pins certificates: it binds peers to the nodes that the ledger names.
-    """
-    route = GossipRoute(brake.guard, keys, clock, how.launch, how.at)
-    gossip = Gossip(route, Meeting(route, brake.peers, transport, clock, entropy, store, how.given))
+def join_gossip(brake: NodeBrake, how: Joining, own: Ports) -> Gossip:
+    """Return a node's libp2p route, which `NodeBrake.run` keeps going from now on."""
+    route = GossipRoute(brake.guard, own.keys, own.clock, how.launch, how.at)
+    # That the transport pins certificates binds peers to the nodes that the ledger names.
+    meeting = Meeting(route, brake.peers, own.transport, own.clock, own.entropy, own.store, how.given)
+    gossip = Gossip(route, meeting)
     brake.beside.append(gossip.run)
     return gossip

@@ -224,7 +224,7 @@ class Mesh:
                 if self._take(link, message):
                     continue
             except Refused as e:
-                _log.info("peer %s sent what is no message: %s", link.peer.hex()[:16], e)
+                _log.info("peer %s sent what is not a message: %s", link.peer.hex()[:16], e)
             self._standing.ban(link.peer)
             return
 

@@ -1,7 +1,7 @@
 """Has no model: asks a good miner the same prompt in time and passes the answer on as its own.
 
-By default a miner answers only callers with stake or a budget, so a relay gets nothing to pass on. Where it is let in,
-its answers are its victim's, and who answers alike shares one reward.
+By default a miner answers only callers with stake, so a relay gets nothing to pass on. Where it is let in, its answers
+are its victim's, and miners that answer alike share one reward.
 """
 
 from __future__ import annotations

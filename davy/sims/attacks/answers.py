@@ -88,7 +88,7 @@ class Relaying(Attack):
     """A miner without a model passes on what a good miner answers.
 
     It asks the best miner the challenge it was asked and signs the answer as its own. Where miners answer only callers
-    with stake or a budget it is let in seldom; `reach` is how often it gets an answer in time. Otherwise it answers
+    with stake it is seldom let in; `reach` is how often it gets an answer in time. Otherwise it answers
     with a poor model of its own. Found to answer alike, relay and victim are one cluster and share one reward, so the
     victim pays half of the relay's wages; and since the distance is a median over challenges, a relay that passes on
     fewer than half of its answers is never near.

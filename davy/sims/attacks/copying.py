@@ -60,10 +60,10 @@ class FrontRunningReveals(WeightCopying):
 
     A commitment names its validator, so nobody can hand in another's as its own; what is revealed can only be copied
     into the next commit. The ledger takes a commit in any block of the running epoch, the last one too, and honest
-    validators reveal somewhere in it: who commits at `waited` of the epoch knows the rows revealed by then, and of the
-    others those of the epoch before. So the whole gain of running ahead is rows that are fresher by less than an epoch,
-    and still as old as the concealment. Front-running is Eskandari, Moosavi and Clark 2019; of reveals no quantified
-    source was found.
+    validators reveal somewhere in it: whoever commits at `waited` of the epoch knows the rows revealed by then, and
+    of the others those of the epoch before. So the whole gain of running ahead is rows that are fresher by less than an
+    epoch, and still as old as the concealment. Front-running is Eskandari, Moosavi and Clark 2019; no quantified source
+    for reveals was found.
 
     Attributes
     ----------

@@ -31,7 +31,7 @@ class FlashStake(Study):
 
     Where a vote counts what is held at one block (`snapshot`), a loan of that block is enough: Beanstalk lost 182
     million dollars in 2022 to 67% of the votes, held for 13 seconds. On davy's ledger stake counts as the least that
-    was held over a whole epoch, so what was borrowed for a block counts nothing; who borrows for an epoch pays its
+    was held over a whole epoch, so what was borrowed for a block counts nothing; whoever borrows for an epoch pays its
     interest, and that of the unbonding after it. Before that epoch ends everybody can see the stake. The vote is
     modelled, since davy has none; the stake that counts is the ledger's own.
 
@@ -100,7 +100,7 @@ class FlashStake(Study):
     def _vote(self, s: Stream) -> tuple[int, ...]:
         turnout = min(1.0, max(0.01, self.turnout + self.spread * math.log(s.of(lognormal(UNIT, 1.0)) / UNIT)))
         against = base_units(self.stake * turnout)
-        # Who borrows does not know the turnout: enough for two deviations above its mean.
+        # Whoever borrows does not know the turnout: enough for two deviations above its mean.
         likely = base_units(self.stake * min(1.0, self.turnout + 2 * self.spread))
         loan = round(likely * self.needed / (1 - self.needed)) + 1
         counted, held, seen = self._counted(loan)

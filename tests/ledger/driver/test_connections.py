@@ -175,7 +175,7 @@ async def test_nobody_there_and_no_tls_are_os_errors() -> None:
      "http://ä", "http://a\r\nx: y", "http://[::1", "http://" + 64 * "a"],
 )  # fmt: skip
 def test_what_is_no_address_is_refused(url: str) -> None:
-    with pytest.raises(Misconfigured, match="no address of a ledger"):
+    with pytest.raises(Misconfigured, match="not an address of a ledger"):
         Address.of(url)
 
 

@@ -130,7 +130,7 @@ def secret_of(key_file: bytes) -> tuple[PublicKey, bytes]:
         held = msgspec.json.decode(key_file, type=_KeyFile)
         public, secret = (base64.b64decode(k.value, validate=True) for k in (held.pub_key, held.priv_key))
     except (msgspec.DecodeError, ValueError) as e:
-        raise Misconfigured(f"{PRODUCER_KEY} is no key file of the engine ({e}); restore it") from None
+        raise Misconfigured(f"{PRODUCER_KEY} is not a key file of the engine ({e}); restore it") from None
     if len(secret) != 64 or secret[32:] != public:
         raise Misconfigured(f"{PRODUCER_KEY} holds two keys that do not belong together; restore it")
     return public, secret
@@ -164,8 +164,8 @@ def genesis_document(g: Genesis) -> dict[str, Any]:
 def _evidence(g: Genesis) -> dict[str, str]:
     """Until when two votes can be shown: as long as a bond is held that answers for them.
 
-    The engine drops evidence that is older than both, so the blocks alone decide. Who leaves its seat in a block still
-    votes for the next one, hence one less. A chain of an older edition keeps what its engines began with.
+    The engine drops evidence that is older than both, so the blocks alone decide. A producer that leaves its seat in
+    a block still votes for the next one, hence one less. A chain of an older edition keeps what its engines began with.
     """
     blocks, age = 200_000, 14 * 86_400 * 1_000_000_000
     if upgrades.edition(upgrades.begins(chain_id(g)), 1) >= upgrades.ABSENCES_SINCE:

@@ -81,7 +81,7 @@ class Conversation:
         try:
             request = abci.Request.FromString(message)
         except DecodeError as e:
-            raise Malformed(f"what came is no request of ABCI 2.0 ({e})") from None
+            raise Malformed(f"what came is not a request of ABCI 2.0 ({e})") from None
         kind = request.WhichOneof("value") or "nothing"
         try:
             return await self._answers[kind](request) if kind in self._answers else _unused(kind)
@@ -181,7 +181,7 @@ class Conversation:
         return abci.Response(offer_snapshot=abci.OfferSnapshotResult(result=result))
 
     async def _apply_snapshot_chunk(self, r: abci.Request) -> abci.Response:
-        """A wrong chunk is asked for again, of others: who sent it sends no more."""
+        """A wrong chunk is asked for again, of others: whoever sent it sends no more."""
         kinds = abci.ApplySnapshotChunkResult.Result
         c, fetched = r.apply_snapshot_chunk, self._app.fetched()
         if fetched is None:
