@@ -116,13 +116,29 @@ def store_row(tiles: Int32, at: U, one: int, permitted: bool, stored: Int64, to:
 
 
 @inner
+def column_share(bond: int, factor: int) -> int:
+    """A bond of 32 bits times its column's reciprocal, of up to 62, and floor(product / 2^32)."""
+    return (bond & WORD) * ((factor >> 32) & WORD) + (((bond & WORD) * (factor & WORD)) >> 32)
+
+
+@inner
 def bond_income(tiles: Int32, base: int, factor: Int64, incentive: Int64, first: int, income: Int64) -> None:
     """Step 12, adds Σ_j share_ij · I_j of a tile, in Q60: the shares are `column_normalise` of what is held."""
-    columns = U(first)
-    for k in range(len(income)):
-        row, total = U(base) + U(k) * ROW, 0
+    columns, n = U(first), len(income)
+    for k in range(0, n - 3, 4):
+        row, t0, t1, t2, t3 = U(base) + U(k) * ROW, 0, 0, 0, 0
         for j in range(TILE):
-            bond, f = tiles[row + U(j)] & WORD, factor[columns + U(j)]
-            share = bond * ((f >> 32) & WORD) + ((bond * (f & WORD)) >> 32)
-            total += (share & WORD) * (incentive[columns + U(j)] & WORD)
-        income[k] += total
+            at, f, paid = row + U(j), factor[columns + U(j)], incentive[columns + U(j)] & WORD
+            t0 += (column_share(tiles[at], f) & WORD) * paid
+            t1 += (column_share(tiles[at + ROW], f) & WORD) * paid
+            t2 += (column_share(tiles[at + U(2) * ROW], f) & WORD) * paid
+            t3 += (column_share(tiles[at + U(3) * ROW], f) & WORD) * paid
+        income[k] += t0
+        income[k + 1] += t1
+        income[k + 2] += t2
+        income[k + 3] += t3
+    for k in range(n & ~3, n):
+        row, t0 = U(base) + U(k) * ROW, 0
+        for j in range(TILE):
+            t0 += (column_share(tiles[row + U(j)], factor[columns + U(j)]) & WORD) * (incentive[columns + U(j)] & WORD)
+        income[k] += t0

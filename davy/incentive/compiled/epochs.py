@@ -18,12 +18,11 @@ from davy.incentive.door import BadInput
 from davy.incentive.fixed_point import ONE, U16, Int64, from_ppm, from_u16, sigmoid_cells
 from davy.incentive.mechanism import BondState, EpochInputs, EpochResult, Params
 
-Runs = Callable[[int, int, Inputs, Numbers, Int64, Room, Outputs], bool]
 Across = Callable[[Callable[[range], bool], list[range]], Iterable[bool]]
 Number = TypeVar("Number", bound=np.generic)
 INT64, BOOL = np.dtype(np.int64), np.dtype(np.bool_)
 
-EPOCHS: Mapping[str, Runs] = {"yuma2": Entry(yuma2), "yuma3": Entry(yuma3)}
+EPOCHS: Mapping[str, Entry] = {"yuma2": Entry(yuma2), "yuma3": Entry(yuma3)}
 
 
 @lru_cache(maxsize=256)
@@ -114,7 +113,7 @@ def result(out: Outputs, shape: tuple[int, ...]) -> tuple[BondState, EpochResult
 class Compiled:
     """A mechanism of `EPOCHS`; `accelerated` makes it."""
 
-    def __init__(self, epoch_of_runs: Runs, across: Across, parts: int) -> None:
+    def __init__(self, epoch_of_runs: Entry, across: Across, parts: int) -> None:
         self._epoch_of_runs = epoch_of_runs
         self._across = across
         self._parts = parts
@@ -156,7 +155,7 @@ class Compiled:
 
         def compute(part: range) -> bool:
             work = self._room(rows, tiles)
-            within = self._epoch_of_runs(part.start, part.stop, inputs, chosen, sigmoid, work, out)
+            within = self._epoch_of_runs.call(part.start, part.stop, inputs, chosen, sigmoid, work, out)
             self._rooms.append(work)
             return within
 

@@ -61,9 +61,9 @@ def add_coarse_below(codes: Int16, coarse: Int16, voters: int, limit: Int16, bel
     for j in range(TILE):
         below[j] = 0
     for k in range(0, voters - 7, 8):
-        row = U(k) * ROW
-        s0, s1, s2, s3 = coarse[k], coarse[k + 1], coarse[k + 2], coarse[k + 3]
-        s4, s5, s6, s7 = coarse[k + 4], coarse[k + 5], coarse[k + 6], coarse[k + 7]
+        v, row = U(k), U(k) * ROW
+        s0, s1, s2, s3 = coarse[v], coarse[v + U(1)], coarse[v + U(2)], coarse[v + U(3)]
+        s4, s5, s6, s7 = coarse[v + U(4)], coarse[v + U(5)], coarse[v + U(6)], coarse[v + U(7)]
         for j in range(TILE):
             at, m = row + U(j), limit[j]
             added = s0 if codes[at] < m else 0

@@ -40,6 +40,7 @@ def _machine_code(function: Any, kind: type, **options: bool) -> Any:
         error_model="numpy",  # no check for a zero divisor: every divisor is at least 1
         cache=False,
         no_cfunc_wrapper=True,
+        _nrt=False,  # nothing compiled makes an array, so none is counted: each count is atomic, and a tuple has many
         **options,
     )(function)
     dispatcher.__class__ = kind
@@ -57,19 +58,17 @@ def inner(function: Callable[P, R]) -> Callable[P, R]:
 
 
 class Entry:
-    """A compiled function as Python calls it: without numba's look at the type of each argument, after the first call.
+    """A compiled function as Python calls it: after the first `call` without numba's look at the type of each argument.
 
     Arguments have to be of the types of the first call always; that an array may not be written to does not matter.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function: Any = function
-        self._found: Callable[..., Any] | None = None
+        self.call: Callable[..., Any] = self._compile
 
-    def __call__(self, *arguments: Any) -> Any:
-        if self._found is not None:
-            return self._found(*arguments)
+    def _compile(self, *arguments: Any) -> Any:
         answer = self._function(*arguments)
         (only,) = self._function.overloads.values()
-        self._found = only.entry_point
+        self.call = only.entry_point
         return answer
