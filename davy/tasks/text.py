@@ -44,6 +44,8 @@ alone, so that the choice tells nothing of the truth, and the rule stays proper.
 FOLLOWS: Final = 8
 """Tokens kept of what follows, for those who speak another vocabulary and for the log."""
 ATTEMPTS: Final = 200
+WORN: Final = 20
+"""Of them, so many wear what users sent; a user may have sent nothing that can be worn."""
 
 
 class TextChallenge(NamedTuple):
@@ -72,8 +74,8 @@ class Text:
             `ATTEMPTS` texts held no place where a prompt's tokens are the beginning of the text's tokens.
         """
         for n in range(ATTEMPTS):
-            # Anew: a user's prompt may be longer than what is asked here. If all are, some user wants nothing asked.
-            shape = self.shapes.draw(rng) if 2 * n < ATTEMPTS else ordinary(rng)
+            # Anew: a user's prompt may be longer than what is asked here.
+            shape = self.shapes.draw(rng) if n < WORN else ordinary(rng)
             text = corpus.text(rng, int(shape.prompt_bytes * (1 + SPREAD)) + 64)
             ids = self.vocabulary.encode(text)
             cut = self._cut(ids, shape, rng)
