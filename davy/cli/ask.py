@@ -128,4 +128,5 @@ async def ask(
     if raw is None:
         raise BadAnswer("the miner gave no receipt, so its answer says nothing")
     check_receipt(raw, sent=sent, miner=miner.hotkey, response_body=response_digest(answer.body))
-    return parse_response(answer.body).choices[0].text, Testimony(1, request_base(sent), raw)
+    text = "".join(c.text for c in parse_response(answer.body).choices)
+    return text, Testimony(1, request_base(sent), raw)

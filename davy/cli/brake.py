@@ -29,6 +29,7 @@ from davy.keyholders.watch import (
     ask_node,
     drill_seen,
     drills_of,
+    halts_any,
     in_force,
     leases_seen,
     ledger_seen,
@@ -37,25 +38,31 @@ from davy.keyholders.watch import (
 from davy.killswitch.book import HaltEntry
 from davy.killswitch.brake import BrakeState, first_state, head, record, take
 from davy.killswitch.clocks import Clocks
-from davy.killswitch.scope import ModelFacts, Subject
+from davy.killswitch.scope import ModelFacts, Subject, covers
+from davy.killswitch.verdict import model_class
 from davy.ledger.client import RpcLedger
 from davy.ledger.submit import hand_in
 from davy.network.fan_out import Addressee, spread
 from davy.network.http_client import HttpTransport
 from davy.network.node_brake import Place, subject_of
 from davy.network.receipts import Testimony
-from davy.protocol.chain import Head
+from davy.protocol.chain import Head, ModelRecord
 from davy.protocol.encoding import decode
-from davy.protocol.errors import DavyError, Misconfigured, Refused
+from davy.protocol.errors import DavyError, Misconfigured, Refused, TxFailed
 from davy.protocol.genesis import Genesis
-from davy.protocol.limits import FRESH_MS, MAX_HEADER_BYTES, MAX_RECEIPT_BYTES, MAX_SIGNED_ORDER_BYTES
+from davy.protocol.limits import (
+    FRESH_MS,
+    MAX_HEADER_BYTES,
+    MAX_RECEIPT_BYTES,
+    MAX_RESULT_BYTES,
+    MAX_SIGNED_ORDER_BYTES,
+)
 from davy.protocol.manifest import ModelClass
-from davy.protocol.order import Global, Models, OrderId, open_order
-from davy.protocol.order import Miner as MinerTarget
+from davy.protocol.order import OrderId, open_order
 from davy.protocol.receipt import Receipt, open_receipt
 from davy.protocol.recorded import RecordedBrake
 from davy.protocol.transaction import ConvictServedAfterHalt, Endpoint
-from davy.protocol.words import KeyRole, key_text
+from davy.protocol.words import KeyRole, ModelId, UnixMillis, key_text
 
 _MAX_EVIDENCE: Final = MAX_HEADER_BYTES + MAX_RECEIPT_BYTES + 64
 
@@ -151,7 +158,8 @@ async def _convict(
         if not genesis.keyholders:
             raise Misconfigured("nobody can halt this chain, so nobody served after a halt: it has no keyholders")
         state = together(genesis, [ledger_seen(genesis, "ledger", await ledger.brake())])
-        halt = _halt_of(in_force(state, SystemClock().now()), receipt, named)
+        served = Subject(hotkey=receipt.miner, model=await _facts(ledger, receipt.model_id))
+        halt = halt_naming(served, state, SystemClock().now(), named)
         action = ConvictServedAfterHalt(halt, testimony.request, testimony.receipt)
         done = await act(ledger, keys, KeyRole.HOTKEY, action)
         record = await ledger.conviction(receipt.miner)
@@ -160,26 +168,28 @@ async def _convict(
     return {"convicted": miner, "halt": halt.hex(), "burned": burned, "height": done.height}
 
 
-def _halt_of(halts: Sequence[HaltEntry], receipt: Receipt, named: str | None) -> OrderId:
-    """Find the HALT that names what was served outright; the ledger decides whether it convicts.
+async def _facts(ledger: RpcLedger, model: ModelId) -> ModelFacts:
+    try:
+        raw = await ledger.query("/model", model)
+    except TxFailed:
+        return ModelFacts(model, frozenset(), b"")
+    r = decode(raw, ModelRecord, limit=MAX_RESULT_BYTES)
+    return ModelFacts(model, frozenset(f.digest for f in r.manifest.files), r.registrant)
+
+
+def halt_naming(served: Subject, s: BrakeState, now: UnixMillis, named: str | None) -> OrderId:
+    """Find the HALT that names what was served outright, rather one that has not ended; the ledger decides.
 
     Raises
     ------
     Misconfigured
     """
-    hits: list[OrderId] = []
-    for h in halts:
-        t = h.target
-        hit = (
-            isinstance(t, Global)
-            or (isinstance(t, MinerTarget) and t.hotkey == receipt.miner)
-            or (isinstance(t, Models) and receipt.model_id in t.ids)
-        )
-        if hit and h.order.id.hex().startswith((named or "").lower()):
-            hits.append(h.order.id)
-    if not hits:
+    halts = sorted((h for h in s.book.halts if h.lifted is None), key=lambda h: h.ends <= now)
+    ids = [h.order.id for h in halts if covers(h.target, served)]
+    found = [i for i in ids if i.hex().startswith((named or "").lower())]
+    if not found:
         raise Misconfigured("no HALT in force on the ledger names this miner or model outright; `davy brake status`")
-    return hits[0]
+    return found[0]
 
 
 async def _look(network: Network, book: Book) -> dict[str, Any]:
@@ -203,8 +213,9 @@ async def _look(network: Network, book: Book) -> dict[str, Any]:
         last = drill_seen(drills[-1], await ledger.attestations(drills[-1].id)) if drills else None
     places = [ledger_seen(genesis, "ledger", recorded), *sorted(places)]
     at = Clocks(clock.now(), newest.time)
-    leases = leases_seen(_recorded_state(genesis, recorded), systemic, at)
-    return _told(genesis, places, newest, last, leases, at.own)
+    on_ledger = _recorded_state(genesis, recorded)
+    systemic = [x for x in systemic if model_class(on_ledger, x, at) is ModelClass.SYSTEMIC]
+    return _told(genesis, places, newest, last, systemic, leases_seen(on_ledger, systemic, at), at.own)
 
 
 def _recorded_state(g: Genesis, told: RecordedBrake) -> BrakeState:
@@ -251,8 +262,9 @@ async def _subjects(ledger: RpcLedger, places: Sequence[Place]) -> list[Subject]
 
 
 def _told(
-    g: Genesis, places: Sequence[Seen], newest: Head, drill: DrillSeen | None, leases: Sequence[LeaseSeen], now: int
-) -> dict[str, Any]:
+    g: Genesis, places: Sequence[Seen], newest: Head, drill: DrillSeen | None, systemic: Sequence[Subject],
+    leases: Sequence[LeaseSeen], now: int,
+) -> dict[str, Any]:  # fmt: skip
     state = together(g, places)
     all_of_it = head(state)
     return {
@@ -260,7 +272,7 @@ def _told(
         "height": newest.height,
         "block_age_s": round(age(newest, now) / 1000, 1),
         "fresh": age(newest, now) <= FRESH_MS,
-        "halts": [_halt(h) for h in in_force(state, now)],
+        "halts": [_halt(h, now, systemic) for h in in_force(state, now, systemic)],
         "disputed": bool(state.succession.rivals),
         "full": bool(state.overflows),
         "places": [
@@ -279,12 +291,13 @@ def _told(
     }
 
 
-def _halt(h: HaltEntry) -> dict[str, Any]:
+def _halt(h: HaltEntry, now: int, systemic: Sequence[Subject]) -> dict[str, Any]:
     return {
         "order": h.order.id.hex(),
         "what": target_lines(h.target),
         "issued": moment(h.order.order.issued),
-        "until": moment(max(span.end for span in (*h.free, *h.counted))),
+        "until": moment(h.ends) if now < h.ends else None,
+        "systemic": halts_any(h, systemic),
     }
 
 
@@ -317,7 +330,9 @@ def _show(told: dict[str, Any]) -> None:
     if told["full"]:
         click.echo("A roster signed more orders than are kept: everything is stopped until the next INSTALL")
     for h in told["halts"]:
-        click.echo(f"HALTED until {h['until']} by order {h['order'][:16]}:")
+        lasts = [f"until {h['until']}"] if h["until"] else []
+        lasts += ["what is systemic until it is lifted"] if h["systemic"] else []
+        click.echo(f"HALTED {', and '.join(lasts)}, by order {h['order'][:16]}:")
         for what in h["what"]:
             click.echo(f"  {what}")
     if not told["halts"]:

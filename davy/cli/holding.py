@@ -16,8 +16,10 @@ from davy.cli.options import Host, Term, at_terminal, home_option, json_option, 
 from davy.cli.ordering import Asked, find_orders, give_order, order_options, read_book_file
 from davy.cli.targets import add_targets
 from davy.keyholders.screen import REHEARSAL
-from davy.keyholders.standing import known
+from davy.keyholders.standing import opened
+from davy.killswitch.brake import first_state, take
 from davy.protocol.errors import Misconfigured
+from davy.protocol.limits import HALT_TERM_MS
 from davy.protocol.order import Drill, Extend, Target, order_id
 
 _KINDS: Final = (
@@ -116,7 +118,9 @@ add_targets(drill, "Rehearse to stop", _drill)
 
 @click.command()
 @click.argument("halt")
-@click.option("--for", "term", type=Term(), default="7d", show_default=True, help="How long from now; at most 7d.")
+@click.option(
+    "--for", "term", type=Term(HALT_TERM_MS), default="7d", show_default=True, help="How long from now; at most 7d."
+)
 @order_options
 def extend(asked: Asked, halt: str, term: int) -> None:
     """Keep what the HALT stops stopped for longer; HALT is its id, 8 digits or more."""
@@ -126,8 +130,8 @@ def extend(asked: Asked, halt: str, term: int) -> None:
 async def _extend(asked: Asked, prefix: str, term: int) -> None:
     keyholder = Keyholder.open(asked.home)
     (body,) = await find_orders(keyholder, asked, [prefix])
-    k = await known(keyholder.journal)
-    i = order_id(body)
-    ends = [o.end for _, o in k.orders.values() if isinstance(o.action, Extend) and o.action.halt == i]
-    end = max([k.orders[i][1].end, *ends])
+    i, whole = order_id(body), await keyholder.journal.signed()
+    # An EXTEND that too few signed moved no end: one that begins there would extend nothing.
+    halts = take(first_state(keyholder.home.genesis()), whole).state.book.halts
+    end = next((h.ends for h in halts if h.order.id == i), opened(body).end)
     await give_order(keyholder, Extend(i, end), asked, term=term, named=[body])

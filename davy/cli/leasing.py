@@ -22,7 +22,9 @@ def _ids(models: tuple[str, ...]) -> tuple[bytes, ...]:
 
 @click.command()
 @click.argument("models", nargs=-1, required=True)
-@click.option("--for", "term", type=Term(), default=LEASE_TERM_MS, help="How long; at most and by default 30d.")
+@click.option(
+    "--for", "term", type=Term(LEASE_TERM_MS), default=LEASE_TERM_MS, help="How long; at most and by default 30d."
+)
 @order_options
 def lease(asked: Asked, models: tuple[str, ...], term: int) -> None:
     """Let the systemic MODELS run until the lease ends; the LIFT key signs."""

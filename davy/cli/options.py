@@ -50,9 +50,12 @@ class Place(click.Path):
 
 
 class Term(click.ParamType[int]):
-    """A time such as 30m, 12h or 7d; milliseconds for the program."""
+    """A time such as 30m, 12h or 7d, and no longer than so many milliseconds; milliseconds for the program."""
 
     name = "term"
+
+    def __init__(self, most: int = 10_000 * DAY_MS) -> None:
+        self._most = most
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if isinstance(value, int):
@@ -60,7 +63,10 @@ class Term(click.ParamType[int]):
         found = _TERM.fullmatch(str(value))
         if found is None:
             self.fail(f"'{value}' is not a time; write it like 30m, 12h or 7d", param, ctx)
-        return int(found[1]) * _UNITS[found[2]]
+        term = int(found[1]) * _UNITS[found[2]]
+        if term > self._most:
+            self.fail(f"{value} is too long; {self._most // DAY_MS}d is the longest", param, ctx)
+        return term
 
 
 class Host(click.ParamType[str]):

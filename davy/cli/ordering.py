@@ -346,14 +346,16 @@ async def find_orders(
     Raises
     ------
     Misconfigured
-        None, or more than one, begins so.
+        None, or more than one, begins so; or it is too short.
     """
+    if short := [p for p in prefixes if len(p) < 8]:
+        raise Misconfigured(f"'{short[0]}' is too short for an order's id; type its first 8 digits, or more")
     await learn(keyholder, read_book_file(asked.book), asked.network)
     k = await known(keyholder.journal)
     orders: dict[OrderId, bytes] = {i: body for i, (body, o) in k.orders.items() if isinstance(o.action, kind)}
     found: list[bytes] = []
     for prefix in prefixes:
-        hits = [body for i, body in orders.items() if len(prefix) >= 8 and i.hex().startswith(prefix.lower())]
+        hits = [body for i, body in orders.items() if i.hex().startswith(prefix.lower())]
         if len(hits) != 1:
             raise Misconfigured(
                 f"{len(hits)} {kind.__name__.upper()}s known here begin with '{prefix[:64]}'; "

@@ -11,6 +11,7 @@ import click
 from davy.cli.options import Term
 from davy.cli.ordering import Asked, order_options
 from davy.protocol.errors import Misconfigured
+from davy.protocol.limits import HALT_TERM_MS
 from davy.protocol.order import Global, Miner, Models, Subnet
 from davy.protocol.words import KeyRole, key_from_text
 
@@ -34,7 +35,8 @@ def add_targets(group: click.Group, verb: str, give: Give, *further: Callable[[A
         Options that they take besides; `give` gets them.
     """
     term = click.option(
-        "--for", "term", type=Term(), default="7d", show_default=True, help="How long, such as 12h; at most 7d."
+        "--for", "term", type=Term(HALT_TERM_MS), default="7d", show_default=True,
+        help="How long, such as 12h; at most 7d.",
     )
 
     def add(name: str, what: str, function: Callable[..., None], *words: Callable[[Any], Any]) -> None:

@@ -193,9 +193,11 @@ class Relay:
         if answer.status != 200:
             raise Declined(response_error(answer))
         response = parse_response(answer.body)
+        if not response.choices:
+            raise BadAnswer("the miner's answer holds nothing")
         receipt, outcome = self._signed(a.place, sent, receipt_of(answer), response_digest(answer.body))
         _check_done(outcome)
-        self._answered(a.place.neuron.hotkey, began)
+        self._answered(a.place.neuron.hotkey, anyio.current_time() - began)
         if can_be_scored(a.request):
             exchange = Exchange(1, a.question.body, False, (answer.body,), receipt)
             self._sample.take(a.place.neuron.hotkey, exchange)
@@ -226,7 +228,7 @@ class Relay:
             await out.send(NotReady("this gateway failed; ask again"))
 
     async def _stream_of(self, a: Asked, passing: Passing) -> None:
-        began = anyio.current_time()
+        began = first_byte = anyio.current_time()
         deadline = self._clock.now() + int(self._patience.answer_s * 1000)
         signed: bytes | None = None
         with anyio.move_on_after(self._patience.first_byte_s) as waiting:
@@ -243,26 +245,26 @@ class Relay:
                         raise Declined(passing.error)
                     if passing.begun and waiting.deadline != float("inf"):
                         waiting.deadline = float("inf")
-                        self._answered(a.place.neuron.hotkey, began)
+                        first_byte = anyio.current_time()
                     if passing.ended:
                         break
-                if not passing.ended:
-                    raise BadAnswer("the miner's stream broke off")
+                if not (passing.begun and passing.ended):
+                    raise BadAnswer("the miner's stream held nothing, or broke off")
                 signed, outcome = self._signed(a.place, sent, passing.receipt, passing.digest)
                 if passing.error is not None:
                     raise BrokenOff(passing.error, signed)
                 _check_done(outcome)
         if signed is None:
             raise Unreachable("the miner did not begin to answer in time")
+        self._answered(a.place.neuron.hotkey, first_byte - began)
         if can_be_scored(a.request):
             exchange = Exchange(1, a.question.body, True, tuple(passing.payloads), signed)
             self._sample.take(a.place.neuron.hotkey, exchange)
         await passing.end(signed)
 
-    def _answered(self, miner: Hotkey, began: float) -> None:
-        """Note the time to a miner's first byte; `began` is the loop's time in seconds."""
-        ms = (anyio.current_time() - began) * 1000
-        self._health[miner] = answered(self._health.get(miner, NEW), ms)
+    def _answered(self, miner: Hotkey, first_byte_s: float) -> None:
+        """Note that a miner answered to the end and signed for it, and when its first byte came."""
+        self._health[miner] = answered(self._health.get(miner, NEW), first_byte_s * 1000)
 
     def _asked(self, place: Place, wish: Wish) -> Asked:
         request = request_for(wish, place.model_id, token_ids=place.task in self._pinned)

@@ -13,7 +13,6 @@ from typing import Final, NamedTuple
 
 from davy.keyholders.circle import fingerprint
 from davy.protocol.encoding import encode
-from davy.protocol.errors import Malformed
 from davy.protocol.limits import DAY_MS, MAX_SHOWN_ORDERS
 from davy.protocol.order import (
     Drill,
@@ -70,7 +69,7 @@ def screen(v: View) -> str:
     Raises
     ------
     Malformed, Misdirected
-        The reason is not the one that is signed, or does not print; or the order cannot be shown, and is not signed.
+        The reason is not the one that is signed, or does not print.
     """
     check_reason(v.order, v.reason)
     rows = [*_what(v), ("why", ""), *_whose(v)]
@@ -89,9 +88,12 @@ def rehearsed(real: str, what: str = "NOTHING STOPS OR RUNS BY THIS: it rehearse
 
 
 def moment(t: UnixMillis) -> str:
-    """A moment as people read it, in UTC, to the second."""
+    """A moment as people read it, in UTC, to the second; as a number where no calendar reaches.
+
+    Whoever stole the HALT key can date a HALT so, and what no screen shows nobody lifts or carries on.
+    """
     if t > _LAST_MOMENT_MS:
-        raise Malformed("the order names a moment after the year 9999, which no screen shows; propose it anew")
+        return f"{t} ms after 1970, later than the year 9999"
     return f"{datetime.fromtimestamp(t // 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 

@@ -6,14 +6,14 @@ head. Whoever lacks what others have is behind.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final, NamedTuple
 
 from davy.killswitch.book import HaltEntry
 from davy.killswitch.brake import BrakeState, first_state, head, record, take
 from davy.killswitch.clocks import Clocks
 from davy.killswitch.leases import days_warned
-from davy.killswitch.scope import Subject
+from davy.killswitch.scope import Subject, covers
 from davy.killswitch.verdict import lease_of, model_class
 from davy.network.error_responses import response_error
 from davy.protocol.brake_messages import OrderPage
@@ -21,7 +21,7 @@ from davy.protocol.chain import Head
 from davy.protocol.encoding import decode
 from davy.protocol.errors import DavyError, Refused
 from davy.protocol.genesis import Genesis
-from davy.protocol.limits import FRESH_MS, MAX_BRAKE_ORDERS, MAX_RESPONSE_BYTES
+from davy.protocol.limits import FRESH_MS, MAX_RESPONSE_BYTES
 from davy.protocol.manifest import ModelClass
 from davy.protocol.order import OrderId, VerifiedOrder
 from davy.protocol.ports import Clock, SignedRequest, Transport
@@ -30,8 +30,8 @@ from davy.protocol.transaction import Endpoint
 from davy.protocol.words import Digest, ModelId, UnixMillis
 
 _PATIENCE_MS: Final = 5_000
-_MAX_PAGES: Final = 2 + 2 * MAX_BRAKE_ORDERS
-"""A node that shows more has more than a brake keeps."""
+_ALL_PAGES_MS: Final = 15_000
+"""A node that tells slowly, or for ever, keeps nobody from signing."""
 
 
 class Seen(NamedTuple):
@@ -76,18 +76,20 @@ class DrillSeen(NamedTuple):
 async def ask_node(g: Genesis, to: Endpoint, transport: Transport, clock: Clock) -> Seen:
     """Read a node's orders; nothing that it says raises."""
     where = f"{to.host}:{to.port}"
-    raws: list[bytes] = []
-    after = ""
+    state, raws, after = first_state(g), dict[bytes, None](), ""
+    until = clock.now() + _ALL_PAGES_MS
     try:
-        for _ in range(_MAX_PAGES):
-            page = await _page(to, transport, clock, after)
-            raws += page.orders
-            if not page.after:
+        while True:
+            page = await _page(to, transport, after, deadline=min(until, clock.now() + _PATIENCE_MS))
+            raws |= dict.fromkeys(page.orders)
+            taken = take(state, page.orders)
+            if taken.refused or not page.after:
                 return seen(g, where, page.head, raws)._replace(newest=page.seen)
-            after = f"?after={page.after[0].hex()}"
+            if taken.state is state:
+                return Seen(where, None, (), "it shows the same orders again and again")
+            state, after = taken.state, f"?after={page.after[0].hex()}"
     except DavyError as e:
         return Seen(where, None, (), str(e))
-    return Seen(where, None, (), "it shows more orders than a brake keeps")
 
 
 def seen(g: Genesis, where: str, told: Digest, raws: Iterable[bytes]) -> Seen:
@@ -108,9 +110,15 @@ def together(g: Genesis, places: Iterable[Seen], known: Iterable[VerifiedOrder] 
     return take(state, [v.raw for v in (*known, *(v for p in heard for v in p.orders))]).state
 
 
-def in_force(s: BrakeState, now: UnixMillis) -> list[HaltEntry]:
-    """HALTs that were not lifted and have not ended; one of a systemic model goes on after its end."""
-    return [h for h in s.book.halts if h.lifted is None and now < max(span.end for span in (*h.free, *h.counted))]
+def in_force(s: BrakeState, now: UnixMillis, systemic: Collection[Subject] = ()) -> list[HaltEntry]:
+    """HALTs that were not lifted and have not ended. Those that cover what is systemic end with their roster only."""
+    standing = [h for h in s.book.halts if h.lifted is None]
+    return [h for h in standing if now < h.ends or (now < h.until and halts_any(h, systemic))]
+
+
+def halts_any(h: HaltEntry, subjects: Iterable[Subject]) -> bool:
+    """Whether a HALT covers one of these."""
+    return any(covers(h.target, x) for x in subjects)
 
 
 def leases_seen(s: BrakeState, subjects: Iterable[Subject], at: Clocks) -> list[LeaseSeen]:
@@ -155,10 +163,8 @@ def age(h: Head, now: UnixMillis) -> UnixMillis:
     return now - h.time
 
 
-async def _page(to: Endpoint, transport: Transport, clock: Clock, query: str) -> OrderPage:
-    answer = await transport.call(
-        to, SignedRequest("GET", f"/brake{query}", (), b""), deadline=clock.now() + _PATIENCE_MS
-    )
+async def _page(to: Endpoint, transport: Transport, query: str, *, deadline: UnixMillis) -> OrderPage:
+    answer = await transport.call(to, SignedRequest("GET", f"/brake{query}", (), b""), deadline=deadline)
     if answer.status != 200:
         raise response_error(answer)
     try:

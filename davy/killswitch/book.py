@@ -48,6 +48,11 @@ class HaltEntry(NamedTuple):
     until: UnixMillis
 
     @property
+    def ends(self) -> UnixMillis:
+        """When it ends by itself on an ordinary model, the allowance aside."""
+        return max(span.end for span in (*self.free, *self.counted))
+
+    @property
     def voids(self) -> UnixMillis:
         """LEASEs up to then are void.
 

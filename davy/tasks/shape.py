@@ -18,6 +18,8 @@ from davy.network.openai import CompletionRequest
 LISTED: Final = 20
 """Log-probabilities asked for in every request: a gateway adds them to its users' requests and strips them."""
 KEPT: Final = 4_096
+LONGEST_PROMPT: Final = 4_096
+"""Bytes; no challenge is as long."""
 
 
 class Shape(NamedTuple):
@@ -38,19 +40,23 @@ class Shapes:
 
     def observe(self, r: CompletionRequest) -> bool:
         """Remember a user's request as it goes out to a miner; False if it cannot lend its shape."""
-        if r.temperature != 0 or r.logprobs != LISTED:
+        size = len(r.prompt.encode())
+        if r.temperature != 0 or r.logprobs != LISTED or size > LONGEST_PROMPT:
             return False
         bare = msgspec.structs.replace(r, prompt="-", model="-", return_tokens_as_token_ids=True)
-        self._seen.append(Shape(len(r.prompt.encode()), bare))
+        self._seen.append(Shape(size, bare))
         return True
 
     def draw(self, rng: np.random.Generator) -> Shape:
-        """One of the requests observed; before there is any, a made-up one of ordinary size."""
-        if self._seen:
-            return self._seen[int(rng.integers(len(self._seen)))]
-        size = int(np.clip(rng.lognormal(mean=5.4, sigma=0.45), 80, 700))
-        tokens = int(rng.choice([2, 4, 8], p=[0.25, 0.5, 0.25]))
-        return Shape(size, outgoing(CompletionRequest(model="-", prompt="-", max_tokens=tokens, temperature=0.0)))
+        """One of the requests observed; before there is any, a made-up one."""
+        return self._seen[int(rng.integers(len(self._seen)))] if self._seen else ordinary(rng)
+
+
+def ordinary(rng: np.random.Generator) -> Shape:
+    """A made-up shape of ordinary size."""
+    size = int(np.clip(rng.lognormal(mean=5.4, sigma=0.45), 80, 700))
+    tokens = int(rng.choice([2, 4, 8], p=[0.25, 0.5, 0.25]))
+    return Shape(size, outgoing(CompletionRequest(model="-", prompt="-", max_tokens=tokens, temperature=0.0)))
 
 
 def outgoing(r: CompletionRequest, *, token_ids: bool = True) -> CompletionRequest:

@@ -24,14 +24,16 @@ from davy.tasks import rule
 from davy.tasks.answer import Answer, read_tokens
 from davy.tasks.base import Base
 from davy.tasks.rule import IntArray
-from davy.tasks.shape import Shape, dress
+from davy.tasks.shape import Shape, dress, ordinary
 from davy.tasks.task import ANY_MODEL, Corpus, FloatArray, Generator, Setting
 from davy.tasks.vocabulary import Vocabulary
 
 ABSENT: Final = 1.0
 """Nats below the base that an absent answer scores."""
 LONGEST: Final = 352
-"""Tokens of a prompt, at most: with its answer it must fit into the context of the smallest models served."""
+"""Tokens of a prompt, at most."""
+CONTEXT: Final = 384
+"""Tokens of a prompt and its answer: they must fit into the context of the smallest models served."""
 SPREAD: Final = 0.15
 """A prompt's size lies within this share of the size it imitates."""
 UNSURE: Final = 0.2
@@ -42,6 +44,8 @@ alone, so that the choice tells nothing of the truth, and the rule stays proper.
 FOLLOWS: Final = 8
 """Tokens kept of what follows, for those who speak another vocabulary and for the log."""
 ATTEMPTS: Final = 200
+WORN: Final = 20
+"""Of them, so many wear what users sent; a user may have sent nothing that can be worn."""
 
 
 class TextChallenge(NamedTuple):
@@ -69,8 +73,9 @@ class Text:
         Misconfigured
             `ATTEMPTS` texts held no place where a prompt's tokens are the beginning of the text's tokens.
         """
-        for _ in range(ATTEMPTS):
-            shape = self.shapes.draw(rng)  # anew: a user's prompt may be longer than what is asked here
+        for n in range(ATTEMPTS):
+            # Anew: a user's prompt may be longer than what is asked here.
+            shape = self.shapes.draw(rng) if n < WORN else ordinary(rng)
             text = corpus.text(rng, int(shape.prompt_bytes * (1 + SPREAD)) + 64)
             ids = self.vocabulary.encode(text)
             cut = self._cut(ids, shape, rng)
@@ -78,14 +83,14 @@ class Text:
                 prompt = self.vocabulary.bytes_of(ids[:cut]).decode()
                 follows = self.vocabulary.bytes_of(ids[cut : cut + FOLLOWS]).decode("utf-8", "replace")
                 return TextChallenge(dress(shape, model=ANY_MODEL, prompt=prompt), int(ids[cut]), follows)
-        raise Misconfigured("no text of the corpus gives a prompt as long as users' are; give it longer documents")
+        raise Misconfigured("no text of the corpus gives a prompt of ordinary size; give it longer documents")
 
     def _cut(self, ids: IntArray, shape: Shape, rng: Generator) -> int | None:
         """A random place, of fitting size, that may be asked."""
         ends = np.cumsum([len(self.vocabulary.token_bytes[int(i)]) for i in ids])
         size = shape.prompt_bytes
         places = 1 + np.flatnonzero((ends >= size * (1 - SPREAD)) & (ends <= size * (1 + SPREAD)))
-        places = places[places <= LONGEST]
+        places = places[places <= min(LONGEST, CONTEXT - shape.worn.max_tokens)]
         return next(
             (int(p) for p in rng.permutation(places[places + FOLLOWS <= len(ids)]) if self.may_ask(ids[:p])), None
         )

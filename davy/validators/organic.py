@@ -32,7 +32,7 @@ from davy.protocol.receipt import Outcome, Receipt
 from davy.protocol.words import INT63, ChainId, Hotkey, ModelId
 from davy.tasks.answer import Answer, read_tokens
 from davy.tasks.identity import Verdict, gap, verdict
-from davy.tasks.shape import LISTED, Shapes
+from davy.tasks.shape import LISTED, LONGEST_PROMPT, Shapes
 from davy.tasks.vocabulary import Vocabulary
 from davy.validators.arrived import joined_chunks
 from davy.validators.evidence import Exchange as Round
@@ -45,8 +45,6 @@ A_ROUND: Final = 2
 """Users' answers of a miner that are run again in one round."""
 WAITING: Final = 16
 """Exchanges of a miner that wait to be run again, the newest first; the oldest goes."""
-LONGEST_PROMPT: Final = 4_096
-"""Bytes; a longer prompt is not run again, as none so long is a challenge."""
 POSITIONS: Final = 32
 """Tokens of an answer that are run again."""
 _SEEN: Final = 16_384

@@ -85,7 +85,7 @@ def braked(**changed: Any) -> BrakeFacts:
     halt = Given(b"h" * 32, b"halt", ("alice", "bob", "carol"), 0)
     lift = Given(b"l" * 32, b"lift", ("alice", "bob", "carol", "dave"), 0)
     facts = BrakeFacts(
-        everybody=2, halt=halt, too_few_to_halt="too few", stopped={"a": 300, "b": 400},
+        everybody=2, halt=halt, too_few_to_halt="too few", stopped={"a": 300, "b": 400}, watched=2,
         ends=(Ended(9, 200, "", b""), Ended(5, 200, "model_halted", b"halt"), Ended(0, 451, "model_halted", b"halt")),
         attested={"a": 250, "b": 350}, restarted=Answers(0, 5, 1), restored=Answers(0, 5, 0),
         rogue=Rogue(3, 451, "model_halted", "10", ""), paid=Paid(0.4, 0, 0.4, 2), too_few_to_lift="too few", lift=lift,
@@ -106,6 +106,7 @@ def test_a_halt_that_goes_as_it_should_fails_nothing() -> None:
         ({"lift": Given(b"", b"", ("alice", "bob", "carol"), 0)}, "three cannot lift"),
         ({"stopped": {"a": 300, "b": 5_001}}, "time to stop"),
         ({"stopped": {}}, "time to stop"),
+        ({"stopped": {"a": 300}}, "time to stop"),
         ({"ends": ()}, "streams"),
         ({"ends": (Ended(5, 200, "model_halted", b"another"),)}, "streams"),
         ({"attested": {"a": 250}}, "attested: halt"),

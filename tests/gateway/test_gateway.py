@@ -19,19 +19,29 @@ from davy.gateway.wish import SENT_HEADER
 from davy.miners.admission import Rules
 from davy.miners.backend import Piece, Stopped, Tally
 from davy.network.error_responses import ORDER_HEADER
-from davy.network.events import DONE, data_payloads
+from davy.network.events import DONE, data_frame, data_payloads
 from davy.network.exchange import open_exchange
-from davy.network.openai import CompletionRequest, CompletionResponse, parse_request, parse_response
-from davy.network.receipts import RECEIPT_HEADER, StreamDigest, receipt_in, response_digest
+from davy.network.openai import CompletionRequest, CompletionResponse, parse_request, parse_response, to_json
+from davy.network.receipts import (
+    RECEIPT_HEADER,
+    StreamDigest,
+    receipt_frame,
+    receipt_header,
+    receipt_in,
+    receipt_of,
+    response_digest,
+)
+from davy.protocol.encoding import encode
 from davy.protocol.errors import Malformed, ModelHalted
 from davy.protocol.limits import MAX_REQUEST_BYTES
 from davy.protocol.ports import Handler, Response, SendFrame, SignedRequest, StreamReply
-from davy.protocol.receipt import Outcome, open_receipt
+from davy.protocol.receipt import Outcome, SignedReceipt, open_receipt
 from davy.protocol.signing import Domain, digest
 from davy.protocol.words import KeyRole
 from davy.tasks.shape import LISTED
 from tests.gateway.stage import GATEWAY, Miner, NoBrake, stage
 from tests.miners.stage import CHAIN, Letters
+from tests.twins import SeededKeys
 
 pytestmark = pytest.mark.anyio
 Pieces = AsyncGenerator[Piece | Tally, None]
@@ -183,7 +193,39 @@ class Cut:
         return answer._replace(pump=pump)
 
 
+class Empty:
+    """Signs for an answer that holds nothing; its keys are those of the miner "bad"."""
+
+    def __init__(self, handler: Handler) -> None:
+        self._handler = handler
+
+    async def handle(self, request: SignedRequest) -> Response | StreamReply:
+        answer = await self._handler.handle(request)
+        if isinstance(answer, Response):
+            body = to_json(replace(parse_response(answer.body), choices=[]))
+            signed = _signed_anew(receipt_of(answer), response_digest(body))
+            others = [h for h in answer.headers if h[0] != RECEIPT_HEADER]
+            return Response(200, (*others, receipt_header(signed)), body)
+
+        async def pump(send: SendFrame) -> None:
+            async def only_a_receipt(frame: bytes) -> None:
+                if receipt := receipt_in(frame):
+                    await send(receipt_frame(_signed_anew(receipt, StreamDigest().value())))
+                    await send(data_frame(DONE))
+
+            await answer.pump(only_a_receipt)
+
+        return answer._replace(pump=pump)
+
+
+def _signed_anew(raw: bytes | None, response_body: bytes) -> bytes:
+    assert raw is not None
+    body = encode(replace(open_receipt(raw), response_body=response_body))
+    return encode(SignedReceipt(1, body, SeededKeys(int.from_bytes(b"bad")).sign(KeyRole.HOTKEY, Domain.RECEIPT, body)))
+
+
 BROKEN = {
+    "an empty answer, signed": Empty,
     "500": failing(Response(500, (), b"oops")),
     "200 and junk": failing(Response(200, (), b"{}")),
     "a stream of junk": failing(StreamReply(200, (), junk)),
@@ -247,6 +289,13 @@ class Lying:
             await answer.pump(changed)
 
         return answer._replace(pump=pump)
+
+
+async def test_a_miner_that_breaks_its_streams_off_rests_longer_each_time() -> None:
+    async with stage(a := Miner("a", wrap=lambda handler: Cut(handler, 2))) as s:
+        for _ in range(3):
+            await streamed(await s.ask({**GREEDY, "stream": True}))
+    assert s.gateway._relay._health[a.hotkey].failures == 3  # pyright: ignore[reportPrivateUsage]
 
 
 async def test_an_answer_that_its_miner_did_not_sign_for_is_not_given_out() -> None:

@@ -15,7 +15,7 @@ from davy.keyholders.standing import in_force, known, left_of
 from davy.keyholders.voice import Voice
 from davy.killswitch.group import identifier
 from davy.protocol.encoding import encode
-from davy.protocol.limits import MAX_NAMED_ORDERS, MAX_SHOWN_ORDERS
+from davy.protocol.limits import DAY_MS, MAX_NAMED_ORDERS, MAX_SHOWN_ORDERS
 from davy.protocol.order import (
     Global,
     GroupKey,
@@ -158,6 +158,18 @@ async def test_more_halts_than_a_lift_names_are_lifted_in_parts() -> None:
         await person.journal.keep_signed(done.order.id, done.order.raw)
     rest = await lift(stage, alice.voices(), must[MAX_SHOWN_ORDERS - 1 :])
     assert {*named(done), *named(rest)} == {first.id, *map(order_id, must)}
+
+
+async def test_a_stolen_halt_key_that_dates_a_halt_beyond_all_calendars_keeps_nobody_from_lifting() -> None:
+    """Every LIFT of what it names must name it, and every signer see it."""
+    stage = await Stage().start()
+    alice = stage.people[0]
+    first = await alice.complete(alice.order())
+    far = encode(alice.order(issued=2**62, end=2**62 + DAY_MS))
+    for person in stage.people:
+        await person.journal.keep_signed(order_id(far), encode(SignedOrder(1, far, (bytes(64),))))
+    done = await lift(stage, alice.voices(), [encode(first.order.order), far])
+    assert set(named(done)) == {first.order.id, order_id(far)}
 
 
 async def test_a_stolen_halt_key_keeps_no_roster_out() -> None:

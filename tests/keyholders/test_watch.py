@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
+import anyio
 import pytest
 
 from davy.keyholders.release import Delivery, ToNodes
@@ -108,7 +109,7 @@ async def test_a_node_that_lies_of_its_orders_is_told_apart() -> None:
         OrderPage(2, bytes(32), (raw,), (), True, 0): "does not show all",
         OrderPage(2, true_head, (forged,), (), True, 0): "are none",
         OrderPage(2, true_head, (b"junk",), (), True, 0): "are none",
-        OrderPage(2, true_head, (raw,), (b"\1" * 32,), True, 0): "more orders than a brake keeps",
+        OrderPage(2, true_head, (raw,), (b"\1" * 32,), True, 0): "again and again",
     }
     for page, words in lies.items():
         hall.answers(0, Response(200, (), encode(page)))
@@ -120,6 +121,21 @@ async def test_a_node_that_lies_of_its_orders_is_told_apart() -> None:
         assert (await hall.ask()).fault
     hall.answers(0, Response(200, (), encode(OrderPage(2, true_head, (raw,), (), True, 0))))
     assert (await hall.ask()).fault == ""
+
+
+async def test_a_node_that_tells_one_order_at_a_time_keeps_nobody_waiting() -> None:
+    hall = Hall(1)
+    left = [hall.story.given[hall.story.halt(n / 1000, 1)] for n in range(20)]
+
+    class Dripping:
+        async def handle(self, request: SignedRequest) -> Response:
+            await anyio.sleep(4)
+            return Response(200, (), encode(OrderPage(2, bytes(32), (left.pop(),), (b"\1" * 32,), True, 0)))
+
+    hall.net.serve(hall.book[0], Dripping())
+    began = anyio.current_time()
+    assert (await hall.ask()).fault
+    assert anyio.current_time() - began < 20
 
 
 def recorded(story: Story, orders: Sequence[bytes], drills: Sequence[bytes] = ()) -> RecordedBrake:
@@ -181,5 +197,8 @@ def test_what_is_in_force() -> None:
     assert [h.order.id for h in in_force(story.state, ms(3))] == [other]
     story.extend(1, halt, 2, 6)
     assert len(in_force(story.state, ms(3))) == 2
-    story.lift(3, halt, other)
-    assert in_force(story.state, ms(3)) == []
+    assert in_force(story.state, ms(9)) == []
+    assert len(in_force(story.state, ms(9), [systemic("other"), systemic("model")])) == 2, "they go on until the LIFT"
+    assert in_force(story.state, ms(9), [systemic("other")]) == []
+    story.lift(9, halt, other)
+    assert in_force(story.state, ms(9), [systemic("model")]) == []

@@ -46,6 +46,8 @@ def test_what_was_signed_is_shown() -> None:
         (replace(exchange(b"{}", b"[]", stream=True), answer=(b"{}\n[]",)), Malformed),
         (replace(exchange(b"{}", b"[]", stream=True), streamed=False, answer=(b"{}\n[]\n",)), Malformed),
         (replace(exchange(b"{}\n"), streamed=True, answer=(b"{}",)), Malformed),
+        (exchange(), Malformed),
+        (exchange(b"{}", b" "), Malformed),
     ],
 )
 def test_what_was_not_signed_is_refused(changed: Exchange, error: type[Refused]) -> None:

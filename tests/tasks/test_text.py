@@ -11,10 +11,10 @@ from bench.tasks import measure
 from davy.network.openai import CompletionRequest
 from davy.tasks.base import read_public_text
 from davy.tasks.corpus import Disguised, private_rng
-from davy.tasks.shape import Shapes, outgoing
+from davy.tasks.shape import LONGEST_PROMPT, Shapes, outgoing
 from davy.tasks.skill import EMPTY, observe, weight
 from davy.tasks.task import differences
-from davy.tasks.text import ABSENT, PUBLIC_MATCH, SPREAD, UNSURE, Text
+from davy.tasks.text import ABSENT, CONTEXT, PUBLIC_MATCH, SPREAD, UNSURE, Text
 
 
 def test_a_challenge_asks_what_its_prompt_promises(task: Text, corpus: Disguised) -> None:
@@ -43,6 +43,24 @@ def test_a_prompt_has_about_the_size_it_imitates(task: Text, corpus: Disguised) 
         task.shapes = lent
     assert 170 <= min(sizes) < 175
     assert 225 < max(sizes) <= 230
+
+
+@pytest.mark.parametrize(
+    ("size", "most", "lent"),
+    [(LONGEST_PROMPT + 1, 2, 0), (LONGEST_PROMPT, 2, 1), (200, 1_024, 1), (200, 300, 1)],
+)
+def test_what_users_ask_keeps_no_validator_from_asking_what_miners_can_answer(
+    task: Text, corpus: Disguised, size: int, most: int, lent: int
+) -> None:
+    before, task.shapes = task.shapes, Shapes()
+    asked = CompletionRequest(model="m", prompt="x" * size, max_tokens=most, temperature=0.0)
+    try:
+        task.shapes.observe(outgoing(asked))
+        assert len(task.shapes) == lent
+        c = task.challenge(private_rng(b"long", netuid=0, epoch=0), corpus)
+    finally:
+        task.shapes = before
+    assert len(task.vocabulary.encode(c.asked.prompt)) + c.asked.max_tokens <= CONTEXT
 
 
 def test_the_same_secret_draws_the_same_challenges(task: Text, corpus: Disguised) -> None:

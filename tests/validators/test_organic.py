@@ -21,9 +21,9 @@ from davy.protocol.receipt import EMPTY_BRAKE_HEAD, Anchor, Outcome
 from davy.protocol.words import KeyRole
 from davy.tasks.answer import Answer, read_tokens
 from davy.tasks.identity import Calibration
-from davy.tasks.shape import LISTED, Shapes
+from davy.tasks.shape import LISTED, LONGEST_PROMPT, Shapes
 from davy.validators.identity import WINDOW, IdentityEvidence, Known
-from davy.validators.organic import LONGEST_PROMPT, WAITING, OrganicEvidence
+from davy.validators.organic import WAITING, OrganicEvidence
 from tests.twins import MemoryStore, SeededKeys
 
 CHAIN = bytes(range(32))

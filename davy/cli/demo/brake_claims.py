@@ -51,6 +51,8 @@ class BrakeFacts(NamedTuple):
     """Why two could not; empty where they could."""
     stopped: Mapping[str, int]
     """When an outsider saw each node refuse, or tell of the order."""
+    watched: int
+    """Nodes that the outsider looked at."""
     ends: Sequence[Ended]
     attested: Mapping[str, int]
     restarted: Answers
@@ -100,9 +102,9 @@ def _time(f: BrakeFacts) -> Claim:
     middle = median(times) if times else 0
     return Claim(
         "time to stop",
-        f"an outsider saw {len(times)} nodes stop, half of them within {middle:.0f} ms of the signature, the last "
-        f"after {last} ms, at most {STOP_MS}",
-        float(STOP_MS - last),
+        f"an outsider saw {len(times)} of {f.watched} nodes stop, half of them within {middle:.0f} ms of the "
+        f"signature, the last after {last} ms, at most {STOP_MS}",
+        float(STOP_MS - last if len(times) == f.watched else len(times) - f.watched),
     )
 
 

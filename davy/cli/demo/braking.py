@@ -73,7 +73,7 @@ class Braking:
                 )
                 self._market.say(f"two of five cannot halt it: {two}")
             before = (await self._market.records(SEALED))[-1]
-            halt, stopped = await self._halt(model, seen)
+            halt, stopped, watched = await self._halt(model, seen)
             attested = await self._until_all_attest(halt)
             three, held = "", list[tuple[Answers, Answers, Rogue]]()
 
@@ -95,6 +95,7 @@ class Braking:
             halt=halt,
             too_few_to_halt=two,
             stopped=stopped,
+            watched=watched,
             ends=tuple(self._users.ended),
             attested=attested,
             restarted=held[0][0],
@@ -132,8 +133,8 @@ class Braking:
         with closing(source), closing(copy):
             source.backup(copy)
 
-    async def _halt(self, model: ModelId, seen: Prober) -> tuple[Given, dict[str, int]]:
-        """Halt it with three of five, while users stream from it and the outsider asks all nodes."""
+    async def _halt(self, model: ModelId, seen: Prober) -> tuple[Given, dict[str, int], int]:
+        """Halt it with three of five, while users stream from it and the outsider asks all nodes, of which so many."""
         graph = await self._graph()
         listening = self._write_book(graph)
         good = await self._neuron(self._good)
@@ -164,8 +165,9 @@ class Braking:
         stopped.pop(self._good, None)
         if good.hotkey in seen.refused_at:
             stopped[self._good] = seen.refused_at[good.hotkey] - given.signed_at
-        self._market.say(f"{len(stopped)} nodes told an outsider of it, the last after {max(stopped.values())} ms")
-        return given, stopped
+        last = max(stopped.values(), default=0)
+        self._market.say(f"{len(stopped)} of {listening} nodes told an outsider of it, the last after {last} ms")
+        return given, stopped, listening
 
     def _write_book(self, graph: Metagraph, *, without: bytes = b"") -> int:
         """Write down where nodes listen, for keyholders; how many there are."""

@@ -168,11 +168,7 @@ def standing_halts(brake: BrakeState) -> dict[bytes, HaltedRecord]:
     """What a set of orders halts, by name: of the HALTs that count and are not lifted the one that ends last."""
     found: dict[bytes, HaltedRecord] = {}
     for name, halts in brake.naming.named():
-        standing = [
-            (max(span.end for span in (*h.free, *h.counted)), -h.order.order.issued, h)
-            for h in halts
-            if h.lifted is None
-        ]
+        standing = [(h.ends, -h.order.order.issued, h) for h in halts if h.lifted is None]
         if standing:
             ends, _, last = max(standing, key=lambda one: (one[0], one[1], one[2].order.id))
             until = INT63 if any(h.until == FOREVER for _, _, h in standing) else max(h.until for _, _, h in standing)
