@@ -8,8 +8,8 @@ honestly: that is the arm an attack is measured against.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -168,6 +168,10 @@ class Attack:
     def invests(self, m: Market) -> int:
         """Base units that the attack burns for registrations as it begins, beyond those of the honest arm."""
         return 0
+
+    def seated(self, validators: int, stake: float, miners: int) -> Self:
+        """The same by these validators and miners of a running network; where `miners` is 0, its own ones join it."""
+        return replace(self, validators=validators, stake=stake, miners=miners or self.miners)
 
     @property
     def story(self) -> str:

@@ -120,6 +120,20 @@ def experiment(name: str) -> Experiment:
     return known[name]
 
 
+def check_kind(s: Experiment) -> None:
+    """Check that results of a scenario or study may be kept by its kind.
+
+    Raises
+    ------
+    Misconfigured
+        Its class is not the catalogue's, and its kind is.
+    """
+    own, kind = (type(s), s.kind) if isinstance(s, Study) else (type(s.attack), s.attack.kind)
+    known = experiments().get(kind)
+    if known is not None and own is not type(known if isinstance(known, Study) else known.attack):
+        raise Misconfigured(f"{own.__name__} has the kind of another, '{kind}': give it one of its own")
+
+
 def read_experiment(written: bytes) -> Experiment:
     """A scenario or a study from its parameters as JSON.
 
@@ -135,4 +149,6 @@ def read_experiment(written: bytes) -> Experiment:
         raise Misconfigured(f"these are no parameters of a scenario ({str(e)[:80]}); remove the folder") from None
     if (version, revision) != (davy.__version__, REVISION):
         raise Misconfigured(f"davy {version}, revision {revision} made this; read it with that version, or run it anew")
+    if kind not in experiments():
+        raise Misconfigured(f"'{str(kind)[:64]}' is of no catalogue: `run` reads its folder, given its class")
     return experiment(str(kind)).having(told)

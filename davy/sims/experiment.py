@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, Self, get_type_hints
 
 import msgspec
+import numpy as np
 
 import davy
 from davy.incentive.door import BadInput
@@ -18,10 +20,10 @@ from davy.ledger.rules.epoch import epoch_params
 from davy.protocol.errors import Misconfigured
 from davy.protocol.words import TOKEN
 from davy.sims.attack import Attack
-from davy.sims.market import Market, Seats, within
+from davy.sims.market import Market, Seats, base_units, whole_numbers, within
 from davy.sims.snapshot import Snapshot, minted, read_snapshot, seen_in, share_of, take_snapshot
 
-REVISION: Final = 1
+REVISION: Final = 2
 """Rises with a change after which the same scenario gives other bits."""
 
 _PARTS: Final = ("attack", "market", "params")
@@ -73,6 +75,20 @@ class Scenario:
             mechanism(self.mechanism)
         except BadInput as e:
             raise Misconfigured(str(e)) from None
+        if "kind" not in vars(type(self.attack)):
+            raise Misconfigured(f"{type(self.attack).__name__} needs a `kind` of its own: folders keep results by it")
+        self._check_stakes()
+
+    def _check_stakes(self) -> None:
+        """Listed stakes are what votes; what the metrics divide by must not say otherwise."""
+        listed = np.array(whole_numbers("stakes", self.market.stakes), dtype=np.int64)
+        if not len(listed):
+            return
+        total, held = int(listed.sum()), share_of(listed, self.attack.validators)
+        if abs(total - base_units(self.market.stake)) > 1e-9 * total:
+            raise Misconfigured(f"market.stake is {self.market.stake:g}, and market.stakes sum up to {total / TOKEN:g}")
+        if self.attack.validators and abs(held - self.attack.stake) > 1e-6:
+            raise Misconfigured(f"attack.stake is {self.attack.stake:g}; by market.stakes the attackers hold {held:g}")
 
     @classmethod
     def from_ledger(
@@ -106,9 +122,9 @@ class Scenario:
         seen = seen_in(snapshot, tuple(colluding))
         rows = sum(uid in colluding for uid in seen.validators)
         columns = sum(uid in colluding for uid in seen.miners)
+        attack = attack.seated(rows, share_of(seen.stakes, rows), columns)
         subnet, h = snapshot.graph.subnet, snapshot.graph.subnet.hyperparameters
-        joining = 0 if columns else attack.miners
-        qualities = [*seen.qualities.tolist(), *[0] * joining]
+        qualities = [*seen.qualities.tolist(), *[0] * (attack.miners - columns)]
         market = Market(
             validators=len(seen.validators),
             miners=len(qualities),
@@ -123,7 +139,6 @@ class Scenario:
             stakes=" ".join(map(str, seen.stakes.tolist())),
             qualities=" ".join(map(str, qualities)),
         )
-        attack = replace(attack, validators=rows, stake=share_of(seen.stakes, rows), miners=columns or attack.miners)
         start = max(20, 2 * market.concealment + 1)
         return cls(attack=attack, market=market, params=epoch_params(h), mechanism=subnet.mechanism, start=start)
 
@@ -131,6 +146,11 @@ class Scenario:
     def begins(self) -> int:
         """The epoch in which attackers first commit, or miners first answer, as they will."""
         return self.start - self.market.concealment
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        """Names of its parameters outside the parts."""
+        return tuple(f.name for f in fields(self) if f.name not in _PARTS)
 
     @property
     def seats(self) -> Seats:
@@ -152,14 +172,23 @@ class Scenario:
             part, dot, inner = name.partition(".")
             if dot and part in _PARTS:
                 parts.setdefault(part, {})[inner] = as_field(getattr(self, part), inner, value, name)
-            else:
+            elif name in self.own:
                 own[name] = as_field(self, name, value, name)
+            else:
+                raise Misconfigured(f"there is no parameter '{name[:64]}'; there is {self._near(name)}")
         try:
             for part, values in parts.items():
                 own[part] = replace(getattr(self, part), **values)
             return replace(self, **own)
         except BadInput as e:
             raise Misconfigured(str(e)) from None
+
+    def _near(self, name: str) -> str:
+        """What a name that is none may have meant; else where names begin."""
+        inner = [n for n in self.parameters() if n.partition(".")[0] in _PARTS and n != "attack.kind"]
+        word = name.rpartition(".")[2]
+        near = [n for n in inner if n.endswith(f".{word}")] or get_close_matches(name, inner)
+        return ", ".join([*self.own, *(near or [f"{part}.…" for part in _PARTS])])
 
     def parameters(self) -> dict[str, bool | int | float | str]:
         """Every parameter by its name, as `having` takes it; with the version and the revision of the simulation."""

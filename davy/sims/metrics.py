@@ -22,6 +22,7 @@ Float = NDArray[np.float64]
 METRICS: Final[Mapping[str, tuple[str, str]]] = {
     "roi": ("of capital, over the attack", "(profit − honest profit) / capital"),
     "relative_pay": ("ratio", "attackers' pay / their honest pay"),
+    "relative_dividend": ("ratio", "attackers' dividends a token of their stake / the same of the other validators"),
     "emission_share": ("of what miners and validators get", "attackers' pay / all pay"),
     "honest_share": ("of what miners and validators get", "the same, had they been honest"),
     "capital": ("tokens", "stake that has to be held + registrations burned"),
@@ -46,8 +47,9 @@ def metrics(s: Scenario, arrays: Mapping[str, Int64]) -> dict[str, Float]:
     pay, honest_pay = (total(arm, "attack_validators", "attack_miners") for arm in ("attack", "honest"))
     others, honest_others = (total(arm, "honest_validators", "honest_miners") for arm in ("attack", "honest"))
     outlays, honest_outlays = (total(arm, "spent", "invested") for arm in ("attack", "honest"))
-    stake = base_units(s.market.stake * s.attack.stake) / TOKEN if s.attack.validators else 0.0
-    capital = stake + total("attack", "invested")
+    share = s.attack.stake if s.attack.validators else 0.0
+    dividends, honest_dividends = (total("attack", f"{side}_validators") for side in ("attack", "honest"))
+    capital = base_units(s.market.stake * share) / TOKEN + total("attack", "invested")
     gain = (pay - outlays) - (honest_pay - honest_outlays)
     harm = total("attack", "hurt")
     bought, honest_bought = (arrays[f"{arm}.bought"].sum(axis=1) for arm in ("attack", "honest"))
@@ -55,6 +57,7 @@ def metrics(s: Scenario, arrays: Mapping[str, Int64]) -> dict[str, Float]:
     found: dict[str, Float] = {
         "roi": _ratio(gain, capital),
         "relative_pay": _ratio(pay, honest_pay),
+        "relative_dividend": _ratio(dividends * (1 - share), honest_dividends * share),
         "emission_share": _ratio(pay, pay + others),
         "honest_share": _ratio(honest_pay, honest_pay + honest_others),
         "capital": capital,

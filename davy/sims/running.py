@@ -23,7 +23,7 @@ import polars as pl
 
 from davy.incentive.fixed_point import Int64
 from davy.protocol.errors import Misconfigured
-from davy.sims.catalogue import read_experiment
+from davy.sims.catalogue import check_kind, read_experiment
 from davy.sims.kinds import Experiment, Kind, at_once, play_apart, steps_of
 from davy.sims.result import Result, chunk_numbers, chunk_table, parameters_json, write
 
@@ -65,7 +65,8 @@ def run(
     Raises
     ------
     Misconfigured
-        A chunk in the folder cannot be read. `cluster`, and distributed is missing, or nobody answers there.
+        A chunk in the folder cannot be read, or is of another class than the catalogue has by that kind. `cluster`, and
+        distributed is missing, or nobody answers there.
     davy.incentive.accelerated.NotInstalled
         `compiled`, and numba is missing.
     """
@@ -131,6 +132,7 @@ class _Kept(Generic[Kind]):
         self.parts: dict[range, Int64] = {}
         if folder is None:
             return
+        check_kind(s)
         folder.mkdir(parents=True, exist_ok=True)
         told = folder / _PARAMETERS
         if not told.exists() or told.read_bytes() != parameters_json(s):  # `runs` may differ, and nothing else

@@ -16,16 +16,28 @@ def bribing(**more: object) -> PlusEpsilon:
     return s
 
 
-def test_nobody_who_accepts_is_worse_off_than_honest_and_each_failure_pays_epsilon() -> None:
+def test_the_promise_is_what_refusing_pays_and_epsilon_where_accepting_paid_less() -> None:
     s = bribing(bribed=0.35, epsilon=0.25)
     numbers = play(s.scenario, range(2))
-    honest, got = numbers[..., COLUMNS.index("attack_validators")]
+    got = numbers[1, ..., COLUMNS.index("attack_validators")]
+    refused = numbers[1, ..., COLUMNS.index("honest_validators")] * (0.35 / 0.65)
     arrays = played(s).arrays
-    assert (got < honest).any()
-    assert np.array_equal(arrays["attack.acceptors"] >= honest, np.ones_like(honest, dtype=bool))
-    failed = got < honest
-    assert (arrays["attack.acceptors"] - honest)[failed] == pytest.approx((honest * 0.25)[failed], abs=1)
+    failed = got < refused
+    assert failed.any()
+    assert arrays["attack.refusing"] == pytest.approx(refused, rel=1e-3)
+    assert arrays["attack.acceptors"][failed] == pytest.approx(1.25 * refused[failed], rel=1e-3)
     assert not arrays["attack.bribe"][~failed].any()
+
+
+@pytest.mark.parametrize("bribed", [0.2, 0.3, 0.4])
+def test_who_refuses_alone_while_the_others_accept_is_paid_less_than_who_accepts(bribed: float) -> None:
+    """Played: of six that were asked one refuses, and measures. Equal stakes, so each stands for any of them."""
+    s = bribing(bribed=bribed)
+    asked = s.scenario.having({"market.spread": 0})
+    one = bribed / 6
+    alone = asked.having({"attack.validators": 5, "attack.stake": bribed - one})
+    kept = play(alone, range(2))[1, ..., COLUMNS.index("honest_validators")].sum(axis=1) * one / (1 - bribed + one)
+    assert (played(s).arrays["attack.acceptors"].sum(axis=1) / 6 > kept).all()
 
 
 def test_a_minority_s_briber_pays_and_a_majority_s_does_not() -> None:

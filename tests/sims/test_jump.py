@@ -10,6 +10,7 @@ from davy.protocol.errors import Misconfigured
 from davy.sims.jump import Jump, penalty, relative_dividend
 
 FIRST_FOUR = slice(0, 4)
+STARTS = (0.05, 0.1, 0.25, 0.4)
 PAGE = (Path(__file__).parents[2] / "docs" / "simulate.md").read_text(encoding="utf-8")
 
 
@@ -59,3 +60,10 @@ def test_the_page_has_these_figures() -> None:
     j = Jump(rounds=60)
     for each in (j, j.liquid()):
         assert f"{(1 - relative_dividend(each)).sum():.2f}" in PAGE
+
+
+def test_the_page_says_how_much_hangs_on_the_start_and_the_rounds_that_were_chosen() -> None:
+    for size, said in ((0.5, "14% to 36% at .5"), (0.1, "4% to 7% at .1")):
+        taken = [penalty(Jump(size=size, start=start))[:rounds].mean() for start in STARTS for rounds in (1, 2, 4, 8)]
+        assert f"{min(taken):.0%} to {max(taken):.0%} at {size:.1f}".replace("0.", ".") == said
+        assert said in PAGE

@@ -33,7 +33,8 @@ def test_an_attack_worked_out_by_hand() -> None:
             honest__honest_miners=[[40 * T, 40 * T]],
             attack__attack_validators=[[10 * T, 12 * T]],
             attack__attack_miners=[[4 * T, 4 * T]],
-            attack__honest_miners=[[36 * T, 34 * T]],
+            attack__honest_miners=[[30 * T, 26 * T]],
+            attack__honest_validators=[[6 * T, 8 * T]],
             honest__spent=[[2 * T, 2 * T]],
             attack__spent=[[3 * T, 3 * T]],
             attack__invested=[[10 * T, 0]],
@@ -48,6 +49,7 @@ def test_an_attack_worked_out_by_hand() -> None:
     wanted = {
         "roi": ((30 - 6 - 10) - (20 - 4)) / (250 + 10),
         "relative_pay": 1.5,
+        "relative_dividend": (22 / 0.25) / (14 / 0.75),
         "emission_share": 0.3,
         "honest_share": 0.2,
         "capital": 260,
@@ -75,7 +77,8 @@ def test_a_griefing_factor_needs_harm_and_a_loss(pay: int, hurt: int, factor: fl
 
 def test_what_cannot_be_said_is_not_a_number() -> None:
     m = metrics(scenario("sybils"), numbers(attack__attack_miners=[[1]]))
-    assert all(math.isnan(m[name][0]) for name in ("relative_pay", "noticed", "quality_loss", "honest_loss"))
+    unknown = ("relative_pay", "relative_dividend", "noticed", "quality_loss", "honest_loss")
+    assert all(math.isnan(m[name][0]) for name in unknown)
 
 
 def test_one_s_gain_is_no_comfort_for_another_one_s_loss() -> None:

@@ -73,7 +73,8 @@ def test_the_table_is_what_the_scenarios_come_to(name: str) -> None:
 def test_the_copier_s_figures_are_those_computed() -> None:
     for concealment in (0, 12):
         s = scenario("weight-copying").having({"runs": 8, "start": 25, "market.concealment": concealment})
-        assert f"{median(s, 'relative_pay'):.3f}" in PAGE
+        for metric in ("relative_pay", "relative_dividend"):
+            assert f"{median(s, metric):.3f}" in PAGE
 
 
 REGISTRATIONS: dict[str, dict[str, object]] = {
@@ -99,7 +100,7 @@ def test_what_registrations_come_to_is_what_is_computed(name: str) -> None:
 @pytest.mark.parametrize("bribed", [0.3, 0.4, 0.5, 0.6])
 def test_what_the_briber_s_promise_costs_is_what_is_computed(bribed: float) -> None:
     s = study("plus-epsilon").having({"runs": 8, "bribed": bribed})
-    told = [f"{median(s, m):.3g}" for m in ("relative_pay", "bribe_rate", "roi", "honest_loss")]
+    told = [f"{median(s, m):.3g}" for m in ("relative_pay", "bribe_rate", "refusing", "roi", "honest_loss")]
     assert cells(f"{bribed:.1f}")[1:] == told
 
 

@@ -157,7 +157,7 @@ def test_a_chunk_that_is_not_what_its_name_says_is_refused(tmp_path: Path) -> No
 def test_a_folder_of_another_version_is_not_continued(tmp_path: Path) -> None:
     run(small(), folder=tmp_path)
     (told,) = tmp_path.glob("*/scenario.json")
-    told.write_bytes(told.read_bytes().replace(b'"revision": 1', b'"revision": 0'))
+    told.write_bytes(told.read_bytes().replace(b'"revision": 2', b'"revision": 0'))
     with pytest.raises(Misconfigured, match="revision 0"):
         at_work.read(tmp_path)
 
@@ -187,7 +187,7 @@ def test_tables_are_written_and_say_what_made_them(tmp_path: Path) -> None:
         assert table["relative_pay"].to_list() == result.metrics["relative_pay"].tolist()
         assert set(table["seed"]) == {1}
         assert set(table["attack.kind"]) == {"lazy-random"}
-        assert table["revision"][0] == 1
+        assert table["revision"][0] == 2
     assert sorted(p.name for p in tmp_path.iterdir()) == ["t.csv", "t.parquet"]
     with pytest.raises(Misconfigured, match="parquet"):
         result.write(tmp_path / "t.xlsx")

@@ -3,6 +3,7 @@
 import pytest
 
 from davy.protocol.errors import Misconfigured
+from davy.protocol.words import TOKEN
 from davy.sims import Scenario, scenario, scenarios
 from davy.sims.attack import Attack
 from davy.sims.catalogue import read_experiment
@@ -52,6 +53,30 @@ def test_words_are_read_as_what_the_field_is() -> None:
 def test_what_cannot_be_is_refused(name: str, value: object) -> None:
     with pytest.raises(Misconfigured):
         scenario("cartel").having({name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("stake", r"attack\.stake, market\.stake$"),
+        ("attak.stake", r"attack\.stake, market\.stake$"),
+        ("market_noise", r"market\.noise\b"),
+        ("qqq", r"runs, watch, seed, attack\.…, market\.…, params\.…$"),
+    ],
+)
+def test_a_name_that_is_none_is_told_what_it_may_have_meant(name: str, meant: str) -> None:
+    with pytest.raises(Misconfigured, match=meant):
+        scenario("cartel").having({name: 1})
+
+
+def test_listed_stakes_and_the_attackers_share_say_the_same() -> None:
+    """A share that moves no stake would be a sweep over nothing."""
+    s = scenario("lazy-random").having({"market.validators": 4, "attack.validators": 1, "market.stake": 100})
+    listed = {"market.stakes": " ".join(str(n * TOKEN) for n in (40, 20, 20, 20)), "attack.stake": 0.2}
+    assert s.having(listed).market.stakes
+    for change in ({"attack.stake": 0.4}, {"attack.validators": 2}, {"market.stake": 50}):
+        with pytest.raises(Misconfigured, match=r"market\.stakes"):
+            s.having(listed | change)
 
 
 def test_a_copier_has_no_third_source() -> None:

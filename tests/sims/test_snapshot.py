@@ -106,6 +106,20 @@ def test_a_cartel_may_bring_miners_of_its_own(network: Recorded) -> None:
     assert set(world.quality[0, :4].tolist()) <= {int(q) for q in s.market.qualities.split()[:4]}
 
 
+def test_self_dealers_bring_a_miner_each(network: Recorded) -> None:
+    told, attack = snapshot_of(network), scenario("self-dealing").attack
+    s = Scenario.from_ledger(told, attack, colluding=[0, 1])
+    assert (s.attack.validators, s.attack.miners, s.market.miners) == (2, 2, 4 + 2)
+    with pytest.raises(Misconfigured, match="one a validator"):
+        Scenario.from_ledger(told, attack, colluding=[0, 1, network.neuron("m1").uid])
+
+
+def test_a_share_of_stake_that_the_network_has_not_is_refused(network: Recorded) -> None:
+    s = Scenario.from_ledger(snapshot_of(network), scenario("cartel").attack, colluding=[0])
+    with pytest.raises(Misconfigured, match=r"by market\.stakes the attackers hold"):
+        s.having({"attack.stake": 0.1})
+
+
 def test_who_is_not_there_cannot_collude_and_somebody_stays_honest(network: Recorded) -> None:
     told, attack = snapshot_of(network), scenario("cartel").attack
     for colluding in ([99], [0, 1, 2]):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 import numpy as np
 
@@ -69,6 +70,9 @@ class SelfDealing(Attack):
         super().__post_init__()
         within("attack.favour", self.favour, 0, 1)
         within("attack.miners (one a validator)", self.miners, self.validators, self.validators)
+
+    def seated(self, validators: int, stake: float, miners: int) -> Self:
+        return replace(self, validators=validators, stake=stake, miners=miners or validators)
 
     def rows(self, v: View) -> Int64:
         # The other attackers' miners are strangers to it: it weighs them as it measured them.

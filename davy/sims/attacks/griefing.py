@@ -26,7 +26,7 @@ class UnderWeighing(Attack):
     Attributes
     ----------
     victims
-        Miners that are under-weighted: those with the highest consensus when the attack begins.
+        Miners that are under-weighted: in each epoch those with the highest public consensus.
     given
         Part of the measurement that they get.
     """

@@ -14,20 +14,22 @@ from davy.sims.attacks.cartel import Cartel
 from davy.sims.design import MONEY, MONEY_METRICS, Float, Study
 from davy.sims.experiment import Scenario
 from davy.sims.market import Market, within
-from davy.sims.noise import UNIT_BITS, in_units
+from davy.sims.noise import UNIT, UNIT_BITS, in_units
 from davy.sims.play import COLUMNS, play
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlusEpsilon(Study):
-    """A briber with miners promises validators their honest pay and ε more, if its attack fails.
+    """A briber with miners promises validators what refusing would pay them and ε more, if its attack fails.
 
     Whoever gives `favour` of its weight to the briber's miners gets from the briber, in each epoch in which that earned
-    it less than honesty would have, the difference, and `epsilon` of its honest pay on top; so to accept is never worse
-    and sometimes better, whatever the others do. If all accept, the attack succeeds and the promise costs nothing
-    (Buterin 2015, the P+ε attack; George and Lesaege, CES 2021, on Kleros). What it costs below that, as `bribed` of
-    the stake accept, is what Yuma's clipping is for. The epochs are the live mechanism's; that everybody who is asked
-    believes the promise is assumed, and the deposit that makes it credible is the capital.
+    it less than those earn who refuse, the difference, and `epsilon` of what they earn on top. Both are public when the
+    epoch is over. So to accept is never worse than to refuse and sometimes better, whatever the others do: refusing
+    while others accept pays more than honesty among the honest, since clipping takes from those who accept. If enough
+    accept, the attack succeeds and the promise costs nothing (Buterin 2015, the P+ε attack; George and Lesaege, CES
+    2021, on Kleros). What it costs below that, as `bribed` of the stake accept, is what Yuma's clipping is for. The
+    epochs are the live mechanism's; that everybody who is asked believes the promise, and that none of them alone turns
+    the median, is assumed, and the deposit that makes it credible is the capital.
 
     Attributes
     ----------
@@ -40,7 +42,7 @@ class PlusEpsilon(Study):
     favour
         Part of each bribed row.
     epsilon
-        Of the honest pay.
+        Of what refusing pays.
     validators, uids, noise, epochs
         Of the market; everything else is as in a `Market`.
     """
@@ -57,7 +59,7 @@ class PlusEpsilon(Study):
     epochs: int = 40
 
     kind: str = field(default="plus-epsilon", init=False, repr=False)
-    columns: ClassVar[tuple[str, ...]] = (*MONEY, "bribe", "acceptors")
+    columns: ClassVar[tuple[str, ...]] = (*MONEY, "bribe", "acceptors", "refusing")
     metrics: ClassVar[Mapping[str, tuple[str, str]]] = {
         **MONEY_METRICS,
         "relative_pay": ("ratio", "pay of the briber's miners / their honest pay"),
@@ -67,6 +69,7 @@ class PlusEpsilon(Study):
         "bribe": ("tokens", "paid to those who accepted"),
         "bribe_rate": ("of their honest pay", "the same"),
         "accepting": ("ratio", "pay and bribe of those who accepted / their honest pay"),
+        "refusing": ("ratio", "what the same stake earns among those who refused / their honest pay"),
     }
 
     def __post_init__(self) -> None:
@@ -92,19 +95,21 @@ class PlusEpsilon(Study):
         numbers = play(self.scenario, runs)
         of = {name: numbers[..., i] for i, name in enumerate(COLUMNS)}
         honest, accepted = of["attack_validators"]
-        epsilon = honest * in_units(self.epsilon) >> UNIT_BITS
-        failed = accepted < honest
-        bribe = np.where(failed, honest - accepted + epsilon, 0)
+        part = in_units(self.bribed)
+        refused = of["honest_validators"][1] * part // (UNIT - part)
+        promised = refused + (refused * in_units(self.epsilon) >> UNIT_BITS)
+        bribe = np.where(accepted < refused, promised - accepted, 0)
         told = np.zeros((*numbers.shape[:-1], len(self.columns)), dtype=np.int64)
         told[..., 0] = of["attack_miners"]
         told[..., 1] = of["honest_validators"] + of["honest_miners"] + of["attack_validators"]
         told[1, ..., 1] += bribe
         told[1, ..., 2] = bribe
-        told[1, ..., 3] = honest + epsilon
+        told[1, ..., 3] = promised
         told[1, ..., 4] = of["hurt"][1]
         told[1, ..., 5] = 1  # a promise is of no use unless all are told
         told[1, ..., 6] = bribe
         told[0, ..., 7], told[1, ..., 7] = honest, accepted + bribe
+        told[0, ..., 8], told[1, ..., 8] = honest, refused
         return told
 
     def measure(self, arrays: Mapping[str, Int64]) -> dict[str, Float]:
@@ -115,4 +120,5 @@ class PlusEpsilon(Study):
             "bribe": bribe / TOKEN,
             "bribe_rate": bribe / honest,
             "accepting": paid / honest,
+            "refusing": arrays["attack.refusing"].sum(axis=1) / honest,
         }
