@@ -1,4 +1,4 @@
-"""What a validator hides, keeps and opens, on the ledger's own rules; and what it tells its operator when it is too late."""
+"""What a validator hides, keeps and opens, on the ledger's own rules; and what it tells its operator is lost."""
 
 from __future__ import annotations
 
