@@ -147,7 +147,9 @@ def test_weights_and_stakes_may_be_of_any_scale(vectors: Path, tmp_path: Path, s
     cases = {label: load(vectors / CASES)[label] for label in ("Case 5", "Case 9")}
     content = expected(cases, "yuma3", given())
     for case in cases.values():
-        case["weights"] = [[[w * size if i == 1 else w for w in row] for i, row in enumerate(m)] for m in case["weights"]]
+        case["weights"] = [
+            [[w * size if i == 1 else w for w in row] for i, row in enumerate(m)] for m in case["weights"]
+        ]
         case["stakes"] = [[stake * size for stake in row] for row in case["stakes"]]
     files = [str(tmp_path / CASES), str(tmp_path / "expected.json")]
     for file, written in zip(files, (cases, content), strict=True):

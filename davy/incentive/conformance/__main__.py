@@ -78,7 +78,9 @@ def check(paths: list[str]) -> list[Report]:
     if len(given) > 1:
         raise BadInput(f"{' and '.join(given)} each hold inputs of cases: give one such file")
     if given and "expected" not in kinds.values():
-        raise BadInput(f"{given[0]} holds inputs of cases: give a file with their expected outputs too, or leave it out")
+        raise BadInput(
+            f"{given[0]} holds inputs of cases: give a file with their expected outputs too, or leave it out"
+        )
     inputs = files[given[0]] if given else None
     reports: list[Report] = []
     for path, content in files.items():
