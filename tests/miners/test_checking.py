@@ -131,7 +131,7 @@ async def test_the_ledger_s_record_is_compared(certificate: CertificateFiles) ->
     [
         (4.0, Asked(16, 30.0), True, "60 answers of 16 tokens in 30 s, enough for 3 validators that each ask for 16"),
         (4.0, Asked(64, 15.0), False, "30 answers of 16 tokens in 15 s, and a validator asks for 64: what is late"),
-        (15.0, Asked(16, 30.0), True, "16 answers of 16 tokens in 30 s, enough for 1 validators"),
+        (15.0, Asked(16, 30.0), True, "16 answers of 16 tokens in 30 s, enough for one validator that asks for 16"),
         (15.1, Asked(16, 30.0), False, "15 answers of 16 tokens in 30 s, and a validator asks for 16"),
     ],
 )
