@@ -265,7 +265,8 @@ async def _speed(asker: _Asker, pace: Asked) -> Finding:
         for i in range(TOGETHER):
             askers.start_soon(one, i)
     if failures:
-        return Finding("speed", False, f"{len(failures)} of {TOGETHER} requests at once failed: {failures[0]}")
+        failed = f"{len(failures)} of {TOGETHER} requests at once failed"
+        return Finding("speed", False, f"{failed}, perhaps because this machine is too slow or too busy: {failures[0]}")
     return kept_up(TOGETHER, sum(counts), max(1e-9, anyio.current_time() - begin), pace)
 
 
