@@ -23,7 +23,7 @@ from davy.tasks.text import Text
 from davy.tasks.text_open import TextOpen
 from davy.validators import examiner
 from tests.validators.classifier import Table, Verdict, judge, tabulate
-from tests.validators.traffic import PACE, Scene, play
+from tests.validators.traffic import Scene, play
 
 MOST = 0.55
 CLEARLY = 0.65
@@ -55,15 +55,10 @@ def told_apart(t: Table) -> float:
     return max(v.auc - 1.96 * v.error for v in judge(t).values())
 
 
-SPARED = Scene(seconds=1_200, settled_s=120, tempo=10, pace=PACE._replace(challenges=2 * PACE.challenges, spares=True))
-
-
-@pytest.mark.parametrize("scene", [Scene(seconds=1_000), SPARED], ids=["asked in full", "spared"])
-def test_a_miner_cannot_tell_challenges_from_use(scene: Scene, task: Text, users_text: str) -> None:
-    t = seen_by_the_miner(scene, task, users_text)
+def test_a_miner_cannot_tell_challenges_from_use(task: Text, users_text: str) -> None:
+    t = seen_by_the_miner(Scene(seconds=1_000), task, users_text)
     challenges, use = int(t.is_challenge.sum()), int((~t.is_challenge).sum())
     assert min(challenges, use) > 1_200
-    assert challenges < 1_900, "who is to be spared was"
     verdicts: dict[str, Verdict] = judge(t)
     print(f"{challenges} challenges, {use} users' requests, {len(t.names)} columns: {verdicts}")
     for name, v in verdicts.items():

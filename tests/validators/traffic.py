@@ -79,9 +79,6 @@ class Scene:
     seed: int = 1
     seconds: int = 900
     pace: Pace = PACE
-    settled_s: int = 0
-    """Seconds after the first challenge that are left out, while a validator gets to know its miner."""
-    tempo: int = 360
     users_per_s: float = 1.6
     temperature: Callable[[Generator], float] = field(default=lambda rng: 0.0)
     change_request: Callable[[CompletionRequest], CompletionRequest] = field(default=lambda r: r)
@@ -135,8 +132,8 @@ class _Stage:
                 tasks.start_soon(self._use)
                 await anyio.sleep(60)  # a gateway has traffic before its validator borrows its looks
                 tasks.start_soon(self._examiner.run)
-        first = next(s.at_ms for s in self._seen if s.is_challenge)
-        return [s for s in self._seen if s.at_ms >= first + 1_000 * self._scene.settled_s]
+        first = next(i for i, s in enumerate(self._seen) if s.is_challenge)
+        return self._seen[first:]
 
     async def handle(self, request: SignedRequest) -> Response | StreamReply:
         """The miner: notes, and takes its time."""
@@ -167,9 +164,7 @@ class _Stage:
 
     async def metagraph(self, netuid: int, at: int | None = None) -> Metagraph:
         """What the examiner asks the ledger."""
-        subnet = SubnetInfo(
-            netuid, b"o" * 32, "text", "yuma3", hyperparameters(tempo=self._scene.tempo), 0, 0, 20, 0, 0
-        )
+        subnet = SubnetInfo(netuid, b"o" * 32, "text", "yuma3", hyperparameters(), 0, 0, 20, 0, 0)
         served = (ServedModel(MODEL, Identity.FILES, 1),)
         own = self._miner.public(KeyRole.HOTKEY)
         miner = Neuron(0, own, b"c" * 32, 1, 0, 0, False, True, 0, 0, 0, 0, 0, 0, 0, (MINER,), served)
