@@ -118,6 +118,8 @@ def main() -> None:
     except BaseExceptionGroup as group:
         if (ours := group.subgroup(DavyError)) is not None:
             _refuse(str(_first(ours)))
+        if group.subgroup(BrokenPipeError) is not None:
+            _leave()
         if (machine := group.subgroup(OSError)) is not None:
             _refuse(_place(_first(machine)))
         raise
@@ -128,6 +130,12 @@ def main() -> None:
 def _refuse(sentence: str) -> NoReturn:
     click.echo(f"davy: {sentence}", err=True)
     sys.exit(2)
+
+
+def _leave() -> NoReturn:
+    """Who reads what is printed has read enough, as `head` has: that is no mistake, and click ends the same way."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
+    sys.exit(1)
 
 
 def _place(e: OSError) -> str:

@@ -15,7 +15,7 @@ from davy.cli.gossip import gossip_options, joining
 from davy.cli.loop import run
 from davy.cli.model import backend_options
 from davy.cli.network import Network, ledger_of, metagraph_of, network_option, neuron_of, read_network
-from davy.cli.options import Host, Tokens, home_option, host_fault, json_option, made, unlocked
+from davy.cli.options import Host, Tokens, home_option, host_fault, json_option, made, pace_options, unlocked
 from davy.cli.output import show, show_table
 from davy.host.clock import SystemClock
 from davy.host.entropy import OsEntropy
@@ -24,7 +24,7 @@ from davy.host.keys import FileKeyStore
 from davy.host.store import SqliteStore
 from davy.ledger.client import RpcLedger
 from davy.miners.admission import Rules
-from davy.miners.checking import Finding, check_miner
+from davy.miners.checking import Asked, Finding, check_miner
 from davy.miners.loading import option
 from davy.miners.running import MinerOptions, Started, run_miner
 from davy.network.certificate import CertificateFiles, make_certificate
@@ -124,6 +124,7 @@ def miner_command(
 @click.option(
     "--netuid", "netuids", type=click.IntRange(0, 65_535), multiple=True, default=(1,), help="Subnet; may be repeated."
 )
+@pace_options
 @click.option("--offline", is_flag=True, help="Do not compare with the ledger.")
 def check(
     home: Path,
@@ -132,35 +133,41 @@ def check(
     backend: str,
     options: tuple[str, ...],
     netuids: tuple[int, ...],
+    challenges: int,
+    round_s: float,
     offline: bool,
 ) -> int:
-    """Look at the model as a validator would, on this machine. The exit code is 1 if something is wrong."""
+    """Look at the model as a validator of this pace would, on this machine.
+
+    The exit code is 1 if something is wrong, or too slow.
+    """
     opened = Home.open(home)
     keys = unlocked(opened, KeyRole.HOTKEY)
     chosen = MinerOptions(backend, dict(map(option, options)), netuids=netuids)
-    findings = run(_check, opened, keys, None if offline else read_network(network), chosen)
+    asked = Asked(challenges, round_s)
+    findings = run(_check, opened, keys, None if offline else read_network(network), chosen, asked)
     rows = [{"ok": f.ok if as_json else "ok" if f.ok else "WRONG", "what": f.name, "found": f.said} for f in findings]
     show_table(("ok", "what", "found"), rows, as_json=as_json)
     return 0 if all(f.ok for f in findings) else 1
 
 
-async def _check(home: Home, keys: FileKeyStore, network: Network | None, options: MinerOptions) -> list[Finding]:
-    certificate = _certificate(home)
+async def _check(
+    home: Home, keys: FileKeyStore, network: Network | None, options: MinerOptions, pace: Asked
+) -> list[Finding]:
+    of_this_machine = partial(
+        check_miner,
+        options,
+        keys=keys,
+        clock=SystemClock(),
+        entropy=OsEntropy(),
+        certificate=_certificate(home),
+        pace=pace,
+    )
     if network is None:
-        return await check_miner(
-            options, keys=keys, chain=bytes(32), clock=SystemClock(), entropy=OsEntropy(), certificate=certificate
-        )
+        return await of_this_machine(chain=bytes(32))
     async with ledger_of(network) as ledger:
-        return await check_miner(
-            options,
-            keys=keys,
-            chain=ledger.chain,
-            clock=SystemClock(),
-            entropy=OsEntropy(),
-            certificate=certificate,
-            ledger=ledger,
-            permitted=partial(_permitted, ledger, options),
-        )
+        permitted = partial(_permitted, ledger, options)
+        return await of_this_machine(chain=ledger.chain, ledger=ledger, permitted=permitted)
 
 
 def _certificate(home: Home) -> CertificateFiles:

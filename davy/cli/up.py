@@ -44,7 +44,13 @@ _MOST_AT_ONCE: Final = 10_000 * TOKEN
 
 
 @click.command("up")
-@click.option("--home", type=Place(), default=Path("~/.davy/local"), show_default=True, help="Folder of the network.")
+@click.option(
+    "--home",
+    type=Place(),
+    default=Path("~/.davy/local"),
+    show_default=True,
+    help="Folder of the network. $DAVY_HOME is a node's, and not looked at.",
+)
 @network_option
 @json_option
 @click.option("--host", type=Host(), default="127.0.0.1", show_default=True)
@@ -174,7 +180,8 @@ async def _run(
 
         faucet.network = await tasks.start(ledger)
         if not as_json:
-            click.echo("the faucet gives tokens: `davy faucet`. Ctrl-C stops the network, `davy up` brings it back.")
+            click.echo(f"the faucet gives tokens: `davy faucet`; all of the network lies in {home.root}")
+            click.echo("Ctrl-C stops the network, `davy up` brings it back")
 
 
 class _Wish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

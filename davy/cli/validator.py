@@ -19,7 +19,7 @@ from davy.cli.gateway import Door, Node, door, gateway, url_of
 from davy.cli.gossip import LOCAL, gossip_options, joining
 from davy.cli.loop import run
 from davy.cli.network import Network, ledger_of, metagraph_of, network_option, neuron_of, read_network
-from davy.cli.options import Host, home_option, json_option, made, unlocked
+from davy.cli.options import Host, home_option, json_option, made, pace_options, unlocked
 from davy.cli.output import show
 from davy.gateway.gateway import Limits
 from davy.host.clock import SystemClock
@@ -96,12 +96,7 @@ class Work(NamedTuple):
     help="Folder of model folders: these models can be run again. davy's own by default.",
 )
 @click.option("--corpus", type=click.Path(path_type=Path), help="Folder of your own texts to make challenges from.")
-@click.option(
-    "--challenges", type=click.IntRange(1, 512), default=16, show_default=True, help="Challenges per round, on average."
-)
-@click.option(
-    "--round", "round_s", type=click.FloatRange(0.1, 3600), default=30.0, show_default=True, help="Seconds per round."
-)
+@pace_options
 @click.option("--deadline", type=click.FloatRange(0.1, 600), default=20.0, show_default=True, help="Seconds to answer.")
 @click.option(
     "--parallel",

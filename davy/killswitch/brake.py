@@ -18,7 +18,7 @@ from typing import NamedTuple
 from davy.killswitch.book import Book, read
 from davy.killswitch.clocks import Clocks
 from davy.killswitch.naming import Naming
-from davy.killswitch.roster import PERMITS, RosterChain, admit, follow
+from davy.killswitch.roster import FOREVER, PERMITS, RosterChain, admit, follow
 from davy.protocol.errors import Misdirected, Refused
 from davy.protocol.genesis import Genesis, chain_id
 from davy.protocol.limits import (
@@ -215,7 +215,8 @@ def forget(s: BrakeState, at: Clocks) -> BrakeState:
     """Drop what can matter no more at these or later clocks, whatever arrives: no verdict becomes another.
 
     That is a LEASE that lapsed, and what a replaced roster signed and was not carried, once it can neither last nor
-    count in the allowance. So a tombstone goes no sooner than the HALTs that it ends. INSTALLs never go.
+    count in the allowance. So a tombstone goes no sooner than the HALTs that it ends. INSTALLs never go. The
+    ledger records INSTALLs in their order: one that it holds stands, with all before it, and others may be replaced.
     """
 
     def matters(v: VerifiedOrder) -> bool:
@@ -223,8 +224,8 @@ def forget(s: BrakeState, at: Clocks) -> BrakeState:
         if isinstance(v.order.action, Install) or place is None:
             return True
         later = s.succession.after(place)
-        left = min((link.since for link in later if v.id not in link.carried), default=None)
-        if left is not None and all(link.install in s.recorded for link in later):
+        left = min((link.since for link in later if v.id not in link.carried), default=FOREVER)
+        if left < FOREVER:
             return at.behind < left + SIGNER_SKEW_MS + HALT_TERM_MS + ALLOWANCE_WINDOW_MS
         lapsed = isinstance(v.order.action, Lease) and at.ahead >= v.order.end + LEASE_GRACE_MS
         return not lapsed or v.order.roster in s.overflows

@@ -48,6 +48,13 @@ SLACK: Final = 1e-9
 """By which listed probabilities may sum to more than 1, for rounding."""
 
 
+class Asked(NamedTuple):
+    """A validator's pace: so many challenges of each miner, on average, in a round of so many seconds."""
+
+    challenges: int
+    round_s: float
+
+
 class Finding(NamedTuple):
     """One thing looked at."""
 
@@ -64,6 +71,7 @@ async def check_miner(
     clock: Clock,
     entropy: Entropy,
     certificate: CertificateFiles,
+    pace: Asked,
     ledger: LedgerClient | None = None,
     permitted: Callable[[ModelId], Awaitable[None]] | None = None,
 ) -> list[Finding]:
@@ -71,6 +79,8 @@ async def check_miner(
 
     Parameters
     ----------
+    pace
+        What the miner must keep up with.
     ledger
         Left out: only what needs no ledger is looked at.
     permitted
@@ -101,7 +111,7 @@ async def check_miner(
         async with serve(handler, LOCAL, 0, certificate) as port, HttpTransport(clock) as transport:
             endpoint = Endpoint(LOCAL, port, read_fingerprint(certificate.certificate), b"")
             asker = _Asker(keys, chain, clock, entropy, transport, endpoint, model_id(manifest))
-            findings += await _ask(asker)
+            findings += await _ask(asker, pace)
             if permitted is not None:
                 findings.append(await _register(permitted, model_id(manifest)))
             if ledger is not None:
@@ -185,7 +195,7 @@ class _Asker(NamedTuple):
         return check_receipt(raw, sent=sent, miner=miner, response_body=said.value())
 
 
-async def _ask(asker: _Asker) -> list[Finding]:
+async def _ask(asker: _Asker, pace: Asked) -> list[Finding]:
     try:
         answer, receipt = await asker.whole(PROMPT, ids=False)
     except DavyError as e:
@@ -203,7 +213,7 @@ async def _ask(asker: _Asker) -> list[Finding]:
         findings.append(Finding("stream", outcome is Outcome.DONE, f"its receipt covers it, outcome {outcome.value}"))
     except (BadAnswer, BadSignature) as e:
         findings.append(Finding("stream", False, str(e)))
-    findings.append(await _speed(asker))
+    findings.append(await _speed(asker, pace))
     return findings
 
 
@@ -239,7 +249,7 @@ def _faults(said: Logprobs, i: int) -> Sequence[str]:
     return []
 
 
-async def _speed(asker: _Asker) -> Finding:
+async def _speed(asker: _Asker, pace: Asked) -> Finding:
     counts: list[int] = []
     failures: list[str] = []
 
@@ -255,9 +265,22 @@ async def _speed(asker: _Asker) -> Finding:
         for i in range(TOGETHER):
             askers.start_soon(one, i)
     if failures:
-        return Finding("speed", False, f"{len(failures)} of {TOGETHER} requests at once failed: {failures[0]}")
-    rate = sum(counts) / max(1e-9, anyio.current_time() - begin)
-    return Finding("speed", True, f"{rate:.0f} tokens/s over {TOGETHER} requests at once")
+        failed = f"{len(failures)} of {TOGETHER} requests at once failed"
+        return Finding("speed", False, f"{failed}, perhaps because this machine is too slow or too busy: {failures[0]}")
+    return kept_up(TOGETHER, sum(counts), max(1e-9, anyio.current_time() - begin), pace)
+
+
+def kept_up(answers: int, tokens: int, seconds: float, pace: Asked) -> Finding:
+    """Say what a miner that gave so many answers in so many seconds can give in a round, and whether that is enough."""
+    can, asked = int(answers * pace.round_s / seconds), pace.challenges
+    rate, size = f"{tokens / seconds:.0f} tokens/s over {answers} requests at once", tokens // answers
+    said = f"{rate}: {can} answers of {size} tokens in {pace.round_s:g} s"
+    if can < asked:
+        late = "what is late counts as no answer; take a smaller model, or a faster machine"
+        return Finding("speed", False, f"{said}, and a validator asks for {asked}: {late}")
+    several = can // asked > 1
+    served = f"{can // asked} validators that each ask" if several else "one validator that asks"
+    return Finding("speed", True, f"{said}, enough for {served} for {asked}")
 
 
 async def _record(

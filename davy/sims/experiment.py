@@ -217,12 +217,20 @@ def as_field(owner: object, name: str, value: Any, said: str) -> Any:
     Misconfigured
         There is no such field, or it cannot have that value; `said` is what the message calls it.
     """
-    known = {f.name: f for f in fields(owner) if f.init and f.name not in _PARTS}  # type: ignore[arg-type]
+    known = _names(owner)
     if name not in known:
-        prefix = said[: -len(name)]
+        prefix = said.removesuffix(name)
         raise Misconfigured(f"there is no parameter '{said[:64]}'; there is {', '.join(prefix + k for k in known)}")
     try:
         return msgspec.convert(value, get_type_hints(type(owner))[name], strict=not isinstance(value, str))
     except msgspec.ValidationError as e:
         had = getattr(owner, name)
         raise Misconfigured(f"{said} is '{str(value)[:64]}': {str(e)[:80]}; it is {had!r} by default") from None
+
+
+def _names(owner: object) -> list[str]:
+    """Every parameter of a dataclass, those of its parts by part and name."""
+    found: list[str] = []
+    for name in (f.name for f in fields(owner) if f.init):  # type: ignore[arg-type]
+        found += [f"{name}.{inner}" for inner in _names(getattr(owner, name))] if name in _PARTS else [name]
+    return found

@@ -4,7 +4,7 @@
     weight ∝ max(0, skill − 2·standard error), from 128 challenges on
 
 The average is linear: no ranks, no winner takes all, no clipping, since a non-linear map of a proper score pays for
-overconfidence. A standing is kept by subject (hotkey, registration, model), never by UID, so that nobody inherits one.
+overconfidence. Whose a standing is, and over which challenges, is for who keeps it (`davy.validators.standing`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from msgspec import Meta
 
 from davy.protocol.encoding import Wire
 from davy.protocol.errors import Misconfigured
-from davy.protocol.words import INT63, U16, Height, Hotkey
+from davy.protocol.words import INT63, U16
 
 MINIMUM: Final = 128
 """Challenges before a weight is given."""
@@ -28,14 +28,6 @@ LARGEST: Final = 1_000.0
 """Nats; no difference of a bounded rule comes near."""
 
 K = TypeVar("K")
-
-
-class Subject(Wire):
-    """Who a standing belongs to; `model_id` is empty where nothing was registered."""
-
-    hotkey: Hotkey
-    registered_at: Height
-    model_id: Annotated[bytes, Meta(max_length=32)]
 
 
 class Standing(Wire):

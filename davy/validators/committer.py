@@ -1,13 +1,15 @@
 """Commits a row of weights and reveals it when its time has come, through any crash.
 
 What a commitment hides is persisted before the commitment is submitted: a validator killed between the two reveals
-nothing it did not commit, and one killed after it can still reveal. A reveal that is sent twice is refused by the
-ledger, since no commit of that epoch is open any more, and forgotten; so is one that comes too late.
+nothing it did not commit, and one killed after it can still reveal. The ledger refuses a reveal that is sent twice and
+one that comes too late in the same words, no commit of that epoch is open any more; its row of the validator tells them
+apart, so that an operator is told of weights that are lost, and of no others.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Final, NamedTuple
 
 from msgspec import Meta
 
@@ -19,6 +21,9 @@ from davy.protocol.limits import MAX_RESULT_BYTES, MAX_UIDS
 from davy.protocol.ports import Entropy, KeyStore, LedgerClient, Store
 from davy.protocol.transaction import CommitWeights, RevealWeights, SetWeights, Weight, weights_commitment
 from davy.protocol.words import Digest, Height, KeyRole, Netuid
+
+_LATER: Final = (TxCode.WRONG_TIME, TxCode.HALTED)
+"""What turns a reveal down for now: the ledger stands in an earlier epoch yet, or still while the subnet is halted."""
 
 
 class Sealed(Wire):
@@ -38,6 +43,13 @@ class SealedRows(Wire):
 
     version: Annotated[int, Meta(ge=2, le=2)]
     rows: tuple[Sealed, ...]
+
+
+class Lost(NamedTuple):
+    """Weights that will never count, the epoch they were committed in, and why."""
+
+    epoch: Height
+    why: str
 
 
 class Committer:
@@ -76,27 +88,61 @@ class Committer:
         action = CommitWeights(self._netuid, sealed.epoch, commitment)
         return await send(self._ledger, self._keys, KeyRole.HOTKEY, action)
 
-    async def reveal_due(self, m: Metagraph) -> list[TxResult]:
-        """Reveal the rows whose epoch has come, and forget those revealed or out of time.
+    async def reveal_due(self, m: Metagraph) -> list[Lost]:
+        """Reveal the rows whose epoch has come; what is revealed, or lost, is forgotten. Returns what is lost.
 
-        Of several rows sealed for one epoch only the last can match the commitment that stands; the others are
-        refused as a mismatch and forgotten too.
+        Raises
+        ------
+        TxFailed, Unreachable, StoreFailed
+            Nothing was forgotten; calling again is safe.
         """
-        results: list[TxResult] = []
-        left: list[Sealed] = []
         rows = await self.sealed()
+        due: dict[Height, list[Sealed]] = {}
         for row in rows:
-            if m.subnet.epoch < row.due:
-                left.append(row)
-            elif m.subnet.epoch == row.due:
-                action = RevealWeights(self._netuid, row.epoch, row.weights, row.salt)
-                result = await send(self._ledger, self._keys, KeyRole.HOTKEY, action)
-                results.append(result)
-                if result.code == TxCode.WRONG_TIME:
-                    left.append(row)
-        if len(left) < len(rows):
-            await self._keep(tuple(left))
-        return results
+            if row.due <= m.subnet.epoch:
+                due.setdefault(row.epoch, []).append(row)
+        lost: list[Lost] = []
+        for epoch, same in list(due.items()):
+            code, why = await self._reveal(m, same)
+            if code in _LATER:
+                del due[epoch]
+            elif code != TxCode.OK and not await self._stands(m, same):
+                lost.append(Lost(epoch, why))
+        if due:
+            await self._keep(tuple(row for row in rows if row.epoch not in due))
+        return lost
+
+    async def _reveal(self, m: Metagraph, same: Sequence[Sealed]) -> tuple[int, str]:
+        """Open the commitment of one epoch, which hides the last of its rows, or one before if that was not committed.
+
+        Returns the ledger's code, and why these weights are lost if they are.
+        """
+        *before, last = same
+        if m.subnet.epoch > last.due:
+            away = "the validator or its ledger was away too long"
+            return TxCode.NOT_FOUND, f"due in epoch {last.due}, and epoch {m.subnet.epoch} is running: {away}"
+        result = await self._open(last)
+        while result.code == TxCode.MISMATCH and before:
+            result = await self._open(before.pop())
+        if result.code != TxCode.NOT_FOUND:
+            return result.code, result.log
+        if result.height > m.subnet.next_epoch_at:
+            return result.code, f"due up to block {m.subnet.next_epoch_at}, and the reveal came in {result.height}"
+        return result.code, "the ledger has no such commitment: it was turned down, or came into no block"
+
+    async def _open(self, row: Sealed) -> TxResult:
+        action = RevealWeights(self._netuid, row.epoch, row.weights, row.salt)
+        return await send(self._ledger, self._keys, KeyRole.HOTKEY, action)
+
+    async def _stands(self, m: Metagraph, same: Sequence[Sealed]) -> bool:
+        """Whether the ledger's row of this hotkey is one of these, and was put there in the epoch they were due in."""
+        own = self._keys.public(KeyRole.HOTKEY)
+        uid = next((n.uid for n in m.neurons if n.hotkey == own), None)
+        found = next((r for r in (await self._ledger.rows(self._netuid)).rows if r.uid == uid), None)
+        before = await self._ledger.epoch(self._netuid, same[0].due - 1)
+        if found is None or (before is not None and found.height <= before.height):
+            return False
+        return found.values in [tuple((w.uid, w.value) for w in row.weights) for row in same]
 
     async def sealed(self) -> tuple[Sealed, ...]:
         """Rows that still wait for their reveal."""

@@ -8,16 +8,19 @@ not known.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Final, NamedTuple, Protocol
+from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from davy.protocol.chain import ModelRecord, Neuron
-from davy.protocol.words import Hotkey, ModelId
+from davy.protocol.limits import MAX_UIDS
+from davy.protocol.words import Height, Hotkey, ModelId
 from davy.tasks.answer import Answer
 from davy.tasks.identity import ALARMS, EXAMINED, Calibration, Verdict, alarms, gap, verdict
 from davy.tasks.task import FloatArray
 from davy.tasks.text import TextChallenge
 from davy.validators.evidence import Exchange, Finding
+
+K = TypeVar("K")
 
 FIRST_A_ROUND: Final = EXAMINED
 """Answers of a miner that are run again in one round until there is a verdict; one a round afterwards."""
@@ -47,6 +50,13 @@ class Runner(NamedTuple):
     model_id: ModelId
 
 
+class Past(NamedTuple):
+    """A runner's last gaps, and the registration they were found under: one that registers anew begins without any."""
+
+    registered_at: Height
+    gaps: deque[float]
+
+
 class IdentityEvidence:
     """Gaps between what was reported and what the files say.
 
@@ -67,10 +77,11 @@ class IdentityEvidence:
     ) -> None:
         self._registered, self._library = registered, library
         self._known: dict[ModelId, Known | None] = {}
-        self._gaps: dict[Runner, deque[float]] = {}
+        self._past: dict[Runner, Past] = {}
 
     async def prepare(self, miners: Sequence[Neuron]) -> None:
         """Load models seen for the first time; one that is not registered yet is asked for again."""
+        self._forget(miners)
         for model_id in {n.model[0].model_id for n in miners if n.model} - self._known.keys():
             record = await self._registered(model_id)
             if record is not None:
@@ -81,19 +92,19 @@ class IdentityEvidence:
         for model_id, known in self._known.items():
             if known is None:
                 continue
-            asked: list[tuple[Hotkey, TextChallenge, Answer]] = []
+            asked: list[tuple[Neuron, TextChallenge, Answer]] = []
             for n in miners:
                 if n.model and n.model[0].model_id == model_id:
-                    said = [(n.hotkey, x.challenge, x.answers[n.hotkey]) for x in round if x.answers.get(n.hotkey)]
+                    said = [(n, x.challenge, x.answers[n.hotkey]) for x in round if x.answers.get(n.hotkey)]
                     asked += said[: FIRST_A_ROUND if self._judged(n) is Verdict.UNKNOWN else 1]
             if not asked:
                 continue
             runs = dict.fromkeys((c.asked.prompt, tuple(p.chosen for p in a.positions)) for _, c, a in asked)
             again = known.rerun.log_probabilities([prompt for prompt, _ in runs], [chosen for _, chosen in runs])
             own = dict(zip(runs, again, strict=True))
-            for hotkey, c, answer in asked:
-                kept = self._gaps.setdefault(Runner(hotkey, model_id), deque(maxlen=WINDOW))
-                kept.append(gap(answer, own[c.asked.prompt, tuple(p.chosen for p in answer.positions)]))
+            for n, c, answer in asked:
+                past = self._past.setdefault(Runner(n.hotkey, model_id), Past(n.registered_at, deque(maxlen=WINDOW)))
+                past.gaps.append(gap(answer, own[c.asked.prompt, tuple(p.chosen for p in answer.positions)]))
 
     def findings(self, miners: Sequence[Neuron], worth: Mapping[Hotkey, float]) -> Mapping[Hotkey, Finding]:
         """Give 1 for a model found to be the same or not in the library, else 0."""
@@ -105,7 +116,7 @@ class IdentityEvidence:
         if judged is None:
             return Finding(factor, "its model's files are not in the library: it is not looked whether they answer")
         model_id = n.model[0].model_id if n.model else b""
-        known, gaps = self._known.get(model_id), list(self._gaps.get(Runner(n.hotkey, model_id), ()))
+        known, gaps = self._known.get(model_id), self._gaps(n.hotkey, model_id)
         if known is None:
             return Finding(factor, "its model was not looked for yet: too few answers were run again to pay it")
         alarmed = told_alarms(gaps, known.calibration, "answers", "differ from what its registered files say")
@@ -126,7 +137,27 @@ class IdentityEvidence:
         known = self._known[model_id]
         if known is None:
             return None
-        return verdict(list(self._gaps.get(Runner(n.hotkey, model_id), ())), known.calibration)
+        return verdict(self._gaps(n.hotkey, model_id), known.calibration)
+
+    def _gaps(self, hotkey: Hotkey, model_id: ModelId) -> list[float]:
+        past = self._past.get(Runner(hotkey, model_id))
+        return [] if past is None else list(past.gaps)
+
+    def _forget(self, asked: Sequence[Neuron]) -> None:
+        """Who registered anew begins without a past. Who is not asked now may be halted, and a halt acquits nobody.
+
+        Beyond `MAX_UIDS` the runner goes, and the model, that was met first of those that nobody is asked for now.
+        """
+        since = {n.hotkey: n.registered_at for n in asked}
+        self._past = {r: p for r, p in self._past.items() if since.get(r.hotkey, p.registered_at) == p.registered_at}
+        _drop_oldest(self._known, {n.model[0].model_id for n in asked if n.model})
+        _drop_oldest(self._past, {Runner(n.hotkey, n.model[0].model_id) for n in asked if n.model})
+
+
+def _drop_oldest(kept: dict[K, Any], used: Container[K]) -> None:
+    unused = [key for key in kept if key not in used]
+    for key in unused[: max(0, len(kept) - MAX_UIDS)]:
+        del kept[key]
 
 
 def told_alarms(gaps: Sequence[float], calibration: Calibration, what: str, wrong: str) -> str:

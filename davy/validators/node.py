@@ -110,9 +110,8 @@ class ValidatorNode:
             _log.info("subnet %d: this hotkey is not registered; `davy register` makes it a neuron", m.subnet.netuid)
             return
         committer = self._committers[m.subnet.netuid]
-        for result in await committer.reveal_due(m):
-            if result.code != TxCode.OK:
-                _log.warning("subnet %d: reveal turned down: %s", m.subnet.netuid, result.log)
+        for lost in await committer.reveal_due(m):
+            _log.warning("subnet %d: the weights of epoch %d are lost: %s", m.subnet.netuid, lost.epoch, lost.why)
         s = m.subnet
         begun = s.next_epoch_at - s.hyperparameters.tempo
         due = begun + int(s.hyperparameters.tempo * self._timing.commit_at)

@@ -141,6 +141,23 @@ def test_other_parameters_are_read_from_the_file(
         assert main(files) == 1, parameter
 
 
+@pytest.mark.parametrize("size", [1e-300, 1e-12, 0.5, 3.0, 1e12, 1e300])
+def test_weights_and_stakes_may_be_of_any_scale(vectors: Path, tmp_path: Path, size: float) -> None:
+    """The references normalise each row, and the stakes, so nothing else is said by their sums."""
+    cases = {label: load(vectors / CASES)[label] for label in ("Case 5", "Case 9")}
+    content = expected(cases, "yuma3", given())
+    for case in cases.values():
+        case["weights"] = [
+            [[w * size if i == 1 else w for w in row] for i, row in enumerate(m)] for m in case["weights"]
+        ]
+        case["stakes"] = [[stake * size for stake in row] for row in case["stakes"]]
+    files = [str(tmp_path / CASES), str(tmp_path / "expected.json")]
+    for file, written in zip(files, (cases, content), strict=True):
+        Path(file).write_text(json.dumps(written))
+    (report,) = check(files)
+    assert report.failures() == []
+
+
 def test_the_independent_oracle_gives_the_published_outputs(vectors: Path) -> None:
     cases = load(vectors / CASES)
     for name in EXPECTED:
@@ -375,8 +392,9 @@ def test_a_file_that_is_none_is_refused_in_a_sentence(
 def test_expected_outputs_need_their_cases(vectors: Path) -> None:
     with pytest.raises(BadInput, match="cases' inputs"):
         check([str(vectors / "expected_yuma3.bp1.json")])
-    with pytest.raises(BadInput, match="nothing to compare"):
-        check([str(vectors / CASES)])
+    for others in ([], [SCENARIOS], [SCENARIOS, "math.json"]):
+        with pytest.raises(BadInput, match=rf"{CASES} holds inputs of cases: give a file with their expected outputs"):
+            check([str(vectors / name) for name in (CASES, *others)])
 
 
 def test_the_command(vectors: Path) -> None:

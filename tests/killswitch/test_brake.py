@@ -313,6 +313,15 @@ def test_what_an_install_leaves_out_is_kept_while_another_may_take_its_place(sto
     assert found.order.id == halt
 
 
+def test_an_install_that_waits_for_its_block_keeps_nothing_that_one_before_it_left_out(story: Story) -> None:
+    second, end = Keyholders(1), 3 + 7 + 90 + 5 * MINUTE
+    halt = story.halt(0, 5)
+    first = story.install(3, second)
+    waiting = story.install(4, Keyholders(2), halt, by=second, recorded=False)
+    assert halt in forget(story.state, Clocks(ms(end) - 1, ms(end))).orders
+    assert set(forget(story.state, Clocks(ms(end), ms(end))).orders) == {first, waiting}
+
+
 def test_forgetting_changes_no_verdict(many: Story) -> None:
     late = [many.given[many.halt(5.9, 12, Global(), quietly=True)], many.given[many.lease(5, 30, quietly=True)]]
     asked = [subject(), systemic(), systemic("other")]

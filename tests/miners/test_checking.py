@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from davy.miners.backend import Piece, Tally
-from davy.miners.checking import Finding, check_miner
+from davy.miners.checking import Asked, Finding, check_miner, kept_up
 from davy.miners.running import MinerOptions
 from davy.network.certificate import CertificateFiles, make_certificate
 from davy.protocol.transaction import Endpoint
@@ -19,6 +19,9 @@ from tests.miners.test_node import Ledger
 from tests.twins import SeededEntropy, WallClock
 
 pytestmark = pytest.mark.anyio
+
+LEISURE = Asked(1, 600.0)
+"""A pace that a miner keeps up with on any machine."""
 
 
 @pytest.fixture
@@ -35,10 +38,12 @@ def certificate(tmp_path: Path) -> CertificateFiles:
     return files
 
 
-async def check(certificate: CertificateFiles, backend: str, ledger: Any = None, **options: str) -> dict[str, Finding]:
+async def check(
+    certificate: CertificateFiles, backend: str, ledger: Any = None, pace: Asked = LEISURE, **options: str
+) -> dict[str, Finding]:
     found = await check_miner(
         MinerOptions(backend, options), keys=MINER, chain=CHAIN, clock=WallClock(), entropy=SeededEntropy(),
-        certificate=certificate, ledger=ledger,
+        certificate=certificate, pace=pace, ledger=ledger,
     )  # fmt: skip
     assert len({f.name for f in found}) == len(found)
     return {f.name: f for f in found}
@@ -119,3 +124,25 @@ async def test_the_ledger_s_record_is_compared(certificate: CertificateFiles) ->
         found = await check(certificate, backend, Ledger(neuron(3, own, endpoint=(nobody,))))
     assert not found["endpoint"].ok
     assert not found["model on the ledger"].ok
+
+
+@pytest.mark.parametrize(
+    ("seconds", "pace", "ok", "said"),
+    [
+        (4.0, Asked(16, 30.0), True, "60 answers of 16 tokens in 30 s, enough for 3 validators that each ask for 16"),
+        (4.0, Asked(64, 15.0), False, "30 answers of 16 tokens in 15 s, and a validator asks for 64: what is late"),
+        (15.0, Asked(16, 30.0), True, "16 answers of 16 tokens in 30 s, enough for one validator that asks for 16"),
+        (15.1, Asked(16, 30.0), False, "15 answers of 16 tokens in 30 s, and a validator asks for 16"),
+    ],
+)
+def test_it_is_said_which_pace_a_miner_keeps_up_with(seconds: float, pace: Asked, ok: bool, said: str) -> None:
+    found = kept_up(8, 128, seconds, pace)
+    assert found.ok is ok
+    assert f"{128 / seconds:.0f} tokens/s over 8 requests at once: " in found.said
+    assert said in found.said
+
+
+async def test_a_miner_too_slow_for_a_validator_s_pace_is_told_so(certificate: CertificateFiles) -> None:
+    found = await check(certificate, "tests.miners.stage:Letters", pace=Asked(512, 0.001))
+    assert [f.name for f in found.values() if not f.ok] == ["speed"]
+    assert "a validator asks for 512" in found["speed"].said

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import urllib.error
-import urllib.request
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
@@ -21,25 +19,17 @@ from davy.protocol.genesis import Genesis, chain_id
 from davy.protocol.limits import DAY_MS
 from davy.protocol.order import GroupKey, Halt, Models
 from tests.network.gossip.conftest import needs_libp2p
+from tests.processes.mine import BACKEND, status_of
 from tests.processes.shells import Shell, environment, shell, typed, wait_until
 from tests.twins.keyholders import Keyholders
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2_400), needs_libp2p]
 
-BACKEND = """
-import anyio
-
-from davy.miners.simple import SimpleBackend
-
-
-class Mine(SimpleBackend):
-    name = "mine"
-
-    def next_token(self, tokens):
-        return {97: 0.5, 98: 0.25}
-
+WITHOUT_PULL = """
 
 def without_pull(brake):
+    import anyio
+
     brake.peers.run = anyio.sleep_forever
     return brake
 """
@@ -58,20 +48,13 @@ class Running(NamedTuple):
         return re.search(r"peers by libp2p: [1-9]", self.process.printed) is not None
 
     def asked(self) -> int:
-        """The status of a request to it."""
-        body = json.dumps({"model": self.model, "prompt": "a", "max_tokens": 1}).encode()
-        request = urllib.request.Request(f"{self.local}/completions", body, {"content-type": "application/json"})
-        try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
-                return answer.status
-        except urllib.error.HTTPError as e:
-            return e.code
+        return status_of(self.local, self.model)
 
 
 def test_a_halt_goes_from_miner_to_miner_by_gossip_alone(tmp_path: Path) -> None:
     keyholders = Keyholders()
     (tmp_path / "roster").write_bytes(encode(keyholders.roster))
-    (tmp_path / "mine.py").write_text(BACKEND)
+    (tmp_path / "mine.py").write_text(BACKEND + WITHOUT_PULL)
     env = environment(tmp_path)
     path = ":".join(filter(None, (str(tmp_path), env.get("PYTHONPATH"))))
     env |= {"DAVY_PASSWORD": "mine", "DAVY_NETWORK": str(tmp_path / "network.json"), "PYTHONPATH": path}

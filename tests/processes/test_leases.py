@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import ssl
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -23,6 +22,7 @@ from davy.protocol.encoding import decode, encode
 from davy.protocol.genesis import Genesis, chain_id
 from davy.protocol.limits import DAY_MS
 from davy.protocol.order import Heartbeat, Lease, OrderAction
+from tests.processes.mine import BACKEND, status_of
 from tests.processes.producers import FourProducers
 from tests.processes.shells import environment, shell, typed, wait_until
 from tests.twins.keyholders import Keyholders
@@ -30,16 +30,7 @@ from tests.twins.keyholders import Keyholders
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2_400)]
 
 FRESH_S = 6
-BACKEND = """
-from davy.miners.simple import SimpleBackend
-
-
-class Mine(SimpleBackend):
-    name = "mine"
-
-    def next_token(self, tokens):
-        return {97: 0.5, 98: 0.25}
-
+HASTY = """
 
 def hasty(brake):
     import davy.killswitch.clocks as clocks
@@ -98,14 +89,7 @@ class Place:
         return "order"
 
     def asked(self) -> int:
-        """The status of a request to the model."""
-        body = json.dumps({"model": self.model, "prompt": "a", "max_tokens": 1}).encode()
-        request = urllib.request.Request(f"{self.local}/completions", body, {"content-type": "application/json"})
-        try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
-                return answer.status
-        except urllib.error.HTTPError as e:
-            return e.code
+        return status_of(self.local, self.model)
 
     def seen(self) -> int:
         """When the newest sign of ledger or keyholders was given, as the node says to anybody."""
@@ -119,7 +103,7 @@ class Place:
 def place(request: pytest.FixtureRequest) -> Iterator[Place]:
     with TemporaryDirectory() as folder:  # short enough for a socket
         place = Place(Path(folder), producers=request.param == "four producers")
-        (place.folder / "mine.py").write_text(BACKEND.replace("FRESH_S", str(FRESH_S)))
+        (place.folder / "mine.py").write_text(BACKEND + HASTY.replace("FRESH_S", str(FRESH_S)))
         try:
             place.begin()
             yield place

@@ -1,6 +1,7 @@
 """The README's commands, typed in separate shells as they stand there: the miner earns, and says why.
 
-Only this is added: a port that is free, an address that a second machine reaches, and a faster, more patient validator.
+Only this is added: a port that is free, an address that a second machine reaches, a check for a
+validator that asks seldom, and a faster, more patient one.
 A second miner runs in a network namespace of its own, as on another machine.
 """
 
@@ -98,7 +99,8 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> Generator[Market]:
             "up", with_options(readme["Shell 1"], "davy up", f"--port 0 --host {HERE if space.before else '127.0.0.1'}")
         )
         up.wait_for("the faucet gives tokens")
-        miner = leave("miner", readme["Shell 2"])
+        check = "davy miner check --backend huggingface -o folder=stdlib-a"
+        miner = leave("miner", with_options(readme["Shell 2"], check, "--challenges 1 --round 3600"))
         patient = with_options(readme["Shell 3"], "davy validator", "--challenges 32 --round 5 --deadline 300")
         validator = leave("validator", patient)
         miner.wait_for("serving stdlib-a")

@@ -13,7 +13,6 @@ from davy.tasks.skill import (
     MINIMUM,
     UNIT,
     Standing,
-    Subject,
     hopeless,
     merge,
     observe,
@@ -42,8 +41,6 @@ def test_merging_is_exact_and_knows_no_order(a: list[float], b: list[float], c: 
 def test_a_standing_is_a_wire() -> None:
     s = observe(EMPTY, [0.5, -1.25])
     assert decode(encode(s), Standing, limit=64) == s
-    subject = Subject(bytes(32), 7, b"")
-    assert decode(encode(subject), Subject, limit=64) == subject
 
 
 def test_no_weight_before_enough_challenges_nor_within_two_errors() -> None:

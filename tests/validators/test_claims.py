@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import anyio
+import msgspec
 import numpy as np
 import pytest
 
@@ -14,6 +15,7 @@ from davy.protocol.manifest import Identity, Manifest, ModelClass
 from davy.tasks.answer import Answer, Position
 from davy.tasks.identity import Calibration
 from davy.tasks.text import TextChallenge
+from davy.validators import identity
 from davy.validators.evidence import Exchange, Finding
 from davy.validators.identity import IdentityEvidence, Known
 from davy.validators.originality import OriginalityEvidence
@@ -137,3 +139,39 @@ def test_equal_answers_share_one_reward_and_a_refuted_copy_takes_no_share() -> N
     assert found[third].alike == ()
     assert "no other miner" in found[third].said
     assert factors(evidence.findings(miners, {first: 1.0, second: 0.0, third: 1.0})) == {first: 1.0, third: 1.0}
+
+
+def prepared(evidence: IdentityEvidence, *miners: Neuron) -> dict[bytes, float]:
+    """Factors after another round in which these miners are asked, and say nothing."""
+    anyio.run(evidence.prepare, miners)
+    return factors(evidence.findings(miners, {}))
+
+
+def test_who_registers_anew_is_examined_anew() -> None:
+    evidence, (honest, copy) = examined({1: 0.0, 2: 0.05})
+    assert prepared(evidence, honest, copy) == {honest.hotkey: 1.0, copy.hotkey: 0.0}
+    again = [msgspec.structs.replace(n, registered_at=9) for n in (honest, copy)]
+    assert prepared(evidence, *again) == {honest.hotkey: 0.0, copy.hotkey: 0.0}
+    assert "0 of 8" in evidence.findings(again, {})[copy.hotkey].said
+    assert prepared(evidence, honest) == {honest.hotkey: 0.0}, "what was known is forgotten"
+
+
+def test_who_is_not_asked_for_a_while_keeps_its_past() -> None:
+    """It may be halted, and what is halted is neither judged nor acquitted."""
+    evidence, (honest, copy) = examined({1: 0.0, 2: 0.05})
+    prepared(evidence)
+    assert prepared(evidence, honest, copy) == {honest.hotkey: 1.0, copy.hotkey: 0.0}
+
+
+def test_what_is_remembered_of_identity_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(identity, "MAX_UIDS", 2)
+    evidence, miners = examined({1: 0.0, 2: 0.0, 3: 0.0})
+    assert prepared(evidence, *miners) == {n.hotkey: 1.0 for n in miners}, "never of those that are asked"
+    first, second, third = miners
+    assert prepared(evidence, third) == {third.hotkey: 1.0}
+    assert factors(evidence.findings(miners, {})) == {first.hotkey: 0.0, second.hotkey: 1.0, third.hotkey: 1.0}
+    others = [neuron(uid, bytes([uid]) * 32) for uid in (4, 5)]
+    prepared(evidence, *others)
+    prepared(evidence, *others)
+    assert evidence.known(MODEL) is None
+    assert all(evidence.known(n.model[0].model_id) for n in others)

@@ -69,14 +69,18 @@ def check(paths: list[str]) -> list[Report]:
     Raises
     ------
     BadInput
-        A file cannot be used, expected outputs come without their cases, or nothing is left to compare with. The
-        message names the file.
+        A file cannot be used, or holds nothing to compare; cases come without their expected outputs, or these without
+        them. The message names the file.
     """
     files = {path: read(path) for path in paths}
     kinds = {path: kind(path, content) for path, content in files.items()}
     given = [path for path in files if kinds[path] == "cases"]
     if len(given) > 1:
         raise BadInput(f"{' and '.join(given)} each hold inputs of cases: give one such file")
+    if given and "expected" not in kinds.values():
+        raise BadInput(
+            f"{given[0]} holds inputs of cases: give a file with their expected outputs too, or leave it out"
+        )
     inputs = files[given[0]] if given else None
     reports: list[Report] = []
     for path, content in files.items():
@@ -88,8 +92,6 @@ def check(paths: list[str]) -> list[Report]:
             raise BadInput(f"{path} does not follow its format (tests/vectors/yuma/README.md): {error!r}") from error
     if empty := [report.path for report in reports if not report.errors and kinds[report.path] != "cases"]:
         raise BadInput(f"{empty[0]} holds nothing to compare")
-    if len(reports) == len(given):
-        raise BadInput("nothing to compare with: give expected outputs, scenarios, traces or functions")
     return [report for report in reports if report.errors]
 
 

@@ -6,9 +6,7 @@ import re
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
-from davy.incentive.conformance.report import Nested, Report, count, member, proportion, scaled
+from davy.incentive.conformance.report import Nested, Report, count, member, proportion, shares
 from davy.incentive.door import BadInput
 from davy.incentive.fixed_point import ONE, PPM, U16, BondFormat, Int64
 from davy.incentive.mechanism import BondState, EpochInputs, EpochResult, Params
@@ -75,12 +73,8 @@ def variant(stated: Any) -> str:
 
 
 def inputs(weights: Nested, stakes: Nested) -> EpochInputs:
-    """Weights and stakes of any scale as integers of one, finer than u16: the references did not round weights."""
-    row_sums = np.asarray(weights, dtype=np.float64).sum(axis=-1)
-    total = float(np.asarray(stakes, dtype=np.float64).sum())
-    return EpochInputs.unmasked(
-        scaled(weights, _WEIGHT_ONE / max(1.0, float(row_sums.max()))), scaled(stakes, _STAKE_ONE / max(1.0, total))
-    )
+    """Weights and stakes of any scale as integers, finer than u16: the references normalised them and rounded none."""
+    return EpochInputs.unmasked(shares(weights, _WEIGHT_ONE), shares(stakes, _STAKE_ONE))
 
 
 def forgetting(x: EpochInputs, column: int) -> EpochInputs:

@@ -9,6 +9,7 @@ from math import isfinite, lcm
 from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from davy.incentive.door import BadInput
 from davy.incentive.fixed_point import Int64
@@ -85,13 +86,35 @@ def scaled(values: Nested, one: float) -> Int64:
     BadInput
         A value that is negative, not finite, or not a number; or ragged rows.
     """
+    array = _not_negative(values)
+    if float(array.max(initial=0)) * one >= 2.0**62:
+        raise BadInput("numbers must not be too large for their unit")
+    return np.floor(array * one + 0.5).astype(np.int64)
+
+
+def shares(values: Nested, one: float) -> Int64:
+    """Non-negative decimals, [..., N], as parts of their row's sum in units of 1/`one`; a row of zeros stays one.
+
+    Raises
+    ------
+    BadInput
+        See `scaled`.
+    """
+    array = _not_negative(values)
+    for whole in (np.max, np.sum):  # a sum of the largest floats would be infinite
+        size = whole(array, axis=-1, keepdims=True, initial=0.0)
+        array = array / np.where(size > 0, size, 1.0)
+    return np.floor(array * one + 0.5).astype(np.int64)
+
+
+def _not_negative(values: Nested) -> NDArray[np.float64]:
     try:
         array = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise BadInput(f"expected an array of numbers: {error}") from error
-    if not np.isfinite(array).all() or (array < 0).any() or float(array.max(initial=0)) * one >= 2.0**62:
-        raise BadInput("numbers must be finite, not negative, and not too large for their unit")
-    return np.floor(array * one + 0.5).astype(np.int64)
+    if not np.isfinite(array).all() or (array < 0).any():
+        raise BadInput("numbers must be finite and not negative")
+    return array
 
 
 def proportion(record: Any, one: int, *names: str) -> int:

@@ -7,7 +7,7 @@ Flows through: whatever a server says comes in bounded, is decoded strictly, and
 as it can be.
 
 ==============  ==========================================================================================
-`ledger`        the client
+`ledger`        the client; `views` is what of it is not proved
 `following`     every head after a height, in order, through lost connections
 `believed`      whose signatures a header needs
 `news`          what comes with a header, so that nobody has to ask after every block

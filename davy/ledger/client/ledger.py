@@ -3,7 +3,7 @@
 Checked against the chain id, which is all a node has to know: the genesis, each header's producer and signature, that
 heights rise without a gap in one history, that a transaction stands in its block, and what `proved` returns, so also
 `brake` (that no order is left out), `subject`, `halted` and `conviction`. Not checked, and only as good as the ledger:
-a transaction's result code, and the answers of `query` (metagraph, accounts, epochs), which are views.
+a transaction's result code, and the answers of `query` (metagraph, accounts, epochs), which are `views`.
 """
 
 from __future__ import annotations
@@ -31,32 +31,16 @@ from davy.ledger.client.braking import are_all, gather
 from davy.ledger.client.following import Heads
 from davy.ledger.client.news import ToldRecord
 from davy.ledger.client.rpc import RpcCaller, RpcRefused, to_bytes
+from davy.ledger.client.views import Views
 from davy.ledger.headers import OpenedHeader, origin
-from davy.protocol.chain import (
-    Account,
-    ComingHyperparameters,
-    EpochRecord,
-    Head,
-    HotkeyInfo,
-    Issuance,
-    Metagraph,
-    Proof,
-    RowsInForce,
-    SavedProof,
-    SubnetInfo,
-    SubnetList,
-    TxResult,
-)
+from davy.protocol.chain import Head, Proof, SavedProof, TxResult
 from davy.protocol.encoding import decode, encode
-from davy.protocol.errors import Busy, Expired, Misdirected, NotEnabled, Refused, TxCode, TxFailed, Unreachable
+from davy.protocol.errors import Busy, Expired, Misdirected, Refused, TxCode, TxFailed, Unreachable
 from davy.protocol.genesis import Genesis, chain_id
 from davy.protocol.limits import MAX_BRAKE_ORDERS, MAX_GENESIS_BYTES, MAX_RESULT_BYTES
-from davy.protocol.order import OrderId
 from davy.protocol.proof import check_proof
 from davy.protocol.recorded import (
     BRAKE_KEY,
-    AttestationPage,
-    Attested,
     BrakePage,
     BrakeRecord,
     ConvictionRecord,
@@ -67,7 +51,7 @@ from davy.protocol.recorded import (
     halted_key,
 )
 from davy.protocol.transaction import tx_hash
-from davy.protocol.words import ChainId, Digest, Height, Hotkey, ModelId, Netuid, PublicKey, TxHash
+from davy.protocol.words import ChainId, Digest, Height, Hotkey, ModelId, Netuid, TxHash
 
 T = TypeVar("T")
 
@@ -79,7 +63,7 @@ _MAX_ORDERS: Final = 16 * MAX_BRAKE_ORDERS
 """Those of some rosters."""
 
 
-class RpcLedger:
+class RpcLedger(Views):
     """A ledger behind an address; use it as ``async with RpcLedger(url, chain) as ledger``.
 
     Parameters
@@ -194,74 +178,12 @@ class RpcLedger:
             pause = min(pause * 1.5, _LONGEST_PAUSE_S)
 
     async def query(self, path: str, data: bytes = b"") -> bytes:
-        """Ask the state after the newest block: canonical bytes, unproved.
-
-        Raises
-        ------
-        TxFailed
-            With the ledger's code, NOT_FOUND mostly.
-        """
         return to_bytes((await self._query(path, data)).value)
-
-    async def account(self, key: PublicKey) -> Account:
-        return await self._view("/nonce", key, Account)
-
-    async def nonce(self, key: PublicKey) -> int:
-        """How many transactions of a key were included."""
-        return (await self.account(key)).nonce
-
-    async def metagraph(self, netuid: Netuid, at: Height | None = None) -> Metagraph:
-        """Return a subnet's neurons after the newest block.
-
-        Raises
-        ------
-        NotEnabled
-            `at` is another height: the ledger keeps the newest state only.
-        TxFailed
-            NOT_FOUND: no such subnet.
-        """
-        m = await self._view("/metagraph", netuid.to_bytes(2, "big"), Metagraph)
-        if at not in (None, m.height):
-            raise NotEnabled(f"the ledger keeps the state after block {m.height} only; ask without a height")
-        return m
 
     def unchanged(self, netuid: Netuid, since: Height) -> bool:
         """See `davy.protocol.ports.LedgerClient`; known only while blocks are followed, and none was missed."""
         heads = self._foremost()
         return heads is not None and heads.heard.unchanged(netuid, since)
-
-    async def rows(self, netuid: Netuid) -> RowsInForce:
-        """Return the weights of a subnet that everybody can see now."""
-        return await self._view("/weights", netuid.to_bytes(2, "big"), RowsInForce)
-
-    async def epoch(self, netuid: Netuid, epoch: Height) -> EpochRecord | None:
-        """Return what an epoch paid; None before its end, and when it is too long ago."""
-        try:
-            return await self._view("/epoch", netuid.to_bytes(2, "big") + epoch.to_bytes(8, "big"), EpochRecord)
-        except TxFailed as e:
-            if e.code is TxCode.NOT_FOUND:
-                return None
-            raise
-
-    async def subnets(self) -> tuple[SubnetInfo, ...]:
-        return (await self._view("/subnets", b"", SubnetList)).subnets
-
-    async def hotkey(self, hotkey: Hotkey) -> HotkeyInfo:
-        """Whose a hotkey is, its take, and what is staked on it.
-
-        Raises
-        ------
-        TxFailed
-            NOT_FOUND: it never registered.
-        """
-        return await self._view("/hotkey", hotkey, HotkeyInfo)
-
-    async def coming(self, netuid: Netuid) -> ComingHyperparameters:
-        """What a subnet's owner changed in the running epoch."""
-        return await self._view("/coming", netuid.to_bytes(2, "big"), ComingHyperparameters)
-
-    async def issuance(self) -> Issuance:
-        return await self._view("/issuance", b"", Issuance)
 
     async def brake(self, known: RecordedBrake | None = None) -> RecordedBrake:
         """Return all orders that stand on the ledger, proved complete against a header's app hash.
@@ -313,17 +235,6 @@ class RpcLedger:
             See `proved`.
         """
         return {name: await self._record(halted_key(name), HaltedRecord) for name in names}
-
-    async def attestations(self, order: OrderId) -> tuple[Attested, ...]:
-        """Return who answered an order or a drill."""
-        told: list[Attested] = []
-        after = bytes(32)
-        while True:
-            page = await self._view("/attestations", order + after, AttestationPage)
-            told += page.attestations
-            if not page.more or not page.attestations:
-                return tuple(told)
-            after = page.attestations[-1].node
 
     async def conviction(self, hotkey: Hotkey) -> ConvictionRecord | None:
         """Why a hotkey is barred, proved; None: it is not.
@@ -425,9 +336,6 @@ class RpcLedger:
                 yield heads
             finally:
                 self._followed.remove(heads)
-
-    async def _view(self, path: str, data: bytes, kind: type[T]) -> T:
-        return decode(await self.query(path, data), kind, limit=MAX_RESULT_BYTES)
 
     async def _query(self, path: str, data: bytes, *, prove: bool = False, may_miss: bool = False) -> QueryResponse:
         said = (await self._rpc.call("abci_query", QueryAnswer, path=path, data=data.hex(), prove=prove)).response

@@ -1,0 +1,108 @@
+"""What a ledger answers about the state after its newest block and does not prove: as good as the ledger is."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from davy.protocol.chain import (
+    Account,
+    ComingHyperparameters,
+    EpochRecord,
+    HotkeyInfo,
+    Issuance,
+    Metagraph,
+    RowsInForce,
+    SubnetInfo,
+    SubnetList,
+)
+from davy.protocol.encoding import decode
+from davy.protocol.errors import NotEnabled, TxCode, TxFailed
+from davy.protocol.limits import MAX_RESULT_BYTES
+from davy.protocol.order import OrderId
+from davy.protocol.recorded import AttestationPage, Attested
+from davy.protocol.words import Height, Hotkey, Netuid, PublicKey
+
+T = TypeVar("T")
+
+
+class Views:
+    """Every view over one `query`."""
+
+    async def query(self, path: str, data: bytes = b"") -> bytes:
+        """Ask the state after the newest block: canonical bytes, unproved.
+
+        Raises
+        ------
+        TxFailed
+            With the ledger's code, NOT_FOUND mostly.
+        """
+        raise NotImplementedError
+
+    async def account(self, key: PublicKey) -> Account:
+        return await self._view("/nonce", key, Account)
+
+    async def nonce(self, key: PublicKey) -> int:
+        """How many transactions of a key were included."""
+        return (await self.account(key)).nonce
+
+    async def metagraph(self, netuid: Netuid, at: Height | None = None) -> Metagraph:
+        """Return a subnet's neurons after the newest block.
+
+        Raises
+        ------
+        NotEnabled
+            `at` is another height: the ledger keeps the newest state only.
+        TxFailed
+            NOT_FOUND: no such subnet.
+        """
+        m = await self._view("/metagraph", netuid.to_bytes(2, "big"), Metagraph)
+        if at not in (None, m.height):
+            raise NotEnabled(f"the ledger keeps the state after block {m.height} only; ask without a height")
+        return m
+
+    async def rows(self, netuid: Netuid) -> RowsInForce:
+        """Return the weights of a subnet that everybody can see now."""
+        return await self._view("/weights", netuid.to_bytes(2, "big"), RowsInForce)
+
+    async def epoch(self, netuid: Netuid, epoch: Height) -> EpochRecord | None:
+        """Return what an epoch paid; None before its end, and when it is too long ago."""
+        try:
+            return await self._view("/epoch", netuid.to_bytes(2, "big") + epoch.to_bytes(8, "big"), EpochRecord)
+        except TxFailed as e:
+            if e.code is TxCode.NOT_FOUND:
+                return None
+            raise
+
+    async def subnets(self) -> tuple[SubnetInfo, ...]:
+        return (await self._view("/subnets", b"", SubnetList)).subnets
+
+    async def hotkey(self, hotkey: Hotkey) -> HotkeyInfo:
+        """Whose a hotkey is, its take, and what is staked on it.
+
+        Raises
+        ------
+        TxFailed
+            NOT_FOUND: it never registered.
+        """
+        return await self._view("/hotkey", hotkey, HotkeyInfo)
+
+    async def coming(self, netuid: Netuid) -> ComingHyperparameters:
+        """What a subnet's owner changed in the running epoch."""
+        return await self._view("/coming", netuid.to_bytes(2, "big"), ComingHyperparameters)
+
+    async def issuance(self) -> Issuance:
+        return await self._view("/issuance", b"", Issuance)
+
+    async def attestations(self, order: OrderId) -> tuple[Attested, ...]:
+        """Return who answered an order or a drill."""
+        told: list[Attested] = []
+        after = bytes(32)
+        while True:
+            page = await self._view("/attestations", order + after, AttestationPage)
+            told += page.attestations
+            if not page.more or not page.attestations:
+                return tuple(told)
+            after = page.attestations[-1].node
+
+    async def _view(self, path: str, data: bytes, kind: type[T]) -> T:
+        return decode(await self.query(path, data), kind, limit=MAX_RESULT_BYTES)
