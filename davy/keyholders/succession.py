@@ -68,11 +68,9 @@ async def install(
     failures: list[DavyError] = []
 
     async def one(place: int, label: str, party: Party, ask: Proposal) -> None:
-        def told(name: str, what: str) -> None:
-            means.told(f"{label}, {name}", what)
-
         try:
-            signed[place] = await gather(party.office, party.voices, ask, means._replace(told=told), heed=heed)
+            labelled = means._replace(told=lambda name, what: means.told(f"{label}, {name}", what))
+            signed[place] = await gather(party.office, party.voices, ask, labelled, heed=heed)
         except DavyError as e:
             failures.append(e if isinstance(e, LeavesStanding) else type(e)(f"{label}: {e}"))
             tasks.cancel_scope.cancel()
