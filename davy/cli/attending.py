@@ -23,7 +23,6 @@ from davy.keyholders import control
 from davy.keyholders.assembly import found
 from davy.keyholders.by_hand import answer_sheet
 from davy.keyholders.circle import Circle, fingerprint
-from davy.keyholders.coordinator import Means
 from davy.keyholders.release import Book, release_by_all
 from davy.keyholders.server import Door
 from davy.keyholders.voice import Voice
@@ -127,10 +126,13 @@ async def assemble(
         roster = await found(
             circle,
             {v.key: v for v in voices.values()},
-            Means(keyholder.clock, keyholder.entropy, tell_person, patience),
             epoch=epoch,
             halt_threshold=halt_threshold,
             lift_threshold=lift_threshold,
+            clock=keyholder.clock,
+            entropy=keyholder.entropy,
+            told=tell_person,
+            patience_ms=patience,
         )
         tasks.cancel_scope.cancel()
     assert roster is not None  # noqa: S101

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import anyio
 import click
@@ -12,7 +13,7 @@ import click
 from davy.cli.carrying import hand_voices
 from davy.cli.keyholding import Keyholder
 from davy.keyholders.claims import Heed
-from davy.keyholders.coordinator import ROUND_MS, Means, Signed, gather, tell
+from davy.keyholders.coordinator import ROUND_MS, Signed, gather, tell
 from davy.keyholders.desk import Desk, Matter
 from davy.keyholders.keys import Office
 from davy.keyholders.messages import Consider, Rehearse, is_rehearsal, matter_id
@@ -27,8 +28,10 @@ from davy.protocol.order import Install, OrderAction
 class Meeting:
     """Those who are asked; opened by `meeting`."""
 
-    def __init__(self, parties: list[Party], means: Means) -> None:
-        self._parties, self._means = parties, means
+    def __init__(self, keyholder: Keyholder, parties: list[Party], by_hand: bool, patience_ms: int) -> None:
+        self._keyholder, self._parties = keyholder, parties
+        waits = 2 * SIGNER_SKEW_MS
+        self._patience_ms, self._round_ms = (waits, waits) if by_hand else (patience_ms, ROUND_MS)
 
     async def sign(self, proposal: Consider | Rehearse, *, heed: Heed) -> list[Signed]:
         """Have every signature made that the order needs, in its order; or rehearsed.
@@ -38,11 +41,19 @@ class Meeting:
         DavyError
             See `davy.keyholders.coordinator.complete`.
         """
+        how: dict[str, Any] = {
+            "clock": self._keyholder.clock,
+            "entropy": self._keyholder.entropy,
+            "told": tell_person,
+            "patience_ms": self._patience_ms,
+            "round_ms": self._round_ms,
+            "heed": heed,
+        }
         old, *new = self._parties
         if not new:
-            return [await gather(old.office, old.voices, proposal, self._means, heed=heed)]
+            return [await gather(old.office, old.voices, proposal, **how)]
         what = Installing(proposal.order, proposal.reason, proposal.named, is_rehearsal(proposal))
-        return await install(old, new[0], what, self._means, heed=heed)
+        return await install(old, new[0], what, **how)
 
     async def tell(self, signed: bytes) -> None:
         """Tell all of them of the whole order."""
@@ -81,8 +92,7 @@ async def meeting(
             Party(each, await opened.enter_async_context(_voices(keyholder, desk, each, folder)))
             for each, folder in zip(offices, _folders(by_hand, len(offices)), strict=True)
         ]
-        waits = (patience_ms, ROUND_MS) if by_hand is None else (2 * SIGNER_SKEW_MS, 2 * SIGNER_SKEW_MS)
-        yield Meeting(parties, Means(keyholder.clock, keyholder.entropy, tell_person, *waits))
+        yield Meeting(keyholder, parties, by_hand is not None, patience_ms)
 
 
 def tell_person(name: str, what: str) -> None:

@@ -12,7 +12,6 @@ import anyio
 import click
 
 from davy.cli.carrying import by_hand_option, hand_voices
-from davy.cli.gathering import tell_person
 from davy.cli.keyholding import Keyholder, ask_person, asked_desk
 from davy.cli.loop import run
 from davy.cli.network import network_option
@@ -20,10 +19,8 @@ from davy.cli.options import Term, at_terminal, home_option, json_option, yes_op
 from davy.cli.ordering import learn, read_book_file
 from davy.cli.output import show, show_table
 from davy.keyholders.circle import fingerprint
-from davy.keyholders.coordinator import Means
 from davy.keyholders.keys import Generation, generation_id
-from davy.keyholders.renewal import Standing, bring_together, renew, standings
-from davy.keyholders.repairing import mend
+from davy.keyholders.renewal import Standing, bring_together, mend, renew, standings
 from davy.keyholders.screen import REHEARSAL, moment, target_lines
 from davy.keyholders.standing import known
 from davy.keyholders.voice import Voice
@@ -131,13 +128,17 @@ async def _asking(
     async with AsyncExitStack() as opened:
         voices: dict[Identifier, Voice]
         if held.by_hand is not None:
-            voices = hand_voices(keyholder, keyholder.circle, attendant, held.by_hand, tell_person)
+            voices = hand_voices(keyholder, keyholder.circle, attendant, held.by_hand, _tell)
         else:
             voices = await opened.enter_async_context(keyholder.voices(attendant))
         tasks = await opened.enter_async_context(anyio.create_task_group())
         tasks.start_soon(ask_person, arriving, desk, True)
         yield {v.key: v for v in voices.values() if v.key not in without}
         tasks.cancel_scope.cancel()
+
+
+def _tell(name: str, what: str) -> None:
+    click.echo(f"  {name}: {what}", err=True)
 
 
 def _key_of(keyholder: Keyholder, name: str) -> PublicKey:
@@ -155,8 +156,9 @@ async def _refresh(keyholder: Keyholder, held: Held, names: tuple[str, ...]) -> 
         raise Misconfigured("you cannot remove yourself; ask another keyholder to type this")
     # By hand nobody goes to those who are left out; over the network they may know of later shares.
     async with _asking(keyholder, "refresh", held, without if held.by_hand else ()) as voices:
-        means = _means(keyholder, held)
-        done = await renew(roster, voices, means, without=without, is_rehearsal=held.rehearse)
+        done = await renew(
+            keyholder.circle, roster, voices, without=without, is_rehearsal=held.rehearse, **_means(keyholder, held)
+        )
     value = _shares(roster, done.generation, held)
     if done.behind:
         value["not_heard_yet"] = f"{', '.join(done.behind)}: `davy keyholder status` tells them"
@@ -169,13 +171,18 @@ async def _repair(keyholder: Keyholder, held: Held, name: str, names: tuple[str,
     without = [_key_of(keyholder, each) for each in names]
     async with _asking(keyholder, "repair", held, without) as voices:
         means = _means(keyholder, held)
-        generation = await mend(keyholder.circle, roster, voices, mended, means, is_rehearsal=held.rehearse)
+        generation = await mend(keyholder.circle, roster, voices, mended, is_rehearsal=held.rehearse, **means)
     given = {} if held.rehearse else {"given_back_to": keyholder.circle.holder(mended).name}
     show({**given, **_shares(roster, generation, held)}, as_json=held.as_json)
 
 
-def _means(keyholder: Keyholder, held: Held) -> Means:
-    return Means(keyholder.clock, keyholder.entropy, tell_person, DAY_MS if held.by_hand else held.patience)
+def _means(keyholder: Keyholder, held: Held) -> dict[str, Any]:
+    return {
+        "clock": keyholder.clock,
+        "entropy": keyholder.entropy,
+        "told": _tell,
+        "patience_ms": DAY_MS if held.by_hand else held.patience,
+    }
 
 
 def _shares(roster: Roster, g: Generation, held: Held | None = None) -> dict[str, Any]:

@@ -27,7 +27,7 @@ the signature.
 
 `coordinator`           brings t of them together for a signature
 `assembly`              brings all of them together for a roster
-`renewal`               brings them together for a refresh; `repairing` for a repair
+`renewal`               brings them together for a refresh or a repair
 `succession`            brings two rosters together for the INSTALL of the second
 
 `sheets`                questions and answers as text that is carried by hand

@@ -6,13 +6,13 @@ ceremony to an end.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, TypeVar
 
 import anyio
 
 from davy.keyholders.circle import Circle
-from davy.keyholders.coordinator import Means, Told
+from davy.keyholders.coordinator import Told
 from davy.keyholders.desk import HOLD_MS
 from davy.keyholders.messages import (
     Adopt,
@@ -41,7 +41,7 @@ from davy.keyholders.voice import Voice
 from davy.killswitch.group import identifier
 from davy.protocol.errors import DavyError, Expired, Misbehaved, Refused, Unreachable
 from davy.protocol.order import GroupKey
-from davy.protocol.ports import Clock
+from davy.protocol.ports import Clock, Entropy
 from davy.protocol.roster import Roster
 from davy.protocol.words import PublicKey
 
@@ -57,13 +57,21 @@ _TRIES = 3
 async def found(
     circle: Circle,
     voices: Mapping[PublicKey, Voice],
-    means: Means,
     *,
     epoch: int,
     halt_threshold: int,
     lift_threshold: int,
+    clock: Clock,
+    entropy: Entropy,
+    told: Told,
+    patience_ms: int,
 ) -> Roster:
     """Make a roster with everybody in the circle.
+
+    Parameters
+    ----------
+    patience_ms
+        How long people are waited for, each time they are asked.
 
     Raises
     ------
@@ -72,8 +80,8 @@ async def found(
     Unreachable, Expired
         Somebody did not answer in time.
     """
-    table = Table(voices, means.clock, means.told, means.patience_ms)
-    ceremony = means.entropy.bytes(16)
+    table = Table(voices, clock, told, patience_ms)
+    ceremony = entropy.bytes(16)
     invite = Invite(ceremony, epoch, halt_threshold, lift_threshold, circle.keys)
     joined = await table.ask_all(dict.fromkeys(circle.keys, invite), Joined)
     begin = Begin(ceremony, tuple(joined[k].hello for k in circle.keys))
@@ -85,21 +93,17 @@ async def found(
         others = {k: Echoes(ceremony, key, tuple(said[o] for o in circle.keys if o != k)) for k in circle.keys}
         await table.ask_all(others, Noted)
     boxed = await table.ask_all(dict.fromkeys(circle.keys, Deal(ceremony)), Boxed)
-    founded = await table.ask_all(parcels(ceremony, boxed), Founded)
+    halts = [box for k in circle.keys for box in boxed[k].halt]
+    lifts = [box for k in circle.keys for box in boxed[k].lift]
+    parcels = {k: Boxes(ceremony, _to(k, halts), _to(k, lifts)) for k in circle.keys}
+    founded = await table.ask_all(parcels, Founded)
     if len({a.roster.halt for a in founded.values()} | {a.roster.lift for a in founded.values()}) != 2:
         raise Misbehaved("not all keyholders have made the same keys; throw these shares away and begin again", ())
     return founded[circle.keys[0]].roster
 
 
-def parcels(ceremony: bytes, boxed: Mapping[PublicKey, Boxed]) -> dict[PublicKey, Boxes]:
-    """Sort what each dealt by who it is for."""
-
-    def to(key: PublicKey, boxes: Iterable[Sealed]) -> tuple[Sealed, ...]:
-        return tuple(box for box in boxes if box.recipient == key)
-
-    halts = [box for k in sorted(boxed) for box in boxed[k].halt]
-    lifts = [box for k in sorted(boxed) for box in boxed[k].lift]
-    return {k: Boxes(ceremony, to(k, halts), to(k, lifts)) for k in boxed}
+def _to(key: PublicKey, boxes: Sequence[Sealed]) -> tuple[Sealed, ...]:
+    return tuple(box for box in boxes if box.recipient == key)
 
 
 class Table:

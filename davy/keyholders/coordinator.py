@@ -1,8 +1,8 @@
 """Whoever coordinates brings t keyholders together for a signature. Any keyholder can; it is trusted with nothing.
 
 A keyholder that is away, slow or hostile never blocks t others: all are asked at once, the first t commitments make a
-package, and whoever then answers wrongly or not at all is passed over while there are t others. Whoever sent a wrong
-share is named and not asked again.
+package, and who then answers wrongly or not at all is passed over while there are t others. Who sent a wrong share is
+named and not asked again.
 """
 
 from __future__ import annotations
@@ -64,26 +64,6 @@ _MAX_FAULTS: Final = 3
 
 Told = Callable[[str, str], None]
 """Told of each keyholder, by name, what it does."""
-
-
-class Means(NamedTuple):
-    """What whoever coordinates works with.
-
-    Parameters
-    ----------
-    patience_ms
-        How long people are waited for, each time they are asked; for an order never longer than it can be signed.
-    round_ms
-        How long a round waits for those who said yes: longer where sheets are carried.
-    """
-
-    clock: Clock
-    entropy: Entropy
-    told: Told
-    patience_ms: int = SIGNER_SKEW_MS
-    round_ms: int = ROUND_MS
-
-
 _Accept = Callable[[Identifier, Answer], bool | None]
 """Whether an answer is right (True), wrong (False: its sender cheats) or none (None)."""
 
@@ -108,8 +88,12 @@ async def complete(
     office: Office,
     voices: Mapping[Identifier, Voice],
     proposal: Consider,
-    means: Means,
     *,
+    clock: Clock,
+    entropy: Entropy,
+    told: Told,
+    patience_ms: int = SIGNER_SKEW_MS,
+    round_ms: int = ROUND_MS,
     heed: Heed = all_said,
 ) -> Completed:
     """Have an order signed, until its time is over.
@@ -118,6 +102,10 @@ async def complete(
     ----------
     voices
         Every keyholder of the roster, the own one too.
+    patience_ms
+        How long people are waited for; never longer than the order can be signed.
+    round_ms
+        How long a round waits for those who said yes: longer where sheets are carried.
     heed
         Which of what signers say is missing in a LIFT makes this give up, even where others would sign it as it is.
 
@@ -130,7 +118,11 @@ async def complete(
     Refused
         Too many said no.
     """
-    return completed(office, proposal.order, [await gather(office, voices, proposal, means, heed=heed)])
+    signed = await gather(
+        office, voices, proposal,
+        clock=clock, entropy=entropy, told=told, patience_ms=patience_ms, round_ms=round_ms, heed=heed,
+    )  # fmt: skip
+    return completed(office, proposal.order, [signed])
 
 
 def completed(office: Office, order: bytes, signed: Sequence[Signed]) -> Completed:
@@ -150,8 +142,12 @@ async def gather(
     office: Office,
     voices: Mapping[Identifier, Voice],
     proposal: Proposal,
-    means: Means,
     *,
+    clock: Clock,
+    entropy: Entropy,
+    told: Told,
+    patience_ms: int = SIGNER_SKEW_MS,
+    round_ms: int = ROUND_MS,
     heed: Heed = all_said,
 ) -> Signed:
     """Have one key's signature made; of a rehearsal, one that is worth nothing.
@@ -161,7 +157,7 @@ async def gather(
     Expired, LeavesStanding, Refused
         See `complete`.
     """
-    return await _Gathering(office, voices, proposal, means, heed).run()
+    return await _Gathering(office, voices, proposal, clock, entropy, told, patience_ms, round_ms, heed).run()
 
 
 async def tell(voices: Mapping[Identifier, Voice], signed: bytes) -> None:
@@ -187,16 +183,21 @@ class _Gathering:
         office: Office,
         voices: Mapping[Identifier, Voice],
         proposal: Proposal,
-        means: Means,
+        clock: Clock,
+        entropy: Entropy,
+        told: Told,
+        patience_ms: int,
+        round_ms: int,
         heed: Heed,
     ) -> None:
-        self._office, self._voices, self._proposal, self._heed = office, voices, proposal, heed
-        self._clock, self._entropy, self._told = means.clock, means.entropy, means.told
-        self._round_ms = means.round_ms
+        self._round_ms = round_ms
+        self._heed = heed
+        self._office, self._voices, self._proposal = office, voices, proposal
+        self._clock, self._entropy, self._told = clock, entropy, told
         order = opened(proposal.order)
         key = self._key = proposal.key if isinstance(proposal, Accede) else signing_key(order.action)
         self._id = proposal_id(proposal)
-        self._deadline = min(order.issued + SIGNER_SKEW_MS, means.clock.now() + means.patience_ms)
+        self._deadline = min(order.issued + SIGNER_SKEW_MS, clock.now() + patience_ms)
         self._need = office.threshold(key)
         self._message = signed_bytes(proposal)
         self._asking: set[Identifier] = set()

@@ -156,7 +156,7 @@ class Signer:
             matter = self._desk.find(i)
         except Expired:
             try:
-                order, left, view = await self._view(sender, ask)
+                order, left, view = await self._view(office, sender, ask)
                 if left.must_name:
                     return Declined(_must_name(order, left), await self._claimed(left))
                 until = order.issued + SIGNER_SKEW_MS
@@ -176,7 +176,7 @@ class Signer:
             self._acceding[proposal_id(ask)] = _Acceding(i, office.roster, ask.key)
         return Willing(tuple(generation_id(h.generation) for h in office.holdings.held))
 
-    async def _view(self, sender: PublicKey, ask: Proposal) -> tuple[Order, Left, View]:
+    async def _view(self, office: Office, sender: PublicKey, ask: Proposal) -> tuple[Order, Left, View]:
         """Everything that can be refused without asking the person."""
         order = opened(ask.order)
         chain, roster = await self._offices.in_office()

@@ -1,4 +1,4 @@
-"""Bringing two rosters together for the INSTALL that replaces the first by the second.
+"""Bringing two rosters together for the INSTALL that puts the second in the place of the first.
 
 The old LIFT key says that it may, both new keys that their holders are there and have them: three signatures of one
 order, gathered at once. Whoever coordinates belongs to both rosters, and can cheat neither: all see the same order.
@@ -12,7 +12,7 @@ from typing import NamedTuple
 import anyio
 
 from davy.keyholders.claims import Heed, LeavesStanding, all_said
-from davy.keyholders.coordinator import Means, Signed, gather
+from davy.keyholders.coordinator import ROUND_MS, Signed, Told, gather
 from davy.keyholders.keys import Office
 from davy.keyholders.messages import Accede, Consider, Proposal, Rehearse
 from davy.keyholders.voice import Voice
@@ -20,7 +20,9 @@ from davy.killswitch.brake import first_state, take
 from davy.killswitch.group import Identifier
 from davy.protocol.errors import DavyError, Misconfigured
 from davy.protocol.genesis import Genesis
+from davy.protocol.limits import SIGNER_SKEW_MS
 from davy.protocol.order import GroupKey, Install, open_order
+from davy.protocol.ports import Clock, Entropy
 from davy.protocol.roster import Roster
 
 
@@ -44,8 +46,12 @@ async def install(
     old: Party,
     new: Party,
     what: Installing,
-    means: Means,
     *,
+    clock: Clock,
+    entropy: Entropy,
+    told: Told,
+    patience_ms: int = SIGNER_SKEW_MS,
+    round_ms: int = ROUND_MS,
     heed: Heed = all_said,
 ) -> list[Signed]:
     """Have an INSTALL signed by the old LIFT key, the new HALT key and the new LIFT key, in this order.
@@ -69,8 +75,11 @@ async def install(
 
     async def one(place: int, label: str, party: Party, ask: Proposal) -> None:
         try:
-            labelled = means._replace(told=lambda name, what: means.told(f"{label}, {name}", what))
-            signed[place] = await gather(party.office, party.voices, ask, labelled, heed=heed)
+            signed[place] = await gather(
+                party.office, party.voices, ask,
+                clock=clock, entropy=entropy, told=lambda name, what: told(f"{label}, {name}", what),
+                patience_ms=patience_ms, round_ms=round_ms, heed=heed,
+            )  # fmt: skip
         except DavyError as e:
             failures.append(e if isinstance(e, LeavesStanding) else type(e)(f"{label}: {e}"))
             tasks.cancel_scope.cancel()

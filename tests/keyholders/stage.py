@@ -10,7 +10,7 @@ import anyio
 
 from davy.keyholders.assembly import found
 from davy.keyholders.circle import Circle, Holder
-from davy.keyholders.coordinator import Completed, Means, complete
+from davy.keyholders.coordinator import Completed, complete
 from davy.keyholders.desk import HOLD_MS, Desk, Matter
 from davy.keyholders.founding import Founder
 from davy.keyholders.keys import Holdings, Office, first_holdings, generation_id, open_holdings
@@ -25,7 +25,7 @@ from davy.network.memory import MemoryNetwork, no_delay
 from davy.network.signed_client import SignedClient
 from davy.protocol.encoding import encode
 from davy.protocol.errors import Busy, Misconfigured, NoSuchKey, StoreFailed
-from davy.protocol.limits import DAY_MS, SIGNER_SKEW_MS
+from davy.protocol.limits import DAY_MS
 from davy.protocol.order import GroupKey, Halt, Models, Order, OrderAction, VerifiedOrder, reason_digest
 from davy.protocol.roster import Roster, roster_digest
 from davy.protocol.transaction import Endpoint
@@ -208,16 +208,19 @@ class Person:
         }
         return Order(**(given | changes))
 
-    def means(self, patience_ms: int = SIGNER_SKEW_MS) -> Means:
-        """What it coordinates with."""
-        return Means(self.stage.clock, self.entropy, self.stage.told, patience_ms)
-
     async def complete(self, proposal: Consider | Order, voices: dict[Identifier, Voice] | None = None) -> Completed:
         """Coordinate; what an order names is sent along, as its coordinator's command does."""
         if isinstance(proposal, Order):
             named = [self.stage.orders[i] for i in named_ids(proposal.action) if i in self.stage.orders]
             proposal = propose(proposal, named)
-        done = await complete(await self.office(), voices or self.voices(), proposal, self.means())
+        done = await complete(
+            await self.office(),
+            voices or self.voices(),
+            proposal,
+            clock=self.stage.clock,
+            entropy=self.entropy,
+            told=self.stage.told,
+        )
         self.stage.orders[done.order.id] = encode(done.order.order)
         return done
 
@@ -262,18 +265,13 @@ class Stage:
             person.vault.bodies[roster_digest(self.roster)] = encode(holdings)
             self.generation = generation_id(holdings.office.generation)
 
-    async def found(
-        self,
-        coordinator: int = 0,
-        voices: dict[PublicKey, Voice] | None = None,
-        *,
-        patience_ms: int = 600_000,
-        **changes: int,
-    ) -> Roster:
+    async def found(self, coordinator: int = 0, voices: dict[PublicKey, Voice] | None = None, **changes: Any) -> Roster:
         person = self.people[coordinator]
-        given = {"epoch": 0, "halt_threshold": 3, "lift_threshold": 4} | changes
+        given: dict[str, Any] = {"epoch": 0, "halt_threshold": 3, "lift_threshold": 4, "patience_ms": 600_000}
         asked = voices or {v.key: v for v in person.voices().values()}
-        return await found(self.circle, asked, person.means(patience_ms), **given)
+        return await found(
+            self.circle, asked, clock=self.clock, entropy=person.entropy, told=self.told, **(given | changes)
+        )
 
     def told(self, name: str, what: str) -> None:
         self.said.append((name, what))

@@ -61,7 +61,9 @@ async def lift(
         if proposed is not None:
             proposed.append(len(named))
         ask = Consider(encode(alice.order(action)), REASON, tuple(named))
-        return await coordinate(await alice.office(), voices, ask, alice.means(), heed=heed)
+        return await coordinate(
+            await alice.office(), voices, ask, clock=stage.clock, entropy=alice.entropy, told=stage.told, heed=heed
+        )
 
     return await until_signed(naming(Lift((bytes(32),)), lifted), lifted, claims, propose)
 

@@ -26,7 +26,7 @@ from davy.keyholders.messages import (
     Parts,
     Waiting,
 )
-from davy.keyholders.repairing import mend
+from davy.keyholders.renewal import mend
 from davy.keyholders.voice import Voice
 from davy.protocol.encoding import encode
 from davy.protocol.errors import DavyError, Expired, Refused, Unreachable
@@ -47,17 +47,16 @@ def lose(person: Person) -> bytes:
 
 
 async def mended(
-    stage: Stage,
-    coordinator: int = 0,
-    voices: dict[PublicKey, Voice] | None = None,
-    *,
-    patience_ms: int = 600_000,
-    **changes: Any,
+    stage: Stage, coordinator: int = 0, voices: dict[PublicKey, Voice] | None = None, **changes: Any
 ) -> Generation:
     person = stage.people[coordinator]
     assert stage.roster is not None
     asked = voices or {v.key: v for v in person.voices().values()}
-    return await mend(stage.circle, stage.roster, asked, stage.people[LOST].key, person.means(patience_ms), **changes)
+    given: dict[str, Any] = {"patience_ms": 600_000} | changes
+    return await mend(
+        stage.circle, stage.roster, asked, stage.people[LOST].key,
+        clock=stage.clock, entropy=person.entropy, told=stage.told, **given,
+    )  # fmt: skip
 
 
 def seven() -> Stage:

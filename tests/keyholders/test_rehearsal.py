@@ -48,7 +48,14 @@ async def staged(**policies: tuple[str, ...]) -> Stage:
 
 
 async def go(person: Person, order: Order) -> Signed:
-    return await gather(await person.office(), person.voices(), rehearsing(order), person.means())
+    return await gather(
+        await person.office(),
+        person.voices(),
+        rehearsing(order),
+        clock=person.stage.clock,
+        entropy=person.entropy,
+        told=person.stage.told,
+    )
 
 
 async def test_three_rehearse_and_no_place_takes_the_signature_for_an_order() -> None:

@@ -52,17 +52,15 @@ pytestmark = pytest.mark.anyio
 
 
 async def refreshed(
-    stage: Stage,
-    coordinator: int = 0,
-    voices: dict[PublicKey, Voice] | None = None,
-    *,
-    patience_ms: int = 60_000,
-    **changes: Any,
+    stage: Stage, coordinator: int = 0, voices: dict[PublicKey, Voice] | None = None, **changes: Any
 ) -> Renewed:
     person = stage.people[coordinator]
     assert stage.roster is not None
     asked = voices or {v.key: v for v in person.voices().values()}
-    return await renew(stage.roster, asked, person.means(patience_ms), **changes)
+    given: dict[str, Any] = {"patience_ms": 60_000} | changes
+    return await renew(
+        stage.circle, stage.roster, asked, clock=stage.clock, entropy=person.entropy, told=stage.told, **given
+    )
 
 
 def held(person: Person) -> Holdings:

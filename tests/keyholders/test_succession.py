@@ -39,6 +39,7 @@ from tests.killswitch.story import Story, models, subject
 from tests.twins.keyholders import Keyholders
 
 pytestmark = pytest.mark.anyio
+MINUTES = 60_000
 
 
 async def two() -> Two:

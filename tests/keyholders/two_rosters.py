@@ -9,7 +9,6 @@ import anyio
 import msgspec
 
 from davy.keyholders.circle import Circle, Holder
-from davy.keyholders.claims import Heed, all_said
 from davy.keyholders.coordinator import Completed, Signed, complete, completed, tell
 from davy.keyholders.keys import Office, first_holdings, open_holdings
 from davy.keyholders.messages import Answer, Ask, Consider
@@ -141,11 +140,11 @@ class Two:
         signed = await self.signatures(what, old, new, **how)
         return completed((await self.party(self.old)).office, what.order, signed)
 
-    async def signatures(
-        self, what: Installing, old: Any = None, new: Any = None, *, heed: Heed = all_said, **waits: int
-    ) -> list[Signed]:
+    async def signatures(self, what: Installing, old: Any = None, new: Any = None, **how: Any) -> list[Signed]:
         before, after = await self.party(self.old, old), await self.party(self.new, new)
-        return await install(before, after, what, self.coordinator.means()._replace(**waits), heed=heed)
+        return await install(
+            before, after, what, clock=self.stage.clock, entropy=self.coordinator.entropy, told=self.stage.told, **how
+        )
 
     async def sign(self, side: Side, action: OrderAction, *, end: int = 0, named: Sequence[bytes] = ()) -> Completed:
         """One roster's order, told to all of it."""
@@ -155,8 +154,10 @@ class Two:
             end, self.coordinator.entropy.bytes(16),
         )  # fmt: skip
         party = await self.party(side)
-        proposal = Consider(encode(order), REASON, tuple(named))
-        done = await complete(party.office, party.voices, proposal, self.coordinator.means())
+        done = await complete(
+            party.office, party.voices, Consider(encode(order), REASON, tuple(named)), clock=self.stage.clock,
+            entropy=self.coordinator.entropy, told=self.stage.told,
+        )  # fmt: skip
         await tell(party.voices, done.order.raw)
         return done
 
