@@ -5,8 +5,8 @@ times. Whether an order is valid depends on its bytes and signatures, never on t
 some time is for `davy.killswitch.verdict`.
 
 The set is bounded, and no HALT that can count is dropped to make room: of each roster at most `MAX_BRAKE_ORDERS` are
-kept, and with one more everything stops until the LIFT key installs the next roster. Only group keys can get there. Of a
-roster whose place another has taken on the ledger nothing is kept but its INSTALL: so a LIFT key that was stolen once
+kept, and with one more everything stops until the LIFT key installs the next roster. Only group keys can get there. Of
+a roster whose place another has taken on the ledger nothing is kept but its INSTALL: so a LIFT key that was stolen once
 fills no brake for longer than it takes the ledger to record who follows.
 """
 

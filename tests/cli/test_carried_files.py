@@ -19,7 +19,12 @@ LINES = "".join(f"{holder_line(h)}\n" for h in Stage().circle.holders)
 
 @pytest.mark.parametrize(
     "text",
-    [LINES.replace("\n", "\r\n"), "\ufeff" + LINES.replace("\n", "\r\n"), LINES.replace("\n", "\n   "), f"# us\n{LINES}"],
+    [
+        LINES.replace("\n", "\r\n"),
+        "\ufeff" + LINES.replace("\n", "\r\n"),
+        LINES.replace("\n", "\n   "),
+        f"# us\n{LINES}",
+    ],
 )
 def test_a_circle_is_read_however_an_editor_wrote_it(tmp_path: Path, text: str) -> None:
     path = tmp_path / "circle"

@@ -60,7 +60,8 @@ def test_a_sheet_is_read_as_it_was_written_however_it_was_carried() -> None:
     assert len(text.splitlines()[2].split()) == 8
     indented = "".join(f"    {line}" for line in text.splitlines(keepends=True))
     ways = [text, text.replace("\n", "\r\n"), text.replace("\n", "  \n\n"), f"\n\n{text}\n", indented]
-    ways += [indented.replace(" " * 4, "\t"), indented.replace(" " * 4, "\u00a0"), "\ufeff" + text.replace("\n", "\r\n")]
+    ways += [indented.replace(" " * 4, blank) for blank in ("\t", "\u00a0")]
+    ways.append("\ufeff" + text.replace("\n", "\r\n"))
     for carried in ways:
         assert read_question(carried, STAGE.circle, BOB.key) == question()
 
@@ -218,6 +219,7 @@ async def test_a_sheet_that_is_carried_twice_gives_no_second_share() -> None:
     assert again is not None
     assert "there are no nonces" in str(_answers(again, alice.key, stage, sheets[-1]))
 
+
 async def test_a_first_sheet_that_is_carried_twice_is_answered_alike() -> None:
     """Somebody types `carry` again to have the answer in a file, and brings the first one."""
     stage = await Stage().start()
@@ -235,7 +237,6 @@ async def test_a_first_sheet_that_is_carried_twice_is_answered_alike() -> None:
     done = await alice.complete(alice.order(), by_hand(alice, courier))
     assert done.culprits == ()
     assert max(courier.journeys.values()) == 2
-
 
 
 def _answers(text: str, own: PublicKey, stage: Stage, asked: str) -> tuple[object, ...]:

@@ -270,6 +270,7 @@ def test_orders_of_a_roster_that_is_not_known_are_kept_within_bounds(many: Story
     assert set(s.orders) == set(sorted(v.id for v in orders)[: small + 1])
     assert isinstance(verdict(s, subject(), Clocks(ms(7), ms(7))), Permitted), "they count only with their INSTALL"
 
+
 @pytest.fixture
 def stolen(story: Story, small: int) -> tuple[Keyholders, list[bytes], list[bytes]]:
     """Whoever has the LIFT key puts a roster of his own after it, and another after that, and both sign a great many.

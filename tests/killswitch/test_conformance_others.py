@@ -1,4 +1,4 @@
-"""Other files of the formats that the conformance command reads: right ones hold, and no hostile one passes or breaks it.
+"""Other files of the formats that the conformance command reads: right ones hold, hostile ones do not, nor break it.
 
 The files are made here from polynomials and draws, in other sizes than the vectors have, with identifiers that leave
 gaps; the shapes are those of RFC 9591's vectors and of the crate's.

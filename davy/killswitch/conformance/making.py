@@ -21,8 +21,8 @@ def check(content: Any, report: Report) -> None:
     """
     inputs, config = member(content, "inputs"), member(content, "config")
     check_group(config)
-    those = [row for row in cast("dict[str, Any]", inputs).values() if isinstance(row, dict) and "vss_commitments" in row]
-    found = by_member(those)
+    objects = [row for row in cast("dict[str, Any]", inputs).values() if isinstance(row, dict)]
+    found = by_member([row for row in objects if "vss_commitments" in row])
     members = tuple(sorted(found, key=number))
     terms = Terms(count(config, "MIN_PARTICIPANTS"), members)
     dkg.check_terms(terms)
