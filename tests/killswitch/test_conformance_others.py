@@ -127,7 +127,7 @@ def test_another_signature_holds(tmp_path: Path, t: int, numbers: list[int], sig
     report = check(write(tmp_path, content))
     assert report.failures() == []
     assert len(report.checks) == 4 + len(numbers) + 1 + 6 * len(signers) + 2
-    if message == "a byte":
+    if message == "a byte" and len(numbers) == 3:
         for place in leaves(content):
             assert main([write(tmp_path, spoilt(content, place))]) != 0, place
 
@@ -138,7 +138,7 @@ def test_another_making_of_a_key_holds(tmp_path: Path, t: int, numbers: list[int
     report = check(write(tmp_path, content))
     assert report.failures() == []
     assert len(report.checks) == 2 + len(numbers) * (1 + len(numbers) - 1 + 1)
-    for place in leaves(content):
+    for place in leaves(content) if len(numbers) < 4 else []:
         assert main([write(tmp_path, spoilt(content, place))]) != 0, place
 
 
