@@ -24,6 +24,7 @@ the signature.
 `coordinator`           brings t of them together for a signature
 `succession`            brings two rosters together for the INSTALL of the second
 `assembly`              brings all of them together for a roster
+`authors`               whether what each hands in for all is its own
 `renewal`               brings them together for a refresh or a repair
 `sheets`                questions and answers as text that is carried
 `by_hand`               a keyholder who is asked by sheets
