@@ -21,7 +21,7 @@ def check(content: Any, report: Report) -> None:
     """
     inputs, config = member(content, "inputs"), member(content, "config")
     check_group(config)
-    objects = [row for row in cast("dict[str, Any]", inputs).values() if isinstance(row, dict)]
+    objects: list[Any] = [row for row in cast("dict[str, Any]", inputs).values() if isinstance(row, dict)]
     found = by_member([row for row in objects if "vss_commitments" in row])
     members = tuple(sorted(found, key=number))
     terms = Terms(count(config, "MIN_PARTICIPANTS"), members)

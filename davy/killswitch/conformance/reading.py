@@ -118,6 +118,6 @@ def check_group(config: Any) -> None:
     ------
     BadFile
     """
-    group = config.get("group", "ed25519") if isinstance(config, dict) else config
+    group = cast("dict[str, Any]", config).get("group", "ed25519") if isinstance(config, dict) else config
     if group != "ed25519":
         raise BadFile(f"its group is {ascii(group)[:40]}; only ed25519 is compared here")
