@@ -98,6 +98,6 @@ def _read(path: Path) -> str:
     if not path.exists():
         return ""
     try:
-        return read_bounded(path, MAX_SHEET_CHARS).decode()
-    except (Misconfigured, UnicodeDecodeError):
-        return ""  # it is being written, or is no sheet: whoever brings another one is heard
+        return read_bounded(path, MAX_SHEET_CHARS).decode(errors="replace")
+    except Misconfigured as e:
+        return str(e)  # not a sheet, which is told; whoever brings another one is heard

@@ -29,10 +29,14 @@ def install_roster(asked: Asked, file: Path) -> None:
 
 async def _install(asked: Asked, file: Path) -> None:
     keyholder = Keyholder.open(asked.home)
-    office = await keyholder.office()
-    roster = read_roster(file, office.roster.epoch + 1)
+    today = await keyholder.roster()
+    roster = read_roster(file, today.epoch + 1)
+    for whose, each in (("today's", today), ("the new", roster)):
+        if keyholder.key not in each.members:
+            raise Misconfigured(
+                f"you are not among {whose} keyholders, and cannot check what they sign: somebody who belongs to both "
+                "rosters types this; where nobody does, change twice"
+            )
     keyholder.circle_for(roster)
-    if keyholder.key not in roster.members:
-        raise Misconfigured("you are not among the new keyholders; one who is and who is one of today's types this")
     await learn(keyholder, read_book_file(asked.book), asked.network)
-    await give_order(keyholder, Install(roster, roster_digest(office.roster), ()), asked)
+    await give_order(keyholder, Install(roster, roster_digest(today), ()), asked)

@@ -37,6 +37,6 @@ def read_circle_file(path: Path) -> Circle:
     Misconfigured
     """
     try:
-        return read_circle(read_bounded(path, MAX_CIRCLE_FILE_BYTES).decode())
+        return read_circle(read_bounded(path, MAX_CIRCLE_FILE_BYTES).decode("utf-8-sig"))
     except (Malformed, UnicodeDecodeError) as e:
         raise Misconfigured(f"{path} is not a circle: {e}") from None

@@ -154,7 +154,7 @@ def read_book_file(path: Path | None) -> Book:
     if path is None:
         return Book()
     try:
-        return read_book(read_bounded(path, MAX_BOOK_BYTES).decode())
+        return read_book(read_bounded(path, MAX_BOOK_BYTES).decode("utf-8-sig"))
     except (Malformed, UnicodeDecodeError) as e:
         raise Misconfigured(f"{path} is not an address book: {e}") from None
 

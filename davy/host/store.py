@@ -14,9 +14,9 @@ from typing import Final, Self
 from anyio import to_thread
 
 from davy.protocol.errors import Misconfigured, StoreFailed
+from davy.protocol.limits import MAX_STORED_BYTES
 
 MAX_KEY_BYTES: Final = 256
-MAX_VALUE_BYTES: Final = 16 * 1024 * 1024
 
 
 class SqliteStore:
@@ -57,8 +57,8 @@ class SqliteStore:
         StoreFailed
             The disk did not take it, or key or value is too long; the old value still stands.
         """
-        if not 0 < len(key) <= MAX_KEY_BYTES or len(value) > MAX_VALUE_BYTES:
-            raise StoreFailed(f"a store takes keys up to {MAX_KEY_BYTES} and values up to {MAX_VALUE_BYTES} bytes")
+        if not 0 < len(key) <= MAX_KEY_BYTES or len(value) > MAX_STORED_BYTES:
+            raise StoreFailed(f"a store takes keys up to {MAX_KEY_BYTES} and values up to {MAX_STORED_BYTES} bytes")
         await to_thread.run_sync(self._put, key, value)
 
     async def get(self, key: bytes) -> bytes | None:

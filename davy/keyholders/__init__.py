@@ -27,6 +27,7 @@ the signature.
 
 `coordinator`           brings t of them together for a signature
 `assembly`              brings all of them together for a roster
+`authors`               whether what each hands in for all is its own
 `renewal`               brings them together for a refresh or a repair
 `succession`            brings two rosters together for the INSTALL of the second
 

@@ -6,11 +6,12 @@ ceremony to an end.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeVar
 
 import anyio
 
+from davy.keyholders.authors import check_echoes, check_hello, in_another_session, sessions_of
 from davy.keyholders.circle import Circle
 from davy.keyholders.coordinator import Told
 from davy.keyholders.desk import HOLD_MS
@@ -28,6 +29,7 @@ from davy.keyholders.messages import (
     Echoed,
     Echoes,
     Founded,
+    Hello,
     Invite,
     Joined,
     Noted,
@@ -38,7 +40,7 @@ from davy.keyholders.messages import (
     Waiting,
 )
 from davy.keyholders.voice import Voice
-from davy.killswitch.group import identifier
+from davy.killswitch.dkg import Package, Round1Package
 from davy.protocol.errors import DavyError, Expired, Misbehaved, Refused, Unreachable
 from davy.protocol.order import GroupKey
 from davy.protocol.ports import Clock, Entropy
@@ -80,14 +82,14 @@ async def found(
     Unreachable, Expired
         Somebody did not answer in time.
     """
-    table = Table(voices, clock, told, patience_ms)
+    table = Table(circle, voices, clock, told, patience_ms)
     ceremony = entropy.bytes(16)
     invite = Invite(ceremony, epoch, halt_threshold, lift_threshold, circle.keys)
-    joined = await table.ask_all(dict.fromkeys(circle.keys, invite), Joined)
+    joined = await table.ask_all(dict.fromkeys(circle.keys, invite), Joined, lambda k, a: check_hello(k, a, Hello))
     begin = Begin(ceremony, tuple(joined[k].hello for k in circle.keys))
-    dealt = await table.ask_all(dict.fromkeys(circle.keys, begin), Dealt)
+    dealt = await table.packages(circle.keys, begin, Round1Package)
     packages = Packages(ceremony, tuple(dealt[k].halt for k in circle.keys), tuple(dealt[k].lift for k in circle.keys))
-    echoed = await table.ask_all(dict.fromkeys(circle.keys, packages), Echoed)
+    echoed = await table.echoes(circle.keys, packages)
     for key in GroupKey:
         said = {k: e.halt if key is GroupKey.HALT else e.lift for k, e in echoed.items()}
         others = {k: Echoes(ceremony, key, tuple(said[o] for o in circle.keys if o != k)) for k in circle.keys}
@@ -97,8 +99,8 @@ async def found(
     lifts = [box for k in circle.keys for box in boxed[k].lift]
     parcels = {k: Boxes(ceremony, _to(k, halts), _to(k, lifts)) for k in circle.keys}
     founded = await table.ask_all(parcels, Founded)
-    if len({a.roster.halt for a in founded.values()} | {a.roster.lift for a in founded.values()}) != 2:
-        raise Misbehaved("not all keyholders have made the same keys; throw these shares away and begin again", ())
+    if len({a.roster for a in founded.values()}) != 1:
+        raise Misbehaved("not all keyholders have made the same roster; throw these shares away and begin again", ())
     return founded[circle.keys[0]].roster
 
 
@@ -117,6 +119,7 @@ class Table:
 
     def __init__(
         self,
+        circle: Circle,
         voices: Mapping[PublicKey, Voice],
         clock: Clock,
         told: Told,
@@ -125,20 +128,55 @@ class Table:
         step_ms: int = STEP_MS,
         tries: int = _TRIES,
     ) -> None:
+        self._circle = circle
         self._voices, self._clock, self._told, self._patience_ms = voices, clock, told, patience_ms
         self._step_ms, self._tries = step_ms, tries
         self.blamed: frozenset[PublicKey] = frozenset()
         """Whose step failed last, and whom it blames for that; one of them at least is to blame."""
 
-    async def ask_all(self, asks: Mapping[PublicKey, Ask], kind: type[A]) -> dict[PublicKey, A]:
+    async def packages(self, members: Sequence[PublicKey], begin: Begin, kind: type[Package]) -> dict[PublicKey, Dealt]:
+        """Everybody's packages: its own, and of one session."""
+        sessions: dict[PublicKey, object] = {}
+
+        def check(key: PublicKey, answer: Dealt) -> None:
+            sessions[key] = sessions_of(key, self._circle.identifier(key), answer, kind)
+
+        dealt = await self.ask_all(dict.fromkeys(members, begin), Dealt, check)
+        if odd := in_another_session(sessions):
+            self.blamed = frozenset(odd)
+            names = ", ".join(self._voices[key].name for key in odd)
+            raise Refused(f"{names}: packages of another session than the others'; begin again without")
+        return dealt
+
+    async def echoes(self, members: Sequence[PublicKey], packages: Packages) -> dict[PublicKey, Echoed]:
+        """Everybody's echoes: its own."""
+        identifier = self._circle.identifier
+        return await self.ask_all(
+            dict.fromkeys(members, packages), Echoed, lambda k, a: check_echoes(k, identifier(k), a)
+        )
+
+    async def ask_all(
+        self,
+        asks: Mapping[PublicKey, Ask],
+        kind: type[A],
+        check: Callable[[PublicKey, A], None] = lambda _, __: None,
+    ) -> dict[PublicKey, A]:
+        """Everybody's answers, if all are of this kind and pass the check.
+
+        Raises
+        ------
+        Refused, Unreachable, Expired
+            The sentence names whose answer was none.
+        """
         answers: dict[PublicKey, A] = {}
         failures: list[DavyError] = []
-        members = sorted(self._voices)
 
         async def one(key: PublicKey, ask: Ask) -> None:
             voice = self._voices[key]
             try:
                 answer = await self._until_decided(voice, ask)
+                if isinstance(answer, kind):
+                    check(key, answer)
             except DavyError as e:
                 self.blamed = frozenset([key])
                 failures.append(type(e)(f"{voice.name}: {e}") if type(e) in (Unreachable, Expired) else _told(voice, e))
@@ -147,7 +185,7 @@ class Table:
                     answers[key] = answer
                     return
                 accused = answer.culprits if isinstance(answer, Blamed) else ()
-                self.blamed = frozenset([key, *(k for n, k in enumerate(members, 1) if identifier(n) in accused)])
+                self.blamed = frozenset([key, *(k for k in self._voices if self._circle.identifier(k) in accused)])
                 why = answer.why if isinstance(answer, Declined | Blamed) else "it answered something else"
                 failures.append(Refused(f"{voice.name}: {why}; begin again when that is settled"))
             tasks.cancel_scope.cancel()

@@ -8,6 +8,7 @@ Either can be rehearsed: the same steps, except for the one that changes somethi
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import combinations, islice
 from typing import Final, NamedTuple
@@ -15,10 +16,20 @@ from typing import Final, NamedTuple
 import anyio
 
 from davy.keyholders.assembly import Table
+from davy.keyholders.authors import check_hello
 from davy.keyholders.circle import Circle
 from davy.keyholders.coordinator import Told
 from davy.keyholders.desk import HOLD_MS
-from davy.keyholders.keys import Generation, Proof, check_proof, generation_id, members_of, open_proof
+from davy.keyholders.keys import (
+    Generation,
+    Proof,
+    check_generation,
+    check_proof,
+    generation_id,
+    members_of,
+    open_proof,
+    staging,
+)
 from davy.keyholders.mending import MAX_STEP
 from davy.keyholders.messages import (
     Adopt,
@@ -27,13 +38,12 @@ from davy.keyholders.messages import (
     Boxed,
     Boxes,
     Deal,
-    Dealt,
     Declined,
-    Echoed,
     Echoes,
     Holds,
     Joined,
     Mend,
+    MendingHello,
     Noted,
     Packages,
     Parted,
@@ -46,12 +56,15 @@ from davy.keyholders.messages import (
     Waiting,
 )
 from davy.keyholders.voice import Voice
+from davy.killswitch.dkg import Round1Package
+from davy.killswitch.repair import RepairPackage
 from davy.protocol.encoding import decode, encode
-from davy.protocol.errors import DavyError, Expired, Misbehaved, Refused, Unreachable
+from davy.protocol.errors import DavyError, Expired, Malformed, Misbehaved, Refused, Unreachable
 from davy.protocol.limits import MAX_CEREMONY_BYTES
 from davy.protocol.order import GroupKey
 from davy.protocol.ports import Clock, Entropy
 from davy.protocol.roster import Roster, roster_digest
+from davy.protocol.signing import Domain, verify
 from davy.protocol.words import PublicKey, UnixMillis
 
 ROUND_MS: Final = 15_000
@@ -179,15 +192,15 @@ async def renew(
         raise Misbehaved(f"{liar.name} has shares of a number that no refresh gave; leave it out with --without", ())
     ceremony = entropy.bytes(16)
     renewal = Renew(ceremony, roster_digest(roster), generation_id(base), newest + 1, members)
-    table = Table(voices, clock, told, patience_ms)
+    table = Table(circle, voices, clock, told, patience_ms)
     asked = RehearseMending(renewal) if is_rehearsal else renewal
-    joined = await table.ask_all(dict.fromkeys(members, asked), Joined)
+    joined = await table.ask_all(dict.fromkeys(members, asked), Joined, lambda k, a: check_hello(k, a, MendingHello))
     boxed = await exchange(table, ceremony, members, {k: joined[k].hello for k in members})
     if is_rehearsal:
         await table.ask_all(_parcels(ceremony, boxed), Noted)
         return Renewed(base, ())
     held = await table.ask_all(_parcels(ceremony, boxed), Holds)
-    proof = _proved([held[k] for k in members], roster)
+    proof = _proved({k: held[k] for k in members}, voices, roster)
     late = await spread_proof({k: voices[k] for k in members}, proof)
     return Renewed(proof.generation, tuple(voices[k].name for k in members if k in late))
 
@@ -196,11 +209,23 @@ def _faults(stands: Iterable[Standing]) -> str:
     return "; ".join(f"{s.name}: {s.fault or 'it has no share of what is in office'}" for s in stands)
 
 
-def _proved(held: Sequence[Holds], roster: Roster) -> Proof:
-    parts = [decode(h.proof, Proof, limit=MAX_CEREMONY_BYTES) for h in held]
-    proof = Proof(1, parts[0].generation, tuple(word for part in parts for word in part.words))
-    if any(part.generation != proof.generation for part in parts):
-        raise Misbehaved("not all keyholders have made the same shares; the old ones stay in office: begin again", ())
+def _proved(held: Mapping[PublicKey, Holds], voices: Mapping[PublicKey, Voice], roster: Roster) -> Proof:
+    """Put everybody's words together; whose word is another than the others' is named."""
+    said: dict[PublicKey, Proof] = {}
+    try:
+        for key in held:
+            said[key] = decode(held[key].proof, Proof, limit=MAX_CEREMONY_BYTES)
+        ((generation, _),) = Counter(part.generation for part in said.values()).most_common(1)
+        check_generation(generation, roster)
+        for key in held:
+            if [word.member for word in said[key].words] != [key] or said[key].generation != generation:
+                raise Malformed("it does not say that it has the shares that the others have")
+            verify(key, Domain.STAGED, staging(generation_id(generation), key), said[key].words[0].signature)
+    except Refused as e:
+        raise Misbehaved(
+            f"{voices[key].name}: {e}; the old shares stay in office, begin again without it", ()
+        ) from None
+    proof = Proof(1, generation, tuple(word for part in said.values() for word in part.words))
     check_proof(proof, roster)
     return proof
 
@@ -221,10 +246,10 @@ async def exchange(
     """
     quiet = [] if listener is None else [listener]
     begin = Begin(ceremony, tuple(hellos[k] for k in sorted(hellos)))
-    dealt = await table.ask_all(dict.fromkeys(members, begin), Dealt)
+    dealt = await table.packages(members, begin, Round1Package if listener is None else RepairPackage)
     await table.ask_all(dict.fromkeys(quiet, begin), Noted)
     packages = Packages(ceremony, tuple(dealt[k].halt for k in members), tuple(dealt[k].lift for k in members))
-    echoed = await table.ask_all(dict.fromkeys(members, packages), Echoed)
+    echoed = await table.echoes(members, packages)
     await table.ask_all(dict.fromkeys(quiet, packages), Noted)
     for key in GroupKey:
         said = {k: e.halt if key is GroupKey.HALT else e.lift for k, e in echoed.items()}
@@ -272,7 +297,7 @@ async def mend(
     latest, helpers = await _enough(circle, roster, voices, mended, clock, told, end)
     mending = Mend(entropy.bytes(16), roster_digest(roster), encode(latest), mended)
     ask = RehearseMending(mending) if is_rehearsal else mending
-    repairing = _Repairing(ask, voices, helpers, roster.lift_threshold, clock, told, end - clock.now())
+    repairing = _Repairing(circle, ask, voices, helpers, roster.lift_threshold, clock, told, end - clock.now())
     await repairing.run()
     return latest.generation
 
@@ -319,6 +344,7 @@ class _Repairing:
 
     def __init__(
         self,
+        circle: Circle,
         ask: Mend | RehearseMending,
         voices: Mapping[PublicKey, Voice],
         helpers: Sequence[PublicKey],
@@ -332,7 +358,7 @@ class _Repairing:
         assert isinstance(of, Mend)  # noqa: S101
         self._mend = of
         self._clock, self._told, self._end = clock, told, clock.now() + patience_ms
-        self._table = Table(voices, clock, _quietly, patience_ms, step_ms=ROUND_MS, tries=2)
+        self._table = Table(circle, voices, clock, _quietly, patience_ms, step_ms=ROUND_MS, tries=2)
         self._asking = {of.mended, *helpers}
         self._hellos: dict[PublicKey, bytes] = {}
         self._faults: dict[PublicKey, int] = {}
@@ -390,6 +416,8 @@ class _Repairing:
             answer: Answer | None = None
             try:
                 answer = await voice.ask(self._ask, patience_ms=HOLD_MS + ROUND_MS)
+                if isinstance(answer, Joined):
+                    check_hello(key, answer, MendingHello)
             except Unreachable:
                 pass
             except DavyError as e:

@@ -159,8 +159,8 @@ def _text(sheet: Question | Answered, signed: SignedSheet, circle: Circle) -> st
 
 
 def _lines(text: str) -> list[str]:
-    """Lines without what carrying adds: other line ends, blanks at the end, empty lines."""
-    return [line.rstrip() for line in text.splitlines() if line.strip()]
+    """Lines without what carrying adds: other line ends, blanks around them, empty lines, a byte order mark."""
+    return [line.strip() for line in text.removeprefix("\ufeff").splitlines() if line.strip()]
 
 
 def _checksum(number: int, row: str) -> str:

@@ -38,7 +38,7 @@ from davy.keyholders.messages import (
 from davy.keyholders.screen import REHEARSAL, View, rehearsed, screen
 from davy.keyholders.standing import Journal, Left, claimed, known, left_of, named_ids, named_orders, opened
 from davy.keyholders.steps import unless_yes
-from davy.killswitch.frost import Nonces, commit, sign
+from davy.killswitch.frost import Nonces, SigningCommitments, commit, sign
 from davy.protocol.encoding import decode, encode
 from davy.protocol.errors import Expired, Malformed, Misdirected, Refused, Replayed, TooLarge, Unauthorised
 from davy.protocol.limits import MAX_CEREMONY_BYTES, MAX_SHOWN_ORDERS, SIGNER_SKEW_MS
@@ -72,6 +72,7 @@ _REMEMBERED: Final = 1_024
 class _Attempt(NamedTuple):
     id: bytes
     nonces: Nonces
+    commitments: SigningCommitments
     generation: Digest
 
 
@@ -211,12 +212,15 @@ class Signer:
         _, order = self._agreed(ask.order)
         session = (sender, ask.order)
         self._sweep()
+        begun = self._attempts.get(session)
+        if begun is not None and (begun.id, begun.generation) == (ask.attempt, ask.generation):
+            return Committed(begun.commitments)  # a sheet that was carried twice, or an answer that was lost
         if self._tries.get(session, 0) >= MAX_ATTEMPTS:
             raise TooLarge(f"{MAX_ATTEMPTS} attempts at one order are enough; propose it anew")
         self._tries[session] = self._tries.get(session, 0) + 1
         key, _ = _held(office, ask.generation).of(self._key(ask.order, order))
         nonces, commitments = commit(key, self._entropy)
-        self._attempts[session] = _Attempt(ask.attempt, nonces, ask.generation)
+        self._attempts[session] = _Attempt(ask.attempt, nonces, commitments, ask.generation)
         return Committed(commitments)
 
     async def _sign(self, office: Office, sender: PublicKey, ask: Sign) -> Released:

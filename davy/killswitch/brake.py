@@ -4,13 +4,15 @@ Merging is commutative, associative and idempotent: any node may learn orders in
 times. Whether an order is valid depends on its bytes and signatures, never on the receiver's clock; what it means at
 some time is for `davy.killswitch.verdict`.
 
-The set is bounded, and no HALT is dropped to make room: of each roster at most `MAX_BRAKE_ORDERS` are kept, and with
-one more everything stops until the LIFT key installs the next roster. Only group keys can get there.
+The set is bounded, and no HALT that can count is dropped to make room: of each roster at most `MAX_BRAKE_ORDERS` are
+kept, and with one more everything stops until the LIFT key installs the next roster. Only group keys can get there. Of
+a roster whose place another has taken on the ledger nothing is kept but its INSTALL: so a LIFT key that was stolen once
+fills no brake for longer than it takes the ledger to record who follows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -35,6 +37,7 @@ from davy.protocol.order import (
     Heartbeat,
     Install,
     Lease,
+    Order,
     OrderId,
     VerifiedOrder,
     open_order,
@@ -157,7 +160,8 @@ def merge(s: BrakeState, orders: Iterable[VerifiedOrder]) -> BrakeState:
     for v in orders:
         if not isinstance(v.order.action, Drill | Heartbeat) and v.order.chain == s.chain:
             union[v.id] = min(v, union.get(v.id, v), key=lambda one: one.raw)
-    return s if union == s.orders else replace(s, orders=_bounded(union, s.first, s.recorded.keys()))
+    kept = s.orders if union == s.orders else _bounded(union, s.first, s.recorded)
+    return s if kept == s.orders else replace(s, orders=kept)
 
 
 def join(a: BrakeState, b: BrakeState) -> BrakeState:
@@ -179,7 +183,9 @@ def record(s: BrakeState, blocks: Mapping[OrderId, UnixMillis]) -> BrakeState:
     Only the ledger shows when an order came into the world: whoever holds a group key can date it at will. So the
     allowance counts from there on, and of rival INSTALLs the recorded one wins.
     """
-    return replace(s, recorded={**blocks, **{i: min(t, blocks.get(i, t)) for i, t in s.recorded.items()}})
+    known = replace(s, recorded={**blocks, **{i: min(t, blocks.get(i, t)) for i, t in s.recorded.items()}})
+    settles = any(v.id in blocks and v.id not in s.recorded for v, _ in _installs(s.orders))
+    return replace(known, orders=_bounded(s.orders, s.first, known.recorded)) if settles else known
 
 
 def on_record(s: BrakeState) -> BrakeState:
@@ -243,7 +249,7 @@ def _installs(orders: Orders) -> list[tuple[VerifiedOrder, Install]]:
 
 
 def _groups(orders: Orders, known: Iterable[Digest]) -> dict[Digest, list[OrderId]]:
-    """The ids of the orders that are bounded in number, sorted, by roster; unknown rosters of one epoch together.
+    """The ids of the orders that are bounded in number, sorted, by roster; those of unknown rosters together.
 
     INSTALLs have their own bound, and so have the orders that they carry.
     """
@@ -253,12 +259,12 @@ def _groups(orders: Orders, known: Iterable[Digest]) -> dict[Digest, list[OrderI
     for i in sorted(orders.keys() - carried):
         o = orders[i].order
         if not isinstance(o.action, Install):
-            groups.setdefault(o.roster if o.roster in rosters else bytes([o.epoch]), []).append(i)
+            groups.setdefault(o.roster if o.roster in rosters else b"", []).append(i)
     return groups
 
 
-def _bounded(union: Orders, first: Roster | None, recorded: Container[OrderId]) -> Orders:
-    """Keep of each roster the smallest ids, one more than its bound; of each epoch a few INSTALLs.
+def _bounded(union: Orders, first: Roster | None, recorded: Mapping[OrderId, UnixMillis]) -> Orders:
+    """Keep of each roster the smallest ids, one more than its bound; of each epoch a few INSTALLs; of no dead one more.
 
     Smallest of a union are smallest of the parts' smallest, so this is a join too.
     """
@@ -273,8 +279,26 @@ def _bounded(union: Orders, first: Roster | None, recorded: Container[OrderId]) 
     for v, _ in _installs(union):
         if v.id not in chosen:
             del kept[v.id]
+    for i in _dead(kept, first, recorded):
+        del kept[i]
     known = {roster_digest(install.roster) for _, install in _installs(kept)}
     for ids in _groups(kept, known if first is None else known | {roster_digest(first)}).values():
         for i in ids[MAX_BRAKE_ORDERS + 1 :]:
             del kept[i]
     return kept
+
+
+def _dead(orders: Orders, first: Roster | None, recorded: Mapping[OrderId, UnixMillis]) -> list[OrderId]:
+    """What rosters signed that come into office no more: the ledger gave their place, or one before it, to another."""
+    links = follow(first, orders.values(), recorded).links
+    settled = max((place for place, link in enumerate(links) if link.recorded is not None), default=-1)
+    in_place = {link.roster for link in links[: settled + 1]}
+    dead: set[Digest] = set()
+
+    def is_dead(o: Order) -> bool:
+        return o.roster in dead or (o.epoch <= settled and o.roster not in in_place)
+
+    for v, install in sorted(_installs(orders), key=lambda pair: pair[0].order.epoch):
+        if is_dead(v.order):
+            dead.add(roster_digest(install.roster))
+    return [i for i, v in orders.items() if is_dead(v.order) and not isinstance(v.order.action, Install)]

@@ -175,6 +175,21 @@ def open_package(session: Session, raw: bytes, kind: type[P]) -> Received[P]:
     return Received(package, Heard(package.identifier, _digest(signed.package), signed.signature))
 
 
+def authored(raw: bytes, kind: type[Package], member: Identifier, key: PublicKey) -> Digest:
+    """Check that a signed package is this member's, and return which session it says it is of; nothing else is checked.
+
+    Raises
+    ------
+    TooLarge, Malformed, BadSignature, Unauthorised
+    """
+    signed = decode(raw, SignedRound1, limit=MAX_CEREMONY_BYTES)
+    package = decode(signed.package, kind, limit=MAX_CEREMONY_BYTES)
+    if package.identifier != member:
+        raise Unauthorised("the package is another member's; leave its sender out")
+    verify(key, Domain.DKG_ROUND1, statement(package), signed.signature)
+    return package.context
+
+
 def echo(session: Session, member: Identifier, received: Sequence[Received[P]]) -> Echo:
     """What a member signs in the domain DKG_ECHO and sends to all, when it has a package of everybody."""
     heard = sorted((each.heard for each in received), key=lambda h: number(h.sender))

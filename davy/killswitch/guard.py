@@ -24,12 +24,12 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 import anyio
 
-from davy.killswitch.brake import BrakeState, head, heartbeat, on_record, record, take
+from davy.killswitch.brake import BrakeState, Taken, head, heartbeat, on_record, record, take
 from davy.killswitch.clocks import Clocks
 from davy.killswitch.index import Index, Recorded
 from davy.killswitch.refusal import refusal
@@ -41,8 +41,19 @@ from davy.protocol.attestation import Attestation, sign_attestation
 from davy.protocol.chain import Head
 from davy.protocol.encoding import decode, encode
 from davy.protocol.errors import Busy, DavyError, ModelHalted, Refused, StoreFailed
-from davy.protocol.limits import MAX_SERVED_MODELS
-from davy.protocol.order import Drill, Extend, Halt, Heartbeat, OrderId, Raise, Target, VerifiedOrder
+from davy.protocol.limits import MAX_SERVED_MODELS, MAX_STORED_BYTES
+from davy.protocol.order import (
+    Drill,
+    Extend,
+    Halt,
+    Heartbeat,
+    OrderId,
+    Raise,
+    Target,
+    VerifiedOrder,
+    open_order,
+    order_id,
+)
 from davy.protocol.ports import Clock, KeyStore, Store
 from davy.protocol.words import ChainId, Digest, Height, Hotkey, KeyRole, ModelId, UnixMillis
 
@@ -56,7 +67,6 @@ _MAX_CACHED: Final = 4_096
 _MAX_ATTESTED: Final = 1_024
 _INDEX: Final = b"brake/index"
 _ORDER: Final = b"brake/order/"
-_MAX_INDEX_BYTES: Final = 16 * 1024 * 1024
 _ACT_UNSAVED: Final = (Halt, Extend, Raise, Drill, Heartbeat)
 """Orders that permit nothing, and so are obeyed on a full disk."""
 
@@ -143,18 +153,17 @@ class Guard:
         if raw is None:
             return
         try:
-            index = decode(raw, Index, limit=_MAX_INDEX_BYTES)
+            index = decode(raw, Index, limit=MAX_STORED_BYTES)
         except Refused as e:
             raise StoreFailed(f"the brake's index in the store cannot be read ({e}); restore the store") from None
         if index.chain != self.chain:
             return
         found = {i: await self._store.get(_ORDER + i) for i in index.orders}
         self._on_disk = {i: order for i, order in found.items() if order}
-        taken = take(self.state, self._on_disk.values())
-        if len(taken.state.orders) < len(index.orders):
+        state = self._taken(self._on_disk.values(), {r.id: r.time for r in index.recorded}).state
+        if len(state.orders) < len(index.orders):
             # What is missing was there once; the pull at boot brings it back, and nothing is permitted before.
-            _log.error("%d orders of the brake are missing", len(index.orders) - len(taken.state.orders))
-        state = _recorded(taken.state, {r.id: r.time for r in index.recorded})
+            _log.error("%d orders of the brake are missing", len(index.orders) - len(state.orders))
         self._own = index.own
         self._height = index.height
         self._look_at(_View((state,), state, index.block if index.height else None, None, {}))
@@ -267,9 +276,8 @@ class Guard:
             See `davy.killswitch.brake.take`.
         """
         now = self.now()
-        taken = take(self.state, raws, go_on)
-        times = recorded or {}
-        state = _recorded(taken.state, {v.id: times[v.raw] for v in taken.orders if v.raw in times})
+        taken = self._taken(raws, _by_id(recorded or {}), go_on)
+        state = taken.state
         view = self._view
         beats = [b for v in taken.orders if (b := heartbeat(state, v, now)) is not None]
         beat = max((*beats, *([] if view.beat is None else [view.beat])), default=None)
@@ -370,6 +378,19 @@ class Guard:
         run.ended_at = self.now()
         run.ended.set()
 
+    def _taken(
+        self, raws: Iterable[bytes], recorded: Mapping[OrderId, UnixMillis], go_on: Callable[[], bool] = lambda: True
+    ) -> Taken:
+        """Take orders into the newest state, which is kept where they change nothing.
+
+        What the ledger recorded is known before an order finds its place: it must not lack one for rivals.
+        """
+        before = self.state
+        taken = take(record(before, recorded) if recorded else before, raws, go_on)
+        times = {i: t for i, t in taken.state.recorded.items() if i in taken.state.orders}
+        same = (taken.state.orders, times) == (before.orders, before.recorded)
+        return taken._replace(state=before if same else replace(taken.state, recorded=times))
+
     def _begin(self, by: str) -> None:
         if not self.is_open:
             _log.info("the brake's state was pulled from %s: %d orders", by, len(self.state.orders))
@@ -449,6 +470,11 @@ class Guard:
                 self._look_at(view._replace(held=view.held[place:]))
 
 
-def _recorded(s: BrakeState, blocks: Mapping[OrderId, UnixMillis]) -> BrakeState:
-    news = {i: t for i, t in blocks.items() if i in s.orders and t < s.recorded.get(i, FOREVER)}
-    return record(s, news) if news else s
+def _by_id(recorded: Mapping[bytes, UnixMillis]) -> dict[OrderId, UnixMillis]:
+    found: dict[OrderId, UnixMillis] = {}
+    for raw, time in recorded.items():
+        try:
+            found[order_id(open_order(raw)[0].order)] = time
+        except Refused:
+            continue  # `take` says why
+    return found

@@ -105,6 +105,8 @@ MAX_BRAKE_ORDERS: Final = 1_024
 """Orders of one roster that a brake keeps; with one more it is full, and stops everything until the next INSTALL."""
 MAX_RIVAL_ROSTERS: Final = 4
 """Rosters of one group epoch that a brake keeps; two are a dispute already."""
+MAX_STORED_BYTES: Final = 128 * 1024 * 1024
+"""One value of a node's store: the longest names all orders that a brake can come to keep (`davy.killswitch.index`)."""
 MAX_ORDER_SET: Final = 1_024
 """Signed orders in one body, on any route between nodes."""
 MAX_BRAKE_BODY_BYTES: Final = 1024 * 1024

@@ -58,7 +58,11 @@ def test_a_sheet_is_read_as_it_was_written_however_it_was_carried() -> None:
     text = sheet()
     assert text.splitlines()[1] == "from alice to bob"
     assert len(text.splitlines()[2].split()) == 8
-    for carried in (text, text.replace("\n", "\r\n"), text.replace("\n", "  \n\n"), f"\n\n{text}\n"):
+    indented = "".join(f"    {line}" for line in text.splitlines(keepends=True))
+    ways = [text, text.replace("\n", "\r\n"), text.replace("\n", "  \n\n"), f"\n\n{text}\n", indented]
+    ways += [indented.replace(" " * 4, blank) for blank in ("\t", "\u00a0")]
+    ways.append("\ufeff" + text.replace("\n", "\r\n"))
+    for carried in ways:
         assert read_question(carried, STAGE.circle, BOB.key) == question()
 
 
@@ -214,6 +218,25 @@ async def test_a_sheet_that_is_carried_twice_gives_no_second_share() -> None:
     again = await answer_sheet(sheets[-1], [(stage.circle, bob.attendant)], bob.keys)
     assert again is not None
     assert "there are no nonces" in str(_answers(again, alice.key, stage, sheets[-1]))
+
+
+async def test_a_first_sheet_that_is_carried_twice_is_answered_alike() -> None:
+    """Somebody types `carry` again to have the answer in a file, and brings the first one."""
+    stage = await Stage().start()
+    alice = stage.people[0]
+
+    class Twice(Courier):
+        async def carry(self, name: str, sheet: str) -> str:
+            back = await super().carry(name, sheet)
+            person = self.people[name]
+            if self.journeys[name] == 1:
+                await answer_sheet(sheet, [(stage.circle, person.attendant)], person.keys)
+            return back
+
+    courier = Twice(stage)
+    done = await alice.complete(alice.order(), by_hand(alice, courier))
+    assert done.culprits == ()
+    assert max(courier.journeys.values()) == 2
 
 
 def _answers(text: str, own: PublicKey, stage: Stage, asked: str) -> tuple[object, ...]:

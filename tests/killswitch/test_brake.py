@@ -13,7 +13,7 @@ from davy.protocol.encoding import encode
 from davy.protocol.errors import BadSignature, Malformed, Misdirected, UnknownRoster
 from davy.protocol.genesis import chain_id
 from davy.protocol.limits import DAY_MS, MAX_RIVAL_ROSTERS
-from davy.protocol.order import Global, GroupKey, Halt, SignedOrder
+from davy.protocol.order import Global, GroupKey, Halt, Install, SignedOrder
 from davy.protocol.receipt import EMPTY_BRAKE_HEAD
 from davy.protocol.signing import Domain, digest, sign
 from tests.killswitch.story import MINUTE, Story, genesis, models, ms, name, order_of, subject, systemic
@@ -269,6 +269,55 @@ def test_orders_of_a_roster_that_is_not_known_are_kept_within_bounds(many: Story
     s = merge(first_state(many.genesis), orders)
     assert set(s.orders) == set(sorted(v.id for v in orders)[: small + 1])
     assert isinstance(verdict(s, subject(), Clocks(ms(7), ms(7))), Permitted), "they count only with their INSTALL"
+
+
+@pytest.fixture
+def stolen(story: Story, small: int) -> tuple[Keyholders, list[bytes], list[bytes]]:
+    """Whoever has the LIFT key puts a roster of his own after it, and another after that, and both sign a great many.
+
+    Returns the honest successors, and what they and the thief signed.
+    """
+    honest, one, two = Keyholders(1), Keyholders(1, "thief"), Keyholders(2, "thief")
+    loot = [story.install(1, one, quietly=True), story.install(1, two, by=one, quietly=True)]
+    loot += [story.halt(1, 2, models("other"), by=by, quietly=True) for by in (one, two) for _ in range(small + 3)]
+    loot.append(story.install(1, Keyholders(3, "thief"), *loot[2:6], by=two, quietly=True))
+    mine = [story.install(2, honest, quietly=True), story.halt(2, 4, by=honest, quietly=True)]
+    return honest, mine, loot
+
+
+def test_while_rosters_dispute_an_office_nothing_of_either_is_forgotten(
+    story: Story, stolen: tuple[Keyholders, list[bytes], list[bytes]]
+) -> None:
+    _, mine, loot = stolen
+    story.hear(*loot, *mine)
+    assert set(mine) <= story.state.orders.keys()
+    disputed = story.at(2)
+    assert isinstance(disputed, Halted)
+    assert disputed.cause is Cause.DISPUTE
+
+
+def test_the_record_of_who_follows_sheds_what_a_thief_s_rosters_signed(
+    story: Story, stolen: tuple[Keyholders, list[bytes], list[bytes]]
+) -> None:
+    _, mine, loot = stolen
+    story.hear(*loot, *mine)
+    settled = record(story.state, {mine[0]: ms(2)})
+    installs = [i for i in loot if isinstance(order_of(story.given[i]).order.action, Install)]
+    assert set(settled.orders) == {*mine, *installs}
+    found = verdict(settled, subject(), Clocks(ms(3), ms(3)))
+    assert isinstance(found, Halted)
+    assert found.order.id == mine[1]
+    assert isinstance(verdict(settled, subject("other"), Clocks(ms(3), ms(3))), Permitted)
+    again = take(settled, [story.given[i] for i in loot])
+    assert again.state is settled
+    assert again.refused == (), "who has not seen the record still exchanges sets with who has"
+    for turn in range(10):
+        orders = [order_of(story.given[i]) for i in (*mine, *loot)]
+        random.Random(turn).shuffle(orders)
+        known = record(first_state(story.genesis), {mine[0]: ms(2)})
+        a, b = merge(known, orders[::2]), merge(known, orders[1::2])
+        assert join(a, b) == join(b, a) == merge(known, orders)
+        assert dict(join(a, b).orders) == dict(settled.orders)
 
 
 # forgetting

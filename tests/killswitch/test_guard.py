@@ -9,10 +9,20 @@ import pytest
 from davy.killswitch import guard as module
 from davy.killswitch.brake import first_state
 from davy.killswitch.guard import Guard
+from davy.killswitch.index import Index, Recorded
 from davy.killswitch.scope import Subject
 from davy.protocol.attestation import open_attestation
+from davy.protocol.encoding import encode
 from davy.protocol.errors import BadSignature, Busy, ModelHalted, StoreFailed, UnknownRoster
-from davy.protocol.limits import DAY_MS, FRESH_MS
+from davy.protocol.limits import (
+    DAY_MS,
+    FRESH_MS,
+    MAX_BRAKE_ORDERS,
+    MAX_GROUP_EPOCH,
+    MAX_NAMED_ORDERS,
+    MAX_RIVAL_ROSTERS,
+    MAX_STORED_BYTES,
+)
 from davy.protocol.manifest import ModelClass
 from davy.protocol.order import Global, GroupKey, Halt
 from davy.protocol.receipt import EMPTY_BRAKE_HEAD
@@ -333,3 +343,38 @@ class TestAttestation:
         await node.hear(halt)
         a = open_attestation(await guard.receive(story.given[story.extend(1, halt, 3, 6)]))
         assert a.models == (name("model"),)
+
+
+class TestFloods:
+    """Whoever stole a LIFT key once makes rosters of his own, and signs with them whatever he likes."""
+
+    async def test_as_many_rivals_as_are_kept_do_not_keep_the_recorded_roster_out(
+        self, node: Node, story: Story
+    ) -> None:
+        rosters = sorted((Keyholders(1, f"{n}") for n in range(MAX_RIVAL_ROSTERS + 1)), key=lambda k: k.digest)
+        *thiefs, honest = rosters
+        await node.open()
+        await node.hear(*(story.install(0, k, quietly=True) for k in thiefs))
+        assert not node.runs()
+        install = story.install(0, honest, quietly=True)
+        await node.pull(2, install)
+        assert node.runs(), "the ledger has told who follows"
+        halt = story.halt(0, 3, by=honest, quietly=True)
+        await node.hear(halt)
+        assert not node.runs()
+        await node.restart()
+        await node.pull(2, install)
+        assert not node.runs()
+        assert len(node.guard.state.orders) == MAX_RIVAL_ROSTERS + 1
+
+    def test_the_most_that_a_brake_can_come_to_keep_is_written_and_read(self) -> None:
+        installs = MAX_GROUP_EPOCH * MAX_RIVAL_ROSTERS
+        most = installs * (1 + MAX_NAMED_ORDERS) + (installs + 2) * (MAX_BRAKE_ORDERS + 1)
+
+        def size(orders: int) -> int:
+            ids = tuple(n.to_bytes(32, "big") for n in range(orders))
+            rows = tuple(Recorded(i, 2**63 - 1) for i in ids)
+            return len(encode(Index(1, bytes(32), ids, rows, 2**63 - 1, 2**63 - 1, 2**63 - 1)))
+
+        each = (size(2_000) - size(1_000)) // 1_000
+        assert size(1_000) + each * most <= MAX_STORED_BYTES, "or a guard could not write what stops"

@@ -1,5 +1,7 @@
 """Signatures: RFC 8032's vectors in the frozen prefix, and every known way to make two verifiers disagree."""
 
+import hashlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -110,6 +112,22 @@ def test_small_order_keys_sign_nothing(key: bytes) -> None:
         for r in SMALL_ORDER:
             with pytest.raises(BadSignature):
                 verify_raw(key, message, r + bytes(32))
+
+
+def test_the_equation_holds_to_the_point_and_not_but_for_its_cofactor() -> None:
+    """Libraries differ in that, and so may a later version of this one: nodes would disagree about one signature."""
+    add, base = bindings.crypto_core_ed25519_add, bindings.crypto_scalarmult_ed25519_base_noclamp
+    small = next(y for y in SMALL_ORDER if y[:1] == b"\x26")  # of order 8
+    a, r, message = (7).to_bytes(32, "little"), (9).to_bytes(32, "little"), b"body"
+
+    def signed(key: bytes, nonce: bytes) -> bytes:
+        h = bindings.crypto_core_ed25519_scalar_reduce(hashlib.sha512(nonce + key + message).digest())
+        product = bindings.crypto_core_ed25519_scalar_mul(h, a)
+        return nonce + bindings.crypto_core_ed25519_scalar_add(r, product)
+
+    verify_raw(base(a), message, signed(base(a), base(r)))
+    with pytest.raises(BadSignature):
+        verify_raw(base(a), message, signed(base(a), add(base(r), small)))
 
 
 def test_a_key_that_is_no_canonical_point_is_refused() -> None:

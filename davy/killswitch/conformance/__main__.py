@@ -26,14 +26,23 @@ def read(path: str) -> Any:
     BadFile
     """
     try:
-        if Path(path).stat().st_size > MAX_BYTES:
+        with Path(path).open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+        if len(raw) > MAX_BYTES:
             raise BadFile(f"{path} is larger than {MAX_BYTES} bytes")
-        content: object = json.loads(Path(path).read_bytes())
+        content: object = json.loads(raw, object_pairs_hook=_once)
     except (OSError, ValueError, RecursionError) as error:
         raise BadFile(f"{path} cannot be read as JSON: {error}") from error
     if not isinstance(content, dict | list) or not content:
         raise BadFile(f"{path} holds no JSON object or list")
     return cast("Any", content)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("an object names a member twice")
+    return found
 
 
 def check(path: str) -> Report:
@@ -86,17 +95,19 @@ def main(paths: list[str]) -> int:
     if not paths:
         sys.stderr.write("usage: python -m davy.killswitch.conformance FILE.json, or any vector files\n")
         return 2
-    try:
-        reports = [check(path) for path in paths]
-    except BadFile as error:
-        sys.stderr.write(" ".join(str(error).split()) + "\n")
-        return 2
-    for report in reports:
-        sys.stdout.writelines(f"{line}\n" for line in report.lines())
-    compared = sum(len(report.checks) for report in reports)
-    failures = sum(len(report.failures()) for report in reports)
-    sys.stdout.write(f"{compared - failures} of {compared} checks hold\n")
-    return 1 if failures else 0
+    compared = failures = unusable = 0
+    for path in paths:
+        try:
+            report = check(path)
+        except BadFile as error:
+            sys.stderr.write(" ".join(str(error).split()) + "\n")
+            unusable += 1
+        else:
+            sys.stdout.writelines(f"{line}\n" for line in report.lines())
+            compared, failures = compared + len(report.checks), failures + len(report.failures())
+    if compared:
+        sys.stdout.write(f"{compared - failures} of {compared} checks hold\n")
+    return 2 if unusable else min(failures, 1)
 
 
 if __name__ == "__main__":

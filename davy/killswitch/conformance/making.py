@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from davy.killswitch import dkg
-from davy.killswitch.conformance.reading import count, from_hex, member, member_of, octets, rows
+from davy.killswitch.conformance.reading import by_member, check_group, count, from_hex, member, member_of, octets, rows
 from davy.killswitch.conformance.report import Report
 from davy.killswitch.dkg import Confirmed, Round1Package, Round2Secret, Round2Share, Terms
 from davy.killswitch.group import Identifier, Scalar, named, number
@@ -20,33 +20,32 @@ def check(content: Any, report: Report) -> None:
     `signing_shares` of a member is what it received, by sender. `secret` belongs to none of the other numbers.
     """
     inputs, config = member(content, "inputs"), member(content, "config")
-    by_member: dict[Identifier, Any] = {}
-    for row in cast("dict[str, Any]", inputs).values():
-        if isinstance(row, dict) and "vss_commitments" in row:
-            by_member[member_of(member(row, "identifier"))] = row
-    members = tuple(sorted(by_member, key=number))
+    check_group(config)
+    objects: list[Any] = [row for row in cast("dict[str, Any]", inputs).values() if isinstance(row, dict)]
+    found = by_member([row for row in objects if "vss_commitments" in row])
+    members = tuple(sorted(found, key=number))
     terms = Terms(count(config, "MIN_PARTICIPANTS"), members)
     dkg.check_terms(terms)
     report.equal("members", len(members), count(config, "MAX_PARTICIPANTS"))
-    polynomials = {i: Polynomial(_coefficients(by_member[i])) for i in members}
+    polynomials = {i: Polynomial(_coefficients(found[i])) for i in members}
     packages: list[Round1Package] = []
     for i in members:
-        commitment = tuple(from_hex(each, "a commitment") for each in rows(by_member[i], "vss_commitments"))
+        commitment = tuple(from_hex(each, "a commitment") for each in rows(found[i], "vss_commitments"))
         report.equal(f"commitment of {named([i])}", polynomials[i].commitment(), commitment)
-        packages.append(Round1Package(1, b"", i, commitment, octets(by_member[i], "proof_of_knowledge")))
+        packages.append(Round1Package(1, b"", i, commitment, octets(found[i], "proof_of_knowledge")))
     report.accepts("proofs of knowledge", lambda: dkg.check_round1(terms, packages))
     if report.failures():
         return
     confirmed = Confirmed(dkg.check_round1(terms, packages))
     key = octets(inputs, "verifying_key", "verifying_key_key")
     for i in members:
-        received = _received(by_member[i], i)
+        received = _received(found[i], i)
         for each in received:
             if each.sender not in polynomials:
                 raise Malformed(f"{named([each.sender])} dealt a share and has no commitment in the file")
             expected = polynomials[each.sender].at(i)
             report.equal(f"share of {named([each.sender])} for {named([i])}", expected, each.share)
-        _finish(Round2Secret(confirmed, i, polynomials[i].at(i)), received, by_member[i], key, report)
+        _finish(Round2Secret(confirmed, i, polynomials[i].at(i)), received, found[i], key, report)
 
 
 def _finish(secret: Round2Secret, received: list[Round2Share], row: Any, key: bytes, report: Report) -> None:

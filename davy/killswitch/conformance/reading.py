@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+import re
+from collections import Counter
+from typing import Any, Final, cast
 
-from davy.killswitch.group import Identifier, identifier
+from davy.killswitch.group import Identifier, identifier, named, nonzero
 from davy.protocol.errors import Malformed
 
 
@@ -12,7 +14,8 @@ class BadFile(Malformed):
     """A file that cannot be read, or does not follow its format; what it says may be right or wrong."""
 
 
-_FORMATS = "the formats are described in tests/vectors/frost/README.md"
+_HEX: Final = re.compile(r"(?:[0-9a-fA-F]{2})*")
+_FORMATS: Final = "the formats are described in tests/vectors/frost/README.md"
 
 
 def member(record: Any, *names: str) -> Any:
@@ -59,13 +62,9 @@ def from_hex(text: Any, what: str) -> bytes:
     ------
     BadFile
     """
-    try:
-        # fromhex alone would take blanks
-        if not isinstance(text, str) or text.strip() != text or " " in text:
-            raise ValueError
-        return bytes.fromhex(text)
-    except ValueError:
-        raise BadFile(f"{what} is to be hexadecimal: {_FORMATS}") from None
+    if not isinstance(text, str) or not _HEX.fullmatch(text):  # fromhex alone would take blanks
+        raise BadFile(f"{what} is to be hexadecimal: {_FORMATS}")
+    return bytes.fromhex(text)
 
 
 def count(record: Any, *names: str) -> int:
@@ -89,7 +88,36 @@ def member_of(value: Any) -> Identifier:
     Raises
     ------
     BadFile
+    Malformed
+        Zero, or not below L.
     """
     if isinstance(value, str) and len(value) == 64:
-        return from_hex(value, "an identifier")
+        return nonzero(from_hex(value, "an identifier"), "an identifier")
     return identifier(count({"identifier": value}, "identifier"))
+
+
+def by_member(found: list[Any]) -> dict[Identifier, Any]:
+    """Rows by their `identifier`.
+
+    Raises
+    ------
+    BadFile
+    Malformed
+        One stands there twice.
+    """
+    members = [member_of(member(row, "identifier")) for row in found]
+    if twice := [i for i, times in Counter(members).items() if times > 1]:
+        raise Malformed(f"{named(twice)} stands there twice; one of them would not be compared")
+    return dict(zip(members, found, strict=True))
+
+
+def check_group(config: Any) -> None:
+    """Where a file names its group, that must be Ed25519's.
+
+    Raises
+    ------
+    BadFile
+    """
+    group = cast("dict[str, Any]", config).get("group", "ed25519") if isinstance(config, dict) else config
+    if group != "ed25519":
+        raise BadFile(f"its group is {ascii(group)[:40]}; only ed25519 is compared here")

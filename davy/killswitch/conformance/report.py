@@ -36,6 +36,11 @@ class Report:
 
     def lines(self) -> Iterator[str]:
         for what, holds in self.checks:
-            yield f"{'holds' if holds else 'FAILS'}  {self.name}: {what}"
+            yield _one_line(f"{'holds' if holds else 'FAILS'}  {self.name}: {what}")
         for what in self.unread:
-            yield f"       {self.name}: {what} is not read"
+            yield _one_line(f"       {self.name}: {what} is not read")
+
+
+def _one_line(text: str) -> str:
+    """Names come from the file: none may look like another line, or end the command where it cannot be shown."""
+    return text.encode("unicode_escape").decode()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from davy.killswitch import frost
-from davy.killswitch.conformance.reading import count, from_hex, member, member_of, octets, rows
+from davy.killswitch.conformance.reading import by_member, check_group, count, from_hex, member, member_of, octets, rows
 from davy.killswitch.conformance.report import Report
 from davy.killswitch.frost import Nonces, SigningCommitments
 from davy.killswitch.group import CONTEXT, Identifier, Scalar, hash_to_scalar, multiply_base, named, number
@@ -23,15 +23,16 @@ def check(content: Any, report: Report) -> None:
     ]
     polynomial, t = Polynomial(coefficients), len(coefficients)
     config = member(content, "config")
+    check_group(config)
     report.equal("threshold", t, count(config, "MIN_PARTICIPANTS"))
     report.equal("number of shares", len(rows(inputs, "participant_shares")), count(config, "MAX_PARTICIPANTS"))
-    report.equal("number of signers", len(rows(inputs, "participant_list")), count(config, "NUM_PARTICIPANTS"))
     group_key = octets(inputs, "verifying_key_key", "group_public_key", "verifying_key")
     report.equal("group key", multiply_base(coefficients[0]), group_key)
-    for row in rows(inputs, "participant_shares"):
-        i = member_of(member(row, "identifier"))
+    shared = by_member(rows(inputs, "participant_shares"))
+    for i, row in shared.items():
         report.equal(f"share of {named([i])}", polynomial.at(i), octets(row, "participant_share"))
     signers = sorted(map(member_of, rows(inputs, "participant_list")), key=number)
+    report.equal("number of signers", len(shared.keys() & set(signers)), count(config, "NUM_PARTICIPANTS"))
     keys: dict[Identifier, KeyPackage] = {}
     for i in signers:
         share = polynomial.at(i)
@@ -44,8 +45,8 @@ def check(content: Any, report: Report) -> None:
 def _sign(
     content: Any, public: PublicKeyPackage, keys: dict[Identifier, KeyPackage], message: bytes, report: Report
 ) -> None:
-    one = _by_signer(member(content, "round_one_outputs"))
-    two = _by_signer(member(content, "round_two_outputs"))
+    one = by_member(rows(member(content, "round_one_outputs"), "outputs"))
+    two = by_member(rows(member(content, "round_two_outputs"), "outputs"))
     report.equal("signers", (sorted(one), sorted(two)), (sorted(keys), sorted(keys)))
     nonces, commitments = dict[Identifier, Nonces](), list[SigningCommitments]()
     for i, key in keys.items():
@@ -69,10 +70,6 @@ def _sign(
     signature = octets(member(content, "final_output"), "sig")
     report.holds("signature", lambda: frost.aggregate(public, package, shares) == signature)
     report.accepts("signature as plain Ed25519", lambda: verify_raw(public.group_key, message, signature))
-
-
-def _by_signer(outputs: Any) -> dict[Identifier, Any]:
-    return {member_of(member(row, "identifier")): row for row in rows(outputs, "outputs")}
 
 
 def _nonce(drawn: bytes, key: KeyPackage) -> Scalar:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 from davy.killswitch import dkg, frost
 from davy.killswitch.conformance import postcard
-from davy.killswitch.conformance.reading import count, from_hex, member, member_of, octets, rows
+from davy.killswitch.conformance.reading import BadFile, by_member, count, from_hex, member, member_of, octets, rows
 from davy.killswitch.conformance.report import Report
 from davy.killswitch.dkg import Confirmed, Round1Package, Round2Secret, Round2Share, Terms
 from davy.killswitch.frost import Nonces, SignatureShare, SigningCommitments
@@ -21,7 +21,8 @@ _READ = {"ciphersuite", "crate", "n", "t", "dkg", "key_packages", "public", "sig
 def check(content: dict[str, Any], report: Report) -> None:
     """Compare proofs, shares, keys, and each signature, and every form on the wire that stands beside them."""
     report.unread += [name for name in content if name not in _READ]
-    report.equal("ciphersuite", content.get("ciphersuite", CONTEXT.decode()), CONTEXT.decode())
+    if content.get("ciphersuite", CONTEXT.decode()) != CONTEXT.decode():
+        raise BadFile(f"its ciphersuite is another than {CONTEXT.decode()}")
     public, keys = _public(content), _keys(content)
     report.accepts("public key package", lambda: check_public(public))
     _forms(member(content, "public"), "public key package", report, *_public_forms(public))
@@ -32,22 +33,21 @@ def check(content: dict[str, Any], report: Report) -> None:
     if "dkg" in content:
         _make(content, public, keys, report)
     signings = member(content, "signing")
-    for signing in cast("list[Any]", signings) if isinstance(signings, list) else [signings]:
+    for signing in rows(content, "signing") if isinstance(signings, list) else [signings]:
         _sign(signing, public, keys, report)
 
 
 def _public(content: Any) -> PublicKeyPackage:
     row = member(content, "public")
-    shares = {member_of(i): from_hex(y, "a verifying share") for i, y in member(row, "verifying_shares").items()}
-    ordered = tuple(VerifyingShare(i, shares[i]) for i in sorted(shares, key=number))
+    shares = [(member_of(i), from_hex(y, "a verifying share")) for i, y in member(row, "verifying_shares").items()]
+    ordered = tuple(VerifyingShare(*each) for each in sorted(shares, key=lambda each: number(each[0])))
     return PublicKeyPackage(1, count(content, "t"), octets(row, "verifying_key"), ordered)
 
 
 def _keys(content: Any) -> dict[Identifier, KeyPackage]:
     t, group_key = count(content, "t"), octets(member(content, "public"), "verifying_key")
     keys: dict[Identifier, KeyPackage] = {}
-    for row in rows(content, "key_packages"):
-        i = member_of(member(row, "identifier"))
+    for i, row in by_member(rows(content, "key_packages")).items():
         keys[i] = KeyPackage(1, i, t, octets(row, "signing_share"), octets(row, "verifying_share"), group_key)
     return keys
 
@@ -101,7 +101,9 @@ def _sign(signing: Any, public: PublicKeyPackage, keys: dict[Identifier, KeyPack
         )
         listed = commitments[-1].hiding, commitments[-1].binding
         report.equal(f"commitments of {named([i])}", (nonces[i].hiding, nonces[i].binding), listed)
-        _forms(row, f"commitments of {named([i])}", report, postcard.from_commitments(commitments[-1]))
+        public_form = postcard.from_commitments(commitments[-1])
+        secret_form = postcard.HEADER + octets(row, "hiding_nonce") + octets(row, "binding_nonce") + public_form
+        _forms(row, f"commitments or nonces of {named([i])}", report, public_form, secret_form)
     package = frost.signing_package(public, message, commitments)
     report.equal("signers", package.identifiers(), tuple(sorted(map(member_of, rows(signing, "signers")), key=number)))
     shares: list[SignatureShare] = []

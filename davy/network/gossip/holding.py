@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from davy.killswitch.brake import BrakeState, head, take
+from davy.killswitch.brake import BrakeState, head, record, take
 from davy.network.gossip.pipe import first_batch
 from davy.protocol.errors import BadSignature, Misdirected, Refused
 from davy.protocol.gossip import Page
@@ -54,11 +54,20 @@ class Holding:
         """`davy.killswitch.brake.head` of what is known here."""
         return self._head
 
-    def learn(self, raws: Sequence[bytes]) -> Learned:
-        """Verify orders and keep those that hold; after the first signature that does not, none is looked at."""
-        unseen = [raw for raw in raws if _mark(raw) not in self._raws]
-        taken = take(self._state, unseen, go_on=lambda: False)
-        news = [v.raw for v in taken.orders if self._is_new(v)]
+    def learn(self, raws: Sequence[bytes], *, on_record: bool = False) -> Learned:
+        """Verify orders and keep those that hold; after the first signature that does not, none is looked at.
+
+        Parameters
+        ----------
+        on_record
+            The own node has seen them on the ledger.
+        """
+        unseen = [raw for raw in raws if on_record or _mark(raw) not in self._raws]
+        state = self._state
+        if on_record:
+            state = record(state, {order_id(open_order(raw)[0].order): 0 for raw in raws})
+        taken = take(state, unseen, go_on=lambda: False)
+        news = [v.raw for v in taken.orders if self._is_new(v, taken.state)]
         if taken.state is not self._state:
             self._state, self._head = taken.state, head(taken.state)
             kept = [v.raw for v in taken.state.orders.values()]
@@ -76,9 +85,10 @@ class Holding:
         part = first_batch(rest)
         return Page(self._head, part, more=len(part) < len(rest))
 
-    def _is_new(self, v: VerifiedOrder) -> bool:
+    def _is_new(self, v: VerifiedOrder, after: BrakeState) -> bool:
+        """What the bounds keep out is no news: nobody would remember it, and it would go round for ever."""
         if not isinstance(v.order.action, Drill | Heartbeat):
-            return v.id not in self._state.orders
+            return v.id in after.orders and v.id not in self._state.orders
         patience = FRESH_MS if isinstance(v.order.action, Heartbeat) else SIGNER_SKEW_MS
         if v.id in self._passed or abs(self._clock.now() - v.order.issued) > patience:
             return False

@@ -103,9 +103,9 @@ class Mesh:
         """Dial these from now on, and no others."""
         self._met = {p.peer: p for p in peers if p.peer != self._own.public}
 
-    def give(self, raws: Sequence[bytes]) -> None:
-        """Hand on what the node knows."""
-        self._spread(self._holding.learn(raws).news, but=None)
+    def give(self, raws: Sequence[bytes], *, on_record: bool = False) -> None:
+        """Hand on what the node knows, of some that they stand on the ledger."""
+        self._spread(self._holding.learn(raws, on_record=on_record).news, but=None)
 
     async def run(self, listeners: Sequence[trio.SocketListener]) -> None:
         """Listen, dial and talk until cancelled."""

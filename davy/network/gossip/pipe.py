@@ -65,6 +65,12 @@ class Give(Wire, tag="give"):
     orders: _Orders
 
 
+class Settled(Wire, tag="settled"):
+    """INSTALLs that stand on the ledger, as the node has seen proved: no rivals take their place here either."""
+
+    installs: _Orders
+
+
 class Up(Wire, tag="up"):
     """It listens."""
 
@@ -86,7 +92,7 @@ class State(Wire, tag="state"):
     banned: Count
 
 
-FromNode: TypeAlias = Begin | Meet | Give
+FromNode: TypeAlias = Begin | Meet | Give | Settled
 FromProcess: TypeAlias = Up | Heard | State
 
 

@@ -22,7 +22,7 @@ import trio
 from davy.network.gossip.holding import Holding
 from davy.network.gossip.link import Identity, quieten
 from davy.network.gossip.mesh import Mesh
-from davy.network.gossip.pipe import Begin, Frames, FromNode, FromProcess, Give, Heard, Meet, Up, framed
+from davy.network.gossip.pipe import Begin, Frames, FromNode, FromProcess, Give, Heard, Meet, Settled, Up, framed
 from davy.protocol.encoding import decode
 from davy.protocol.errors import Malformed, Misconfigured
 from davy.protocol.gossip import MAX_GOSSIP_FRAME_BYTES
@@ -102,6 +102,8 @@ class _Process:
                         mesh.meet(peers)
                     case Give(orders):
                         mesh.give(orders)
+                    case Settled(installs):
+                        mesh.give(installs, on_record=True)
                     case Begin():
                         raise Malformed("a node says only once how to begin")
             tasks.cancel_scope.cancel()

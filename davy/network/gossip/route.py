@@ -26,6 +26,7 @@ from davy.network.gossip.pipe import (
     Heard,
     Meet,
     Met,
+    Settled,
     State,
     Up,
     batches,
@@ -149,13 +150,19 @@ class GossipRoute:
         begin = Begin(1, chain, roster, gossip_seed(self._keys, chain), self._at.host, self._at.port)
         await _say(to, begin)
         given: dict[OrderId, None] = {}
+        settled: set[OrderId] = set()
         met: tuple[Met, ...] = ()
         while True:
             self._wake = anyio.Event()
             if met != self._met:
                 met = self._met
                 await _say(to, Meet(met))
-            known = {v.id: v.raw for v in (*self._guard.state.orders.values(), *self._guard.obeyed)}
+            state = self._guard.state
+            installs = [link.install for link in state.succession.links if link.install in state.recorded]
+            for part in batches(state.orders[i].raw for i in installs if i not in settled):
+                await _say(to, Settled(part))
+            settled = set(installs)
+            known = {v.id: v.raw for v in (*state.orders.values(), *self._guard.obeyed)}
             for part in batches(raw for i, raw in known.items() if i not in given):
                 await _say(to, Give(part))
             given = dict.fromkeys(known)

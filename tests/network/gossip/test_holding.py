@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
+from davy.killswitch import brake
 from davy.killswitch.brake import head
 from davy.network.gossip.holding import Holding, last_of
 from davy.protocol.encoding import encode
 from davy.protocol.gossip import MAX_GOSSIP_FRAME_BYTES
-from davy.protocol.limits import FRESH_MS, SIGNER_SKEW_MS
+from davy.protocol.limits import FRESH_MS, MAX_RIVAL_ROSTERS, SIGNER_SKEW_MS
 from davy.protocol.receipt import EMPTY_BRAKE_HEAD
 from tests.killswitch.story import MINUTE, START, Story, order_of
 from tests.twins import SetClock
@@ -98,3 +101,31 @@ def test_pages_tell_everything_once() -> None:
     assert last_of((b"junk",)) is None
     assert last_of(()) is None
     assert last_of(told) == order_of(told[-1]).id
+
+
+def test_what_a_full_brake_does_not_keep_is_handed_on_no_second_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor a first: each peer would take it for new again, and hand it on, and so for ever."""
+    monkeypatch.setattr(brake, "MAX_BRAKE_ORDERS", 6)
+    story = Story()
+    raws = [story.given[story.halt(0, 1, quietly=True)] for _ in range(20)]
+    one, two = holding(story), holding(story)
+    going, journeys = raws, 0
+    while going:
+        journeys += 1
+        assert journeys < 5, "they go round"
+        going = list(two.learn(one.learn(going).news).news)
+    assert one.head == two.head
+    assert len(one.page(bytes(32), None).orders) == 7
+
+
+def test_rivals_of_a_thief_keep_no_roster_out_that_the_node_saw_on_the_ledger() -> None:
+    story = Story()
+    rosters = sorted((Keyholders(1, f"{n}") for n in range(MAX_RIVAL_ROSTERS + 1)), key=lambda k: k.digest)
+    *thiefs, honest = (story.given[story.install(0, k, quietly=True)] for k in rosters)
+    halt = story.given[story.halt(0, 3, by=rosters[-1], quietly=True)]
+    for given in ([*thiefs, honest], [honest, *thiefs]):
+        held = holding(story)
+        held.learn(given)
+        assert held.learn([honest], on_record=True).news == (honest,)
+        assert held.learn([halt]) == ((halt,), False, 0)
+        assert held.learn(thiefs).odd == 0
