@@ -86,6 +86,7 @@ def init_net(
 ) -> None:
     """Make a chain and the homes of all its producers, `producer-1` and so on; start each of them separately."""
     from davy.ledger.driver.cometbft.configuration import Peer, Secrets, public_of
+    from davy.ledger.driver.cometbft.supervisor import EnginePlace
 
     root = home.expanduser().absolute()
     where = _places(places, producers)
@@ -107,6 +108,8 @@ def init_net(
     if root.exists() and any(root.iterdir()):
         raise Misconfigured(f"{root} is not empty; choose a new folder")
     homes = [root / f"producer-{n}" for n in range(1, producers + 1)]
+    if not places:  # else they are carried elsewhere
+        EnginePlace(Home(homes[-1]).engine).check()
     for place, secret, peer in zip(homes, secrets, peers, strict=True):
         write_producer(place, genesis, secret, peer, [p for p in peers if p is not peer], block_time)
     show(

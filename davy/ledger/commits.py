@@ -2,7 +2,7 @@
 
 The header's hash and the bytes that are signed are CometBFT's (0.38; its documents `spec/core/data_structures.md` and
 `spec/core/encoding.md`), made here from typed fields, so that a client needs neither protobuf nor the engine.
-May import: protocol.
+May import: protocol, and of the rules their editions.
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
+from davy.ledger.rules import upgrades
 from davy.ledger.zip215 import strictly_verifies, verifies
 from davy.protocol.encoding import Wire
 from davy.protocol.errors import BadSignature, Unauthorised
 from davy.protocol.words import ChainId, Digest, Height, PublicKey
 
-POWER: Final = 1
-"""Of each producer, the same for all."""
 _NONE_OR_HASH: Final = Meta(max_length=32)
 _COMMITTED: Final = 2
 _PRECOMMIT: Final = 2
@@ -104,9 +103,20 @@ def merkle_root(items: Sequence[bytes]) -> Digest:
     return hashlib.sha256(b"\1" + merkle_root(items[:split]) + merkle_root(items[split:])).digest()
 
 
-def producers_hash(producers: Collection[PublicKey]) -> Digest:
+def power(chain: ChainId) -> int:
+    """What a producer's vote counts, the same for all: two.
+
+    A block's time is the middle one of the votes for the block before, but the engine halves the sum of what they
+    count and rounds down: with one each it takes the earliest of three, and a single slow clock holds time back. A
+    chain of an older edition keeps that one.
+    """
+    return 2 if upgrades.edition(upgrades.begins(chain), 1) >= upgrades.MIDDLE_TIME_SINCE else 1
+
+
+def producers_hash(producers: Collection[PublicKey], chain: ChainId) -> Digest:
     """What a header says of who may vote for it: the tree hash over (key, power) in order."""
-    return merkle_root([_field(1, _field(1, key)) + _number(2, POWER) for key in in_order(producers)])
+    each = _number(2, power(chain))
+    return merkle_root([_field(1, _field(1, key)) + each for key in in_order(producers)])
 
 
 def committed_hash(h: EngineHeader, chain: ChainId) -> Digest:
@@ -158,14 +168,14 @@ def check_commit(c: CommittedHeader, block: Digest, chain: ChainId, producers: C
     )
 
 
-def check_producers(c: CommittedHeader, producers: Collection[PublicKey]) -> None:
+def check_producers(c: CommittedHeader, chain: ChainId, producers: Collection[PublicKey]) -> None:
     """Check that the header and its commit are of these producers.
 
     Raises
     ------
     Unauthorised
     """
-    if c.header.validators != producers_hash(producers) or len(c.votes) != len(producers):
+    if c.header.validators != producers_hash(producers, chain) or len(c.votes) != len(producers):
         raise Unauthorised("the header names other producers than this chain has; ask another ledger")
 
 

@@ -68,7 +68,7 @@ class Authority(NamedTuple):
         h = decode(change.header, CommittedHeader, limit=MAX_COMMITTED_HEADER_BYTES).header
         if self.changes and h.height < self.changes[-1][0]:
             raise Refused(f"the change after block {h.height} came out of turn; ask again")
-        if h.next_validators == h.validators or h.next_validators != producers_hash(change.producers):
+        if h.next_validators == h.validators or h.next_validators != producers_hash(change.producers, self.chain):
             raise Unauthorised(f"header {h.height} does not make these the producers; ask another ledger")
         return self._replace(changes=(*self.changes, (h.height + 1, frozenset(change.producers))))
 
@@ -126,7 +126,7 @@ def open_header(raw: bytes, authority: Authority, *, check_signature: bool = Tru
 def _open_committed(raw: bytes, authority: Authority, *, check_signature: bool) -> OpenedHeader:
     c = decode(raw, CommittedHeader, limit=MAX_COMMITTED_HEADER_BYTES)
     h, chain, producers = c.header, authority.chain, authority.at(c.header.height)
-    check_producers(c, producers)
+    check_producers(c, chain, producers)
     block = committed_hash(h, chain)
     if check_signature:
         check_commit(c, block, chain, producers)

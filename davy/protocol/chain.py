@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated
 
 from msgspec import Meta
@@ -333,6 +334,14 @@ class Succession(Wire):
     header: Annotated[bytes, Meta(max_length=MAX_COMMITTED_HEADER_BYTES)]
     producers: Annotated[tuple[PublicKey, ...], Meta(min_length=1, max_length=128)]
     """Who comes after."""
+
+
+def seats_digest(before: Digest, since: Height, producers: Iterable[PublicKey]) -> Digest:
+    """SHA-256(before ‖ the first height that they sign, 8 bytes big-endian ‖ their keys, sorted), in the domain SEATS.
+
+    Of the first change `before` is zeros; of a later one, the digest of the one before it: so it stands for them all.
+    """
+    return digest(Domain.SEATS, before + since.to_bytes(8, "big") + b"".join(sorted(producers)))
 
 
 class SavedProof(Wire):

@@ -61,6 +61,7 @@ class Domain(StrEnum):
     REHEARSAL = "order-rehearsal"
     ACCESSION = "roster-accession"
     GOSSIP = "gossip-identity"
+    SEATS = "producer-seats"
 
     prefix: bytes
     """What stands before the bytes of this domain: ``davy/<domain>`` and one zero byte."""

@@ -282,6 +282,9 @@ MISTAKES = {
     "producers in a folder that is used": Mistake(
         "ledger init-net --home chain --owner COLD", ("is not empty", "new folder")
     ),
+    "producers where a socket has too long a path": Mistake(
+        f"ledger init-net --home {'n' * 90} --owner COLD", ("too long for a socket", "shorter path")
+    ),
     "too many producers": Mistake("ledger init-net --home net --owner COLD --producers 129", ("129", "1<=x<=128")),
     "a home that is no producer's": Mistake("ledger start --home chain", ("not a producer's home", "init-net")),
     "no chain to serve": Mistake("ledger serve", ("has no chain", "davy ledger init")),

@@ -24,6 +24,8 @@ from tests.ledger.driver.cometbft.engines import PATIENCE_S, reach, until
 
 Heal = Callable[[], Awaitable[None]]
 HOUR_S = 3_600
+TOLERATED_S = 60
+"""How far ahead of its own clock a block's time may be for an engine (its `block_time_tolerance`)."""
 QUESTIONS = 12
 """Asked of a liar in one perturbation."""
 
@@ -130,6 +132,59 @@ async def skew(net: Net, whom: Sequence[int]) -> Heal:
     return heal
 
 
+async def skew_most(net: Net, whom: Sequence[int]) -> Heal:
+    """The clocks of three are more than a minute ahead: nobody votes for a block whose time is so far from now."""
+    ledger = net.client(next(n for n in range(1, COUNT + 1) if n not in whom))
+    net.producers.end(*whom)
+    before = (await ledger.head()).height
+    net.producers.start(*whom, program=SKEWED, skew=f"{TOLERATED_S + 15}s")
+    await reach(ledger, before + 1)
+    with anyio.fail_after(PATIENCE_S):
+        while not await _stands(ledger):
+            pass
+
+    async def heal() -> None:  # no block comes before it is as late as the newest votes say, but for a minute
+        net.producers.end(*whom)
+        net.producers.start(*whom)
+
+    return heal
+
+
+async def _stands(ledger: RpcLedger) -> bool:
+    """Whether no block comes for some seconds."""
+    before = (await ledger.head()).height
+    await anyio.sleep(5)
+    return (await ledger.head()).height == before
+
+
+async def late(net: Net, whom: Sequence[int]) -> Heal:
+    """The clock of one is an hour slow while another is away: the middle one of three votes tells the time."""
+    slow, away = whom
+    ledger = net.client(next(n for n in range(1, COUNT + 1) if n not in whom))
+    await _killed(net, [away])
+    net.producers.end(slow)
+    net.producers.start(slow, program=SKEWED, skew=f"-{HOUR_S}s")
+    with anyio.fail_after(PATIENCE_S):
+        while not await _a_vote_says_at_least(ledger):
+            pass  # each look waits for a block
+    began, first = time.time(), (await ledger.head()).height
+
+    async def heal() -> None:
+        await reach(ledger, first + 4)
+        assert (await ledger.head()).time >= began * 1_000, "time stands still with one slow clock"
+        net.producers.end(slow)
+        net.producers.start(slow, away)
+
+    return heal
+
+
+async def _a_vote_says_at_least(ledger: RpcLedger) -> bool:
+    """Whether a vote for a new block tells the least that one may: a millisecond more than the block does."""
+    c = decode((await ledger.saved_proof(PARAMETERS.tag)).header, CommittedHeader, limit=MAX_COMMITTED_HEADER_BYTES)
+    least = divmod(c.header.seconds * 10**9 + c.header.nanos + 10**6, 10**9)
+    return any((vote.seconds, vote.nanos) == least for vote in c.votes)
+
+
 async def _votes_of_later(ledger: RpcLedger) -> bool:
     """Whether a new block's commit holds a vote that tells an hour from now."""
     raw = (await ledger.saved_proof(PARAMETERS.tag)).header
@@ -183,5 +238,7 @@ KINDS: dict[str, Callable[[Net, Sequence[int]], Awaitable[Heal]]] = {
     "cut-off": cut_off,
     "split": cut_off,
     "skew": skew,
+    "skew-most": skew_most,
+    "late": late,
     "lie": lie,
 }

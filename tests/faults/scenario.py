@@ -50,7 +50,7 @@ async def perturb(net: Net, step: Step) -> None:
         before = (await at.head()).height
         heal = await KINDS[step.fault](net, whom)
         tasks.start_soon(net.halt, at)
-        if step.whom == 1:
+        if step.blocks:
             await reach(at, before + step.blocks)
         else:
             await stands_still(at)

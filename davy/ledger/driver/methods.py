@@ -221,7 +221,7 @@ class Methods:
     async def _blockchain(self, p: _RangeParams) -> Json:
         """The newest MAX_RPC_PAGE headers of a range, falling, as CometBFT does it."""
         last = min(int(p.max_height or 0) or INT63, self._node.head.height)
-        first = max(int(p.min_height or 0), last - MAX_RPC_PAGE + 1, 1)
+        first = min(max(int(p.min_height or 0), last - MAX_RPC_PAGE + 1, 1), INT63)  # no file holds a higher one
         metas: list[Json] = []
         for _, raw, _ in self._node.store.headers(first, last):
             opened = self._read(raw)

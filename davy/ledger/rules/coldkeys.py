@@ -10,8 +10,20 @@ from __future__ import annotations
 from typing import Final
 
 from davy.ledger.rules.accounts import NOTHING, account, credit, debit
-from davy.ledger.rules.records import HOTKEYS, SIGNED_FOR, SIGNERS, SWAPS, OwnedRecord, SignerRecord, SwapRecord
+from davy.ledger.rules.records import (
+    CHAIN,
+    HOTKEYS,
+    SIGNED_FOR,
+    SIGNERS,
+    SUBNETS,
+    SWAPS,
+    OwnedRecord,
+    SignerRecord,
+    SwapRecord,
+    subnet_key,
+)
 from davy.ledger.rules.state import State
+from davy.ledger.rules.upgrades import COLDKEYS_APART_SINCE
 from davy.protocol.consents import succession_consent, successor_digest
 from davy.protocol.errors import BadSignature, TxCode, TxFailed
 from davy.protocol.signing import Domain, verify
@@ -72,6 +84,20 @@ def require_fresh(s: State, key: bytes) -> None:
         raise TxFailed(TxCode.EXISTS, "the ledger knows this key already; make a new one")
 
 
+def require_no_subnet(s: State, key: bytes) -> None:
+    """Refuse a key that owns a subnet since the genesis: what that subnet earns would be nobody's.
+
+    Raises
+    ------
+    TxFailed
+        EXISTS; TOO_EXPENSIVE.
+    """
+    netuids = s.need(CHAIN, b"", "the chain has no id").netuids
+    s.spend(len(netuids))
+    if any(s.need(SUBNETS, subnet_key(n), "no such subnet").owner == key for n in netuids):
+        raise TxFailed(TxCode.EXISTS, "this key owns a subnet; make a new one")
+
+
 def announce_coldkey_swap(s: State, at: Moment, sender: bytes, x: AnnounceColdkeySwap) -> None:
     """Name, by a digest, the key that is to sign for a coldkey from `unbonding` blocks later on.
 
@@ -101,7 +127,7 @@ def execute_coldkey_swap(s: State, at: Moment, sender: bytes, x: ExecuteColdkeyS
     ------
     TxFailed
         NOT_FOUND: none is announced. WRONG_TIME: too soon. MISMATCH: another key was announced. EXISTS: the ledger
-        knows it. BAD_SIGNATURE: it does not consent.
+        knows it, or it owns a subnet. TOO_EXPENSIVE. BAD_SIGNATURE: it does not consent.
     """
     swap = s.need(SWAPS, sender, "no swap is announced; announce it first")
     if at.height < swap.due:
@@ -109,6 +135,8 @@ def execute_coldkey_swap(s: State, at: Moment, sender: bytes, x: ExecuteColdkeyS
     if successor_digest(s.chain, sender, x.successor) != swap.successor:
         raise TxFailed(TxCode.MISMATCH, "this is not the key that was announced")
     require_fresh(s, x.successor)
+    if s.edition >= COLDKEYS_APART_SINCE:
+        require_no_subnet(s, x.successor)
     try:
         verify(x.successor, Domain.SUCCESSION, succession_consent(s.chain, sender, x.successor), x.consent)
     except BadSignature as e:

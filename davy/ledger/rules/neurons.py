@@ -9,14 +9,15 @@ from msgspec.structs import replace
 
 from davy.incentive.pruning import immune, kept_by_stake, pruning_score
 from davy.killswitch.scope import Subject
+from davy.killswitch.verdict import Lapsed, Permitted
 from davy.ledger.rules.accounts import burn, debit
 from davy.ledger.rules.facts import neuron_of
 from davy.ledger.rules.families import forget_family
 from davy.ledger.rules.frozen import counted_blocks
 from davy.ledger.rules.halts import (
+    ask,
     barred,
     neuron_subject,
-    permitted,
     registrant_subject,
     require_not_barred,
     require_running,
@@ -28,12 +29,14 @@ from davy.ledger.rules.records import (
     COMING,
     COMMITS,
     HOTKEYS,
+    MODELS,
     NEURONS,
     OUTCOMES,
     RUNNING,
     SIGNED_FOR,
     SIGNERS,
     SUBNETS,
+    SWAPS,
     UIDS,
     WEIGHTS,
     HotkeyRecord,
@@ -46,9 +49,11 @@ from davy.ledger.rules.records import (
 from davy.ledger.rules.stake import require_current
 from davy.ledger.rules.state import State
 from davy.ledger.rules.subnets import SURGE
+from davy.ledger.rules.upgrades import COLDKEYS_APART_SINCE, RAISED_ARE_PRUNED_SINCE
 from davy.protocol.chain import ServedModel
 from davy.protocol.errors import BadSignature, TxCode, TxFailed
 from davy.protocol.limits import Hyperparameters
+from davy.protocol.manifest import ModelClass
 from davy.protocol.signing import Domain, verify
 from davy.protocol.transaction import Register, Serve, Served, consent_bytes, weight_subject
 from davy.protocol.words import Moment, tokens
@@ -114,7 +119,8 @@ def _owned(s: State, at: Moment, hotkey: bytes, owner: bytes) -> HotkeyRecord:
     """A hotkey's record; it belongs for good to the coldkey that registers it first."""
     h = s.get(HOTKEYS, hotkey)
     if h is None:
-        if s.get(SIGNERS, hotkey) or s.get(SIGNED_FOR, hotkey):
+        followed = s.edition >= COLDKEYS_APART_SINCE and s.get(SWAPS, hotkey) is not None
+        if followed or s.get(SIGNERS, hotkey) or s.get(SIGNED_FOR, hotkey):
             raise TxFailed(TxCode.NOT_OWNER, "this key stands for a coldkey; make a new one")
         return HotkeyRecord(owner, s.parameters.default_take, at.height, (), (), ())
     if h.owner != owner:
@@ -127,7 +133,7 @@ def least_deserving(s: State, at: Moment, netuid: int, wants: Hyperparameters, r
     """The UID that goes: the lowest emission at the last epoch, of equal ones the oldest, among those past immunity.
 
     One that was convicted goes before all others. Never one that is halted, nor one that was when the last epoch ended:
-    it could not earn.
+    it could not earn. One that is stopped for want of a LEASE is not halted if it is `raised_meanwhile`.
 
     Never one of the quarter (at most MAX_SEATED_BY_STAKE) of a subnet's UIDs that held the most stake over the last
     epoch. No hyperparameter enters that, so whatever an owner sets, and however many register, validators stay.
@@ -143,13 +149,14 @@ def least_deserving(s: State, at: Moment, netuid: int, wants: Hyperparameters, r
     if convicted:
         return convicted[0]
     outcome = s.get(OUTCOMES, subnet_key(netuid))
+    raised = np.array([raised_meanwhile(s, neuron) for neuron in neurons], dtype=np.bool_)
     was_halted = np.zeros(n, dtype=np.bool_)
     emission, stake = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
     if outcome is not None:
         known = np.array([neuron.registered_at <= outcome.height for neuron in neurons])
         emission = np.where(known, amounts(outcome.emission, n), 0)
         stake = np.where(known, amounts(outcome.stake, n), 0)
-        was_halted = flags(outcome.halted, n) & known
+        was_halted = flags(outcome.halted, n) & known & ~raised
     seated = [counted_blocks(running, neuron.registered_at, neuron.frozen, at.height) for neuron in neurons]
     score = pruning_score(
         emission,
@@ -159,9 +166,23 @@ def least_deserving(s: State, at: Moment, netuid: int, wants: Hyperparameters, r
     )
     line: list[int] = np.argsort(score, kind="stable").tolist()
     for uid in line:
-        if score[uid] < n and permitted(s, at, neuron_subject(s, netuid, neurons[uid])):
+        goes = (Permitted, Lapsed) if raised[uid] else Permitted
+        if score[uid] < n and isinstance(ask(s, at, neuron_subject(s, netuid, neurons[uid])), goes):
             return uid
     raise TxFailed(TxCode.FULL, "every neuron is immune, halted or kept by its stake; try again later")
+
+
+def raised_meanwhile(s: State, neuron: NeuronRecord) -> bool:
+    """Whether the model that a neuron serves was made systemic by its registrant after the neuron had begun to.
+
+    To begin needs a LEASE. If such a neuron kept its UID for want of one, anybody could have a UID for good: by serving
+    a model of its own, and then raising its class.
+    """
+    if s.edition < RAISED_ARE_PRUNED_SINCE or not neuron.model:
+        return False
+    (served,) = neuron.model
+    m = s.need(MODELS, served.model_id, "a neuron serves a model that is not registered").model
+    return m.model_class is ModelClass.SYSTEMIC and served.since <= m.class_since
 
 
 def deregister(s: State, netuid: int, uid: int) -> None:

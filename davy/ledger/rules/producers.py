@@ -18,9 +18,18 @@ from msgspec.structs import replace
 
 from davy.ledger.rules.absences import address, count_absences, silent
 from davy.ledger.rules.accounts import burn, credit, debit
-from davy.ledger.rules.records import ABSENCES, PRODUCERS, PRODUCING, ProducerRecord, ProducingRecord
+from davy.ledger.rules.records import (
+    ABSENCES,
+    PRODUCERS,
+    PRODUCING,
+    SEATING,
+    ProducerRecord,
+    ProducingRecord,
+    SeatingRecord,
+)
 from davy.ledger.rules.state import State
-from davy.ledger.rules.upgrades import ABSENCES_SINCE
+from davy.ledger.rules.upgrades import ABSENCES_SINCE, CHANGES_TOLD_SINCE
+from davy.protocol.chain import seats_digest
 from davy.protocol.consents import producer_consent
 from davy.protocol.errors import BadSignature, TxCode, TxFailed
 from davy.protocol.signing import Domain, verify
@@ -36,6 +45,8 @@ PRODUCERS_A_COLDKEY: Final = 1
 """Seats and places in the line: with more, one could stop a chain of four alone."""
 PRODUCER_BOND: Final = 500 * TOKEN
 """The least."""
+SEATED_AFTER: Final = 2
+"""Blocks from the one that changes a seat to the first whose header is signed by those after it."""
 _WITHOUT: Final = ProducerRecord(b"", 0, 0, 0, 0, 0)
 
 
@@ -164,12 +175,25 @@ def change_seats(s: State, at: Moment) -> None:
         s.delete(ABSENCES, leaver)
         seated, leaving = _without(p.seated, leaver), _without(p.leaving, leaver)
         p = replace(p, seated=seated, leaving=leaving, gone=(*p.gone, leaver), changes=(*recent, at.height))
-        s.put(PRODUCING, b"", p)
+        note_change(s, at, p)
     elif p.waiting and may_change and len(p.seated) < MAX_PRODUCERS:
         comer, *others = p.waiting
         seated, gone = tuple(sorted((*p.seated, comer))), _without(p.gone, comer)
         p = replace(p, seated=seated, waiting=tuple(others), gone=gone, changes=(*recent, at.height))
-        s.put(PRODUCING, b"", p)
+        note_change(s, at, p)
+
+
+def note_change(s: State, at: Moment, p: ProducingRecord) -> None:
+    """Keep who makes blocks from now on, and that this is one more change: who joins is shown all of them, or none.
+
+    The digest is `seats_digest`, one change after the other. On a chain of an older edition the first one is the first
+    since then.
+    """
+    s.put(PRODUCING, b"", p)
+    if s.edition >= CHANGES_TOLD_SINCE:
+        told = s.get(SEATING) or SeatingRecord(0, bytes(32))
+        digest = seats_digest(told.digest, at.height + SEATED_AFTER, p.seated)
+        s.put(SEATING, b"", SeatingRecord(told.changes + 1, digest))
 
 
 def _in_line(s: State, p: ProducingRecord, key: PublicKey, bond: int) -> ProducingRecord:

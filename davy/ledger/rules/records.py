@@ -380,6 +380,13 @@ class ProducingRecord(Wire):
     """Of the last `unbonding` blocks those that changed a seat."""
 
 
+class SeatingRecord(Wire):
+    """All changes of who makes blocks since there is this record: how many, and a digest (`producers.note_change`)."""
+
+    changes: Height
+    digest: Digest
+
+
 class AbsenceRecord(Wire):
     """How many more commits lack a seated producer's vote than have it."""
 
@@ -394,6 +401,7 @@ QUEUE: Final = Table(b"\x04", 0, QueueRecord)
 ANSWER_QUEUE: Final = Table(b"\x05", 0, QueueRecord)
 DRILL_LIST: Final = Table(b"\x06", 0, DrillsRecord)
 PRODUCING: Final = Table(b"\x07", 0, ProducingRecord)
+SEATING: Final = Table(b"\x08", 0, SeatingRecord)
 BRAKE: Final = Table(BRAKE_KEY, 0, BrakeRecord)
 ORDERS: Final = Table(b"O", 32, OrderRecord)
 DRILLS: Final = Table(b"D", 32, OrderRecord)
@@ -437,7 +445,7 @@ TABLES: Final = {
         RUNNING, STAKES, SUBNETS, UIDS, UNBONDINGS, WEIGHTS, ANSWER_QUEUE, DRILL_LIST, BRAKE, ORDERS, DRILLS, ROSTERS,
         HALTED, ATTESTATIONS, ANSWERS, CONVICTIONS, REGISTRANTS, COMING, MOVES, BUDGETS, CHILDREN, PARENTS, RETIRED,
         ROTATIONS, SIGNERS, SIGNED_FOR, SWAPS,
-        PRODUCING, PRODUCERS, ABSENCES,
+        PRODUCING, PRODUCERS, ABSENCES, SEATING,
     )
 }  # fmt: skip
 

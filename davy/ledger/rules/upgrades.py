@@ -8,6 +8,8 @@ it until the height that `CHAINS` names for it; so its old blocks give the hashe
 2    child keys, models that retire, hotkeys and coldkeys that are replaced, budgets
 3    producers that join, leave, and are convicted
 4    silent producers lose their seat; a roster is replaced when its INSTALL is recorded, not from when that was signed
+5    the state tells all changes of the producers; what a registrant made systemic keeps no UID; keys of coldkeys that
+     are replaced, and of subnets' owners, stay apart; three votes tell the middle time, not the earliest
 ===  ==================================================================================================================
 """
 
@@ -31,13 +33,21 @@ from davy.protocol.transaction import (
 )
 from davy.protocol.words import ChainId
 
-NEWEST: Final = 4
+NEWEST: Final = 5
 PRODUCERS_SINCE: Final = 3
 """The edition from which on the engine's evidence counts."""
 REPLACED_WHEN_RECORDED: Final = 4
 """The edition from which on a roster's time ends with the block of the INSTALL after it."""
 ABSENCES_SINCE: Final = 4
 """The edition from which on it counts who is missing in commits, and evidence expires before a bond comes back."""
+CHANGES_TOLD_SINCE: Final = 5
+"""The edition from which on the state tells which changes of the producers there were (`producers.note_change`)."""
+MIDDLE_TIME_SINCE: Final = 5
+"""The edition from whose chains on engines' votes count two each (`davy.ledger.commits.power`)."""
+RAISED_ARE_PRUNED_SINCE: Final = 5
+"""The edition from which on a UID is not kept by a model that its registrant made systemic after it was served."""
+COLDKEYS_APART_SINCE: Final = 5
+"""The edition from which on no key that owns a subnet, or is being followed itself, is taken for something else too."""
 
 CHAINS: Final[Mapping[ChainId, tuple[int, ...]]] = MappingProxyType({})
 """Of chains that began under an older edition: the heights at which editions 1, 2, … begin; others never do."""

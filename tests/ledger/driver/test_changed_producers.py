@@ -49,8 +49,8 @@ def producers_at(height: int) -> tuple[str, ...]:
     return FIRST if height < 4 else SECOND if height < 7 else THIRD
 
 
-def hash_of(names: tuple[str, ...]) -> bytes:
-    return commits.producers_hash([pub(name) for name in names])
+def hash_of(chain: bytes, names: tuple[str, ...]) -> bytes:
+    return commits.producers_hash([pub(name) for name in names], chain)
 
 
 def header(chain: bytes, height: int, app_hash: bytes, signers: int = 99, by: tuple[str, ...] = ()) -> bytes:
@@ -60,7 +60,13 @@ def header(chain: bytes, height: int, app_hash: bytes, signers: int = 99, by: tu
     secrets = {pub(name): keys(name)[1] for name in voters}
     h = EngineHeader(
         *(11, 1, height, 1_700_000_000 + height, 0, BlockId(b"\7" * 32, 1, b"\10" * 32), b"\1" * 32),
-        *(commits.merkle_root([]), hash_of(voters), hash_of(producers_at(height + 1)), b"\2" * 32, app_hash),
+        *(
+            commits.merkle_root([]),
+            hash_of(chain, voters),
+            hash_of(chain, producers_at(height + 1)),
+            b"\2" * 32,
+            app_hash,
+        ),
         *(b"", b"\4" * 32, commits.address(order[0])),
     )
     block = BlockId(commits.committed_hash(h, chain), 1, b"\11" * 32)

@@ -172,6 +172,7 @@ async def test_headers_come_in_bounded_pages_newest_first(front: Front, chain: A
         ("1", "25", range(25, 5, -1)),
         ("26", "45", range(0)),
         ("24", "99", range(25, 23, -1)),
+        ("9999999999999999999", "9999999999999999999", range(0)),
     ]:
         page = await front.call("blockchain", minHeight=low, maxHeight=high)
         assert page["last_height"] == "25"

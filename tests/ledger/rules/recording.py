@@ -75,16 +75,18 @@ def play(stories: Sequence[Callable[[], Any]]) -> list[Chain]:
 
 def stories() -> list[Callable[[], Any]]:
     """Every action and every kind of order, alone and in histories."""
-    from tests.ledger.rules import test_absences, test_brake_table, test_determinism, test_histories
+    from tests.ledger.rules import test_absences, test_brake_table, test_determinism, test_halts, test_histories
+    from tests.ledger.rules.stand import Stand
 
     def history() -> None:
-        chosen = settings(max_examples=3, stateful_step_count=50, database=None)
+        chosen = settings(max_examples=3, stateful_step_count=50, database=None, deadline=None)
         run_state_machine_as_test(seed(1)(test_histories.BrakeHistory), settings=chosen)
 
     trials = test_brake_table.TABLES["Transactions"]
     told = [lambda t=t, scope=scope: t(scope) for t in trials for scope in ("nothing", "model")]
     told = [test_determinism.a_story, test_absences.a_story, history, *told]
-    return [*told, lambda: kept_back_install(World())]
+    told += [lambda: kept_back_install(World()), lambda: test_halts.a_squatter(Stand(max_uids=5))]
+    return told
 
 
 def kept_back_install(w: World) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from davy.ledger.rules.records import RUNNING, RunningRecord, subnet_key
+from davy.ledger.rules.records import RUNNING, UIDS, RunningRecord, subnet_key
 from davy.protocol.attestation import Attestation, SignedAttestation
 from davy.protocol.encoding import encode
 from davy.protocol.errors import TxCode
@@ -93,6 +93,10 @@ class Stand(World):
         body = encode(Receipt(**said | changes))
         signed = encode(SignedReceipt(1, body, sign(keys(miner)[1], Domain.RECEIPT, body)))
         return ConvictServedAfterHalt(halt, base, signed)
+
+    def holds(self, hotkey: str, netuid: int = 1) -> bool:
+        """Whether a hotkey has a UID."""
+        return self.machine.state.get(UIDS, subnet_key(netuid) + pub(hotkey)) is not None
 
     def running(self, netuid: int = 1) -> RunningRecord:
         return self.machine.state.need(RUNNING, subnet_key(netuid), "")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from davy.ledger.rules.records import SIGNERS, SWAPS
+import pytest
+
+from davy.ledger.rules import upgrades
+from davy.ledger.rules.records import ACCOUNTS, SIGNERS, SWAPS
 from davy.protocol.chain import ColdkeyInfo
 from davy.protocol.errors import TxCode
 from davy.protocol.limits import chain_parameters
@@ -18,7 +21,7 @@ from davy.protocol.transaction import (
     Transfer,
 )
 from davy.protocol.words import TOKEN
-from tests.ledger.rules.world import FAST, World, genesis, manifest, market, pub
+from tests.ledger.rules.world import FAST, World, begins, genesis, manifest, market, pub
 
 
 def swapped(w: World, old: str, new: str, by: str | None = None) -> None:
@@ -144,3 +147,35 @@ def test_no_halt_of_a_registrant_is_escaped_by_a_swap() -> None:
     w.halt(Models((), (), (pub("cat"),)))
     swapped(w, "cat", "new")
     w.refused(TxCode.HALTED, "new", RegisterModel(manifest("two"), (), ModelClass.ORDINARY))
+
+
+@pytest.mark.parametrize("edition", [4, 5])
+def test_a_subnet_does_not_lose_its_owner_to_a_coldkey_that_it_signs_for(
+    edition: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In old editions what the subnet earned was nobody's from then on."""
+    monkeypatch.setattr(upgrades, "FROM_THE_START", begins(edition))
+    w = market()
+    w.ok("ann", w.announcement("ann", "owner"))
+    w.block(FAST.unbonding - 1)
+    if edition > 4:
+        w.refused(TxCode.EXISTS, "ann", w.execution("ann", "owner"))
+        w.ok("owner", Transfer(pub("eve"), 1))
+        return
+    w.ok("ann", w.execution("ann", "owner"))
+    w.end_epoch()
+    lost = w.machine.state.need(ACCOUNTS, pub("owner"), "").free
+    assert lost > 0
+    assert w.account("owner") == w.account("ann"), "and no key signs for it"
+
+
+@pytest.mark.parametrize(("edition", "code"), [(4, TxCode.OK), (5, TxCode.NOT_OWNER)])
+def test_a_coldkey_that_is_being_replaced_becomes_no_hotkey(
+    edition: int, code: TxCode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It could not announce another successor then."""
+    monkeypatch.setattr(upgrades, "FROM_THE_START", begins(edition))
+    w = market()
+    w.ok("cat", w.announcement("cat", "new"))
+    w.send("dan", w.registration("dan", "cat"))
+    assert w.block() == [code]

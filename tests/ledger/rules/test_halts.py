@@ -4,16 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from davy.ledger.rules import upgrades
 from davy.ledger.rules.subnets import epoch_end
 from davy.protocol.encoding import encode
 from davy.protocol.errors import TxCode
 from davy.protocol.limits import DAY_MS, MAX_MODELS_A_REGISTRANT, chain_parameters, hyperparameters
 from davy.protocol.manifest import ModelClass, model_id
 from davy.protocol.order import Global, GroupKey, Halt, Lease, Lower, Miner, Models, Raise, Subnet
-from davy.protocol.transaction import BrakeOrder, RaiseClass, RegisterModel, Transfer
+from davy.protocol.transaction import BrakeOrder, RaiseClass, RegisterModel, RemoveStake, Transfer
 from davy.protocol.words import TOKEN
 from tests.ledger.rules.stand import ONE, Stand
-from tests.ledger.rules.world import World, genesis, manifest, pub
+from tests.ledger.rules.world import World, begins, genesis, manifest, pub
 
 ORDINARY, SYSTEMIC = ModelClass.ORDINARY, ModelClass.SYSTEMIC
 
@@ -127,6 +128,49 @@ def test_who_was_halted_at_the_last_epoch_is_not_pruned_before_the_next() -> Non
     assert w.neuron("cat-hot").emission == 0
     w.ok("eve", w.registration("eve", "eve-hot"))
     assert {n.hotkey for n in w.metagraph().neurons} == {pub(f"{n}-hot") for n in ("ann", "ben", "cat", "eve")}
+
+
+def full_of_idlers(w: Stand) -> None:
+    """Five UIDs of five: but for ann and ben nobody earns, and cat, the oldest of those, is to go."""
+    w.register("dan", "spare")
+    for name in ("cat", "dan"):
+        w.ok(name, RemoveStake(pub(f"{name}-hot"), dict(w.account(name).stakes)[pub(f"{name}-hot")]))
+    w.end_epoch()
+    w.ok("eve", w.registration("eve", "eve-hot"))
+
+
+def a_squatter(w: Stand) -> None:
+    """Its registrant makes systemic what cat serves already, which then has no LEASE."""
+    w.ok("cat", RaiseClass(ONE))
+    full_of_idlers(w)
+
+
+@pytest.mark.parametrize(("edition", "stays"), [(4, True), (5, False)])
+def test_nobody_keeps_a_uid_by_making_its_own_model_systemic(
+    edition: int, stays: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upgrades, "FROM_THE_START", begins(edition))
+    w = Stand(max_uids=5)
+    a_squatter(w)
+    assert w.holds("cat-hot") is stays
+
+
+def test_a_halt_keeps_its_uid_all_the_same() -> None:
+    w = Stand(max_uids=5)
+    w.halt(Models((ONE,), (), ()))
+    a_squatter(w)
+    assert w.holds("cat-hot")
+
+
+def test_who_began_with_a_lease_keeps_its_uid_when_that_has_lapsed() -> None:
+    w = Stand(max_uids=5)
+    w.ok("eve", RegisterModel(manifest("large"), (), SYSTEMIC))
+    w.block(4)
+    w.command(Lease((idof("large"),)), 20 * DAY_MS)
+    w.ok("cat-hot", w.serving("large"))
+    w.machine.time += 30 * DAY_MS
+    full_of_idlers(w)
+    assert w.holds("cat-hot")
 
 
 def test_a_barred_or_halted_neuron_s_part_is_not_minted_to_the_unit() -> None:

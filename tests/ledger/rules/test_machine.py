@@ -25,6 +25,7 @@ from davy.ledger.rules.records import (
     PRODUCERS,
     PRODUCING,
     RUNNING,
+    SEATING,
     TABLES,
     UNBONDINGS,
     subnet_key,
@@ -235,7 +236,7 @@ def test_rows_that_are_not_whole_are_refused() -> None:
 def test_every_row_is_proved_and_a_changed_byte_is_not() -> None:
     """Of a chain that holds every kind of record but those of orders and producers, which their own tests prove."""
     w = told()
-    elsewhere = {ORDERS, DRILLS, HALTED, ATTESTATIONS, ANSWERS, CONVICTIONS, PRODUCING, PRODUCERS, ABSENCES}
+    elsewhere = {ORDERS, DRILLS, HALTED, ATTESTATIONS, ANSWERS, CONVICTIONS, PRODUCING, PRODUCERS, ABSENCES, SEATING}
     assert {key[:1] for key in w.rows} | {t.tag for t in (*elsewhere, COMMITS, COMING, UNBONDINGS)} >= TABLES.keys()
     root = w.machine.app_hash
     for key in w.rows:

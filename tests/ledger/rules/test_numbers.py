@@ -33,9 +33,14 @@ FROZEN = {
     "subnets.CELLS_A_BLOCK": 16_384,
     "subnets.MAX_EPOCH_CELLS": 1_048_576,
     "subnets.SURGE": 3,
+    "producers.SEATED_AFTER": 2,
     "upgrades.ABSENCES_SINCE": 4,
-    "upgrades.NEWEST": 4,
+    "upgrades.CHANGES_TOLD_SINCE": 5,
+    "upgrades.COLDKEYS_APART_SINCE": 5,
+    "upgrades.MIDDLE_TIME_SINCE": 5,
+    "upgrades.NEWEST": 5,
     "upgrades.PRODUCERS_SINCE": 3,
+    "upgrades.RAISED_ARE_PRUNED_SINCE": 5,
     "upgrades.REPLACED_WHEN_RECORDED": 4,
 }
 

@@ -10,7 +10,8 @@ import pytest
 from davy.ledger.rules import producers
 from davy.ledger.rules.machine import BlockResult, Machine, ProducerUpdate
 from davy.ledger.rules.producers import LEAST_PRODUCERS, MAX_WAITING, PRODUCER_BOND, producing
-from davy.ledger.rules.records import PRODUCERS, PRODUCING, ProducerRecord
+from davy.ledger.rules.records import PRODUCERS, PRODUCING, SEATING, ProducerRecord, SeatingRecord
+from davy.protocol.chain import seats_digest
 from davy.protocol.errors import Refused, TxCode
 from davy.protocol.limits import chain_parameters
 from davy.protocol.proof import verify_absence, verify_presence
@@ -76,7 +77,7 @@ def test_one_joins_with_a_bond_leaves_and_has_it_back() -> None:
 def test_who_produces_and_with_which_bond_is_proved() -> None:
     w = Chain()
     w.ok("ann", w.joining("ann", "fifth"))
-    keys = [PRODUCING.tag, PRODUCERS.tag + pub("fifth")]
+    keys = [PRODUCING.tag, SEATING.tag, PRODUCERS.tag + pub("fifth")]
     for key in keys:
         value, proof = w.machine.prove(key)
         assert value is not None
@@ -86,6 +87,21 @@ def test_who_produces_and_with_which_bond_is_proved() -> None:
     value, proof = w.machine.prove(PRODUCERS.tag + pub("sixth"))
     assert value is None
     verify_absence(w.machine.app_hash, PRODUCERS.tag + pub("sixth"), proof)
+
+
+def test_the_state_tells_how_often_a_seat_changed_and_how() -> None:
+    """Each change from the height on whose header those after it sign."""
+    w = Chain()
+    assert w.machine.state.get(SEATING) is None
+    w.ok("ann", w.joining("ann", "fifth"))
+    joined, five = w.machine.height, w.machine.producers
+    first = seats_digest(bytes(32), joined + 2, five)
+    assert w.machine.state.get(SEATING) == SeatingRecord(1, first)
+    w.apply([], evidence=[address("fifth")])
+    assert w.machine.state.get(SEATING) == SeatingRecord(2, seats_digest(first, joined + 3, w.machine.producers))
+    w.block(UNBONDING)
+    assert w.machine.state.need(SEATING, b"", "").changes == 2
+    assert len({first, seats_digest(bytes(32), joined + 3, five), seats_digest(first, joined + 2, five)}) == 3
 
 
 def test_no_more_than_a_third_changes_while_a_bond_is_held() -> None:

@@ -16,16 +16,11 @@ from davy.protocol.order import Subnet
 from davy.protocol.recorded import GLOBAL_NAME
 from davy.protocol.transaction import Action, RetireModel, Transfer, is_brake_order, open_tx
 from tests.ledger.rules.recording import GOLDEN, Chain, kept_back_install, read
-from tests.ledger.rules.world import World, genesis, pub
+from tests.ledger.rules.world import World, begins, genesis, pub
 from tests.twins.keyholders import Keyholders
 
-EDITIONS = {"first": 1, "second": 2, "third": 3, "fourth": 4}
+EDITIONS = {"first": 1, "second": 2, "third": 3, "fourth": 4, "fifth": 5}
 """Recorded chains, and the edition that was the newest when they were."""
-NEVER = 2**62
-
-
-def begins(newest: int) -> tuple[int, ...]:
-    return tuple(0 if n <= newest else NEVER for n in range(1, upgrades.NEWEST + 1))
 
 
 def replay(chain: Chain, starts: tuple[int, ...], *, restart_every: int = 0) -> Machine:

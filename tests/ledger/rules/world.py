@@ -12,6 +12,7 @@ from nacl import bindings
 
 from davy.killswitch.brake import head as brake_head
 from davy.ledger.driver.news import NewsOfBlocks
+from davy.ledger.rules import upgrades
 from davy.ledger.rules.brake import brake_of, standing_halts
 from davy.ledger.rules.conservation import places
 from davy.ledger.rules.emission import scheduled_issuance
@@ -91,6 +92,14 @@ T = TypeVar("T")
 PEOPLE = ("ann", "ben", "cat", "dan", "eve", "owner")
 SMALL = hyperparameters(tempo=10, immunity=0, max_uids=8, max_validators=4, registrations_an_epoch=8)
 FAST = chain_parameters(unbonding=5, burn_low=TOKEN // 10, burn_high=100 * TOKEN)
+
+
+NEVER = 2**62
+
+
+def begins(newest: int) -> tuple[int, ...]:
+    """Heights of the editions on a chain that never gets beyond one."""
+    return tuple(0 if n <= newest else NEVER for n in range(1, upgrades.NEWEST + 1))
 
 
 @cache

@@ -131,6 +131,7 @@ def digests() -> dict[str, str]:
         "parameters_digest": limits.parameters_digest(limits.chain_parameters()).hex(),
         "reason_digest": order.reason_digest("weights leaked – stop").hex(),
         "roster_digest": roster.roster_digest(sample(roster.Roster)).hex(),
+        "seats_digest": chain.seats_digest(a, 258, (c, b)).hex(),
         "tx_hash": transaction.tx_hash(b"tx").hex(),
         "txs_digest": chain.txs_digest([a, b]).hex(),
         "value_hash": proof.value_hash(b"value").hex(),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import chain
 from typing import Final, NamedTuple
 
@@ -25,13 +25,14 @@ from davy.ledger.driver.cometbft.snapshots import SnapshotHead, Snapshots
 from davy.ledger.driver.news import NewsOfBlocks
 from davy.ledger.headers import Authority
 from davy.ledger.rules.machine import BlockResult, Machine, Verdict
-from davy.ledger.rules.producers import producing
-from davy.protocol.chain import Succession
+from davy.ledger.rules.producers import SEATED_AFTER, producing
+from davy.ledger.rules.records import SEATING
+from davy.protocol.chain import Succession, seats_digest
 from davy.protocol.encoding import decode, encode
 from davy.protocol.errors import Misconfigured, Refused, StoreFailed
 from davy.protocol.genesis import Genesis
 from davy.protocol.limits import MAX_COMMITTED_HEADER_BYTES, MAX_PRODUCER_CHANGES
-from davy.protocol.words import INT63
+from davy.protocol.words import INT63, Digest, Height, PublicKey
 
 _log: Final = logging.getLogger(__name__)
 APP_VERSION: Final = 1
@@ -179,7 +180,7 @@ class Application:
         puts, deletes = done.changes
         facts = {_TIME: machine.time.to_bytes(8, "big")}
         if done.producer_updates:
-            facts[at_height(PRODUCERS_FROM, machine.height + 2)] = b"".join(machine.producers)
+            facts[at_height(PRODUCERS_FROM, machine.height + SEATED_AFTER)] = b"".join(machine.producers)
         block = Block(machine.height, b"", done.app_hash, txs, done.results, puts.items(), deletes, facts)
         self._keeping = True
         try:
@@ -273,9 +274,8 @@ class Application:
         What is written is the state of now: its first row is read here, and the others, as they are now, later.
         """
         machine = self.machine
-        named, known = (
-            self.store.named_facts(n, at_height(n, machine.height + 2)) for n in (PRODUCERS_FROM, SUCCESSION_FROM)
-        )
+        last = machine.height + SEATED_AFTER
+        named, known = (self.store.named_facts(n, at_height(n, last)) for n in (PRODUCERS_FROM, SUCCESSION_FROM))
         done = {name.removeprefix(PRODUCERS_FROM) for name, _ in named}
         shown = {name.removeprefix(SUCCESSION_FROM) for name, _ in known}
         if changed_seats(machine) or not done <= shown or len(known) > MAX_PRODUCER_CHANGES:
@@ -310,7 +310,7 @@ def _facts_of(authority: Authority, head: SnapshotHead, machine: Machine) -> dic
     Raises
     ------
     Refused
-        They do not, or one of them came later than the state.
+        They do not, or leave one out, or one of them came later than the state.
     """
     facts: dict[str, bytes] = {}
     for change in head.changes:
@@ -319,7 +319,18 @@ def _facts_of(authority: Authority, head: SnapshotHead, machine: Machine) -> dic
     known = authority.changes[-1][0] if authority.changes else 0
     if changed_seats(machine) or known > head.height + 1 or set(machine.producers) != set(authority.at(known)):
         raise Refused("the snapshot leaves out who became a producer, or tells too much; ask others for one")
+    seating = machine.state.get(SEATING)
+    if seating is not None and _digest_of(authority.changes[-seating.changes :]) != seating.digest:
+        raise Refused("the snapshot leaves out a change of the producers; ask others for one")
     return facts
+
+
+def _digest_of(changes: Iterable[tuple[Height, Collection[PublicKey]]]) -> Digest:
+    """`seats_digest` of changes that follow each other."""
+    digest = bytes(32)
+    for since, producers in changes:
+        digest = seats_digest(digest, since, producers)
+    return digest
 
 
 def _begun(g: Genesis, store: BlockStore) -> Machine:

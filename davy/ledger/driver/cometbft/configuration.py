@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Meta
 from nacl import bindings
 
-from davy.ledger.commits import POWER, address, engine_chain_id, in_order
+from davy.ledger.commits import address, engine_chain_id, in_order, power
 from davy.ledger.driver.cometbft.application import APP_VERSION
 from davy.ledger.driver.mempool import MAX_WAITING_BYTES
 from davy.ledger.driver.shapes import public_key_json, rfc3339, to_base64, upper_hex
@@ -141,6 +141,7 @@ def genesis_document(g: Genesis) -> dict[str, Any]:
 
     The first block bears the engine's genesis time, and a block is later than what is before it: hence one millisecond.
     """
+    each = str(power(chain_id(g)))
     return {
         "genesis_time": rfc3339(g.time + 1),
         "chain_id": engine_chain_id(chain_id(g)),
@@ -153,7 +154,7 @@ def genesis_document(g: Genesis) -> dict[str, Any]:
             "abci": {"vote_extensions_enable_height": "0"},
         },
         "validators": [
-            {"address": upper_hex(address(key)), "pub_key": public_key_json(key), "power": str(POWER), "name": ""}
+            {"address": upper_hex(address(key)), "pub_key": public_key_json(key), "power": each, "name": ""}
             for key in in_order(g.producers)
         ],
         "app_hash": "",

@@ -165,7 +165,9 @@ class _Watch(NamedTuple):
                 stands, since = height, now
             elif now - since >= _STALLED_S:
                 _log.warning(
-                    "no block since %d for %d s: too few producers run, or this is cut off", stands, _STALLED_S
+                    "no block since %d for %d s: too few producers run, this is cut off, or clocks are wrong",
+                    stands,
+                    _STALLED_S,
                 )
                 since = now
 

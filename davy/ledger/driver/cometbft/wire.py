@@ -17,7 +17,7 @@ from anyio import to_thread
 from anyio.abc import TaskStatus
 from google.protobuf.message import DecodeError
 
-from davy.ledger.commits import POWER, engine_chain_id
+from davy.ledger.commits import engine_chain_id, power
 from davy.ledger.driver.cometbft import abci_pb2 as abci
 from davy.ledger.driver.cometbft.application import APP_VERSION, Application
 from davy.ledger.driver.cometbft.fetched import Fetched
@@ -141,10 +141,11 @@ class Conversation:
         time, twice = b.time.seconds * 1_000 + b.time.nanos // 1_000_000, [m.producer.address for m in b.misbehavior]
         absent = [v.producer.address for v in b.decided_last_commit.votes if v.block_id_flag != _FOR_THE_BLOCK]
         done = self._app.finalize(b.height, time, tuple(b.txs), twice, absent)
+        each = power(self._app.machine.state.chain)
         said = abci.FinalizeBlockResult(
             tx_results=[abci.TxResult(code=x.code, log=x.log) for x in done.results],
             validator_updates=[
-                abci.ValidatorUpdate(pub_key=abci.PublicKey(ed25519=u.key), power=POWER if u.joined else 0)
+                abci.ValidatorUpdate(pub_key=abci.PublicKey(ed25519=u.key), power=each if u.joined else 0)
                 for u in done.producer_updates
             ],
             app_hash=done.app_hash,

@@ -73,7 +73,7 @@ def change(chain: bytes, height: int, before: Sequence[str], after: Sequence[str
     """A header that all of those before sign, and that names those after."""
     secrets = {pub(name): keys(name)[1] for name in before}
     order, later = commits.in_order(secrets), tuple(pub(name) for name in after)
-    signers, named = commits.producers_hash(secrets), commits.producers_hash(later)
+    signers, named = commits.producers_hash(secrets, chain), commits.producers_hash(later, chain)
     before_it, some = BlockId(bytes(32), 1, bytes(32)), bytes(32)
     header = EngineHeader(
         *(11, 1, height, 1, 0, before_it, some, some, signers, named, some, some, b"", some),

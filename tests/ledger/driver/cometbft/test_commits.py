@@ -15,6 +15,7 @@ from davy.ledger import commits, zip215
 from davy.ledger.commits import BlockId, CommittedHeader, EngineHeader, Vote
 from davy.ledger.driver.cometbft import engine
 from davy.ledger.headers import Authority, check_follows, open_header
+from davy.ledger.rules import upgrades
 from davy.ledger.zip215 import verifies
 from davy.protocol.chain import Head, Header, SignedHeader, Succession
 from davy.protocol.encoding import decode, encode
@@ -41,7 +42,7 @@ def made(
     """A header of the first `of` producers, signed by the first `voters` of them in the engine's order."""
     keys = {public(s): s for s in SECRETS[:of]}
     order = commits.in_order(keys)
-    names = commits.producers_hash(keys)
+    names = commits.producers_hash(keys, CHAIN)
     header = EngineHeader(
         *(11, 1, height, 1_700_000_000, 123_456_789, BlockId(b"\7" * 32, 1, b"\10" * 32)),
         *(
@@ -78,8 +79,9 @@ def test_more_than_two_thirds_are_needed(of: int, needed: int) -> None:
         open_header(encode(made(needed - 1, of)), authority(of))
 
 
-def test_what_the_engine_made_is_taken() -> None:
+def test_what_the_engine_made_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     known: dict[str, Any] = json.loads((Path(__file__).parent / "headers.json").read_text())
+    monkeypatch.setattr(upgrades, "CHAINS", dict.fromkeys((bytes.fromhex(known["chain"]), bytes(32)), (0, 0, 0, 0)))
     a = Authority(bytes.fromhex(known["chain"]), frozenset(map(bytes.fromhex, known["producers"])))
     one, two, late = (open_header(bytes.fromhex(h), a) for h in known["headers"])
     assert (one.header.height, one.header.previous, late.header.height) == (1, bytes(32), 24)
@@ -89,6 +91,30 @@ def test_what_the_engine_made_is_taken() -> None:
         open_header(two.raw, a._replace(chain=bytes(32)))
     with pytest.raises(Unauthorised):
         open_header(two.raw, a._replace(producers=frozenset(list(a.producers)[:3])))
+
+
+def told_by(times: list[int], each: int) -> int:
+    """The engine's `WeightedMedian`, for votes that count the same."""
+    left = len(times) * each // 2
+    for time in sorted(times):
+        if left <= each:
+            return time
+        left -= each
+    raise AssertionError("no votes")
+
+
+@pytest.mark.parametrize("count", range(1, 20))
+def test_the_votes_of_a_commit_tell_the_middle_time(count: int) -> None:
+    assert told_by(list(range(count)), commits.power(CHAIN)) == (count - 1) // 2
+
+
+def test_on_a_chain_of_an_older_edition_votes_count_one_and_three_tell_the_earliest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = commits.producers_hash([public(SECRETS[0])], CHAIN)
+    monkeypatch.setattr(upgrades, "CHAINS", {CHAIN: (0, 0, 0, 0, 9)})
+    assert told_by([0, 1, 2], commits.power(CHAIN)) == 0
+    assert commits.producers_hash([public(SECRETS[0])], CHAIN) != before
 
 
 def vote(c: CommittedHeader, **changes: Any) -> CommittedHeader:
@@ -123,7 +149,7 @@ def test_no_part_can_be_changed(name: str) -> None:
 def test_of_these_producers_or_not_at_all() -> None:
     c = made(3)
     for changed in (
-        replace(c, header=replace(c.header, validators=commits.producers_hash([public(SECRETS[5])]))),
+        replace(c, header=replace(c.header, validators=commits.producers_hash([public(SECRETS[5])], CHAIN))),
         replace(c, votes=c.votes[:3]),
         replace(c, votes=(*c.votes, c.votes[0])),
     ):
@@ -260,7 +286,7 @@ def test_a_vote_with_a_time_that_no_header_has_is_void_and_spoils_no_other(times
 def changed(voters: int, to: int = 5) -> Succession:
     """Of four producers, to more; signed by so many of the four."""
     later = list(map(public, SECRETS[:to]))
-    return Succession(encode(made(voters, following=commits.producers_hash(later))), tuple(later))
+    return Succession(encode(made(voters, following=commits.producers_hash(later, CHAIN))), tuple(later))
 
 
 def test_a_change_of_the_producers_is_believed_when_those_before_signed_it() -> None:

@@ -39,6 +39,7 @@ def test_the_engines_genesis_is_the_chains(chain: Any) -> None:
     assert told["genesis_time"] == "1970-01-01T00:00:00.501Z"  # after the genesis' own, so that the first block is
     (only,) = told["validators"]
     assert only["address"] == address(chain.producer.public()).hex().upper()
+    assert only["power"] == "2"
     assert told["consensus_params"]["version"]["app"] == "1"
 
 
@@ -54,7 +55,9 @@ def test_two_votes_cannot_be_shown_after_the_bond_that_answers_for_them_came_bac
 def test_engines_of_an_older_edition_keep_what_they_began_with(monkeypatch: pytest.MonkeyPatch) -> None:
     g = genesis(producers=FOUR)
     monkeypatch.setattr(upgrades, "CHAINS", {chain_id(g): (0, 0, 0, 1_000)})
-    assert genesis_document(g)["consensus_params"]["evidence"]["max_age_num_blocks"] == "200000"
+    told = genesis_document(g)
+    assert told["consensus_params"]["evidence"]["max_age_num_blocks"] == "200000"
+    assert {v["power"] for v in told["validators"]} == {"1"}
 
 
 def test_each_producer_knows_the_others_and_its_own_keys(chain: Any) -> None:

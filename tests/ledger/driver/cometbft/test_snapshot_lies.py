@@ -11,11 +11,13 @@ import pytest
 
 from davy.ledger.driver.cometbft import abci_pb2 as abci
 from davy.ledger.driver.cometbft.snapshots import FORMAT, SnapshotHead
+from davy.ledger.rules import upgrades
+from davy.ledger.rules.absences import address
 from davy.protocol.chain import Succession
 from davy.protocol.errors import Malformed, TooLarge
 from tests.ledger.driver.cometbft.places import Place, change
 from tests.ledger.rules.stand import FOUR
-from tests.ledger.rules.world import World, genesis
+from tests.ledger.rules.world import World, begins, genesis, pub
 
 pytestmark = [pytest.mark.anyio]
 OFFERED = abci.OfferSnapshotResult.Result
@@ -71,6 +73,21 @@ async def test_changes_that_do_are_taken_and_handed_on(place: Callable[..., Plac
     assert await fetch(new, old, old.app.machine.app_hash) == APPLIED.ACCEPT
     assert len(new.app.changes(0, 10)) == 1
     assert new.app.machine.producers == old.app.machine.producers
+
+
+@pytest.mark.parametrize(("edition", "without"), [(4, APPLIED.ACCEPT), (5, APPLIED.REJECT_SNAPSHOT)])
+async def test_a_list_that_leaves_out_one_who_came_and_went_is_refused(
+    place: Callable[..., Place], monkeypatch: pytest.MonkeyPatch, edition: int, without: int
+) -> None:
+    """What it leads to is right. But whoever begins so cannot tell who signs a header of that time."""
+    monkeypatch.setattr(upgrades, "FROM_THE_START", begins(edition))
+    old = await joined(place, 2)
+    await old.block(twice=address(pub("fifth")))
+    await old.block()
+    whole = (change(CHAIN, 2, FOUR, FIVE), change(CHAIN, 4, FIVE, FOUR))  # votes count as they do in this edition
+    for name, changes, said in (("without", (), without), ("with", whole, APPLIED.ACCEPT)):
+        old.app.snapshots.take(SnapshotHead(1, CHAIN, 4, changes), old.app.store.state())
+        assert await fetch(place(name), old, old.app.machine.app_hash) == said
 
 
 async def offered(new: Place, *chunks: bytes) -> Any:

@@ -121,7 +121,7 @@ async def test_old_snapshots_and_old_blocks_go(place: Callable[..., Place]) -> N
 async def test_the_engine_is_told_who_joins_and_tells_who_voted_twice(place: Callable[..., Place]) -> None:
     p, w = place("p"), World(genesis(producers=FOUR))
     said = await p.block(w.tx("ann", w.joining("ann", "fifth"), nonce=0))
-    assert [(u.pub_key.ed25519, u.power) for u in said.validator_updates] == [(pub("fifth"), 1)]
+    assert [(u.pub_key.ed25519, u.power) for u in said.validator_updates] == [(pub("fifth"), 2)]
     held = p.app.machine.query("/issuance", b"")
     said = await p.block(twice=hashlib.sha256(pub("fifth")).digest()[:20])
     assert [(u.pub_key.ed25519, u.power) for u in said.validator_updates] == [(pub("fifth"), 0)]
