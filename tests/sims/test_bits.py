@@ -1,4 +1,4 @@
-"""However a simulation is played, it gives the bits it gave: a change of how fast it is must not be one of what it finds.
+"""However a simulation is played, it gives the bits it gave: what is faster must not find anything else.
 
 Where a change is meant, raise `experiment.REVISION`, and take what this prints.
 """

@@ -70,6 +70,6 @@ class Entry:
         if self._found is not None:
             return self._found(*arguments)
         answer = self._function(*arguments)
-        (only,) = self._function.overloads.values()
-        self._found = only.entry_point
+        types_of_first = tuple(map(self._function.typeof_pyval, arguments))
+        self._found = self._function.overloads[types_of_first].entry_point
         return answer
