@@ -30,6 +30,7 @@ Int64 = NDArray[np.int64]
 Int32 = NDArray[np.int32]
 Int16 = NDArray[np.int16]
 UInt16 = NDArray[np.uint16]
+Weights = NDArray[np.int64 | np.uint16]
 Bool = NDArray[np.bool_]
 
 U16 = 65_535

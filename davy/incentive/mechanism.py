@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from davy.incentive.door import BadInput, any_weights, flags, integers, of_shape, whole
 from davy.incentive.evidence import Evidence
-from davy.incentive.fixed_point import MAX_N, MAX_TOTAL_STAKE, PPM, U16, BondFormat, Bool, Int64, UInt16
+from davy.incentive.fixed_point import MAX_N, MAX_TOTAL_STAKE, PPM, U16, BondFormat, Bool, Int64, Weights
 from davy.incentive.masks import NO_COMMIT
 
 MAX_BLOCK = 1 << 53
@@ -73,7 +73,7 @@ class EpochInputs:
         A field of the wrong type, shape or range.
     """
 
-    weights: Int64 | UInt16
+    weights: Weights
     stake: Int64
     permits: Bool
     last_update: Int64
@@ -123,7 +123,7 @@ class EpochInputs:
             raise BadInput(f"a row of weights sums to {most}; it must not exceed {MAX_ROW_WEIGHT}")
 
     @classmethod
-    def unmasked(cls, weights: Int64 | UInt16, stake: Int64) -> Self:
+    def unmasked(cls, weights: Weights, stake: Int64) -> Self:
         """Inputs on which no mask bites: all rows permitted and active, no own columns, nothing halted."""
         rows, columns = int(weights.shape[-2]), int(weights.shape[-1])
         return cls(

@@ -7,18 +7,18 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
-from davy.incentive.fixed_point import U16, Int32, Int64, UInt16
+from davy.incentive.fixed_point import U16, Int32, Int64, UInt16, Weights
 from davy.sims.noise import UNIT_BITS
 
 ANY: Final = (1 << 31) - 1
 """Above every score: a quality is at most 1 and a factor at most 5.3, so a product is below 2^31 in units."""
 
-Measure: TypeAlias = Callable[[Int64, Int32 | UInt16, UInt16, int], Int64 | UInt16]
+Measure: TypeAlias = Callable[[Int64, Int32 | UInt16, UInt16, int], Weights]
 """Quality [2, runs, M], a table of factors by word, words [runs, V, M] and the most that a score is, to scores
 [2, runs, V, M], in 16 bits where they fit."""
 
 
-def measured(quality: Int64, table: Int32 | UInt16, words: UInt16, most: int) -> Int64 | UInt16:
+def measured(quality: Int64, table: Int32 | UInt16, words: UInt16, most: int) -> Weights:
     """See `Measure`."""
     # In 32 bits: half the memory to go through, which is most of the time of an epoch's market.
     small = quality.astype(np.int32)[:, :, None, :] * table.take(words)

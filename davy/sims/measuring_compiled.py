@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from davy.incentive.compiled.jit import compiled
-from davy.incentive.fixed_point import Int32, Int64, UInt16
+from davy.incentive.fixed_point import Int32, Int64, UInt16, Weights
 from davy.sims.measuring import score_type
 from davy.sims.noise import UNIT_BITS
 
 
-def measured(quality: Int64, table: Int32 | UInt16, words: UInt16, most: int) -> Int64 | UInt16:
+def measured(quality: Int64, table: Int32 | UInt16, words: UInt16, most: int) -> Weights:
     """See `davy.sims.measuring.Measure`."""
     found = np.empty((len(quality), *words.shape), dtype=score_type(most))
     _measure(quality.astype(np.int32), table, np.ascontiguousarray(words), most, found)
@@ -18,7 +18,7 @@ def measured(quality: Int64, table: Int32 | UInt16, words: UInt16, most: int) ->
 
 
 @compiled
-def _measure(quality: Int32, table: Int32 | UInt16, words: UInt16, most: int, found: Int64 | UInt16) -> None:
+def _measure(quality: Int32, table: Int32 | UInt16, words: UInt16, most: int, found: Weights) -> None:
     arms, runs, rows, columns = found.shape
     factors = np.empty(columns, dtype=np.int32)  # a product of two that are 32 bits wide is one instruction
     for run in range(runs):
