@@ -25,8 +25,8 @@ from davy.sims.play import Play, play
 from davy.sims.retention import Retention, retention, retention_map
 
 RUNS, EPOCHS = 10, 20
-
-
+CASES = (("cartel", False), ("weight-copying", False), ("cartel", True))
+"""Scenarios, and whether they are watched."""
 CHANGED = ("market.validators", "market.miners", "start", "epochs", "watch")
 
 
@@ -55,8 +55,8 @@ def warmed(s: Scenario) -> Play:
 
 def turns(folder: Path, times: int) -> None:
     """The median rates of both, and the median of what one turn's time is of the other's."""
-    for name in ("cartel", "weight-copying"):
-        s = large(name, watch=False)
+    for name, watch in CASES:
+        s = large(name, watch=watch)
         before: list[float] = []
         now: list[float] = []
         bare: list[float] = []
@@ -74,7 +74,8 @@ def turns(folder: Path, times: int) -> None:
             bare += [alone(p) * (s.start + EPOCHS)] * (turn > 0)
         rates = [2 * RUNS * (s.start + EPOCHS) / median(taken) for taken in (before, now, bare)]
         ratio, dearer = (median(a / b for a, b in zip(*two, strict=True)) for two in ((before, now), (now, bare)))
-        print(f"{name:16} 64 x 192, compiled: {rates[0]:.0f}, now {rates[1]:.0f} epochs/s a core, {ratio:.2f}x as fast")
+        told = "watched, compiled" if watch else "compiled"
+        print(f"{name:16} 64 x 192, {told}: {rates[0]:.0f}, now {rates[1]:.0f} epochs/s a core, {ratio:.2f}x as fast")
         print(f"{'':16} {dearer:.2f}x the mechanism alone, which does {rates[2]:.0f}", flush=True)
 
 
@@ -90,7 +91,7 @@ def main() -> None:
 
 
 def absolute() -> None:
-    for name, watch in (("cartel", False), ("weight-copying", False), ("cartel", True)):
+    for name, watch in CASES:
         s = large(name, watch=watch)
         for compiled in (False, True):
             play(s.having({"epochs": 1}), range(1), compiled=compiled)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from davy.incentive.door import BadInput, whole
-from davy.incentive.mechanism import BondState, Mechanism
 from davy.incentive.registry import mechanism
+
+if TYPE_CHECKING:
+    from davy.incentive.compiled.epochs import Compiled
 
 Across = Callable[[Callable[[range], bool], list[range]], Iterable[bool]]
 
@@ -15,7 +18,7 @@ class NotInstalled(ImportError):
     """What compiles is an extra, and it is not here."""
 
 
-def accelerated(name: str, *, across: Across = map, parts: int = 1) -> Mechanism[BondState]:
+def accelerated(name: str, *, across: Across = map, parts: int = 1) -> Compiled:
     """The mechanism of that name, compiled by numba; the first epoch of a process takes some 20 s longer.
 
     Nothing chooses it but this call, and it never falls back to the reference.

@@ -40,7 +40,7 @@ def counted_weights(x: EpochInputs) -> Int64:
     forbidden = masks.newer(x.registered_at, newest)
     if (x.self_column >= 0).any():
         forbidden = forbidden | masks.self_weight(x.self_column, x.owner_row, x.weights.shape[-1])
-    return x.weights * ~forbidden
+    return np.multiply(x.weights, ~forbidden, dtype=np.int64)
 
 
 def agree(x: EpochInputs, p: Params) -> Agreement:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from davy.incentive.fixed_point import Bool, Int64
+from davy.incentive.fixed_point import Bool, Int64, Weights
 
 
 class BadInput(ValueError):
@@ -24,6 +24,14 @@ def integers(name: str, value: ArrayLike, low: int, high: int) -> Int64:
     if least < low or most > high:
         raise BadInput(f"{name} holds {least} to {most}; it must lie within {low} to {high}")
     return array if array.flags.aligned else array.copy()
+
+
+def any_weights(value: ArrayLike, most: int) -> Weights:
+    """`value` as u16, all of which is taken unseen, or as int64 within [0, most]."""
+    array = np.asarray(value)
+    if array.dtype == np.uint16 and array.size and array.flags.aligned:
+        return array
+    return integers("weights", array, 0, most)
 
 
 def flags(name: str, value: ArrayLike) -> Bool:

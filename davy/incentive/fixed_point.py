@@ -13,7 +13,8 @@ Bounds, for at most 4096 = 2^12 rows and columns, a total stake ≤ 2.1·10^16 <
 < 2^32 in total (all checked at the door): a share times a share ≤ 2^60, and so is a sum of such products when one of
 the factors sums to ONE; a column's sum of shares ≤ 2^42. All fit int64, whose largest value is 2^63 − 1.
 
-Trap: numpy turns uint64 mixed with int64 into float64. Nothing here is ever unsigned.
+Trap: numpy turns uint64 mixed with int64 into float64. Nothing here is ever unsigned but weights as they come in, which
+become int64 before they are added up.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from numpy.typing import NDArray
 Int64 = NDArray[np.int64]
 Int32 = NDArray[np.int32]
 Int16 = NDArray[np.int16]
+UInt16 = NDArray[np.uint16]
+Weights = NDArray[np.int64 | np.uint16]
 Bool = NDArray[np.bool_]
 
 U16 = 65_535

@@ -5,7 +5,8 @@ A new mechanism is one file with a class that has `initial` and `epoch`, and a l
 
 Shapes: V rows (validators), M columns (miners) and any number of batch axes in front, written `...`. On a ledger every
 neuron of a subnet is both: V = M = n, row u and column u are UID u, and `self_column` is 0 to n − 1. A simulation may
-keep validators and miners apart: V x M, with `self_column` −1. Numbers are int64 and masks bool, and nothing else.
+keep validators and miners apart: V x M, with `self_column` −1. Numbers are int64 and masks bool, and nothing else;
+weights may be u16.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from typing import Protocol, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from davy.incentive.door import BadInput, flags, integers, of_shape, whole
+from davy.incentive.door import BadInput, any_weights, flags, integers, of_shape, whole
 from davy.incentive.evidence import Evidence
-from davy.incentive.fixed_point import MAX_N, MAX_TOTAL_STAKE, PPM, U16, BondFormat, Bool, Int64
+from davy.incentive.fixed_point import MAX_N, MAX_TOTAL_STAKE, PPM, U16, BondFormat, Bool, Int64, Weights
 from davy.incentive.masks import NO_COMMIT
 
 MAX_BLOCK = 1 << 53
@@ -39,8 +40,8 @@ class EpochInputs:
 
     Attributes
     ----------
-    weights : int64 [..., V, M]
-        As revealed, u16 on a ledger; any integers here whose rows sum to 2^32 − 1 at most. Rows need not be normalised.
+    weights : uint16 or int64 [..., V, M]
+        As revealed, u16 on a ledger; or any integers whose rows sum to 2^32 − 1 at most. Rows need not be normalised.
     stake : int64 [..., V]
         Base units that count this epoch, own and delegated; 2.1·10^16 in total at most.
     permits : bool [..., V]
@@ -72,7 +73,7 @@ class EpochInputs:
         A field of the wrong type, shape or range.
     """
 
-    weights: Int64
+    weights: Weights
     stake: Int64
     permits: Bool
     last_update: Int64
@@ -87,7 +88,7 @@ class EpochInputs:
     evidence: Evidence | None = None
 
     def __post_init__(self) -> None:
-        weights = integers("weights", self.weights, 0, MAX_ROW_WEIGHT)
+        weights = any_weights(self.weights, MAX_ROW_WEIGHT)
         if weights.ndim < 2 or max(weights.shape[-2:]) > MAX_N:
             raise BadInput(f"weights has shape {weights.shape}; it must be [..., V, M], neither above {MAX_N}")
         batch, (rows, columns) = weights.shape[:-2], weights.shape[-2:]
@@ -118,11 +119,11 @@ class EpochInputs:
         coarse = int((self.stake >> 12).sum(axis=-1).max())
         if coarse > MAX_TOTAL_STAKE >> 12 or int(self.stake.sum(axis=-1).max()) > MAX_TOTAL_STAKE:
             raise BadInput(f"stake sums to more than {MAX_TOTAL_STAKE} base units, which is all there can be")
-        if (most := int(self.weights.sum(axis=-1).max())) > MAX_ROW_WEIGHT:
+        if self.weights.dtype != np.uint16 and (most := int(self.weights.sum(axis=-1).max())) > MAX_ROW_WEIGHT:
             raise BadInput(f"a row of weights sums to {most}; it must not exceed {MAX_ROW_WEIGHT}")
 
     @classmethod
-    def unmasked(cls, weights: Int64, stake: Int64) -> Self:
+    def unmasked(cls, weights: Weights, stake: Int64) -> Self:
         """Inputs on which no mask bites: all rows permitted and active, no own columns, nothing halted."""
         rows, columns = int(weights.shape[-2]), int(weights.shape[-1])
         return cls(

@@ -30,7 +30,7 @@ Flows through: a `Scenario` in; per run and epoch base units by side, in `Result
 `design`            the seam of what no epoch's market shows: a brake, a full subnet, a vote
 `beyond`            one question a file; `catalogue` has each by name
 `kinds`             what a scenario and a study share, so that one `run` serves both
-`watch`             who would be noticed, from what is public
+`watch`             who would be noticed, from what is public; `watch_compiled` compares rows in one pass
 `audits`            evidence for mechanisms that read it; `comparing` plays one attack under several
 `metrics`           ROI, cost to attack, emission share, honest loss, griefing factor, time to detection
 `result`            arrays, tables, Parquet and CSV

@@ -13,9 +13,10 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-from davy.incentive.fixed_point import U16, Bool, Int64, row_normalise
+from davy.incentive.fixed_point import U16, Bool, Int64, UInt16, row_normalise
 from davy.incentive.mechanism import Params
 from davy.incentive.weights import upscale_to_u16
+from davy.protocol.errors import Misconfigured
 from davy.sims.holding import Holding
 from davy.sims.market import Market, Seats, base_units, within
 from davy.sims.middle import Middle
@@ -34,10 +35,8 @@ class View:
         What their validators measure, if they do.
     stake : [runs, V]
         Base units.
-    public
-        Rows [runs, h, M] of the honest in force so many epochs ago: `public(0)` at this epoch's end, the oldest where
-        there are none so old. Under commit–reveal they were committed `concealment` epochs before; with open weights
-        `public(0)` is what the honest have just set. `Attack.looks_back` says how many epochs are kept.
+    revealed
+        What `public` reads, as it was revealed.
     before : [runs, a, M]
         What the attackers put forward in the epoch before.
     draws
@@ -52,14 +51,22 @@ class View:
     params: Params
     own: Int64
     stake: Int64
-    public: Callable[[int], Int64]
+    revealed: Callable[[int], UInt16]
     before: Int64
     draws: Draws
     middle: Middle
 
+    def public(self, lag: int = 0) -> Int64:
+        """Rows [runs, h, M] of the honest in force `lag` epochs ago: 0 at this epoch's end.
+
+        The oldest where there are none so old. Under commit–reveal they were committed `concealment` epochs before;
+        with open weights `public(0)` is what the honest have just set. `Attack.looks_back` says how many are kept.
+        """
+        return self.revealed(lag).astype(np.int64)
+
     def consensus(self, lag: int = 0) -> Int64:
         """Stake-weighted median of the public rows `lag` epochs ago, [runs, M] in weights of 14 bits."""
-        rows, stake = self.public(lag), self.stake[:, self.seats.honest_rows]
+        rows, stake = self.revealed(lag), self.stake[:, self.seats.honest_rows]
         return scaled(self.middle(rows, stake, self.params.kappa))
 
     def average(self, lag: int = 0) -> Int64:
@@ -186,7 +193,15 @@ def scaled(shares: Int64) -> Int64:
 
 
 def as_weights(scores: Int64) -> Int64:
-    """Scores, 1 is `UNIT`, as a ledger takes them: a u16."""
+    """Scores, 1 is `UNIT`, as a ledger takes them: a u16.
+
+    Raises
+    ------
+    Misconfigured
+        One is below 0.
+    """
+    if (least := int(scores.min(initial=0))) < 0:
+        raise Misconfigured(f"an attack gives a weight of {least}; the least is 0")
     return np.minimum(scores, U16)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from davy.incentive.evidence import NOTHING, Evidence, Int8
-from davy.incentive.fixed_point import Bool, Int64
+from davy.incentive.fixed_point import Bool, Int64, UInt16
 from davy.incentive.places import places
 from davy.sims.noise import UNIT_BITS, Draws, Purpose, normal
 
@@ -49,13 +49,13 @@ class Audits:
         np.put_along_axis(drawn, order[:, : self.s.market.audits], True, axis=-1)
         self._found.append(np.where(drawn, places(scores), np.int8(NOTHING)))
 
-    def evidence(self, rows: Int64 | None, missed: Bool) -> Evidence | None:
+    def evidence(self, rows: UInt16 | None, missed: Bool) -> Evidence | None:
         """What the mechanism is told when `rows` [2, runs, V, M] were due, but for those that `missed` their reveal."""
         if self.s.mechanism not in READERS or rows is None:
             return None
         said = np.where(missed[..., None], np.int8(NOTHING), places(rows))
         self._window.append((said, self._found.popleft()))
-        reports = np.stack([r for r, _ in self._window], axis=2)
-        labels = np.stack([found for _, found in self._window], axis=2)
+        both = [[np.broadcast_to(each, (*said.shape[:2], *each.shape[2:])) for each in told] for told in self._window]
+        reports, labels = (np.stack(each, axis=2) for each in zip(*both, strict=True))
         columns = np.broadcast_to(np.arange(labels.shape[-1], dtype=np.int64), labels.shape)
         return Evidence(reports=reports, labels=labels, columns=columns)

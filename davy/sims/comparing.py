@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from davy.incentive.fixed_point import Bool, Int64
+from davy.incentive.fixed_point import Int64
 from davy.incentive.mechanism import EpochResult
 from davy.sims.experiment import Scenario
 from davy.sims.metrics import Float
@@ -53,12 +53,11 @@ class _Ranked(Play):
         self.taus: list[Float] = []
         self.rates: list[Float] = []
 
-    def told(self, paid: Paid, result: EpochResult, used: Int64, noticed: Bool, since: int) -> Int64:
-        if since >= 0:
-            self.taus.append(kendall(result.incentive, used))
-            rows = self.s.seats.honest_rows
-            self.rates.append(paid.dividends[..., rows] / np.maximum(self.stake[..., rows], 1))
-        return super().told(paid, result, used, noticed, since)
+    def told(self, paid: Paid, result: EpochResult, used: Int64, since: int) -> Int64:
+        self.taus.append(kendall(result.incentive, used))
+        rows = self.s.seats.honest_rows
+        self.rates.append(paid.dividends[..., rows] / np.maximum(self.stake[..., rows], 1))
+        return super().told(paid, result, used, since)
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ def measured(s: Scenario) -> Compared:
     """Play a scenario under its own mechanism, all runs at once and without the watch."""
     p = _Ranked(s, range(s.runs))
     told = [p.epoch(t) for t in range(s.start + s.epochs)]
-    numbers = np.stack(told[s.start :], axis=2)
+    numbers = np.stack([each for each in told if each is not None], axis=2)
     pay, miners = (numbers[..., COLUMNS.index(name)] for name in ("attack_validators", "attack_miners"))
     half = s.epochs // 2
     taus = np.stack(p.taus).mean(axis=0)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from davy.incentive.evidence import MAX_EPOCHS
-from davy.incentive.fixed_point import U16, Int64
+from davy.incentive.fixed_point import U16, Int64, Weights
 from davy.protocol.errors import Misconfigured
 from davy.protocol.words import TOKEN
 from davy.sims.measuring import measure, narrowed
@@ -206,7 +206,7 @@ class World:
             moved = self._quality.chance(self.market.churn, self.seats.columns)
             self.quality = np.where(moved, fresh, self.quality)
 
-    def scores(self, quality: Int64, most: int) -> Int64:
+    def scores(self, quality: Int64, most: int) -> Weights:
         """This epoch's measurements of `quality` [2, runs, M] by all validators, [2, runs, V, M], no more than `most`.
 
         Both arms with the same factors max(0, 1 + σz), at most 5.3.

@@ -5,20 +5,20 @@ from __future__ import annotations
 import numpy as np
 
 from davy.incentive.compiled.jit import compiled
-from davy.incentive.fixed_point import Int32, Int64
-from davy.sims.measuring import Word
+from davy.incentive.fixed_point import Int32, Int64, UInt16, Weights
+from davy.sims.measuring import score_type
 from davy.sims.noise import UNIT_BITS
 
 
-def measured(quality: Int64, table: Int32 | Word, words: Word, most: int) -> Int64:
+def measured(quality: Int64, table: Int32 | UInt16, words: UInt16, most: int) -> Weights:
     """See `davy.sims.measuring.Measure`."""
-    found = np.empty((len(quality), *words.shape), dtype=np.int64)
+    found = np.empty((len(quality), *words.shape), dtype=score_type(most))
     _measure(quality.astype(np.int32), table, np.ascontiguousarray(words), most, found)
     return found
 
 
 @compiled
-def _measure(quality: Int32, table: Int32 | Word, words: Word, most: int, found: Int64) -> None:
+def _measure(quality: Int32, table: Int32 | UInt16, words: UInt16, most: int, found: Weights) -> None:
     arms, runs, rows, columns = found.shape
     factors = np.empty(columns, dtype=np.int32)  # a product of two that are 32 bits wide is one instruction
     for run in range(runs):

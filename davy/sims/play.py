@@ -1,5 +1,7 @@
 """A chunk of runs through all epochs: the honest arm and the attacked one side by side, under the same draws.
 
+Until the attackers begin the two are one, and played as one: the first axis of an array, 2 from then on, is 1.
+
 An epoch: the world moves; validators measure and commit; commits that are due are revealed, or not; the mechanism of
 `davy.incentive` turns stake and rows in force into shares, and `paying` these into base units.
 """
@@ -7,14 +9,15 @@ An epoch: the world moves; validators measure and commit; commits that are due a
 from __future__ import annotations
 
 from collections import deque
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from davy.incentive.accelerated import accelerated
-from davy.incentive.fixed_point import U16, Bool, Int64
+from davy.incentive.fixed_point import U16, Bool, Int64, UInt16
 from davy.incentive.masks import NO_COMMIT
-from davy.incentive.mechanism import EpochInputs, EpochResult
+from davy.incentive.mechanism import BondState, EpochInputs, EpochResult
 from davy.incentive.registry import mechanism
 from davy.sims.attack import Attack, View, as_weights
 from davy.sims.audits import Audits
@@ -27,6 +30,8 @@ from davy.sims.noise import Draws, Purpose
 from davy.sims.paying import SIDES, Paid, paying
 from davy.sims.revealed import Revealed
 from davy.sims.watch import Watch
+
+Number = TypeVar("Number", bound=np.generic)
 
 ARMS: Final = ("honest", "attack")
 COLUMNS: Final = (
@@ -45,9 +50,9 @@ _SPENT, _INVESTED, _NOTICED = (COLUMNS.index(name) for name in ("spent", "invest
 
 
 class Commit(NamedTuple):
-    """Rows [2, runs, V, M] put forward at a block."""
+    """Rows [arms, runs, V, M] put forward at a block."""
 
-    rows: Int64
+    rows: UInt16
     at: int
 
 
@@ -59,11 +64,11 @@ class Play:
         self.seats = seats
         self.world = World(m, seats, s.attack.stake, s.seed, runs, compiled=compiled)
         self.draws = Draws(s.seed, runs, Purpose.ATTACK, compiled=compiled)
-        self.stake = np.stack([self.world.stake] * 2)
-        shape = (2, self.runs, seats.rows, seats.columns)
+        self.stake = self.world.stake[None]
+        shape = (1, self.runs, seats.rows, seats.columns)
         self.mechanism = accelerated(s.mechanism) if compiled else mechanism(s.mechanism)
         self.state = self.mechanism.initial(shape)
-        self.force = np.zeros(shape, dtype=np.int64)
+        self.force = np.zeros(shape, dtype=np.uint16)
         self.updated = np.zeros(shape[:-1], dtype=np.int64)
         self.permits = np.ones(shape[:-1], dtype=np.bool_)
         self.open: deque[Commit] = deque()
@@ -73,7 +78,8 @@ class Play:
         self.paid = np.zeros((self.runs, seats.rows), dtype=np.int64)
         self.kept: dict[int, Holding] = {}
         self.middle = middle(compiled=compiled)
-        self.watch = Watch()
+        self.watch = Watch(compiled=compiled)
+        self.noticed = np.zeros((2, self.runs, seats.rows), dtype=np.bool_)
         self.paying = paying(m, seats, compiled=compiled)
         self.exposed = False
         """Whether a halt of the attackers' doing stands, or stood, on the ledger."""
@@ -84,14 +90,25 @@ class Play:
         self.moves_stake = attack.stakes is not Attack.stakes
         self.spends = [s.attack.spends(m, attacking=attacking) for attacking in (False, True)]
 
-    def epoch(self, t: int) -> Int64:
-        """Play epoch t, from 0; `COLUMNS` [2, runs, columns] of it."""
+    def part(self) -> None:
+        """From now on the arms may differ: what is so far is so in both."""
+        self.state = BondState(twice(self.state.bonds))
+        self.stake, self.permits = twice(self.stake), twice(self.permits)
+        self.force, self.updated = twice(self.force), twice(self.updated)
+        self.open = deque(Commit(twice(commit.rows), commit.at) for commit in self.open)
+
+    def epoch(self, t: int) -> Int64 | None:
+        """Play epoch t, from 0; `COLUMNS` [2, runs, columns] of it, from the attack's start on."""
         s, seats, tempo = self.s, self.seats, self.s.market.tempo
         self.world.advance()
-        shown = [s.attack.shown(self.world.quality, seats, attacking=attacking) for attacking in (False, t >= s.begins)]
+        attacking = t >= s.begins
+        if t == min(s.begins, s.start - 1):
+            self.part()
+        arms = (False, attacking)[: len(self.stake)]
+        shown = [s.attack.shown(self.world.quality, seats, attacking=arm) for arm in arms]
         quality = np.stack([q.measured for q in shown])
-        rows = self.measured(quality, attacking=t >= s.begins)
-        self.audits.find(quality, self.alarms, attacking=t >= s.begins)
+        rows = self.measured(quality, attacking=attacking)
+        self.audits.find(quality, self.alarms, attacking=attacking)
         due = self.commit_honest(rows, t)
         missed = self.reveal(due, rows, t)
         self.place_stake(rows, t)
@@ -112,10 +129,13 @@ class Play:
         )
         self.state, result = self.mechanism.epoch(self.state, x, s.params)
         self.permits = result.permits
-        self.paid = (result.dividends[1] << 30) // np.maximum(self.stake[1] >> 10, 1)
-        noticed = self.watch.see(self.force, counts=t >= s.start) if s.watch else np.zeros_like(self.permits)
+        self.paid = (result.dividends[-1] << 30) // np.maximum(self.stake[-1] >> 10, 1)
+        if s.watch and t >= s.start - 1:
+            self.noticed = self.watch.see(self.force)
+        if t < s.start:
+            return None
         used = np.stack([q.used for q in shown])
-        return self.told(self.paying.paid(result, used, missed), result, used, noticed, t - s.start)
+        return self.told(self.paying.paid(result, used, missed), result, used, t - s.start)
 
     def halted(self, since: int) -> Bool:
         """Columns under a halt, [2, runs, M], or [M] where nobody is."""
@@ -129,80 +149,86 @@ class Play:
             halted[arm, :, list(columns)] = True
         return halted
 
-    def measured(self, quality: Int64, *, attacking: bool) -> Int64:
-        """Weights [2, runs, V, M] of validators that work, from the quality they see."""
+    def measured(self, quality: Int64, *, attacking: bool) -> UInt16:
+        """Weights [arms, runs, V, M] of validators that work, from the quality they see."""
         attack, seats = self.s.attack, self.seats
         looked_for = attacking and self.looked_for
         scores = self.world.scores(quality, ANY if looked_for else U16)
         if attacking:
             self.alarms = self.alarms + attack.alarms(self.draws, seats)
         if looked_for:
-            scores[1] = attack.convicted(attack.judged(scores[1], quality[1], seats), self.alarms, seats)
-            np.minimum(scores, U16, out=scores)
-        return scores
+            wide = scores.astype(np.int64, copy=False)
+            wide[1] = attack.convicted(attack.judged(wide[1], quality[1], seats), self.alarms, seats)
+            scores = np.minimum(wide, U16)
+        return scores.astype(np.uint16, copy=False)
 
-    def commit_honest(self, rows: Int64, t: int) -> Commit | None:
+    def commit_honest(self, rows: UInt16, t: int) -> Commit | None:
         """Commit this epoch's rows, and what is due now; what attackers commit is written into them by `reveal`."""
         self.open.append(Commit(rows, (t + 1) * self.s.market.tempo + 1))
         return self.open.popleft() if len(self.open) > self.s.market.concealment else None
 
-    def reveal(self, due: Commit | None, rows: Int64, t: int) -> Bool:
-        """Rows that are due come into force; returns whose did not, [2, runs, V]."""
+    def reveal(self, due: Commit | None, rows: UInt16, t: int) -> Bool:
+        """Rows that are due come into force; returns whose did not, [arms, runs, V]."""
         s, seats = self.s, self.seats
         missed = np.zeros(self.updated.shape, dtype=np.bool_)
         if due is None:
             return missed
         theirs, honest = seats.their_rows, seats.honest_rows
-        self.public.add(due.rows[1, :, honest])
+        self.public.add(due.rows[-1, :, honest])
         v = self.view(rows, t)
         if t >= s.begins and seats.attack_rows:
             rows[1, :, theirs] = as_weights(s.attack.rows(v))
             if s.market.concealment and t >= s.start:
-                missed[1, :, theirs] = ~s.attack.reveals(due.rows[1, :, theirs], v)
-        self.before = rows[1, :, theirs]
+                missed[1, :, theirs] = ~s.attack.reveals(due.rows[1, :, theirs].astype(np.int64), v)
+        self.before = rows[-1, :, theirs].astype(np.int64)
         self.force = np.where(missed[..., None], self.force, due.rows) if missed.any() else due.rows
         self.updated = np.where(missed, self.updated, (t + 1) * s.market.tempo + 2)
         return missed
 
-    def place_stake(self, rows: Int64, t: int) -> None:
+    def place_stake(self, rows: UInt16, t: int) -> None:
         """The attackers' stake may move as the attack counts; what counts of it they say."""
         theirs = self.seats.their_rows
         if t < self.s.start or not self.seats.attack_rows or not self.moves_stake:
             return
-        counted = self.s.attack.stakes(self.force[1, :, theirs], self.view(rows, t), self.paid[:, theirs], self.kept)
+        due = self.force[1, :, theirs].astype(np.int64)
+        counted = self.s.attack.stakes(due, self.view(rows, t), self.paid[:, theirs], self.kept)
         if counted is not None:
             self.stake[1, :, theirs] = counted
 
-    def view(self, rows: Int64, t: int) -> View:
+    def view(self, rows: UInt16, t: int) -> View:
         s = self.s
         return View(
             epoch=t - s.begins,
             seats=self.seats,
             market=s.market,
             params=s.params,
-            own=rows[1, :, self.seats.their_rows].copy(),
+            own=rows[-1, :, self.seats.their_rows].astype(np.int64),
             stake=self.world.stake,
-            public=self.public.ago,
+            revealed=self.public.ago,
             before=self.before,
             draws=self.draws,
             middle=self.middle,
         )
 
-    def told(self, paid: Paid, result: EpochResult, used: Int64, noticed: Bool, since: int) -> Int64:
+    def told(self, paid: Paid, result: EpochResult, used: Int64, since: int) -> Int64:
         """`COLUMNS` of the epoch `since` the attack's start."""
         s, told = self.s, np.empty((2, self.runs, len(COLUMNS)), dtype=np.int64)
         told[..., _PAID] = paid.sides
-        told[..., _SPENT] = np.array([self.spends[0], self.spends[since >= 0]])[:, None]
+        told[..., _SPENT] = np.array(self.spends)[:, None]
         told[..., _INVESTED] = np.array([0, s.attack.invests(s.market) if since == 0 else 0])[:, None]
-        told[0, :, _NOTICED] = noticed[0].sum(axis=-1)
-        told[1, :, _NOTICED] = noticed[1, :, self.seats.their_rows].sum(axis=-1)
-        if since >= 0:
-            told[1, :, _NOTICED] += s.attack.caught(self.alarms) + self.exposed
+        told[0, :, _NOTICED] = self.noticed[0].sum(axis=-1)
+        told[1, :, _NOTICED] = self.noticed[1, :, self.seats.their_rows].sum(axis=-1)
+        told[1, :, _NOTICED] += s.attack.caught(self.alarms) + self.exposed
         return told
+
+
+def twice(array: NDArray[Number]) -> NDArray[Number]:
+    """Of one arm, for both."""
+    return np.concatenate([array, array])
 
 
 def play(s: Scenario, runs: range, *, compiled: bool = False) -> Int64:
     """Runs of a scenario, [2, runs, epochs, columns]: arms as `ARMS`, numbers as `COLUMNS`, from the attack's start."""
     p = Play(s, runs, compiled=compiled)
     told = [p.epoch(t) for t in range(s.start + s.epochs)]
-    return np.stack(told[s.start :], axis=2)
+    return np.stack([each for each in told if each is not None], axis=2)

@@ -71,6 +71,20 @@ def test_what_a_wider_epoch_left_is_not_seen(name: str) -> None:
 
 
 @EVERY
+@settings(COMPILES, max_examples=20)
+@given(seed=st.integers(0, 10**9))
+def test_weights_of_16_bits_are_what_they_are_in_64(name: str, seed: int) -> None:
+    s, x, p = epochs.epoch(seed)
+    short = replace(x, weights=x.weights.astype(np.uint16))
+    assert short.weights.dtype == np.uint16
+    wide, narrow = (mechanism(name).epoch(s, each, p)[1] for each in (x, short))
+    for field, values in arrays(wide).items():
+        np.testing.assert_array_equal(arrays(narrow)[field], values, err_msg=field, strict=True)
+    same(name, s, short, p)
+    np.testing.assert_array_equal(FAST[name].consensus(short, p), wide.consensus, strict=True)
+
+
+@EVERY
 @settings(COMPILES, max_examples=80)
 @given(seed=st.integers(0, 10**9), rows=st.integers(1, 90), columns=st.integers(1, 140))
 def test_random_shapes(name: str, seed: int, rows: int, columns: int) -> None:

@@ -72,6 +72,13 @@ def test_lists_of_integers_are_taken(good: EpochInputs) -> None:
     assert x.now.shape == ()
 
 
+def test_weights_of_16_bits_are_taken_as_they_are(good: EpochInputs) -> None:
+    x = EpochInputs.unmasked(np.full((2, 3), U16, dtype=np.uint16), ints(5, 7))
+    assert x.weights.dtype == np.uint16
+    with pytest.raises(BadInput, match="weights"):
+        replace(good, weights=np.ones((0, 3), dtype=np.uint16))
+
+
 def test_a_field_may_differ_by_run_or_serve_all(good: EpochInputs) -> None:
     runs = replace(good, weights=np.ones((4, 2, 3), dtype=np.int64))
     assert replace(runs, stake=np.ones((4, 2), dtype=np.int64), now=ints(2, 2, 3, 3)).stake.shape == (4, 2)

@@ -35,8 +35,8 @@ def watched(s: Scenario) -> Seen:
     numbers: list[Int64] = []
     for t in range(s.start + s.epochs):
         told = p.epoch(t)
-        if t >= s.start:
-            force.append(p.force)
+        if told is not None:
+            force.append(p.force.astype(np.int64))
             numbers.append(told)
     return Seen(p, np.stack(force), np.stack(numbers))
 

@@ -5,13 +5,14 @@ import math
 import numpy as np
 import pytest
 
-from davy.incentive.fixed_point import ONE
+from davy.incentive.fixed_point import ONE, U16, row_normalise
 from davy.sims import scenario
 from davy.sims.metrics import METRICS, metrics
+from davy.sims.middle import middle
 from davy.sims.noise import LEVELS, UNIT, Draws, Purpose, normal
 from davy.sims.paying import lost
 from davy.sims.play import ARMS, COLUMNS
-from davy.sims.watch import CLIP, Watch, apart, kin, outlying
+from davy.sims.watch import CLIP, EQUAL_SHARES, Watch, apart, distances_by, kin, lower_median, outlying
 
 T = 10**9
 
@@ -113,7 +114,7 @@ def test_who_strays_is_noticed_the_sooner_the_further_and_the_honest_are_not() -
         for epoch in range(80):
             force = draws.of(table, 2, 16, 40).swapaxes(0, 1)
             force[:, :, -1, ::2] += round(off * UNIT)
-            seen = watch.see(force, counts=epoch > 0)
+            seen = watch.see(force.astype(np.uint16))
             alarms = max(alarms, float(seen[..., :-1].mean()))
             if seen[..., -1].all():
                 first.setdefault(off, epoch)
@@ -143,3 +144,22 @@ def test_streams_of_runs_and_purposes_are_apart() -> None:
     assert chance == pytest.approx(0.25, abs=0.01)
     drawn = Draws(5, range(4), Purpose.ENTRY).below(10, 10_000)
     assert np.unique(drawn, return_counts=True)[1] / 40_000 == pytest.approx([0.1] * 10, abs=0.01)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 7, 64])
+def test_distances_are_the_same_in_one_pass(rows: int) -> None:
+    rng = np.random.default_rng(rows)
+    force, before = (rng.integers(0, U16 + 1, (2, 3, rows, 130)).astype(np.uint16) for _ in range(2))
+    force[:, 1, -1], force[:, 2, 0], force[1, 1, 0] = 0, U16, force[1, 1, -1]
+    now, then = (row_normalise(rng.integers(0, ONE, (2, 3, 130))) for _ in range(2))
+    reference, found = (distances_by(compiled=c)(force, before, now, then) for c in (False, True))
+    assert reference.shape == (4, 2, 3, rows)
+    np.testing.assert_array_equal(reference, found, strict=True)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 16, 17, 4096])
+def test_the_watch_looks_at_the_lower_median(rows: int) -> None:
+    force = np.random.default_rng(rows).integers(0, 9, (rows, 5)).astype(np.uint16)
+    found = middle(compiled=False)(force, np.ones(rows, dtype=np.int64), EQUAL_SHARES)
+    shares = row_normalise(force.astype(np.int64))
+    assert np.array_equal(found, lower_median(shares, axis=0)[0])

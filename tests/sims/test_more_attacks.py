@@ -125,12 +125,10 @@ def chosen(s: Scenario) -> Chosen:
         p.epoch(t)
         if t < s.start:
             continue
-        theirs, honest = s.seats.their_rows, s.seats.honest_rows
+        theirs, honest, force = s.seats.their_rows, s.seats.honest_rows, p.force.astype(np.int64)
         stake = p.world.stake[:, honest]
-        median = weighted_median(
-            row_normalise(p.force[1, :, honest]), stake, minority(stake.sum(axis=1), s.params.kappa)
-        )
-        apart = np.abs(row_normalise(p.force[1, :, theirs]) - row_normalise(scaled(median))[:, None]).sum(axis=-1)
+        median = weighted_median(row_normalise(force[1, :, honest]), stake, minority(stake.sum(axis=1), s.params.kappa))
+        apart = np.abs(row_normalise(force[1, :, theirs]) - row_normalise(scaled(median))[:, None]).sum(axis=-1)
         nearest.append(apart.argmin(axis=1))
         counted = p.stake[1, :, theirs]
         assert counted.sum(axis=1).tolist() == p.world.stake[:, theirs].sum(axis=1).tolist(), "lent stake always votes"

@@ -10,7 +10,7 @@ from davy.incentive.compiled.jit import compiled, inner
 from davy.incentive.compiled.lanes import ROW, TILE, U
 from davy.incentive.compiled.median import GUIDE_BITS, weighted_median
 from davy.incentive.compiled.shares import WORD, mark_largest, normalise, reciprocal
-from davy.incentive.fixed_point import ONE, U16, Bool, Int32, Int64
+from davy.incentive.fixed_point import ONE, U16, Bool, Int32, Int64, Weights
 
 COUNTED, VOTING, NEWEST, OWN, ORDER, ORDERED_STAKE, ORDERED_SHARE, TRUST, INCOME, SINCE, EARNED = range(11)
 """Of `Room.rows`: stake above the threshold and active, the newest registration meant, the own column that does not
@@ -104,7 +104,7 @@ def permits_handed_out(counted: Int64, p: Numbers, handed_out: Bool) -> None:
 
 
 @inner
-def row_normalise(weights: Int64, start: int, width: int, registered_at: Int64, since: int, room: Room) -> None:
+def row_normalise(weights: Weights, start: int, width: int, registered_at: Int64, since: int, room: Room) -> None:
     """Step 5: W in tiles, `fixed_point.row_normalise` of what `agreement.counted_weights` leaves.
 
     Most rows follow one that can have meant the same columns, so MEANT is kept from row to row.

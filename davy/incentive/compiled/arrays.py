@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from davy.incentive.compiled.lanes import BLOCK, TILE
-from davy.incentive.fixed_point import Bool, Int16, Int32, Int64
+from davy.incentive.fixed_point import Bool, Int16, Int32, Int64, Weights
 
 LINE = 64
 """Bytes of a line of a cache."""
@@ -29,7 +29,7 @@ class Inputs(NamedTuple):
     rows: int
     each: bool
     bonds: Int64
-    weights: Int64
+    weights: Weights
     stake: Int64
     permits: Bool
     last_update: Int64

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from davy.incentive.compiled.arrays import Inputs, Numbers, Outputs, Room, room
+from davy.incentive.compiled.consensus import consensus
 from davy.incentive.compiled.jit import Entry
 from davy.incentive.compiled.lanes import TILE
 from davy.incentive.compiled.yuma2 import yuma2
@@ -20,9 +21,18 @@ from davy.incentive.mechanism import BondState, EpochInputs, EpochResult, Params
 
 Across = Callable[[Callable[[range], bool], list[range]], Iterable[bool]]
 Number = TypeVar("Number", bound=np.generic)
-INT64, BOOL = np.dtype(np.int64), np.dtype(np.bool_)
+INT64, UINT16, BOOL = np.dtype(np.int64), np.dtype(np.uint16), np.dtype(np.bool_)
 
-EPOCHS: Mapping[str, Entry] = {"yuma2": Entry(yuma2), "yuma3": Entry(yuma3)}
+ByWeights = Mapping[np.dtype[Any], Entry]
+"""Machine code is of one type of weights."""
+
+
+def by_weights(function: Callable[..., bool]) -> ByWeights:
+    return {INT64: Entry(function), UINT16: Entry(function)}
+
+
+EPOCHS: Mapping[str, ByWeights] = {"yuma2": by_weights(yuma2), "yuma3": by_weights(yuma3)}
+CONSENSUS = by_weights(consensus)
 
 
 @lru_cache(maxsize=256)
@@ -54,11 +64,11 @@ def tiled(array: NDArray[Number]) -> NDArray[Number]:
     return (np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, missing)]) if missing else array).ravel()
 
 
-def flattened(s: BondState, x: EpochInputs) -> Inputs:
+def flattened(bonds: Int64, x: EpochInputs) -> Inputs:
     return Inputs(
         rows=x.weights.shape[-2],
         each=x.bonds_at is not None,
-        bonds=tiled(s.bonds if s.bonds.flags.aligned else s.bonds.copy()),
+        bonds=tiled(bonds if bonds.flags.aligned else bonds.copy()),
         weights=tiled(x.weights),
         stake=x.stake.ravel(),
         permits=x.permits.ravel(),
@@ -73,9 +83,9 @@ def flattened(s: BondState, x: EpochInputs) -> Inputs:
     )
 
 
-def room_for_results(runs: int, rows: int, width: int) -> Outputs:
+def room_for_results(runs: int, rows: int, width: int, bonds: int) -> Outputs:
     return Outputs(
-        bonds=np.empty(runs * rows * width, dtype=INT64),
+        bonds=np.empty(bonds, dtype=INT64),
         permits=np.empty((runs, rows), dtype=BOOL),
         rows=np.empty((4, runs, rows), dtype=INT64),
         columns=np.empty((3, runs, width), dtype=INT64),
@@ -113,7 +123,7 @@ def result(out: Outputs, shape: tuple[int, ...]) -> tuple[BondState, EpochResult
 class Compiled:
     """A mechanism of `EPOCHS`; `accelerated` makes it."""
 
-    def __init__(self, epoch_of_runs: Entry, across: Across, parts: int) -> None:
+    def __init__(self, epoch_of_runs: ByWeights, across: Across, parts: int) -> None:
         self._epoch_of_runs = epoch_of_runs
         self._across = across
         self._parts = parts
@@ -148,19 +158,29 @@ class Compiled:
             )
         if s.bonds.dtype != np.int64:
             raise BadInput(f"bonds are {s.bonds.dtype}; they must be int64")
-        inputs, (chosen, sigmoid) = flattened(s, x), numbers(p)
+        out, valid = self._computed(self._epoch_of_runs, s.bonds, x, p)
+        if not valid:
+            raise BadInput(f"bonds in {p.bond_format.name} must lie within 0 to {p.bond_format.one}")
+        return result(out, x.weights.shape)
+
+    def consensus(self, x: EpochInputs, p: Params) -> Int64:
+        """C alone, which hangs on no bonds; [..., M]."""
+        out, _ = self._computed(CONSENSUS, np.empty(0, dtype=INT64), x, p)
+        *batch, _, columns = x.weights.shape
+        return out.columns[1, :, :columns].reshape(*batch, columns)
+
+    def _computed(self, by: ByWeights, bonds: Int64, x: EpochInputs, p: Params) -> tuple[Outputs, bool]:
+        inputs, (chosen, sigmoid) = flattened(bonds, x), numbers(p)
         rows, tiles = inputs.rows, -(-x.weights.shape[-1] // TILE)
         runs = len(inputs.weights) // (rows * tiles * TILE)
-        out = room_for_results(runs, rows, tiles * TILE)
+        out = room_for_results(runs, rows, tiles * TILE, len(inputs.bonds))
 
         def compute(part: range) -> bool:
             work = self._room(rows, tiles)
-            within = self._epoch_of_runs.call(part.start, part.stop, inputs, chosen, sigmoid, work, out)
+            valid = by[x.weights.dtype].call(part.start, part.stop, inputs, chosen, sigmoid, work, out)
             self._rooms.append(work)
-            return within
+            return valid
 
         parts = min(self._parts, runs)
         ranges = [range(runs * i // parts, runs * (i + 1) // parts) for i in range(parts)]
-        if not (compute(ranges[0]) if parts == 1 else all(list(self._across(compute, ranges)))):
-            raise BadInput(f"bonds in {p.bond_format.name} must lie within 0 to {p.bond_format.one}")
-        return result(out, x.weights.shape)
+        return out, compute(ranges[0]) if parts == 1 else all(list(self._across(compute, ranges)))

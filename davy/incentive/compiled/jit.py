@@ -69,6 +69,6 @@ class Entry:
 
     def _compile(self, *arguments: Any) -> Any:
         answer = self._function(*arguments)
-        (only,) = self._function.overloads.values()
-        self.call = only.entry_point
+        types = tuple(map(self._function.typeof_pyval, arguments))
+        self.call = self._function.overloads[types].entry_point
         return answer

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from davy.incentive.fixed_point import Int64
+from davy.incentive.fixed_point import Int64, UInt16
 from davy.sims.attack import Attack, View
 from davy.sims.market import Market, base_units, within
 from davy.sims.noise import UNIT_BITS, in_units
@@ -84,10 +84,10 @@ class FrontRunningReveals(WeightCopying):
         return self.lag + 2
 
     def rows(self, v: View) -> Int64:
-        fresh, old = v.public(self.lag), v.public(self.lag + 1)
+        fresh, old = v.revealed(self.lag), v.revealed(self.lag + 1)
         seen = v.draws.chance(self.waited, fresh.shape[1])[..., None]
 
-        def public(_: int) -> Int64:
+        def revealed(_: int) -> UInt16:
             return np.where(seen, fresh, old)
 
-        return WeightCopying.rows(self, replace(v, public=public))
+        return WeightCopying.rows(self, replace(v, revealed=revealed))
