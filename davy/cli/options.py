@@ -137,10 +137,19 @@ def netuid_option(function: F) -> F:
 def pace_options(function: F) -> F:
     """``--challenges`` and ``--round``: how many challenges a validator asks of each miner, and in how many seconds."""
     most = click.option(
-        "--challenges", type=click.IntRange(1, 512), default=16, show_default=True, help="Challenges per round, on average."
+        "--challenges",
+        type=click.IntRange(1, 512),
+        default=16,
+        show_default=True,
+        help="Challenges per round, on average.",
     )
     span = click.option(
-        "--round", "round_s", type=click.FloatRange(0.1, 3600), default=30.0, show_default=True, help="Seconds per round."
+        "--round",
+        "round_s",
+        type=click.FloatRange(0.1, 3600),
+        default=30.0,
+        show_default=True,
+        help="Seconds per round.",
     )
     return most(span(function))
 

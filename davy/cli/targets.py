@@ -35,7 +35,11 @@ def add_targets(group: click.Group, verb: str, give: Give, *further: Callable[[A
         Options that they take besides; `give` gets them.
     """
     term = click.option(
-        "--for", "term", type=Term(HALT_TERM_MS), default="7d", show_default=True,
+        "--for",
+        "term",
+        type=Term(HALT_TERM_MS),
+        default="7d",
+        show_default=True,
         help="How long, such as 12h; at most 7d.",
     )
 
