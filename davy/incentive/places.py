@@ -12,13 +12,13 @@ import numpy as np
 
 from davy.incentive.door import BadInput
 from davy.incentive.evidence import NOTHING, Int8
-from davy.incentive.fixed_point import MAX_N, Int64
+from davy.incentive.fixed_point import MAX_N, Weights
 
 PLACES: Final = 100
 """Places are 0 to 99, so that they fit an `Evidence` report."""
 
 
-def places(weights: Int64) -> Int8:
+def places(weights: Weights) -> Int8:
     """floor(100 · (below_j + (equal_j − 1) / 2) / M), int8 [..., M]: the part of its row that a column stands above.
 
     Columns of equal weight share a place, in the middle of those they cover. A row of zeros says nothing: −1. Only the

@@ -212,10 +212,12 @@ def _faults(stands: Iterable[Standing]) -> str:
 def _proved(held: Mapping[PublicKey, Holds], voices: Mapping[PublicKey, Voice], roster: Roster) -> Proof:
     """Put everybody's words together; whose word is another than the others' is named."""
     said: dict[PublicKey, Proof] = {}
+    key = next(iter(held))
     try:
         for key in held:
             said[key] = decode(held[key].proof, Proof, limit=MAX_CEREMONY_BYTES)
         ((generation, _),) = Counter(part.generation for part in said.values()).most_common(1)
+        key = next(k for k, part in said.items() if part.generation == generation)
         check_generation(generation, roster)
         for key in held:
             if [word.member for word in said[key].words] != [key] or said[key].generation != generation:

@@ -51,7 +51,7 @@ def _share(row: UInt16, shares: Int32) -> None:
 
 
 @inner
-def _apart(a: Int32, b: Int32) -> int:
+def _apart(a: Int32, b: Int32) -> np.int32:
     """`watch.apart`: |x − y| = x + y − 2·min(x, y), of which each sum fits 32 bits, which is twice the lanes."""
     first, second, common = np.int32(0), np.int32(0), np.int32(0)
     for j in range(len(a)):

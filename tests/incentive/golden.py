@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from davy.incentive.fixed_point import Int64
+from davy.incentive.fixed_point import Weights
 from davy.incentive.mechanism import BondState, EpochInputs, EpochResult, Mechanism, Params
 from davy.incentive.registry import MECHANISMS
 from tests.incentive import epochs, evident
@@ -85,7 +85,7 @@ def frozen(name: str) -> list[str]:
     return " ".join(json.loads((Path(__file__).parent / "golden.json").read_text())[name]).split()
 
 
-def little_endian(array: Int64) -> bytes:
+def little_endian(array: Weights) -> bytes:
     return array.astype("<i8").tobytes()
 
 

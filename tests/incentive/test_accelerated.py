@@ -23,7 +23,7 @@ from davy.incentive.compiled.bonds import read_u16
 from davy.incentive.compiled.lanes import TILE
 from davy.incentive.compiled.median import search, walk
 from davy.incentive.door import BadInput
-from davy.incentive.fixed_point import MAX_N, MAX_TOTAL_STAKE, ONE, U16, BondFormat, Int64
+from davy.incentive.fixed_point import MAX_N, MAX_TOTAL_STAKE, ONE, U16, BondFormat, Int64, Weights
 from davy.incentive.mechanism import BondState, EpochInputs, Mechanism, Params
 from davy.incentive.registry import MECHANISMS, mechanism
 from tests.incentive import epochs, golden
@@ -152,7 +152,7 @@ def test_a_guess_that_is_far_off_or_cannot_be_proved_is_left_to_the_exact_stake(
 def test_arrays_that_are_not_aligned() -> None:
     s, x, p = epochs.epoch(4, 10, 64)
 
-    def off(array: Int64) -> Int64:
+    def off(array: Weights) -> Int64:
         moved = np.zeros(array.nbytes + 1, dtype=np.uint8)[1:].view(np.int64).reshape(array.shape)
         moved[...] = array
         assert not moved.flags.aligned

@@ -307,9 +307,9 @@ async def test_nothing_is_committed_for_a_halted_subnet() -> None:
             return bytes(32)
 
     ledger = cast("Any", Braked())
-    own = Ports(VALIDATOR, ledger, s.clock, SeededEntropy(), MemoryStore(), s.transport)
+    ports = Ports(VALIDATOR, ledger, s.clock, SeededEntropy(), MemoryStore(), s.transport)
     brake = NodeBrake(s.guard, s.peers, s.attesting, ledger)
-    node = ValidatorNode([1], own, source, brake, Timing(commit_at=0.0))
+    node = ValidatorNode([1], ports, source, brake, Timing(commit_at=0.0))
     await node.at_block(head(19))
     assert source.asked == 1
     recorded: list[bytes] = []

@@ -313,7 +313,7 @@ class Raising(Holding):
 
     raised = 0
 
-    def learn(self, raws: Any) -> Learned:
+    def learn(self, raws: Any, *, on_record: bool = False) -> Learned:
         self.raised += 1
         raise RuntimeError("a fault")
 
