@@ -37,7 +37,7 @@ def test_so_is_an_address_book(tmp_path: Path) -> None:
     path.write_bytes("\ufeff127.0.0.1:7000\r\n  http://127.0.0.1:8000\r\n".encode())
     assert len(read_book_file(path).nodes) == 2
     path.write_bytes("127.0.0.1:7000\n".encode("utf-16"))
-    with pytest.raises(Misconfigured, match="no address book"):
+    with pytest.raises(Misconfigured, match="not an address book"):
         read_book_file(path)
 
 

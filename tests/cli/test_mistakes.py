@@ -120,7 +120,7 @@ MISTAKES = {
     ),
     "a ledger of no host": Mistake("status --network away.json", ("does not answer", "check that it runs")),
     "a ledger of no address": Mistake("status --network wild.json", ("not an address of a ledger", "http://host:port")),
-    "a ledger that is another server": Mistake("status --network web.json", ("no ledger", "check the address")),
+    "a ledger that is another server": Mistake("status --network web.json", ("not a ledger", "check the address")),
     "another chain": Mistake("status --network other.json", ("another chain",)),
     "a faucet that is not there": Mistake("faucet --network dead.json", ("no faucet", "davy transfer")),
     "an unreachable faucet": Mistake(

@@ -9,6 +9,7 @@ import pytest
 
 from davy.host.store import SqliteStore
 from davy.protocol.errors import Misconfigured, StoreFailed
+from davy.protocol.limits import MAX_STORED_BYTES
 
 pytestmark = pytest.mark.anyio
 
@@ -39,7 +40,7 @@ async def test_the_file_flushes_before_a_put_returns(tmp_path: Path) -> None:
 
 async def test_too_long_is_refused_not_cut(tmp_path: Path) -> None:
     with SqliteStore(tmp_path / "store.db") as store:
-        for key, value in [(b"", b"v"), (b"k" * 257, b"v"), (b"k", bytes(16 * 2**20 + 1))]:
+        for key, value in [(b"", b"v"), (b"k" * 257, b"v"), (b"k", bytes(MAX_STORED_BYTES + 1))]:
             with pytest.raises(StoreFailed):
                 await store.put(key, value)
 
