@@ -52,7 +52,7 @@ def test_mechanisms_are_compared(say: Say, tmp_path: Path) -> None:
         (("sim", "run", "cartel", "--set", "attack.stake"), "is no K=V"),
         (("sim", "run", "cartel", "--set", "attack.steak=1"), "there is no parameter 'attack.steak'"),
         (("sim", "run", "cartel", "--set", "stake=1"), "there is no parameter 'stake'; there is mechanism"),
-        (("sim", "run", "cartel", "--set", "attack.=1"), "there is no parameter 'attack.'; there is mechanism"),
+        (("sim", "run", "cartel", "--set", "attack.=1"), "there is no parameter 'attack.'; there is attack.validators"),
         (("sim", "run", "cartel", "--set", "attack.stake=all"), "attack.stake is 'all'"),
         (("sim", "run", "cartel", "--sweep", "mechanism=yuma3,yuma9"), "there is no mechanism 'yuma9'"),
         (("sim", "run", "honest", *QUICK, "--set", "attack.validators=1", "--table", "t.xlsx"), "neither .parquet nor"),
