@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from davy.incentive.compiled.jit import compiled
+from davy.incentive.compiled.jit import making_arrays
 from davy.incentive.fixed_point import Int32, Int64, UInt16, Weights
 from davy.sims.measuring import score_type
 from davy.sims.noise import UNIT_BITS
@@ -17,7 +17,7 @@ def measured(quality: Int64, table: Int32 | UInt16, words: UInt16, most: int) ->
     return found
 
 
-@compiled
+@making_arrays
 def _measure(quality: Int32, table: Int32 | UInt16, words: UInt16, most: int, found: Weights) -> None:
     arms, runs, rows, columns = found.shape
     factors = np.empty(columns, dtype=np.int32)  # a product of two that are 32 bits wide is one instruction

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from davy.incentive.compiled.jit import compiled
+from davy.incentive.compiled.jit import compiled, making_arrays
 from davy.incentive.compiled.shares import mark_largest
 from davy.incentive.emission import cut
 from davy.incentive.fixed_point import ONE, ONE_BITS, U16, Bool, Int64
@@ -57,7 +57,7 @@ class PayingCompiled(Paying):
         return Paid(sides, dividends)
 
 
-@compiled
+@making_arrays
 def _pay(a: Amounts, s: Shares, used: Int64, missed: Bool, sides: Int64, dividends: Int64) -> None:
     arms, runs, rows = missed.shape
     columns = used.shape[2]

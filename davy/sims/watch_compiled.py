@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from davy.incentive.compiled.jit import compiled, inner
+from davy.incentive.compiled.jit import inner, making_arrays
 from davy.incentive.compiled.lanes import U
 from davy.incentive.compiled.shares import reciprocal
 from davy.incentive.fixed_point import ONE, Int32, Int64, UInt16
@@ -20,7 +20,7 @@ def distances(rows: UInt16, before: UInt16, now: Int64, then: Int64) -> Int64:
     return found
 
 
-@compiled
+@making_arrays
 def _compare(rows: UInt16, before: UInt16, middles: Int32, found: Int64) -> None:
     runs, count, columns = rows.shape
     shares = np.empty((count, columns), dtype=np.int32)

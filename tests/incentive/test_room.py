@@ -24,7 +24,8 @@ def floats(text: str) -> list[str]:
             found.append(f"the float {node.value}")
         if isinstance(node, ast.Attribute | ast.Name):
             name = node.attr if isinstance(node, ast.Attribute) else node.id
-            if name.startswith(("float", "uint")) or name in (
+            # With int64, uint16 stays int64; uint64 becomes float64.
+            if (name.startswith(("float", "uint")) and name != "uint16") or name in (
                 "true_divide",
                 "divide",
                 "mean",

@@ -166,7 +166,7 @@ MISTAKES: dict[str, tuple[str, ...]] = {
     "davy keyholder lower --reason x --yes": ("nothing is named", "--raised"),
     "davy keyholder lower --raised 12345678 --reason x --yes": ("0 RAISEs known here", "davy keyholder status"),
     "davy keyholder raise --reason x --yes": ("no model is named", "--file"),
-    "davy keyholder circle today --next --home nowhere": ("no home",),
+    "davy keyholder circle today --next --home nowhere": ("not a home",),
 }
 
 

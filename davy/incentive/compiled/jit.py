@@ -34,13 +34,13 @@ class _Inner(_Compiled):
         raise TypeError("only compiled code calls this: decorate it with `compiled` to call it from Python")
 
 
-def _machine_code(function: Any, kind: type, **options: bool) -> Any:
+def _machine_code(function: Any, kind: type, *, makes_arrays: bool = False, **options: bool) -> Any:
     dispatcher: Any = _njit(
         nogil=True,  # threads run at the same time
         error_model="numpy",  # no check for a zero divisor: every divisor is at least 1
         cache=False,
         no_cfunc_wrapper=True,
-        _nrt=False,  # nothing compiled makes an array, so none is counted: each count is atomic, and a tuple has many
+        _nrt=makes_arrays,  # else none is counted: each count is atomic, and a tuple of arrays has many
         **options,
     )(function)
     dispatcher.__class__ = kind
@@ -50,6 +50,11 @@ def _machine_code(function: Any, kind: type, **options: bool) -> Any:
 def compiled(function: Callable[P, R]) -> Callable[P, R]:
     """`function` as machine code, for the types of its first call."""
     return cast("Callable[P, R]", _machine_code(function, _Compiled))
+
+
+def making_arrays(function: Callable[P, R]) -> Callable[P, R]:
+    """The same for a function that makes arrays of its own, which numba has to count."""
+    return cast("Callable[P, R]", _machine_code(function, _Compiled, makes_arrays=True))
 
 
 def inner(function: Callable[P, R]) -> Callable[P, R]:
