@@ -20,7 +20,6 @@ from davy.miners.admission import Rules
 from davy.miners.backend import Piece, Stopped, Tally
 from davy.network.error_responses import ORDER_HEADER
 from davy.network.events import DONE, data_frame, data_payloads
-from davy.network.exchange import open_exchange
 from davy.network.openai import CompletionRequest, CompletionResponse, parse_request, parse_response, to_json
 from davy.network.receipts import (
     RECEIPT_HEADER,
@@ -32,15 +31,15 @@ from davy.network.receipts import (
     response_digest,
 )
 from davy.protocol.encoding import encode
-from davy.protocol.errors import Malformed, ModelHalted
+from davy.protocol.errors import ModelHalted
 from davy.protocol.limits import MAX_REQUEST_BYTES
 from davy.protocol.ports import Handler, Response, SendFrame, SignedRequest, StreamReply
 from davy.protocol.receipt import Outcome, SignedReceipt, open_receipt
 from davy.protocol.signing import Domain, digest
 from davy.protocol.words import KeyRole
 from davy.tasks.shape import LISTED
-from tests.gateway.stage import GATEWAY, Miner, NoBrake, stage
-from tests.miners.stage import CHAIN, Letters
+from tests.gateway.stage import Miner, NoBrake, stage
+from tests.miners.stage import Letters
 from tests.twins import SeededKeys
 
 pytestmark = pytest.mark.anyio
@@ -468,52 +467,3 @@ async def test_an_address_has_a_rate_and_the_gateway_a_number_of_places() -> Non
         await streamed(waiting)
         await anyio.wait_all_tasks_blocked()
         whole(await s.ask(GREEDY))
-
-
-async def test_a_user_who_leaves_cancels_the_miner() -> None:
-    ended = anyio.Event()
-
-    class Endless(Letters):
-        async def _pieces(self, prompt: list[int], request: CompletionRequest, stopped: Stopped) -> Pieces:
-            try:
-                async with aclosing(super()._pieces(prompt, request, stopped)) as pieces:
-                    async for piece in pieces:
-                        yield piece
-                        await anyio.sleep(0.01)
-                await anyio.sleep_forever()
-            finally:
-                ended.set()
-
-    class LeftError(Exception):
-        pass
-
-    async with stage(Miner("a", backend=Endless())) as s:
-        answer = await s.ask({**GREEDY, "max_tokens": 20, "stream": True})
-        assert isinstance(answer, StreamReply)
-
-        async def send(frame: bytes) -> None:
-            raise LeftError
-
-        with pytest.raises(LeftError):
-            await answer.pump(send)
-        with anyio.fail_after(30):
-            await ended.wait()
-        await anyio.wait_all_tasks_blocked()
-        assert (await s.get("/health"))[1]["answering"] == 0
-
-
-async def test_exchanges_are_kept_that_anybody_can_check() -> None:
-    async with stage(Miner("a")) as s:
-        whole(await s.ask(GREEDY))
-        await streamed(await s.ask({**GREEDY, "stream": True}))
-        whole(await s.ask({"temperature": 0.7}))
-        found = s.sample.collect()
-    assert len(found) == 2
-    for e in found:
-        opened = open_exchange(e, CHAIN)
-        assert opened.receipt.miner == s.miners[0].hotkey
-        assert opened.receipt.caller == GATEWAY.public(KeyRole.HOTKEY)
-        assert opened.asked.temperature == 0
-    assert len(s.shapes) == 2
-    with pytest.raises(Malformed):
-        open_exchange(replace(found[1], answer=(b"\n".join(found[1].answer),)), CHAIN)

@@ -121,7 +121,7 @@ def test_on_an_open_subnet_too_a_challenge_wears_what_users_wear(setting: Settin
 
 def test_a_prompt_longer_than_any_challenge_lends_its_looks_to_none(task: Text, setting: Setting) -> None:
     task.shapes = Shapes()
-    for size in (300, 60_000):
-        assert task.shapes.observe(outgoing(CompletionRequest("m", "x" * size, temperature=0.0)))
+    for size, lent in ((300, True), (60_000, False)):
+        assert task.shapes.observe(outgoing(CompletionRequest("m", "x" * size, temperature=0.0))) is lent
     corpus, rng = Disguised.held_out(setting.models), private_rng(b"s", netuid=1, epoch=0)
     assert max(len(task.challenge(rng, corpus).asked.prompt) for _ in range(8)) < 400

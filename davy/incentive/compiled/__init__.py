@@ -15,7 +15,7 @@ Integers only: numba, like numpy, makes a float of uint64 and int64, so only off
 
 =====================  ============================================================================
 `epochs`               from an epoch's inputs to `arrays`, and back
-`yuma3`, `yuma2`       the mechanisms, over a range of runs
+`yuma3`, `yuma2`       the mechanisms, over a range of runs; `consensus` is the first six steps alone
 `agreement`            steps 1 to 9; `median` proves what `guess` guessed, `shares` are the k largest
 `bonds`                some tiles of columns at a time
 `settlement`           the last step
