@@ -18,6 +18,8 @@ from tests.gateway.stage import GATEWAY, Miner, stage
 from tests.gateway.test_gateway import GREEDY, Pieces, streamed, whole
 from tests.miners.stage import CHAIN, Letters
 
+pytestmark = pytest.mark.anyio
+
 
 async def test_a_user_who_leaves_cancels_the_miner() -> None:
     ended = anyio.Event()
