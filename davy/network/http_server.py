@@ -15,7 +15,7 @@ import socket
 import ssl
 from asyncio import TimerHandle, Transport
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, NamedTuple, cast
 
 import anyio
@@ -135,7 +135,8 @@ async def _stop(listener: asyncio.Server, state: ServerState, limits: ServerLimi
     if state.tasks:
         await asyncio.wait(list(state.tasks), timeout=limits.farewell)
     for connection in list(state.connections):
-        connection.transport.abort()
+        with suppress(AttributeError):  # of CPython 3.11.2, where its TLS is gone already
+            connection.transport.abort()
     if state.tasks:
         await asyncio.wait(list(state.tasks), timeout=limits.farewell)
     await asyncio.sleep(0)  # for the sockets to be closed

@@ -132,7 +132,7 @@ class Connections:
                 return await anyio.connect_tcp(
                     self._to.host, self._to.port, ssl_context=self._context, tls_standard_compatible=False
                 )
-            except _BROKEN as e:  # who hangs up in the handshake
+            except (*_BROKEN, ssl.SSLZeroReturnError) as e:  # hung up in the handshake; older OpenSSL says so itself
                 raise ConnectionResetError("the connection broke off") from e
 
     async def _exchange(self, c: _Connection, path: str, body: bytes, limit: int) -> bytes:
