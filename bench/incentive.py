@@ -117,8 +117,16 @@ def torch_simulator(folder: Path, x: EpochInputs) -> Work:
     return lambda: yumas.Yuma3(weights, stake, columns, rows, False, B_old=held, config=config)
 
 
-def line(rows: int, columns: int, name: str, p: Params, batch: int, pool: ThreadPoolExecutor, o: Others) -> list[str]:
-    """A row of the table: µs a run of every path, and the reference's single time in each. And one against before."""
+class Line(NamedTuple):
+    """A row of the table, its row against an older checkout, and the µs of subtensor's epoch."""
+
+    row: str
+    against: str
+    subtensor: float | None
+
+
+def line(rows: int, columns: int, name: str, p: Params, batch: int, pool: ThreadPoolExecutor, o: Others) -> Line:
+    """Time every path, each a run, with the reference's single time in each."""
     rng = np.random.default_rng(1)
     one, many = inputs(rng, 1, rows, columns), inputs(rng, batch, rows, columns)
     alone = BondState(store(rng.integers(0, ONE + 1, one.weights.shape), p.bond_format))
@@ -161,7 +169,7 @@ def line(rows: int, columns: int, name: str, p: Params, batch: int, pool: Thread
         cells[-1] += f", two threads {native.median / taken['compiled, two threads'].median:.0f}x of it"
     label = f"{name} {rows} x {columns}" + (", liquid α" if p.liquid_alpha else "")
     label += ", u16 bonds" if p.bond_format is BondFormat.U16 else ""
-    rows_of_both = [f"| {label} | {batch} | " + " | ".join(cells) + " |"]
+    row, against = f"| {label} | {batch} | " + " | ".join(cells) + " |", ""
     if o.against is not None:
         turns = [(taken[BEFORE + case], taken[case]) for case in OURS]
         cells = [
@@ -169,8 +177,8 @@ def line(rows: int, columns: int, name: str, p: Params, batch: int, pool: Thread
             f" ({old.low_tenth:.0f} → {new.low_tenth:.0f} {old.low_tenth / new.low_tenth:.1f}x)"
             for old, new in turns
         ]
-        rows_of_both.append(f"| {label} | {batch} | " + " | ".join(cells) + " |")
-    return rows_of_both
+        against = f"| {label} | {batch} | " + " | ".join(cells) + " |"
+    return Line(row, against, native.median if native else None)
 
 
 BEFORE = "before: "
@@ -184,7 +192,7 @@ OURS = (
 CASES = (*OURS, "torch simulator", "subtensor")
 
 
-def sweep(runs: int = 1000, epochs: int = 40, at_once: int = 8) -> list[str]:
+def sweep(subtensor: float | None, runs: int = 1000, epochs: int = 40, at_once: int = 8) -> list[str]:
     """So many runs of 64 x 192 over so many epochs, on two threads and on one: seconds by the clock and of CPU.
 
     The weights of a run stay, bonds move; `at_once` runs go through all epochs before the next ones, to stay in cache,
@@ -205,8 +213,11 @@ def sweep(runs: int = 1000, epochs: int = 40, at_once: int = 8) -> list[str]:
             start, worked = perf_counter_ns(), process_time_ns()
             list(pool.map(play, range(runs // at_once)))
             clock, cpu = (perf_counter_ns() - start) / 1e9, (process_time_ns() - worked) / 1e9
+        each = clock * 1e6 / (runs * epochs)
+        beside = f", {subtensor / each:.0f} times subtensor" if subtensor else ""
         lines.append(
-            f"{runs} runs of yuma3 64 x 192 over {epochs} epochs on {label}: {clock:.2f} s, {cpu:.2f} s of CPU."
+            f"{runs} runs of yuma3 64 x 192 over {epochs} epochs on {label}: {clock:.2f} s, {cpu:.2f} s of CPU; "
+            f"{each:.1f} µs an epoch by the clock{beside}."
         )
     return lines
 
@@ -241,8 +252,10 @@ def table(o: Others, names: list[str]) -> list[str]:
         for name in names:
             before_all = older(o.against, name, fixed, map, 1)
             before_all.compiled.epoch(BondState(np.zeros_like(x.weights)), x, before_all.params)
+    native: float | None = None  # of the first row, 64 x 192
     with ThreadPoolExecutor(THREADS) as pool:
         for rows, columns, name, p, batch in (
+            (64, 192, "yuma3", fixed, 256),
             (64, 192, "yuma3", fixed, 32),
             (64, 192, "yuma3", fixed, 8),
             (64, 192, "yuma3", liquid, 32),
@@ -254,11 +267,12 @@ def table(o: Others, names: list[str]) -> list[str]:
             if name not in names:
                 continue
             found = line(rows, columns, name, p, batch, pool, o)
-            lines.append(found[0])
-            against += found[1:]
-            sys.stdout.write("\n".join(found) + "\n")
+            lines.append(found.row)
+            against.append(found.against)
+            native = native or found.subtensor
+            sys.stdout.write(f"{found.row}\n{found.against}\n")
             sys.stdout.flush()
-    swept = sweep()
+    swept = sweep(native)
     door = timed({"door": (lambda: EpochInputs.unmasked(x.weights, x.stake), 1, process_time_ns)}, 1)["door"]
     if o.against is not None:
         lines += ["", "Before and now, in turn in the same run; the better tenths in brackets:", "", *against]

@@ -14,6 +14,7 @@ from davy.cli.demo.brake_claims import BrakeFacts, Paid, Rogue, check_brake
 from davy.cli.demo.cast import Cast, Role
 from davy.cli.demo.claims import Claim, nearness
 from davy.cli.demo.council import Given
+from davy.cli.demo.play import Market, Plan
 from davy.cli.demo.prober import Answers
 from davy.cli.demo.users import Ended
 from davy.protocol.chain import EpochRecord, Issuance
@@ -148,6 +149,33 @@ def test_a_report_stands_by_itself_and_escapes_what_it_shows() -> None:
     value = json.loads(report.as_json(told))
     assert value["holds"] is True
     assert value["earned"]["FIRST_GOOD"] == [100]
+
+
+class Watched(Market):
+    """A market whose epochs are given: the selective miner is paid as a good one for three, and then maybe no more."""
+
+    def __init__(self, *, seen_through: bool) -> None:
+        self.plan, self.epoch, self._seen = Plan(end=8), 4, seen_through
+        self.cast = facts(HONEST).cast
+
+    async def epoch_now(self) -> int:
+        return self.epoch
+
+    async def until_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    async def pay(self, role: Role) -> float:
+        selective = {Role.SELECTIVE: 100}
+        paid = [facts(HONEST | (selective if n < 3 or not self._seen else {})) for n in range(self.epoch)]
+        return claims.of_a_good_one(self.cast, role, [f.sealed[0] for f in paid], paid[0].sealed_uids)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("seen_through", "epoch"), [(True, 9), (False, 12)])
+async def test_the_market_goes_on_until_the_selective_miner_is_outearned(seen_through: bool, epoch: int) -> None:
+    ended, share = await Watched(seen_through=seen_through).until_outearned(Role.SELECTIVE)
+    assert ended == epoch
+    assert (share <= claims.SEEN_SHARE) is seen_through
 
 
 def test_the_demo_sees_only_what_anybody_could_see() -> None:

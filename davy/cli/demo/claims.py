@@ -15,6 +15,8 @@ from davy.protocol.words import Uid
 
 CHEAT_SHARE: Final = 0.05
 SELECTIVE_SHARE: Final = 0.5
+SEEN_SHARE: Final = 0.9 * SELECTIVE_SHARE
+"""The market goes on until the selective miner's pay is down to this: one epoch more or less then decides nothing."""
 COPIER_LOSS: Final = 0.02
 """By so much at least sealing must cost the copier: what two equal subnets differ by is less."""
 
@@ -102,19 +104,19 @@ def copier_ratio(facts: Facts, records: Sequence[EpochRecord], uids: Mapping[str
     return copier / max(sum(honest) / len(honest), 1e-12)
 
 
-def _miner(facts: Facts, role: Role) -> int:
-    return earned(facts.sealed, facts.sealed_uids[facts.cast.of(role).name])
+def of_a_good_one(cast: Cast, role: Role, records: Sequence[EpochRecord], uids: Mapping[str, Uid]) -> float:
+    """A miner's pay ÷ that of the good miner who earned less; infinite where that one earned nothing."""
+    good = min(earned(records, uids[cast.of(g).name]) for g in GOOD)
+    return earned(records, uids[cast.of(role).name]) / good if good else math.inf
 
 
 def _of_a_good_one(facts: Facts, role: Role) -> float:
-    """A miner's pay ÷ that of the good miner who earned less; infinite where that one earned nothing."""
-    good = min(_miner(facts, g) for g in GOOD)
-    return _miner(facts, role) / good if good else math.inf
+    return of_a_good_one(facts.cast, role, facts.sealed, facts.sealed_uids)
 
 
 def _good(facts: Facts) -> Claim:
     paid = sum(sum(r.miners) for r in facts.sealed)
-    least = min(_miner(facts, g) for g in GOOD) / max(paid, 1)
+    least = min(earned(facts.sealed, facts.sealed_uids[facts.cast.of(g).name]) for g in GOOD) / max(paid, 1)
     return Claim("good", f"each good miner earns, the one who earns less {least:.3f} of all", least or -1.0)
 
 

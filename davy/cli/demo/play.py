@@ -19,7 +19,7 @@ import anyio
 from davy import models
 from davy.cli.demo.cast import GOOD, Role, Validator
 from davy.cli.demo.chain import LEDGER
-from davy.cli.demo.claims import Facts
+from davy.cli.demo.claims import SEEN_SHARE, Facts, of_a_good_one
 from davy.cli.demo.council import Council
 from davy.cli.demo.live import Seen, Show
 from davy.cli.demo.nodes import OPEN, SEALED, STAKE, Nodes
@@ -43,8 +43,8 @@ class Plan(NamedTuple):
     """Before anything is done to it."""
     notice: int = 60
     """At most, until a miner's pay has followed what it does."""
-    end: int = 1
-    """After the last of it."""
+    end: int = 8
+    """At most, after the last of it, until what the selective miner earned has become less than half."""
 
 
 class Killed(NamedTuple):
@@ -88,13 +88,36 @@ class Market:
         if self.users is not None:
             self.users.calm()
         await self._swap_checkpoint(GOOD[1], meanwhile=self._kill_three)
-        await self.until_epoch((await self.ledger.metagraph(SEALED)).subnet.epoch + self.plan.end)
+        epoch, share = await self.until_outearned(Role.SELECTIVE)
+        self.say(f"epoch {epoch}: the selective miner has earned {share:.2f} of a good one")
         return await self._facts()
+
+    async def until_outearned(self, role: Role) -> tuple[int, float]:
+        """An epoch, and more while a miner's pay of the whole run still shows from when it was taken for a good one.
+
+        Returns the epoch, and its pay ÷ that of the good miner who earned less.
+        """
+        epoch = await self.epoch_now()
+        last = epoch + self.plan.end
+        while True:
+            epoch += 1
+            await self.until_epoch(epoch)
+            share = await self.pay(role)
+            if share <= SEEN_SHARE or epoch >= last:
+                return epoch, share
+
+    async def pay(self, role: Role) -> float:
+        """What a miner has earned so far ÷ what the good one has who earned less."""
+        return of_a_good_one(self.nodes.cast, role, await self.records(SEALED), await self.uids(SEALED))
+
+    async def epoch_now(self) -> int:
+        """Of the sealed subnet, now."""
+        return (await self.ledger.metagraph(SEALED)).subnet.epoch
 
     async def _until_paid(self, role: Role, wanted: bool) -> tuple[int, bool]:
         """Wait until a miner is paid, or is not; the epoch, and whether it came to that."""
         hotkey = self.nodes.hotkey(self.nodes.cast.of(role).name)
-        last = (await self.ledger.metagraph(SEALED)).subnet.epoch + self.plan.notice
+        last = await self.epoch_now() + self.plan.notice
         so = False
 
         def reached(m: Metagraph) -> bool:
@@ -106,7 +129,7 @@ class Market:
 
     async def until_weights_pay(self, miners: int = 1) -> int:
         """Wait until so many miners have an incentive; the epoch then."""
-        last = (await self.ledger.metagraph(SEALED)).subnet.epoch + self.plan.wait_epochs
+        last = await self.epoch_now() + self.plan.wait_epochs
         return await self.until(lambda m: sum(n.incentive > 0 for n in m.neurons) >= miners, last)
 
     async def until_epoch(self, epoch: int) -> None:
@@ -146,7 +169,7 @@ class Market:
     async def _swap_checkpoint(self, role: Role, meanwhile: Callable[[], Awaitable[None]] | None = None) -> None:
         """Give a miner the other good checkpoint, and wait until it is paid for that; its evidence is gathered anew."""
         self.nodes.swap(self.nodes.cast.of(role).name, models.GOOD[1 - GOOD.index(role)])
-        swapped = (await self.ledger.metagraph(SEALED)).subnet.epoch
+        swapped = await self.epoch_now()
         self._swap = self._swap or swapped
         self.say(f"epoch {swapped}: the {role} miner's checkpoint is swapped for the other good one")
         if meanwhile is not None:
