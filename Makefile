@@ -139,7 +139,7 @@ fuzz: $(VENV)/fuzz.stamp ## EXAMPLES (2000) hostile histories of blocks by a new
 
 .PHONY: bench
 bench: $(VENV)/dev.stamp ## measured figures beside their goals
-	@for file in bench/*.py; do echo "==> $$file"; $(BIN)/python -m "bench.$$(basename "$$file" .py)"; done
+	@for file in $(filter-out bench/ledger_%.py,$(wildcard bench/*.py)); do echo "==> $$file"; $(BIN)/python -m "bench.$$(basename "$$file" .py)"; done
 
 .PHONY: lock
 lock: $(UV) ## compile requirements/*.txt anew from pyproject.toml

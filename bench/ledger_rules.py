@@ -1,4 +1,4 @@
-"""The ledger's rules alone: signed transfers a second, and the block of an epoch of 256 and of 4096 UIDs.
+"""The ledger's rules alone: transfers, commits and reveals a second, and the block of an epoch of 256 and 4096 UIDs.
 
 Goals: ≥ 5,000 signed transfers a second, an epoch of 256 UIDs below 5 ms.
 Seconds are of processor time: one thread, whatever else runs.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import statistics
 import time
+from collections.abc import Callable
 
 from nacl import bindings
 
@@ -19,6 +20,7 @@ from davy.ledger.rules.records import (
     NEURONS,
     RUNNING,
     STAKES,
+    SUBNETS,
     UIDS,
     WEIGHTS,
     HotkeyRecord,
@@ -34,7 +36,17 @@ from davy.protocol.encoding import encode
 from davy.protocol.genesis import Allocation, Genesis, GenesisSubnet, chain_id
 from davy.protocol.limits import chain_parameters, hyperparameters
 from davy.protocol.signing import Domain, sign
-from davy.protocol.transaction import SignedTx, Transfer, TxBody, Weight, weight_subject
+from davy.protocol.transaction import (
+    Action,
+    CommitWeights,
+    RevealWeights,
+    SignedTx,
+    Transfer,
+    TxBody,
+    Weight,
+    weight_subject,
+    weights_commitment,
+)
 from davy.protocol.words import TOKEN
 
 BLOCK = 1_000
@@ -80,7 +92,7 @@ def crowded(uids: int, validators: int) -> Machine:
         Genesis(1, "bench", 0, chain_parameters(), (owner,), (Allocation(owner, 1),), (subnet,), ())
     )
     s = m.state
-    hotkeys = [hashlib.sha256(f"hotkey {uid}".encode()).digest() for uid in range(uids)]
+    hotkeys = [key(f"hotkey {uid}")[0] for uid in range(uids)]
     subjects = [weight_subject(hotkey, 0, b"") for hotkey in hotkeys]
     running = s.need(RUNNING, subnet_key(0), "")
     s.put(RUNNING, subnet_key(0), RunningRecord(0, 0, running.ends, 0, uids, running.price, 0, 0, 0, 0))
@@ -94,6 +106,48 @@ def crowded(uids: int, validators: int) -> Machine:
             row = [Weight(j, subjects[j], 1 + (uid + j * j) % 60_000) for j in range(validators, uids)]
             s.put(WEIGHTS, neuron_key(0, uid), WeightsRecord(2, packed.pack_row(row), 0))
     return m
+
+
+def votes(uids: int, validators: int, rounds: int) -> None:
+    """Blocks of commits, and of reveals of a row on all miners; the signatures are verified in the block."""
+    m = crowded(uids, validators)
+    chain, voters = m.state.chain, [key(f"hotkey {uid}") for uid in range(validators)]
+    subjects = [m.state.need(NEURONS, neuron_key(0, uid), "").subject for uid in range(uids)]
+    row = tuple(Weight(j, subjects[j], 1 + j % 60_000) for j in range(validators, uids))
+    nonces, salt = [0] * validators, bytes(32)
+    seconds: dict[str, list[float]] = {"commits": [], "reveals": []}
+
+    def running() -> RunningRecord:
+        return m.state.need(RUNNING, subnet_key(0), "")
+
+    def until(epoch: int) -> None:
+        while running().epoch < epoch:
+            m.apply_block(m.height + 1, m.height, [])
+
+    def block(what: str, action: Callable[[bytes], Action]) -> None:
+        raws: list[bytes] = []
+        for n, (public, secret) in enumerate(voters):
+            body = encode(TxBody(1, chain, public, nonces[n], action(public)))
+            raws.append(encode(SignedTx(1, body, sign(secret, Domain.TX, body))))
+            nonces[n] += 1
+        started = time.process_time()
+        result = m.apply_block(m.height + 1, m.height, raws)
+        seconds[what].append((time.process_time() - started) / len(raws))
+        if failed := [r.message for r in result.results if r.code]:
+            raise SystemExit(f"votes of the benchmark failed: {failed[0]}")
+
+    until(1)  # which gives the permits
+    for _ in range(rounds):
+        epoch = running().epoch
+        block(
+            "commits",
+            lambda public, e=epoch: CommitWeights(0, e, weights_commitment(chain, 0, public, 0, e, row, salt)),
+        )
+        until(epoch + m.state.need(SUBNETS, subnet_key(0), "").hyperparameters.reveal_epochs)
+        block("reveals", lambda _, e=epoch: RevealWeights(0, e, row, salt))
+    for what, taken in seconds.items():
+        of = f" of rows of {len(row)}" if what == "reveals" else ""
+        print(f"{what}{of}, {validators} a block: {1 / statistics.median(taken):,.0f}/s")
 
 
 def epochs(uids: int, validators: int, count: int) -> None:
@@ -119,6 +173,7 @@ def epochs(uids: int, validators: int, count: int) -> None:
 def main() -> None:
     transfers(1_000)
     transfers(10_000)
+    votes(256, 64, 10)
     epochs(256, 64, 20)
     epochs(4_096, 64, 3)
 

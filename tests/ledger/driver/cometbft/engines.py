@@ -53,12 +53,12 @@ class Producers:
         said = msgspec.json.decode(self._typed(words))
         self.chain, self.peers = bytes.fromhex(said["chain"]), said["peers"]
 
-    def join(self, asked: int) -> int:
+    def join(self, asked: int, *options: str) -> int:
         """Make the home of one more, which knows the others' engines and asks the ledger of one; returns its number."""
         port, engine_port = free_ports(2)
         n = len(self.ports) + 1
         words = ["ledger", "join", "--home", str(self.home(n)), "--at", f"127.0.0.1:{engine_port}", "--json"]
-        words += ["--network", str(self.home(asked) / "network.json"), "--block-time", "100"]
+        words += ["--network", str(self.home(asked) / "network.json"), "--block-time", "100", *options]
         for peer in self.peers:
             words += ["--peer", peer]
         self._typed(words)

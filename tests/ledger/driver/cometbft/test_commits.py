@@ -23,7 +23,7 @@ from davy.protocol.errors import BadSignature, Malformed, Refused, Unauthorised
 from davy.protocol.signing import Domain, sign, verify_raw
 
 CHAIN = bytes(range(32))
-SECRETS = [bindings.crypto_sign_seed_keypair(bytes([n]) * 32)[1] for n in range(1, 8)]
+SECRETS = [bindings.crypto_sign_seed_keypair(bytes([n]) * 32)[1] for n in range(1, 129)]
 PRIME, ORDER = 2**255 - 19, 2**252 + 27742317777372353535851937790883648493
 
 
