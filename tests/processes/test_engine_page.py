@@ -10,7 +10,7 @@ from tests.ledger.driver.cometbft.engines import engine
 from tests.ports import free_ports
 from tests.processes.shells import ROOT, Shell, environment, shell, typed, wait_until, with_options
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.engine]
 
 
 def blocks() -> list[list[str]]:

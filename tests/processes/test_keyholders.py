@@ -181,6 +181,7 @@ def test_three_of_five_halt_three_cannot_lift_four_can(all_serve: Table) -> None
     assert halted["order"] not in {h["order"] for h in brake_status(table)["halts"]}
 
 
+@pytest.mark.engine
 def test_on_four_producers_too() -> None:
     """The orders stand in blocks that three of four producers signed."""
     if engine() is None:

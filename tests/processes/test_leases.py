@@ -99,7 +99,7 @@ class Place:
             return decode(answer.read(), OrderPage, limit=2**20).seen
 
 
-@pytest.fixture(params=["one process", "four producers"])
+@pytest.fixture(params=["one process", pytest.param("four producers", marks=pytest.mark.engine)])
 def place(request: pytest.FixtureRequest) -> Iterator[Place]:
     with TemporaryDirectory() as folder:  # short enough for a socket
         place = Place(Path(folder), producers=request.param == "four producers")

@@ -26,13 +26,17 @@ _CAST: Final = Cast(
 )
 _TOO_MUCH: Final = "100"
 """Tokens of stake that the closed one asks of its callers."""
+_CHALLENGES: Final = 24
+"""A round: three miners leave time for more than a whole cast does."""
 _EPOCHS: Final = 3
 """Paid with all three, before the pay is read."""
 
 
 async def play_open_access(stage: Stage, show: Show, told: Told) -> dict[str, float]:
     """Return the relay's and the victim's pay as fractions of the closed good miner's."""
-    nodes = Nodes(stage, _CAST, Work(), {"victim": ("--open",), "closed": ("--minimum-stake", _TOO_MUCH)})
+    nodes = Nodes(
+        stage, _CAST, Work(challenges=_CHALLENGES), {"victim": ("--open",), "closed": ("--minimum-stake", _TOO_MUCH)}
+    )
     async with told.phase("second run, one miner open to all"), market(nodes, Plan(), show, Told(show)) as m:
         first = await m.until_weights_pay(len(_CAST.miners))
         await m.until_epoch(first + _EPOCHS)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from enum import Enum
 from typing import Final, Self, TypeVar
 
 import anyio
@@ -61,6 +62,14 @@ _NEXT_BLOCK_PATIENCE_S: Final = 30.0
 _TRIES_FOR_A_BRAKE: Final = 5
 _MAX_ORDERS: Final = 16 * MAX_BRAKE_ORDERS
 """Those of some rosters."""
+
+
+class _Absence(Enum):
+    """Why a transaction is not shown, in the words that a ledger's sentence holds."""
+
+    NOT_FOUND = "not found"
+    NOT_ANNOUNCED = "not announced yet"
+    """The ledger's state is after its block, and nobody was told of the block: it will be, and it is waited for."""
 
 
 class RpcLedger(Views):
@@ -168,9 +177,9 @@ class RpcLedger(Views):
         while True:
             height = await self._height()
             result = await self._included(h)
-            if result is not None:
+            if isinstance(result, TxResult):
                 return result
-            if height >= until:
+            if height >= until and result is _Absence.NOT_FOUND:
                 raise Expired(f"block {until} was made without transaction {h.hex()}; hand it in again")
             heads = self._foremost()  # also who follows asks now and then: so it is noticed that the ledger is gone
             with anyio.move_on_after(pause if heads is None else _LONGEST_PAUSE_S):
@@ -343,12 +352,13 @@ class RpcLedger(Views):
             raise TxFailed(code_of(said), said.log)
         return said
 
-    async def _included(self, h: TxHash) -> TxResult | None:
+    async def _included(self, h: TxHash) -> TxResult | _Absence:
         try:
             found = await self._rpc.call("tx", TxAnswer, hash=base64.b64encode(h).decode(), prove=True)
         except RpcRefused as e:
-            if "not found" in str(e):
-                return None
+            for absence in _Absence:
+                if absence.value in str(e):
+                    return absence
             raise
         height, index, raw = int(found.height), found.index, to_bytes(found.proof.hashes)
         hashes = [raw[n : n + 32] for n in range(0, len(raw), 32)]

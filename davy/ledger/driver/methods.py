@@ -232,9 +232,12 @@ class Methods:
     async def _tx(self, p: _HashParams) -> Json:
         h = hash_from(p.hash)
         found = self._node.store.tx(h)
-        # The file may be one block ahead of what everybody was told: a block is announced as a whole.
-        if found is None or found.result.height > self._node.head.height:
+        if found is None:
             raise RpcFailed(RpcCode.INTERNAL, f"tx ({upper_hex(h)}) not found")
+        # The file may be ahead of what everybody was told: a block is announced as a whole. The state is, too, so a
+        # sender whose nonce is used up must not hear that its transaction is nowhere.
+        if found.result.height > self._node.head.height:
+            raise RpcFailed(RpcCode.INTERNAL, f"tx ({upper_hex(h)}) is in a block that is not announced yet")
         answer = tx_json(h, found)
         if p.prove:
             hashes = self._node.store.tx_hashes(found.result.height)

@@ -14,6 +14,7 @@ from davy.ledger.driver.embedded import Subscriber
 from davy.ledger.driver.methods import Methods
 from davy.ledger.driver.server import listening
 from davy.ledger.rules.records import ACCOUNTS
+from davy.ledger.submit import deliver
 from davy.protocol.chain import Head
 from davy.protocol.errors import (
     Busy,
@@ -71,6 +72,25 @@ async def test_a_transaction_is_acknowledged_by_its_block(client: RpcLedger, ser
     with pytest.raises(TxFailed, match="next nonce is 1") as refused:
         await client.submit(raw)
     assert refused.value.code is TxCode.WRONG_NONCE
+
+
+async def test_what_is_in_a_block_not_announced_yet_is_waited_for(client: RpcLedger, served: Ledger) -> None:
+    """The state may be ahead of the headers: a used-up nonce, and no transaction, would have it signed once more."""
+    raw, before, seen = served.chain.tx(0, 0), served.producer.head, list[str]()
+    served.producer.submit(raw)
+    announced = await served.producer.make_block()
+    served.producer.head = before
+    call = client._rpc.call
+
+    async def announce_later(method: str, *args: Any, **kwargs: Any) -> Any:
+        seen.append(method)
+        if seen.count("tx") == 2:
+            served.producer.head = announced
+        return await call(method, *args, **kwargs)
+
+    client._rpc.call = announce_later  # type: ignore[method-assign]
+    assert (await deliver(client, raw)).height == 1
+    assert seen.count("broadcast_tx_sync") == 1
 
 
 async def test_outcome_waits_and_ends_at_its_height(client: RpcLedger, served: Ledger) -> None:

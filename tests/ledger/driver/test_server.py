@@ -117,7 +117,7 @@ async def test_a_block_shows_as_a_whole(front: Front, chain: Any, monkeypatch: p
     monkeypatch.setattr(front.producer.store, "append", written_and_looked_at)
     front.producer.submit(raw)
     await front.producer.make_block()
-    assert ["not found" in seen[0]["data"], seen[1]["code"], seen[2]["block_metas"]] == [True, -32603, []]
+    assert ["not announced yet" in seen[0]["data"], seen[1]["code"], seen[2]["block_metas"]] == [True, -32603, []]
     assert (await front.call("tx", hash=b64(tx_hash(raw))))["height"] == "1"
 
 

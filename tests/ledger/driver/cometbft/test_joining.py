@@ -30,7 +30,7 @@ from davy.protocol.words import KeyRole, key_text
 from tests.ledger.driver.cometbft.engines import PATIENCE_S, Producers, engine, reach
 from tests.ports import free_ports
 
-pytestmark = [pytest.mark.anyio, pytest.mark.slow]
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.engine]
 PUBLIC, SECRET = bindings.crypto_sign_seed_keypair(b"alice".ljust(32, b"."))
 SMALL_CHUNKS = """
 from davy.ledger.driver.cometbft import snapshots

@@ -29,7 +29,7 @@ from davy.protocol.words import KeyRole, key_text
 from tests.ledger.driver.cometbft.engines import PATIENCE_S, Producers, engine, reach, until
 from tests.twins.keyholders import Keyholders
 
-pytestmark = [pytest.mark.anyio, pytest.mark.slow]
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.engine]
 COUNCIL = Keyholders()
 KILLS = int(os.environ.get("DAVY_KILLS", "3"))
 PUBLIC, SECRET = bindings.crypto_sign_seed_keypair(b"alice".ljust(32, b"."))
