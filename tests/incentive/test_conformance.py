@@ -15,6 +15,7 @@ from davy.incentive.door import BadInput
 from davy.incentive.fixed_point import BondFormat
 from davy.incentive.mechanism import Params
 from tests.incentive.epochs import Stream
+from tests.incentive.functions import functions
 from tests.incentive.vectors import expected, mixed
 
 CASES = "cases_inputs.json"
@@ -158,6 +159,21 @@ def test_weights_and_stakes_may_be_of_any_scale(vectors: Path, tmp_path: Path, s
     assert report.failures() == []
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_functions_take_numbers_of_any_size_and_as_many_digits_as_a_float(tmp_path: Path, seed: int) -> None:
+    """Fractions, which share nothing with davy, agree; and what each file states is read: no error is small by luck."""
+    content = functions(seed, 20)
+    (tmp_path / "math.json").write_text(json.dumps(content))
+    (report,) = check([str(tmp_path / "math.json")])
+    assert report.failures() == []
+    assert len(report.errors) == 140
+    for case in content["sigmoid_safe"]:
+        case["kappa"] += 0.1
+    (tmp_path / "math.json").write_text(json.dumps(content))
+    (report,) = check([str(tmp_path / "math.json")])
+    assert {name.split()[0] for name, _ in report.failures()} == {"sigmoid_safe"}
+
+
 def test_the_independent_oracle_gives_the_published_outputs(vectors: Path) -> None:
     cases = load(vectors / CASES)
     for name in EXPECTED:
@@ -248,6 +264,10 @@ def test_whole_numbers_may_be_written_as_floats_and_proportions_in_their_unit() 
         ("math.json", ("interpolate", 0, "tol"), float("inf"), "tol is inf; it must be a finite number"),
         ("math.json", ("interpolate", 0, "ratio"), "1e999999999", "ratio is '1e999999999'; it must be a finite number"),
         ("math.json", ("is_topk", 1, "vector", 0), "1e999999999", "it must be a finite number"),
+        ("math.json", ("is_topk", 2, "k"), 2.5, "k is 2.5; it must be a whole number"),
+        ("math.json", ("is_topk", 2, "k"), -1, "k is -1; it must not be negative"),
+        ("math.json", ("weighted_median", 2, "stake", 0), -0.5, "a stake is negative"),
+        ("math.json", ("sigmoid_safe", 0, "kappa"), "0.5", "kappa is '0.5'; it must be a finite number"),
         ("math.json", ("interpolate",), [], "interpolate has no cases to compare"),
         ("yuma2_traces.json", ("test_bonds", "trace"), [], "test_bonds has no epochs to compare"),
         ("yuma2_traces.json", ("test_bonds", "trace", 0, "S"), [0] * 10**5, "test_bonds has 100000 UIDs"),
