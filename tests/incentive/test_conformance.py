@@ -230,7 +230,18 @@ def test_kappa_in_u16_is_counted_not_taken_for_a_share(vectors: Path) -> None:
     stated = load(vectors / "yuma3_scenarios.json")["params"]
     assert parameters(stated, 3).kappa == 32_767
     assert parameters(stated | {"kappa_u16": 1}, 3).kappa == 1
+    for share, units in ((0.5, 32_767), (0.49999237, 32_767), (0.50000763, 32_768), (0.51, 33_423)):
+        assert parameters(given(kappa=share), 3).kappa == units
     assert parameters({**stated, "max_allowed_validators": 2}, 3).max_validators == 2
+
+
+def test_a_kappa_of_one_half_leaves_a_tie_without_consensus(tmp_path: Path) -> None:
+    """Two validators of equal stake who disagree: neither has more than half, so the larger weight is consensus."""
+    cases = {"tie": {"validators": ["a", "b"], "servers": ["x"], "weights": [[[1.0], [0.0]]], "stakes": [[0.5, 0.5]]}}
+    content = {"variant": "yuma3", "params": given(kappa=0.5), "cases": {"tie": {"consensus": [[1.0]]}}}
+    for name, written in (("cases.json", cases), ("expected.json", content)):
+        (tmp_path / name).write_text(json.dumps(written))
+    assert main([str(tmp_path / "cases.json"), str(tmp_path / "expected.json")]) == 0
 
 
 def test_whole_numbers_may_be_written_as_floats_and_proportions_in_their_unit() -> None:
