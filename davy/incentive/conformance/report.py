@@ -120,7 +120,7 @@ def _not_negative(values: Nested) -> NDArray[np.float64]:
 def proportion(record: Any, one: int, *names: str) -> int:
     """A member of 0 to 1 as an integer of 0 to `one`; a whole number above 1 is in units of 1/`one` already.
 
-    To the nearest, halves down: a κ of .5 is 32767, of which half of the stake does not exceed 1 − κ, as it does not .5.
+    To the nearest, halves down: κ = .5 is 32767, so that half of the stake does not exceed 1 − κ, as it does not .5.
     """
     name = " or ".join(names)
     value = number(name, member(record, *names))
