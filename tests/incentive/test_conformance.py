@@ -27,7 +27,7 @@ EXPECTED = {
     "expected_yuma3_liquid_default.bp1.json": 55,
 }
 SIMULATED = {"retention_published.json", "case_dividends.json"}  # tests/sims compares these
-ALONE = {"yuma3_scenarios.json": 8, "yuma2_traces.json": 42, "math.json": 54}
+ALONE = {"yuma3_scenarios.json": 8, "yuma2_traces.json": 59, "math.json": 54}
 
 
 def load(path: Path) -> Any:
@@ -40,6 +40,22 @@ def test_every_vector_is_within_tolerance(vectors: Path, name: str, fields: int)
     (report,) = check([str(vectors / file) for file in files])
     assert report.failures() == []
     assert len(report.errors) == fields
+
+
+def test_a_trace_prints_the_moving_average_before_a_lost_permit_clears_it(tmp_path: Path) -> None:
+    """Of two equal stakes the newer gets the only permit. Both rows' averages are printed; one row is stored."""
+    both: list[Any] = [[[2, 1]], [[2, 1]], []]
+    first: dict[str, Any] = {
+        "current_block": 10, "activity_cutoff": 5000, "Last update": [5, 5, 5], "Block at registration": [0, 0, 0],
+        "S": [0.5, 0.5, 0], "W": both, "validator_permits": [True, True, True], "max_allowed_validators": 1,
+        "new_validator_permits": [False, True, False], "B": [[], [], []], "emaB#2": both, "D": [0.5, 0.5, 0],
+        "emaB": [[[2, 0.5]], [[2, 0.5]], []],
+    }  # fmt: skip
+    second = {"validator_permits": [False, True, False], "B": [[], [[2, 1]], []], "D": [0, 1, 0]}
+    (tmp_path / "trace.json").write_text(json.dumps({"permit": {"trace": [first, second]}}))
+    (report,) = check([str(tmp_path / "trace.json")])
+    assert report.failures() == []
+    assert len(report.errors) == 5
 
 
 def test_no_vector_is_left_out(vectors: Path) -> None:
@@ -82,6 +98,12 @@ def test_one_wrong_number_is_noticed(vectors: Path, tmp_path: Path, name: str, f
         ("yuma2_traces.json", ("test_bonds", "trace", 1, "C", 4), 2e-4),
         ("yuma2_traces.json", ("test_bonds", "asserted_bonds_u16_in_order", 20, 1), 8),
         ("yuma2_traces.json", ("test_zero_weights", "trace", 2, "E", 1), 10**6),
+        ("yuma2_traces.json", ("test_bonds", "trace", 3, "T", 4), 2e-4),
+        ("yuma2_traces.json", ("test_bonds", "trace", 3, "B (mask+norm)", 0, 0, 1), 2e-4),
+        ("yuma2_traces.json", ("test_bonds", "trace", 1, "dB (norm)", 2, 0, 1), 2e-4),
+        ("yuma2_traces.json", ("test_active_stake", "trace", 1, "dB", 1, 0, 1), 2e-4),
+        ("yuma2_traces.json", ("test_outdated_weights", "trace", 1, "R (before)", 2), 2e-4),
+        ("yuma2_traces.json", ("test_active_stake", "trace", 1, "Inactive", 1), 1),
         ("math.json", ("weighted_median", 5, "expected"), 1e-5),
         ("math.json", ("is_topk", 2, "vector", 0), 100),
         ("math.json", ("mat_ema_alpha", 2, "expected", 3), 3e-6),
