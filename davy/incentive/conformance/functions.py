@@ -57,7 +57,8 @@ def _weighted_median(label: str, case: Any, report: Report) -> None:
     stakes = np.array(_stakes(case["stake"]), dtype=np.int64)
     threshold = int((1 - decimal("majority", case["majority"])) * int(stakes.sum()))
     known = sorted(set(scores))  # a median asks for the order only: places among all scores keep within its bounds
-    places = np.array([known.index(score) for score in scores], dtype=np.int64)
+    place = {score: number for number, score in enumerate(known)}
+    places = np.array([place[score] for score in scores], dtype=np.int64)
     median = weighted_median(places[:, None], stakes, np.array(threshold, dtype=np.int64))
     found = known[int(median[0])] if stakes.any() else 0
     report.compare(label, "median", np.array(found, dtype=object), one, case["expected"])

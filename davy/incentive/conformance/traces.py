@@ -15,7 +15,7 @@ import numpy as np
 
 from davy.incentive import bonds, masks
 from davy.incentive.agreement import agree, trust
-from davy.incentive.conformance.report import Report, member
+from davy.incentive.conformance.report import Report, count, member, scaled
 from davy.incentive.door import BadInput
 from davy.incentive.emission import emit
 from davy.incentive.fixed_point import (
@@ -47,14 +47,20 @@ def _dense(sparse: Sparse, n: int) -> list[list[float]]:
     dense = [[0.0] * n for _ in range(n)]
     for row, pairs in enumerate(sparse):
         for column, value in pairs:
+            if not 0 <= column < n:
+                raise BadInput(f"a row names column {column!r}; there are {n}")
             dense[row][column] = value
     return dense
 
 
 def _u16(sparse: Sparse, n: int) -> Int64:
     """u16 numbers, which some traces print as proportions."""
-    dense = np.array(_dense(sparse, n))
-    return np.floor(dense * (U16 if dense.max() <= 1 else 1) + 0.5).astype(np.int64)
+    dense = _dense(sparse, n)
+    return scaled(dense, U16 if max(map(max, dense)) <= 1 else 1)
+
+
+def _counts(name: str, values: list[float]) -> Int64:
+    return np.array([count(name, value) for value in values], dtype=np.int64)
 
 
 def _dropped(epoch: dict[str, Any]) -> list[int]:
@@ -67,17 +73,17 @@ def _dropped(epoch: dict[str, Any]) -> list[int]:
 
 
 def _inputs(epoch: dict[str, Any], registered_at: Int64, n: int) -> EpochInputs:
-    last_update = np.array(epoch["Last update"], dtype=np.int64)
+    last_update = _counts("Last update", epoch["Last update"])
     return EpochInputs(
         weights=_u16(epoch["W"], n),
-        stake=np.floor(np.array(epoch["S"]) * _STAKE_ONE + 0.5).astype(np.int64),
+        stake=scaled(epoch["S"], _STAKE_ONE),
         permits=np.array(epoch.get("validator_permits", [True] * n)),
         last_update=last_update,
         registered_at=registered_at,
         earliest_commit=np.full(n, NO_COMMIT, dtype=np.int64),
         self_column=np.arange(n, dtype=np.int64),
         halted=np.zeros(n, dtype=np.bool_),
-        now=np.asarray(epoch["current_block"], dtype=np.int64),
+        now=np.asarray(count("current_block", epoch["current_block"]), dtype=np.int64),
         previous_epoch=np.asarray(0, dtype=np.int64),
         owner_row=np.asarray(-1, dtype=np.int64),
         bonds_at=last_update,
@@ -154,7 +160,7 @@ def _replay(name: str, trace: Any, report: Report) -> None:
             raise BadInput(f"{name} has {n} UIDs; there may be {MAX_N}")
         state = state or BondState(_u16(known.get("B", []), n))
         if "Block at registration" in printed:
-            registered_at = np.array(printed["Block at registration"], dtype=np.int64)
+            registered_at = _counts("Block at registration", printed["Block at registration"])
         else:
             registered_at = registered_at.copy()
             registered_at[_dropped(printed)] = known["current_block"]
