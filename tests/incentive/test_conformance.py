@@ -58,6 +58,33 @@ def test_a_trace_prints_the_moving_average_before_a_lost_permit_clears_it(tmp_pa
     assert len(report.errors) == 5
 
 
+@pytest.mark.parametrize(
+    ("stated", "code"),
+    [
+        ({}, 0),
+        ({"kappa": 0.49999237, "bonds_penalty": 65_535, "bonds_moving_average": 900_000, "yuma3": False}, 0),
+        ({"bonds_moving_avg": 0.975}, 1),
+        ({"bonds_penalty": 0}, 1),
+        ({"kappa": 0.9}, 1),
+        ({"yuma3": True}, 2),
+        ({"bonds_penalty": "1"}, 2),
+    ],
+)
+@pytest.mark.parametrize("of_all", [True, False])
+def test_a_trace_may_state_its_parameters(tmp_path: Path, stated: dict[str, Any], code: int, of_all: bool) -> None:
+    """Stakes 5, 3, 2; the smallest is clipped to a third of its weight on UID 4. The first holds all the bonds."""
+    epoch: dict[str, Any] = {
+        "current_block": 10, "activity_cutoff": 5000, "Last update": [5] * 5, "Block at registration": [0] * 5,
+        "S": [0.5, 0.3, 0.2, 0, 0], "W": [[[3, 3], [4, 1]], [[3, 3], [4, 1]], [[3, 1], [4, 3]], [], []],
+        "B": [[[3, 1], [4, 1]], [], [], [], []],
+        "emaB": [[[3, 0.957692], [4, 0.95]], [[3, 0.034615], [4, 0.03]], [[3, 0.007692], [4, 0.02]], [], []],
+    }  # fmt: skip
+    trace = {"trace": [epoch]} | ({} if of_all else {"params": stated})
+    content = {"a_trace": trace} | ({"params": stated} if of_all else {})
+    (tmp_path / "traces.json").write_text(json.dumps(content))
+    assert main([str(tmp_path / "traces.json")]) == code
+
+
 def test_no_vector_is_left_out(vectors: Path) -> None:
     assert {path.name for path in vectors.glob("*.json")} == {CASES, *SIMULATED, *EXPECTED, *ALONE}
 

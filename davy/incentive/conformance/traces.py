@@ -15,6 +15,7 @@ import numpy as np
 
 from davy.incentive import bonds, masks
 from davy.incentive.agreement import agree, trust
+from davy.incentive.conformance.cases import parameters, variant
 from davy.incentive.conformance.report import Report, count, member, scaled
 from davy.incentive.door import BadInput
 from davy.incentive.emission import emit
@@ -23,7 +24,6 @@ from davy.incentive.fixed_point import (
     ONE,
     ONE_BITS,
     U16,
-    BondFormat,
     Int64,
     column_normalise,
     column_normalise_products,
@@ -147,7 +147,18 @@ def _asserted(trace: Any) -> list[list[tuple[int, int, int]]]:
     return epochs
 
 
-def _replay(name: str, trace: Any, report: Report) -> None:
+def _stated(*places: Any) -> Params:
+    """Hyperparameters of a trace: the tests' own, but for what the file's `params` say, or the trace's."""
+    stated = {name: value for place in places for name, value in place.get("params", {}).items()}
+    usual = {"bonds_penalty": 1, "bonds_moving_avg": 0.9} | ({} if "kappa" in stated else {"kappa_u16": U16 // 2})
+    if "bonds_moving_average" in stated:
+        del usual["bonds_moving_avg"]
+    if variant({"yuma3": False} | stated) != "yuma2":
+        raise BadInput("params state Yuma 3, or nothing of it; traces are of Yuma 2")
+    return parameters(usual | stated, MAX_N)
+
+
+def _replay(name: str, trace: Any, stated: Params, report: Report) -> None:
     if not member(trace, "trace"):
         raise BadInput(f"{name} has no epochs to compare")
     known: dict[str, Any] = {}
@@ -164,12 +175,10 @@ def _replay(name: str, trace: Any, report: Report) -> None:
         else:
             registered_at = registered_at.copy()
             registered_at[_dropped(printed)] = known["current_block"]
-        p = Params(
+        p = replace(
+            stated,
             activity_cutoff=known["activity_cutoff"],
             max_validators=known.get("max_allowed_validators", n),
-            permit_zero_stake=True,
-            permit_tie_to_newer=True,
-            bond_format=BondFormat.U16,
         )
         x = _inputs(known, registered_at, n)
         before = state
@@ -182,4 +191,5 @@ def _replay(name: str, trace: Any, report: Report) -> None:
 def check(traces: Any, report: Report) -> None:
     """Replay each trace from the bonds it begins with, epoch by epoch."""
     for name, trace in traces.items():
-        _replay(name, trace, report)
+        if name != "params":
+            _replay(name, trace, _stated(traces, trace), report)
