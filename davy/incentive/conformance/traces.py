@@ -111,7 +111,7 @@ def _stages(x: EpochInputs, p: Params, before: BondState, result: EpochResult) -
         "I": (a.I, ONE),
         "I (=R)": (a.I, ONE),
         "B": (before.bonds, U16),
-        "B (mask+norm)": (column_normalise(bonds.standing(before, x)), ONE),
+        "B (mask+norm)": (column_normalise(bonds.standing(before, x, p.bond_format)), ONE),
         "dB": (bought >> ONE_BITS, ONE),
         "dB (norm)": (column_normalise_products(bought), ONE),
         "emaB": (column_normalise(moved.bonds), ONE),
