@@ -18,7 +18,7 @@ from davy.incentive.agreement import agree, trust
 from davy.incentive.conformance.cases import parameters, variant
 from davy.incentive.conformance.report import Report, count, member, scaled
 from davy.incentive.door import BadInput
-from davy.incentive.emission import emit
+from davy.incentive.emission import EmptyHalf, emit
 from davy.incentive.fixed_point import (
     MAX_N,
     ONE,
@@ -117,7 +117,7 @@ def _stages(x: EpochInputs, p: Params, before: BondState, result: EpochResult) -
         "emaB": (column_normalise(moved.bonds), ONE),
         "emaB#2": (moved.bonds, U16),
         "D": (result.dividends, ONE),
-        "E": (emit(_AMOUNT, result, 0).per_uid(), 1),
+        "E": (emit(_AMOUNT, result, 0, empty_half=EmptyHalf.OTHER, whole_units=False).per_uid(), 1),
     }
 
 
