@@ -10,16 +10,20 @@ from davy.incentive.fixed_point import ONE, ONE_BITS, U16, BondFormat, Bool, Int
 from davy.incentive.mechanism import BondState, EpochInputs
 
 
-def standing(s: BondState, x: EpochInputs) -> Int64:
+def standing(s: BondState, x: EpochInputs, form: BondFormat) -> Int64:
     """Stored bonds without those of pairs of which a side changed hands since they were stored.
 
     Raises
     ------
     BadInput
-        The state is of another shape than the inputs.
+        The state is of another shape than the inputs, or its bonds are not int64 within their format.
     """
     if s.bonds.shape != x.weights.shape:
         raise BadInput(f"bonds have shape {s.bonds.shape}, weights {x.weights.shape}: make room with BondState.resized")
+    if s.bonds.dtype != np.int64:
+        raise BadInput(f"bonds are {s.bonds.dtype}; they must be int64")
+    if s.bonds.min() < 0 or s.bonds.max() > form.one:
+        raise BadInput(f"bonds in {form.name} must lie within 0 to {form.one}")
     stored_at = x.previous_epoch[..., None] if x.bonds_at is None else x.bonds_at
     if x.registered_at.max() < stored_at.min():
         return s.bonds

@@ -13,7 +13,7 @@ from davy.incentive.yuma3 import alpha
 
 def held(s: BondState, x: EpochInputs, p: Params, a: Agreement, paid: Int64) -> tuple[BondState, Int64]:
     """The next state, and D = S∘(colnorm(B)·I) normalised, [..., V] in Q30, where S is the share `paid` [..., V]."""
-    before = bonds.read(bonds.standing(s, x), p.bond_format)  # 10
+    before = bonds.read(bonds.standing(s, x, p.bond_format), p.bond_format)  # 10
     B = bonds.moving_average(before, a.W_bonds, alpha(before, a, p))  # 11
     D = stake_dividends(column_normalise(B), a.I, paid)  # 12
     return BondState(bonds.clear(bonds.store(B, p.bond_format), a.permits)), D  # 13

@@ -20,7 +20,7 @@ from davy.incentive.settlement import settle
 def yuma2(s: BondState, x: EpochInputs, p: Params) -> tuple[BondState, EpochResult]:
     """ΔB = colnorm(W_b∘S); B = colnorm((1 − m)ΔB + m·colnorm(B)); D = B·I, normalised."""
     a = agree(x, p)
-    held = column_normalise(bonds.standing(s, x))  # 10
+    held = column_normalise(bonds.standing(s, x, p.bond_format))  # 10
     bought = column_normalise_products(a.W_bonds * a.S[..., :, None])
     B = column_normalise(bonds.moving_average(held, bought, ONE - from_ppm(p.moving_average)))  # 11
     D = bond_dividends(B, a.I)  # 12

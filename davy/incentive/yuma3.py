@@ -27,7 +27,7 @@ def alpha(held: Int64, a: Agreement, p: Params) -> Int64 | int:
 def yuma3(s: BondState, x: EpochInputs, p: Params) -> tuple[BondState, EpochResult]:
     """B = min(1, (1 − α)B + αW_b); D = S∘(colnorm(B)·I), normalised."""
     a = agree(x, p)
-    held = bonds.read(bonds.standing(s, x), p.bond_format)  # 10
+    held = bonds.read(bonds.standing(s, x, p.bond_format), p.bond_format)  # 10
     B = bonds.moving_average(held, a.W_bonds, alpha(held, a, p))  # 11
     D = stake_dividends(column_normalise(B), a.I, a.S)  # 12
     stored = bonds.clear(bonds.store(B, p.bond_format), a.permits)  # 13

@@ -61,7 +61,7 @@ def audited(s: BondState, x: EpochInputs, p: Params) -> tuple[BondState, EpochRe
     if x.evidence is None or x.evidence.reports.shape[-3] < 2:
         return yuma3.yuma3(s, x, p)
     a = agree(x, p)
-    held = bonds.read(bonds.standing(s, x), p.bond_format)
+    held = bonds.read(bonds.standing(s, x, p.bond_format), p.bond_format)
     bought = bonds.moving_average(held, a.W_bonds, yuma3.alpha(held, a, p))
     gate = FLOOR + (np.maximum(audited_agreement(x.evidence), 0) * (ONE - FLOOR) >> ONE_BITS)
     dividends = normalise(stake_dividends(column_normalise(bought), a.I, a.S) * gate)

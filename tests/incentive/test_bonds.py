@@ -6,7 +6,8 @@ import pytest
 from davy.incentive import bonds
 from davy.incentive.door import BadInput
 from davy.incentive.fixed_point import ONE, U16, BondFormat
-from davy.incentive.mechanism import BondState, EpochInputs
+from davy.incentive.mechanism import BondState, EpochInputs, Params
+from davy.incentive.registry import mechanism
 from tests.incentive.epochs import ints, replace, share
 
 FORMS = list(BondFormat)
@@ -48,21 +49,38 @@ def test_bonds_of_whoever_changed_hands_are_forgotten() -> None:
     x = EpochInputs.unmasked(np.ones((3, 3), dtype=np.int64), ints(1, 1, 1))
     held = BondState(np.arange(1, 10).reshape(3, 3))
     apart = replace(x, previous_epoch=np.asarray(7), registered_at=ints(6, 7, 0))
-    assert bonds.standing(held, apart).tolist() == [[1, 0, 3], [4, 0, 6], [7, 0, 9]]
+    assert bonds.standing(held, apart, BondFormat.U32).tolist() == [[1, 0, 3], [4, 0, 6], [7, 0, 9]]
     same = replace(apart, self_column=ints(0, 1, 2))
-    assert bonds.standing(held, same).tolist() == [[1, 0, 3], [0, 0, 0], [7, 0, 9]]
+    assert bonds.standing(held, same, BondFormat.U32).tolist() == [[1, 0, 3], [0, 0, 0], [7, 0, 9]]
     by_row = replace(apart, bonds_at=ints(8, 7, 6))
-    assert bonds.standing(held, by_row).tolist() == [[1, 2, 3], [4, 0, 6], [0, 0, 9]]
+    assert bonds.standing(held, by_row, BondFormat.U32).tolist() == [[1, 2, 3], [4, 0, 6], [0, 0, 9]]
 
 
 def test_bonds_of_another_shape_are_refused() -> None:
     x = EpochInputs.unmasked(np.ones((3, 2), dtype=np.int64), ints(1, 1, 1))
     with pytest.raises(BadInput, match="resized"):
-        bonds.standing(BondState(np.zeros((2, 2), dtype=np.int64)), x)
+        bonds.standing(BondState(np.zeros((2, 2), dtype=np.int64)), x, BondFormat.U32)
     room = BondState(np.ones((2, 2), dtype=np.int64)).resized(3, 2)
-    assert bonds.standing(room, x).tolist() == [[1, 1], [1, 1], [0, 0]]
+    assert bonds.standing(room, x, BondFormat.U32).tolist() == [[1, 1], [1, 1], [0, 0]]
     with pytest.raises(BadInput, match="do not fit"):
         room.resized(2, 2)
+
+
+@pytest.mark.parametrize("name", ["yuma2", "yuma3"])
+@pytest.mark.parametrize("form", FORMS)
+def test_bonds_that_are_none_of_their_format_are_refused(name: str, form: BondFormat) -> None:
+    """Not computed with: a state of one format under parameters of the other pays somebody else, without a word."""
+    x = EpochInputs.unmasked(np.ones((3, 2), dtype=np.int64), ints(1, 1, 1))
+    p = Params(bond_format=form)
+    whole = np.full((3, 2), form.one)
+    mechanism(name).epoch(BondState(whole), x, p)
+    for wrong in (form.one + 1, -1):
+        spoiled = whole.copy()
+        spoiled[2, 1] = wrong
+        with pytest.raises(BadInput, match=f"bonds in {form.name} must lie within 0 to {form.one}"):
+            mechanism(name).epoch(BondState(spoiled), x, p)
+    with pytest.raises(BadInput, match="bonds are float64; they must be int64"):
+        mechanism(name).epoch(BondState(np.ones((3, 2))), x, p)  # pyright: ignore[reportArgumentType]
 
 
 def test_moving_average() -> None:

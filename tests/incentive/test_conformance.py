@@ -15,6 +15,7 @@ from davy.incentive.door import BadInput
 from davy.incentive.fixed_point import BondFormat
 from davy.incentive.mechanism import Params
 from tests.incentive.epochs import Stream
+from tests.incentive.functions import functions
 from tests.incentive.vectors import expected, mixed
 
 CASES = "cases_inputs.json"
@@ -26,7 +27,7 @@ EXPECTED = {
     "expected_yuma3_liquid_default.bp1.json": 55,
 }
 SIMULATED = {"retention_published.json", "case_dividends.json"}  # tests/sims compares these
-ALONE = {"yuma3_scenarios.json": 8, "yuma2_traces.json": 42, "math.json": 54}
+ALONE = {"yuma3_scenarios.json": 8, "yuma2_traces.json": 59, "math.json": 54}
 
 
 def load(path: Path) -> Any:
@@ -39,6 +40,49 @@ def test_every_vector_is_within_tolerance(vectors: Path, name: str, fields: int)
     (report,) = check([str(vectors / file) for file in files])
     assert report.failures() == []
     assert len(report.errors) == fields
+
+
+def test_a_trace_prints_the_moving_average_before_a_lost_permit_clears_it(tmp_path: Path) -> None:
+    """Of two equal stakes the newer gets the only permit. Both rows' averages are printed; one row is stored."""
+    both: list[Any] = [[[2, 1]], [[2, 1]], []]
+    first: dict[str, Any] = {
+        "current_block": 10, "activity_cutoff": 5000, "Last update": [5, 5, 5], "Block at registration": [0, 0, 0],
+        "S": [0.5, 0.5, 0], "W": both, "validator_permits": [True, True, True], "max_allowed_validators": 1,
+        "new_validator_permits": [False, True, False], "B": [[], [], []], "emaB#2": both, "D": [0.5, 0.5, 0],
+        "emaB": [[[2, 0.5]], [[2, 0.5]], []],
+    }  # fmt: skip
+    second = {"validator_permits": [False, True, False], "B": [[], [[2, 1]], []], "D": [0, 1, 0]}
+    (tmp_path / "trace.json").write_text(json.dumps({"permit": {"trace": [first, second]}}))
+    (report,) = check([str(tmp_path / "trace.json")])
+    assert report.failures() == []
+    assert len(report.errors) == 5
+
+
+@pytest.mark.parametrize(
+    ("stated", "code"),
+    [
+        ({}, 0),
+        ({"kappa": 0.49999237, "bonds_penalty": 65_535, "bonds_moving_average": 900_000, "yuma3": False}, 0),
+        ({"bonds_moving_avg": 0.975}, 1),
+        ({"bonds_penalty": 0}, 1),
+        ({"kappa": 0.9}, 1),
+        ({"yuma3": True}, 2),
+        ({"bonds_penalty": "1"}, 2),
+    ],
+)
+@pytest.mark.parametrize("of_all", [True, False])
+def test_a_trace_may_state_its_parameters(tmp_path: Path, stated: dict[str, Any], code: int, of_all: bool) -> None:
+    """Stakes 5, 3, 2; the smallest is clipped to a third of its weight on UID 4. The first holds all the bonds."""
+    epoch: dict[str, Any] = {
+        "current_block": 10, "activity_cutoff": 5000, "Last update": [5] * 5, "Block at registration": [0] * 5,
+        "S": [0.5, 0.3, 0.2, 0, 0], "W": [[[3, 3], [4, 1]], [[3, 3], [4, 1]], [[3, 1], [4, 3]], [], []],
+        "B": [[[3, 1], [4, 1]], [], [], [], []],
+        "emaB": [[[3, 0.957692], [4, 0.95]], [[3, 0.034615], [4, 0.03]], [[3, 0.007692], [4, 0.02]], [], []],
+    }  # fmt: skip
+    trace = {"trace": [epoch]} | ({} if of_all else {"params": stated})
+    content = {"a_trace": trace} | ({"params": stated} if of_all else {})
+    (tmp_path / "traces.json").write_text(json.dumps(content))
+    assert main([str(tmp_path / "traces.json")]) == code
 
 
 def test_no_vector_is_left_out(vectors: Path) -> None:
@@ -81,6 +125,12 @@ def test_one_wrong_number_is_noticed(vectors: Path, tmp_path: Path, name: str, f
         ("yuma2_traces.json", ("test_bonds", "trace", 1, "C", 4), 2e-4),
         ("yuma2_traces.json", ("test_bonds", "asserted_bonds_u16_in_order", 20, 1), 8),
         ("yuma2_traces.json", ("test_zero_weights", "trace", 2, "E", 1), 10**6),
+        ("yuma2_traces.json", ("test_bonds", "trace", 3, "T", 4), 2e-4),
+        ("yuma2_traces.json", ("test_bonds", "trace", 3, "B (mask+norm)", 0, 0, 1), 2e-4),
+        ("yuma2_traces.json", ("test_bonds", "trace", 1, "dB (norm)", 2, 0, 1), 2e-4),
+        ("yuma2_traces.json", ("test_active_stake", "trace", 1, "dB", 1, 0, 1), 2e-4),
+        ("yuma2_traces.json", ("test_outdated_weights", "trace", 1, "R (before)", 2), 2e-4),
+        ("yuma2_traces.json", ("test_active_stake", "trace", 1, "Inactive", 1), 1),
         ("math.json", ("weighted_median", 5, "expected"), 1e-5),
         ("math.json", ("is_topk", 2, "vector", 0), 100),
         ("math.json", ("mat_ema_alpha", 2, "expected", 3), 3e-6),
@@ -158,6 +208,21 @@ def test_weights_and_stakes_may_be_of_any_scale(vectors: Path, tmp_path: Path, s
     assert report.failures() == []
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_functions_take_numbers_of_any_size_and_as_many_digits_as_a_float(tmp_path: Path, seed: int) -> None:
+    """Fractions, which share nothing with davy, agree; and what each file states is read: no error is small by luck."""
+    content = functions(seed, 20)
+    (tmp_path / "math.json").write_text(json.dumps(content))
+    (report,) = check([str(tmp_path / "math.json")])
+    assert report.failures() == []
+    assert len(report.errors) == 140
+    for case in content["sigmoid_safe"]:
+        case["kappa"] += 0.1
+    (tmp_path / "math.json").write_text(json.dumps(content))
+    (report,) = check([str(tmp_path / "math.json")])
+    assert {name.split()[0] for name, _ in report.failures()} == {"sigmoid_safe"}
+
+
 def test_the_independent_oracle_gives_the_published_outputs(vectors: Path) -> None:
     cases = load(vectors / CASES)
     for name in EXPECTED:
@@ -214,7 +279,18 @@ def test_kappa_in_u16_is_counted_not_taken_for_a_share(vectors: Path) -> None:
     stated = load(vectors / "yuma3_scenarios.json")["params"]
     assert parameters(stated, 3).kappa == 32_767
     assert parameters(stated | {"kappa_u16": 1}, 3).kappa == 1
+    for share, units in ((0.5, 32_767), (0.49999237, 32_767), (0.50000763, 32_768), (0.51, 33_423)):
+        assert parameters(given(kappa=share), 3).kappa == units
     assert parameters({**stated, "max_allowed_validators": 2}, 3).max_validators == 2
+
+
+def test_a_kappa_of_one_half_leaves_a_tie_without_consensus(tmp_path: Path) -> None:
+    """Two validators of equal stake who disagree: neither has more than half, so the larger weight is consensus."""
+    cases = {"tie": {"validators": ["a", "b"], "servers": ["x"], "weights": [[[1.0], [0.0]]], "stakes": [[0.5, 0.5]]}}
+    content = {"variant": "yuma3", "params": given(kappa=0.5), "cases": {"tie": {"consensus": [[1.0]]}}}
+    for name, written in (("cases.json", cases), ("expected.json", content)):
+        (tmp_path / name).write_text(json.dumps(written))
+    assert main([str(tmp_path / "cases.json"), str(tmp_path / "expected.json")]) == 0
 
 
 def test_whole_numbers_may_be_written_as_floats_and_proportions_in_their_unit() -> None:
@@ -248,9 +324,28 @@ def test_whole_numbers_may_be_written_as_floats_and_proportions_in_their_unit() 
         ("math.json", ("interpolate", 0, "tol"), float("inf"), "tol is inf; it must be a finite number"),
         ("math.json", ("interpolate", 0, "ratio"), "1e999999999", "ratio is '1e999999999'; it must be a finite number"),
         ("math.json", ("is_topk", 1, "vector", 0), "1e999999999", "it must be a finite number"),
+        ("math.json", ("is_topk", 2, "k"), 2.5, "k is 2.5; it must be a whole number"),
+        ("math.json", ("is_topk", 2, "k"), -1, "k is -1; it must not be negative"),
+        ("math.json", ("weighted_median", 2, "stake", 0), -0.5, "a stake is negative"),
+        ("math.json", ("sigmoid_safe", 0, "kappa"), "0.5", "kappa is '0.5'; it must be a finite number"),
         ("math.json", ("interpolate",), [], "interpolate has no cases to compare"),
         ("yuma2_traces.json", ("test_bonds", "trace"), [], "test_bonds has no epochs to compare"),
         ("yuma2_traces.json", ("test_bonds", "trace", 0, "S"), [0] * 10**5, "test_bonds has 100000 UIDs"),
+        (
+            "yuma2_traces.json",
+            ("test_bonds", "trace", 0, "S", 0),
+            1e300,
+            "numbers must not be too large for their unit",
+        ),
+        ("yuma2_traces.json", ("test_bonds", "trace", 0, "W", 0, 0, 1), 1e300, "numbers must not be too large"),
+        ("yuma2_traces.json", ("test_bonds", "trace", 0, "W", 0, 0, 0), -1, "a row names column -1; there are 8"),
+        (
+            "yuma2_traces.json",
+            ("test_bonds", "trace", 0, "Last update", 0),
+            1.5,
+            "Last update is 1.5; it must be a whole",
+        ),
+        ("yuma2_traces.json", ("test_bonds", "trace", 0, "current_block"), 1.5, "current_block is 1.5; it must be a"),
         (CASES, ("Case 5", "reset_bonds"), "false", "reset_bonds is 'false'; it must be true or false"),
         (CASES, ("Case 5", "reset_bonds_epoch"), None, "reset_bonds_epoch is None; it must be a finite number"),
         (CASES, ("Case 5", "reset_bonds_epoch"), "20", "reset_bonds_epoch is '20'; it must be a finite number"),

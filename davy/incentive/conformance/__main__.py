@@ -39,7 +39,8 @@ def kind(path: str, content: dict[str, Any]) -> str:
         return "expected"
     if functions.FUNCTIONS.keys() & content.keys():
         return "functions"
-    records = [cast("dict[str, Any]", value) for value in content.values() if isinstance(value, dict)]
+    named = {name: value for name, value in content.items() if name != "params"}
+    records = [cast("dict[str, Any]", value) for value in named.values() if isinstance(value, dict)]
     if records and all("trace" in record for record in records):
         return "traces"
     if records and all("weights" in record and "stakes" in record for record in records):

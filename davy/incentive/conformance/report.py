@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from math import isfinite, lcm
+from math import ceil, isfinite, lcm
 from typing import Any, cast
 
 import numpy as np
@@ -118,12 +118,15 @@ def _not_negative(values: Nested) -> NDArray[np.float64]:
 
 
 def proportion(record: Any, one: int, *names: str) -> int:
-    """A member of 0 to 1 as an integer of 0 to `one`; a whole number above 1 is in units of 1/`one` already."""
+    """A member of 0 to 1 as an integer of 0 to `one`; a whole number above 1 is in units of 1/`one` already.
+
+    To the nearest, halves down: κ = .5 is 32767, so that half of the stake does not exceed 1 − κ, as it does not .5.
+    """
     name = " or ".join(names)
     value = number(name, member(record, *names))
     if not 0 <= value <= one:
         raise BadInput(f"{name} is {value!r}, which is not a proportion of {one}")
-    return count(name, value) if value > 1 else int(value * one + 0.5)
+    return count(name, value) if value > 1 else ceil(value * one - 0.5)
 
 
 def member(record: Any, *names: str) -> Any:

@@ -1,22 +1,33 @@
 """Traces of subtensor's Yuma 2 tests: what each step of each epoch printed.
 
 A trace prints a value once and again only when it changed. Some are of an older consensus (they print "W (threshold)");
-of these, consensus and clipped weights are not compared. A UID that was replaced in between prints no registration: the
-epoch whose "outdate" stage drops its column tells it.
+of these, consensus, clipped weights and trust are not compared. A UID that was replaced in between prints no
+registration: the epoch whose "outdate" stage drops its column tells it.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from davy.incentive.agreement import agree
-from davy.incentive.conformance.report import Report, member
+from davy.incentive import bonds, masks
+from davy.incentive.agreement import agree, trust
+from davy.incentive.conformance.cases import parameters, variant
+from davy.incentive.conformance.report import Report, count, member, scaled
 from davy.incentive.door import BadInput
-from davy.incentive.emission import emit
-from davy.incentive.fixed_point import MAX_N, ONE, U16, BondFormat, Int64, column_normalise
+from davy.incentive.emission import EmptyHalf, emit
+from davy.incentive.fixed_point import (
+    MAX_N,
+    ONE,
+    ONE_BITS,
+    U16,
+    Int64,
+    column_normalise,
+    column_normalise_products,
+)
 from davy.incentive.masks import NO_COMMIT
 from davy.incentive.mechanism import BondState, EpochInputs, EpochResult, Params
 from davy.incentive.registry import mechanism
@@ -36,14 +47,20 @@ def _dense(sparse: Sparse, n: int) -> list[list[float]]:
     dense = [[0.0] * n for _ in range(n)]
     for row, pairs in enumerate(sparse):
         for column, value in pairs:
+            if not 0 <= column < n:
+                raise BadInput(f"a row names column {column!r}; there are {n}")
             dense[row][column] = value
     return dense
 
 
 def _u16(sparse: Sparse, n: int) -> Int64:
     """u16 numbers, which some traces print as proportions."""
-    dense = np.array(_dense(sparse, n))
-    return np.floor(dense * (U16 if dense.max() <= 1 else 1) + 0.5).astype(np.int64)
+    dense = _dense(sparse, n)
+    return scaled(dense, U16 if max(map(max, dense)) <= 1 else 1)
+
+
+def _counts(name: str, values: list[float]) -> Int64:
+    return np.array([count(name, value) for value in values], dtype=np.int64)
 
 
 def _dropped(epoch: dict[str, Any]) -> list[int]:
@@ -56,49 +73,58 @@ def _dropped(epoch: dict[str, Any]) -> list[int]:
 
 
 def _inputs(epoch: dict[str, Any], registered_at: Int64, n: int) -> EpochInputs:
-    last_update = np.array(epoch["Last update"], dtype=np.int64)
+    last_update = _counts("Last update", epoch["Last update"])
     return EpochInputs(
         weights=_u16(epoch["W"], n),
-        stake=np.floor(np.array(epoch["S"]) * _STAKE_ONE + 0.5).astype(np.int64),
+        stake=scaled(epoch["S"], _STAKE_ONE),
         permits=np.array(epoch.get("validator_permits", [True] * n)),
         last_update=last_update,
         registered_at=registered_at,
         earliest_commit=np.full(n, NO_COMMIT, dtype=np.int64),
         self_column=np.arange(n, dtype=np.int64),
         halted=np.zeros(n, dtype=np.bool_),
-        now=np.asarray(epoch["current_block"], dtype=np.int64),
+        now=np.asarray(count("current_block", epoch["current_block"]), dtype=np.int64),
         previous_epoch=np.asarray(0, dtype=np.int64),
         owner_row=np.asarray(-1, dtype=np.int64),
         bonds_at=last_update,
     )
 
 
-def _stages(x: EpochInputs, p: Params, before: BondState, after: BondState, result: EpochResult) -> dict[str, Stage]:
+def _stages(x: EpochInputs, p: Params, before: BondState, result: EpochResult) -> dict[str, Stage]:
     """What each printed stage is in davy, and the integer that stands for 1."""
     a = agree(x, p)
+    bought = a.W_bonds * a.S[:, None]
+    # A trace prints the moving average before the rows that lose their permit are cleared: as if none did.
+    moved, _ = mechanism("yuma2").epoch(before, x, replace(p, max_validators=MAX_N))
     return {
+        "Inactive": (masks.inactive(x.last_update, p.activity_cutoff, x.now).astype(np.int64), 1),
         "S (mask+norm)": (a.S, ONE),
         "new_validator_permits": (a.permits.astype(np.int64), 1),
         "W (mask+norm)": (a.W, ONE),
         "C": (a.C, ONE),
         "W#2": (a.W_clipped, ONE),
         "Tv": (result.validator_trust, ONE),
+        "R (before)": (a.S @ a.W >> ONE_BITS, ONE),
         "R": (result.rank, ONE),
         "R (after)": (result.rank, ONE),
+        "T": (trust(x, result), ONE),
         "I": (a.I, ONE),
         "I (=R)": (a.I, ONE),
         "B": (before.bonds, U16),
-        "emaB": (column_normalise(after.bonds), ONE),
-        "emaB#2": (after.bonds, U16),
+        "B (mask+norm)": (column_normalise(bonds.standing(before, x, p.bond_format)), ONE),
+        "dB": (bought >> ONE_BITS, ONE),
+        "dB (norm)": (column_normalise_products(bought), ONE),
+        "emaB": (column_normalise(moved.bonds), ONE),
+        "emaB#2": (moved.bonds, U16),
         "D": (result.dividends, ONE),
-        "E": (emit(_AMOUNT, result, 0).per_uid(), 1),
+        "E": (emit(_AMOUNT, result, 0, empty_half=EmptyHalf.OTHER, whole_units=False).per_uid(), 1),
     }
 
 
 def _compare(name: str, printed: dict[str, Any], stages: dict[str, Stage], n: int, report: Report) -> None:
     """Every stage that this epoch printed, but consensus where it is of the older kind."""
     for stage, (got, one) in stages.items():
-        if stage not in printed or ("W (threshold)" in printed and stage in ("C", "W#2", "Tv")):
+        if stage not in printed or ("W (threshold)" in printed and stage in ("C", "W#2", "Tv", "T")):
             continue
         expected = printed[stage]
         if stage == "B":
@@ -121,7 +147,18 @@ def _asserted(trace: Any) -> list[list[tuple[int, int, int]]]:
     return epochs
 
 
-def _replay(name: str, trace: Any, report: Report) -> None:
+def _stated(*places: Any) -> Params:
+    """Hyperparameters of a trace: the tests' own, but for what the file's `params` say, or the trace's."""
+    stated = {name: value for place in places for name, value in place.get("params", {}).items()}
+    usual = {"bonds_penalty": 1, "bonds_moving_avg": 0.9} | ({} if "kappa" in stated else {"kappa_u16": U16 // 2})
+    if "bonds_moving_average" in stated:
+        del usual["bonds_moving_avg"]
+    if variant({"yuma3": False} | stated) != "yuma2":
+        raise BadInput("params state Yuma 3, or nothing of it; traces are of Yuma 2")
+    return parameters(usual | stated, MAX_N)
+
+
+def _replay(name: str, trace: Any, stated: Params, report: Report) -> None:
     if not member(trace, "trace"):
         raise BadInput(f"{name} has no epochs to compare")
     known: dict[str, Any] = {}
@@ -134,21 +171,19 @@ def _replay(name: str, trace: Any, report: Report) -> None:
             raise BadInput(f"{name} has {n} UIDs; there may be {MAX_N}")
         state = state or BondState(_u16(known.get("B", []), n))
         if "Block at registration" in printed:
-            registered_at = np.array(printed["Block at registration"], dtype=np.int64)
+            registered_at = _counts("Block at registration", printed["Block at registration"])
         else:
             registered_at = registered_at.copy()
             registered_at[_dropped(printed)] = known["current_block"]
-        p = Params(
+        p = replace(
+            stated,
             activity_cutoff=known["activity_cutoff"],
             max_validators=known.get("max_allowed_validators", n),
-            permit_zero_stake=True,
-            permit_tie_to_newer=True,
-            bond_format=BondFormat.U16,
         )
         x = _inputs(known, registered_at, n)
         before = state
         state, result = mechanism("yuma2").epoch(before, x, p)
-        _compare(name, printed, _stages(x, p, before, state, result), n, report)
+        _compare(name, printed, _stages(x, p, before, result), n, report)
         for row, column, value in asserted[number] if number < len(asserted) else []:
             report.compare(name, "asserted bonds", state.bonds[row, column], U16, value / U16)
 
@@ -156,4 +191,5 @@ def _replay(name: str, trace: Any, report: Report) -> None:
 def check(traces: Any, report: Report) -> None:
     """Replay each trace from the bonds it begins with, epoch by epoch."""
     for name, trace in traces.items():
-        _replay(name, trace, report)
+        if name != "params":
+            _replay(name, trace, _stated(traces, trace), report)
