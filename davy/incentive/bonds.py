@@ -67,11 +67,12 @@ def clear(stored: Int64, permits: Bool) -> Int64:
 def liquid_alpha(weights: Int64, bonds: Int64, consensus: Int64, *, low: int, high: int, steepness: int) -> Int64:
     """α_ij = lo + σ(k(d_ij − ½))·(hi − lo), [..., V, M]; everything but k in Q30.
 
-    d is how far the validator is ahead: W − C where it buys (W ≥ B), B − W where it sells, not below 0.
+    d is how far the validator is ahead: W − C where it buys (W ≥ B), B − W where it sells, not below 0. Nor is α: from
+    k = 43 on, the table's σ may be a unit less than that, and a `low` of 0 would make bonds negative.
     """
     ahead = np.maximum(weights - consensus[..., None, :], 0)
     distance = np.where(weights >= bonds, ahead, bonds - weights)
-    return low + (sigmoid(distance, steepness) * (high - low) >> ONE_BITS)
+    return np.maximum(low + (sigmoid(distance, steepness) * (high - low) >> ONE_BITS), 0)
 
 
 def moving_average(bonds: Int64, target: Int64, alpha: Int64 | int, one: int = ONE) -> Int64:

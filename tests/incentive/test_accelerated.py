@@ -64,6 +64,14 @@ def test_random_epochs(name: str, seed: int) -> None:
     same(name, same(name, s, x, p), x, p)
 
 
+@pytest.mark.parametrize("steepness", [43, 100])
+def test_alphas_of_nothing(steepness: int) -> None:
+    x = EpochInputs.unmasked(np.array([[3, 1], [3, 1], [1, 3]], dtype=np.int64), epochs.ints(5, 3, 2))
+    p = Params(liquid_alpha=True, alpha_low=0, alpha_high=U16, alpha_steepness=steepness)
+    state = same("yuma3", FAST["yuma3"].initial((3, 2)), x, p)
+    assert same("yuma3", state, x, p).bonds.min() >= 0
+
+
 @EVERY
 def test_what_a_wider_epoch_left_is_not_seen(name: str) -> None:
     for seed, columns in enumerate((63, 64, 5, 65, 1, 128, 70, 63)):

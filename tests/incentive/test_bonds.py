@@ -116,3 +116,14 @@ def test_u16_stalls_short_of_its_goal_where_u32_arrives() -> None:
         ends[form] = held.tolist()
     assert ends[BondFormat.U16] == [U16 - 39, 0]
     assert all(goal - 40 <= end <= goal for end, goal in zip(ends[BondFormat.U32], [ONE, share(0.0005)], strict=True))
+
+
+@pytest.mark.parametrize("steepness", [42, 43, 50, 100])
+def test_liquid_alpha_is_never_below_0(steepness: int) -> None:
+    """Where σ is less than a unit, its table may say −1; then no bond may become negative."""
+    near = np.arange(0, 1 << 19, 97, dtype=np.int64)[None, :]
+    alpha = bonds.liquid_alpha(
+        near, np.zeros_like(near), np.zeros(near.shape[-1], dtype=np.int64), low=0, high=ONE, steepness=steepness
+    )
+    assert alpha.min() == 0
+    assert bonds.moving_average(np.zeros_like(near), np.full_like(near, ONE), alpha).min() == 0

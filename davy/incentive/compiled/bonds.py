@@ -60,7 +60,7 @@ def liquid_alpha(weight: int, bond: int, consensus: int, low: int, high: int, si
     cell = x >> CELL_BITS
     offset = x - (cell << CELL_BITS) - (1 << (CELL_BITS - 1))
     slope = sigmoid[1, cell] + (sigmoid[2, cell] * offset >> ONE_BITS)
-    return low + ((sigmoid[0, cell] + (slope * offset >> ONE_BITS)) * (high - low) >> ONE_BITS)
+    return max(low + ((sigmoid[0, cell] + (slope * offset >> ONE_BITS)) * (high - low) >> ONE_BITS), 0)
 
 
 @inner
