@@ -14,7 +14,7 @@ from davy.ledger.client import RpcLedger
 from davy.ledger.commits import CommittedHeader
 from davy.ledger.rules.records import PARAMETERS
 from davy.protocol.encoding import decode
-from davy.protocol.errors import DavyError
+from davy.protocol.errors import DavyError, Unreachable
 from davy.protocol.limits import MAX_COMMITTED_HEADER_BYTES
 from davy.protocol.recorded import BRAKE_KEY
 from tests.faults.liar import lying
@@ -180,16 +180,22 @@ async def late(net: Net, whom: Sequence[int]) -> Heal:
 
 async def _a_vote_says_at_least(ledger: RpcLedger) -> bool:
     """Whether a vote for a new block tells the least that one may: a millisecond more than the block does."""
-    c = decode((await ledger.saved_proof(PARAMETERS.tag)).header, CommittedHeader, limit=MAX_COMMITTED_HEADER_BYTES)
+    c = await _new_commit(ledger)
     least = divmod(c.header.seconds * 10**9 + c.header.nanos + 10**6, 10**9)
     return any((vote.seconds, vote.nanos) == least for vote in c.votes)
 
 
 async def _votes_of_later(ledger: RpcLedger) -> bool:
     """Whether a new block's commit holds a vote that tells an hour from now."""
-    raw = (await ledger.saved_proof(PARAMETERS.tag)).header
-    votes = decode(raw, CommittedHeader, limit=MAX_COMMITTED_HEADER_BYTES).votes
-    return any(vote.seconds > time.time() + HOUR_S / 2 for vote in votes)
+    return any(vote.seconds > time.time() + HOUR_S / 2 for vote in (await _new_commit(ledger)).votes)
+
+
+async def _new_commit(ledger: RpcLedger) -> CommittedHeader:
+    """Of a block that is made after this was asked; none comes while two are on their way back."""
+    while True:
+        with suppress(Unreachable):
+            raw = (await ledger.saved_proof(PARAMETERS.tag)).header
+            return decode(raw, CommittedHeader, limit=MAX_COMMITTED_HEADER_BYTES)
 
 
 async def lie(net: Net, whom: Sequence[int]) -> Heal:

@@ -224,8 +224,8 @@ def test_permits_of_an_epoch_before_one_that_was_skipped_are_counted_too(
 ) -> None:
     """Else a bug in one mechanism could stop the epochs of all subnets for good, also once it is mended.
 
-    256 cells for 2^20: of 32 neurons 8 have a permit; in one epoch that fails the validators are halved, and the
-    neurons doubled in the next. Of 43 neurons, 12 rows are too much then. At full size it is 2,731 neurons of 4,096 with
+    With 256 cells for 2^20: of 32 neurons 8 have a permit. In one epoch that fails the validators are halved, in the
+    next the neurons doubled. Then 12 rows of 43 neurons are too much. At full size it is 2,731 of 4,096 neurons, with
     512 permits of before and 256 to come.
     """
     monkeypatch.setattr(upgrades, "FROM_THE_START", begins(edition))
