@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from davy.killswitch.book import Book, HaltEntry, LowerEntry, RaiseEntry
 from davy.killswitch.leases import LeaseInForce
 from davy.killswitch.scope import ModelFacts, Subject
+from davy.protocol.order import Models
 from davy.protocol.recorded import (
     GLOBAL_NAME,
     file_name,
@@ -20,7 +21,7 @@ from davy.protocol.recorded import (
     subnet_name,
     target_names,
 )
-from davy.protocol.words import ModelId
+from davy.protocol.words import Hotkey, ModelId
 
 
 def facts_names(models: Iterable[ModelFacts]) -> Iterator[bytes]:
@@ -63,6 +64,10 @@ class Naming:
         for lease in book.leases:
             for model in lease.models:
                 self._leases.setdefault(model, []).append(lease)
+        named = [*(h.target for h in book.halts if isinstance(h.target, Models)), *(r.models for r in book.raises)]
+        self._ids = frozenset(i for m in named for i in m.ids)
+        self._files = frozenset(f for m in named for f in m.files)
+        self._registrants = frozenset(r for m in named for r in m.registrants)
 
     @property
     def names_models(self) -> bool:
@@ -78,6 +83,7 @@ class Naming:
         """The HALTs that cover `x`, in the order of the book."""
         if not self._halts:
             return []
+        x = x._replace(model=None, ancestors=self._named((*x.lineage, *x.siblings)), siblings=())
         places = {n for name in subject_names(x) for n in self._halts.get(name, ())}
         return [self._book.halts[n] for n in sorted(places)]
 
@@ -85,7 +91,19 @@ class Naming:
         """The Raises of `x` or of what it descends from."""
         if not self._raises:
             return []
-        return [r for name in facts_names(x.lineage) for r in self._raises.get(name, ())]
+        return [r for name in facts_names(self._named(x.lineage)) for r in self._raises.get(name, ())]
+
+    def halts_miner(self, hotkey: Hotkey) -> bool:
+        """Whether a HALT names this hotkey."""
+        return miner_name(hotkey) in self._halts
+
+    def _named(self, models: Iterable[ModelFacts]) -> tuple[ModelFacts, ...]:
+        """Those that any order names: of the thousands of names that a model's kin may have mostly none."""
+        return tuple(
+            m
+            for m in models
+            if m.id in self._ids or m.registrant in self._registrants or not self._files.isdisjoint(m.files)
+        )
 
     def lowers(self, x: Subject) -> list[LowerEntry]:
         """The Lowers of `x`."""

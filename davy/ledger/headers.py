@@ -68,6 +68,8 @@ class Authority(NamedTuple):
         h = decode(change.header, CommittedHeader, limit=MAX_COMMITTED_HEADER_BYTES).header
         if self.changes and h.height < self.changes[-1][0]:
             raise Refused(f"the change after block {h.height} came out of turn; ask again")
+        if len(set(change.producers)) < len(change.producers):
+            raise Unauthorised(f"header {h.height} names a producer twice; ask another ledger")
         if h.next_validators == h.validators or h.next_validators != producers_hash(change.producers, self.chain):
             raise Unauthorised(f"header {h.height} does not make these the producers; ask another ledger")
         return self._replace(changes=(*self.changes, (h.height + 1, frozenset(change.producers))))

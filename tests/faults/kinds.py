@@ -14,7 +14,7 @@ from davy.ledger.client import RpcLedger
 from davy.ledger.commits import CommittedHeader
 from davy.ledger.rules.records import PARAMETERS
 from davy.protocol.encoding import decode
-from davy.protocol.errors import DavyError
+from davy.protocol.errors import DavyError, Refused, Unreachable
 from davy.protocol.limits import MAX_COMMITTED_HEADER_BYTES
 from davy.protocol.recorded import BRAKE_KEY
 from tests.faults.liar import lying
@@ -133,37 +133,63 @@ async def skew(net: Net, whom: Sequence[int]) -> Heal:
 
 
 async def skew_most(net: Net, whom: Sequence[int]) -> Heal:
-    """The clocks of three are more than a minute ahead: nobody votes for a block whose time is so far from now."""
-    ledger = net.client(next(n for n in range(1, COUNT + 1) if n not in whom))
+    """The clocks of three are more than a minute ahead: blocks bear their time, and the fourth takes no part."""
+    (right,) = (n for n in range(1, COUNT + 1) if n not in whom)
     net.producers.end(*whom)
-    before = (await ledger.head()).height
     net.producers.start(*whom, program=SKEWED, skew=f"{TOLERATED_S + 15}s")
-    await reach(ledger, before + 1)
-    with anyio.fail_after(PATIENCE_S):
-        while not await _stands(ledger):
-            pass
+    await _gives_up(net, right)
 
-    async def heal() -> None:  # no block comes before it is as late as the newest votes say, but for a minute
+    async def heal() -> (
+        None
+    ):  # each block is a millisecond later than the one before, until their clocks have caught up
         net.producers.end(*whom)
         net.producers.start(*whom)
+        ledger = net.client(whom[0])
+        with anyio.fail_after(PATIENCE_S):
+            while not await _is_of_now(ledger):  # noqa: ASYNC110  # of other processes, which set no event here
+                await anyio.sleep(1)
+        net.producers.start(right)
 
     return heal
 
 
-async def _stands(ledger: RpcLedger) -> bool:
-    """Whether no block comes for some seconds."""
-    before = (await ledger.head()).height
-    await anyio.sleep(5)
-    return (await ledger.head()).height == before
+async def slow(net: Net, whom: Sequence[int]) -> Heal:
+    """The clock of one is more than a minute slow: it takes all blocks for wrong and says so, and the others go on."""
+    (one,) = whom
+    net.producers.end(one)
+    net.producers.start(one, program=SKEWED, skew=f"-{TOLERATED_S + 15}s")
+    await _gives_up(net, one)
+
+    async def heal() -> None:
+        net.producers.start(one)
+
+    return heal
+
+
+async def _gives_up(net: Net, one: int) -> None:
+    """Its ledger ends by itself, and tells whose clock is wrong."""
+    await until(lambda: net.producers.ended(one) is not None, "an engine that fails ends the pair")
+    assert net.producers.ended(one) == 2
+    assert "set this machine's clock right" in net.producers.log(one)
+
+
+async def _is_of_now(ledger: RpcLedger) -> bool:
+    """Whether the newest block's time is not ahead."""
+    with suppress(Unreachable, Refused):
+        return (await ledger.head()).time <= time.time() * 1_000
+    return False
 
 
 async def late(net: Net, whom: Sequence[int]) -> Heal:
-    """The clock of one is an hour slow while another is away: the middle one of three votes tells the time."""
+    """The clock of one is half a minute slow while another is away: the middle one of three votes tells the time.
+
+    Its engine waits until it is past the genesis by its own clock.
+    """
     slow, away = whom
     ledger = net.client(next(n for n in range(1, COUNT + 1) if n not in whom))
     await _killed(net, [away])
     net.producers.end(slow)
-    net.producers.start(slow, program=SKEWED, skew=f"-{HOUR_S}s")
+    net.producers.start(slow, program=SKEWED, skew=f"-{TOLERATED_S // 2}s")
     with anyio.fail_after(PATIENCE_S):
         while not await _a_vote_says_at_least(ledger):
             pass  # each look waits for a block
@@ -180,16 +206,22 @@ async def late(net: Net, whom: Sequence[int]) -> Heal:
 
 async def _a_vote_says_at_least(ledger: RpcLedger) -> bool:
     """Whether a vote for a new block tells the least that one may: a millisecond more than the block does."""
-    c = decode((await ledger.saved_proof(PARAMETERS.tag)).header, CommittedHeader, limit=MAX_COMMITTED_HEADER_BYTES)
+    c = await _new_commit(ledger)
     least = divmod(c.header.seconds * 10**9 + c.header.nanos + 10**6, 10**9)
     return any((vote.seconds, vote.nanos) == least for vote in c.votes)
 
 
 async def _votes_of_later(ledger: RpcLedger) -> bool:
     """Whether a new block's commit holds a vote that tells an hour from now."""
-    raw = (await ledger.saved_proof(PARAMETERS.tag)).header
-    votes = decode(raw, CommittedHeader, limit=MAX_COMMITTED_HEADER_BYTES).votes
-    return any(vote.seconds > time.time() + HOUR_S / 2 for vote in votes)
+    return any(vote.seconds > time.time() + HOUR_S / 2 for vote in (await _new_commit(ledger)).votes)
+
+
+async def _new_commit(ledger: RpcLedger) -> CommittedHeader:
+    """Of a block that is made after this was asked; none comes while two are on their way back."""
+    while True:
+        with suppress(Unreachable):
+            raw = (await ledger.saved_proof(PARAMETERS.tag)).header
+            return decode(raw, CommittedHeader, limit=MAX_COMMITTED_HEADER_BYTES)
 
 
 async def lie(net: Net, whom: Sequence[int]) -> Heal:
@@ -239,6 +271,7 @@ KINDS: dict[str, Callable[[Net, Sequence[int]], Awaitable[Heal]]] = {
     "split": cut_off,
     "skew": skew,
     "skew-most": skew_most,
+    "slow": slow,
     "late": late,
     "lie": lie,
 }

@@ -17,11 +17,11 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     fault: Literal[
         "kill", "kill-engine", "pause", "restart", "replay", "resync", "cut-off", "split",
-        "skew", "skew-most", "late", "lie",
+        "skew", "skew-most", "slow", "late", "lie",
     ]  # fmt: skip
     whom: Annotated[int, Meta(ge=1, le=3)] = 1
     blocks: Annotated[int, Meta(ge=0, le=100)] = 3
-    """That the others make before it is over; with two of four away, or three clocks wrong, there are none."""
+    """That the others make before it is over; with two of four away there are none."""
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -35,6 +35,7 @@ async def play(folder: Path, program: Path, manifest: Manifest, seed: int, *, ro
             await perturb(net, step)
             await check(net, RECENT)
             count += 1
+            print(f"  {step.fault} of {step.whom}: held at block {(await net.client(1).head()).height}", flush=True)
         await check(net, len(net.acknowledged))
     return count
 
@@ -43,7 +44,8 @@ async def perturb(net: Net, step: Step) -> None:
     """Let a fault begin and end, with transfers and one order meanwhile."""
     whom = net.drawn.sample(range(1, COUNT + 1), step.whom)
     others = [n for n in range(1, COUNT + 1) if n not in whom]
-    at = net.client(net.drawn.choice(others))
+    most = step.fault == "skew-most"  # then it is the others who take no part
+    at = net.client(net.drawn.choice(whom if most else others))
     whole = anyio.Event()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(net.send, whole)

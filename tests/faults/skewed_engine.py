@@ -1,8 +1,9 @@
 """The engine with a clock that is wrong by $DAVY_SKEW ("1h", "-15s"): for one fault, and never installed.
 
-``python -m tests.faults.skewed_engine`` builds it beside the other one, from the same source, with one file exchanged:
-where CometBFT asks what time it is. Its program is static, so that nothing loaded before it could tell it another time,
-and time namespaces of Linux leave the clock of the day alone.
+``python -m tests.faults.skewed_engine`` builds it beside the other one, from the same source, with two files changed:
+where CometBFT asks what time it is, and where it compares a block's time with that, for which it asks Go itself. Its
+program is static, so that nothing loaded before it could tell it another time, and time namespaces of Linux leave the
+clock of the day alone.
 """
 
 from __future__ import annotations
@@ -25,6 +26,17 @@ _WRONG: Final = """return Canonical(time.Now().Add(skew))
 
 var skew, _ = time.ParseDuration(os.Getenv("DAVY_SKEW"))
 """
+_COMPARED: Final = "state/validation.go"
+_IMPORTED: Final = '\t"github.com/cometbft/cometbft/types"\n'
+CHANGES: Final = {
+    _ASKED: (('"sort"', '"os"\n\t"sort"'), (_NOW, _WRONG)),
+    _COMPARED: (
+        (_IMPORTED, _IMPORTED + '\tcmttime "github.com/cometbft/cometbft/types/time"\n'),
+        ("!block.Time.Before(time.Now()", "!block.Time.Before(cmttime.Now()"),
+        ("block.Time, time.Now(), tol", "block.Time, cmttime.Now(), tol"),
+    ),
+}
+"""By file: what stands there once, and what takes its place."""
 
 
 def main() -> int:
@@ -40,11 +52,13 @@ def main() -> int:
             shutil.copytree(module.dir, source, copy_function=shutil.copyfile)
             for place in (source, *filter(Path.is_dir, source.rglob("*"))):
                 place.chmod(0o755)  # what Go keeps is read-only
-            asked = source / _ASKED
-            text = asked.read_text()
-            if text.count(_NOW) != 1:
-                raise Misconfigured(f"{_ASKED} is not as 0.38.26 has it; look where the engine asks for the time")
-            asked.write_text(text.replace('"sort"', '"os"\n\t"sort"').replace(_NOW, _WRONG))
+            for name, changes in CHANGES.items():
+                text = (source / name).read_text()
+                for before, after in changes:
+                    if text.count(before) != 1:
+                        raise Misconfigured(f"{name} is not as 0.38.26 has it; look where the engine asks for the time")
+                    text = text.replace(before, after)
+                (source / name).write_text(text)
             _go("go", "build", "-o", str(built), "./cmd/cometbft", where=str(source))
             built.replace(SKEWED)
     except Misconfigured as e:

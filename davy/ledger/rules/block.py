@@ -21,10 +21,10 @@ from davy.ledger.rules.emission import accrue, withhold
 from davy.ledger.rules.epoch import run_epoch, skip_epoch
 from davy.ledger.rules.frozen import freeze, halted_subnets
 from davy.ledger.rules.producers import change_seats, convict_producer, note_absences
-from davy.ledger.rules.records import CHAIN, OUTCOMES, RUNNING, SUBNETS, subnet_key
+from davy.ledger.rules.records import CHAIN, RUNNING, SUBNETS, subnet_key
 from davy.ledger.rules.stake import pay_unbonded
 from davy.ledger.rules.state import State
-from davy.ledger.rules.subnets import MAX_EPOCH_CELLS
+from davy.ledger.rules.subnets import MAX_EPOCH_CELLS, permits_held
 from davy.ledger.rules.upgrades import ABSENCES_SINCE, PRODUCERS_SINCE
 from davy.protocol.limits import MAX_BLOCK_ORDERS
 from davy.protocol.words import Moment
@@ -113,6 +113,5 @@ def epoch_work(s: State, netuid: int) -> int:
     """Units an epoch counts: its pairs of rows and columns, and a fixed part."""
     n = s.need(RUNNING, subnet_key(netuid), "a subnet without epochs").neurons
     gets = s.need(SUBNETS, subnet_key(netuid), "no such subnet").hyperparameters.max_validators
-    outcome = s.get(OUTCOMES, subnet_key(netuid))
-    held = 0 if outcome is None else outcome.permits.count(1)  # it may come from a time of more validators
+    held = permits_held(s, netuid)  # it may come from a time of more validators
     return EPOCH_WORK + n * min(n, gets + max(gets, held))

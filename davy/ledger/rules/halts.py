@@ -23,6 +23,23 @@ def model_facts(i: ModelId, m: ModelRecord) -> ModelFacts:
     return ModelFacts(i, frozenset(f.digest for f in m.manifest.files), m.registrant)
 
 
+def facts_of(s: State, i: ModelId, missing: str) -> ModelFacts:
+    """`model_facts` of a registered model, made once for a record: its kin is asked about over and over.
+
+    Raises
+    ------
+    TxFailed
+        NOT_FOUND with the sentence `missing`.
+    """
+    record = s.need(MODELS, i, missing).model
+    kept = s.facts.get(i)
+    if kept is not None and kept[0] is record:
+        return kept[1]
+    facts = model_facts(i, record)
+    s.keep_facts(i, record, facts)
+    return facts
+
+
 def subnet_subject(s: State, netuid: int) -> Subject:
     """A subnet's own doings: its epochs, commits, reveals."""
     return Subject(netuid, model_class=_class(s, netuid, None))
@@ -59,7 +76,8 @@ def served_subject(
     whole
         Gather its lineage and siblings even while no order names any model.
     """
-    m = s.need(MODELS, model, "no model of this id is registered; register it first").model
+    missing = "no model of this id is registered; register it first"
+    m = s.need(MODELS, model, missing).model
     if not (whole or brake_of(s).naming.names_models):  # only its id can matter: to a LEASE
         facts = ModelFacts(model, frozenset(), m.registrant)
         return Subject(netuid, hotkey, facts, model_class=_class(s, netuid, m))
@@ -67,7 +85,7 @@ def served_subject(
     if coldkey != m.registrant:
         siblings += (ModelFacts(b"", frozenset(), coldkey), *_models_of(s, coldkey, whole=whole))
     ancestors = _ancestors(s, m, whole=whole)
-    return Subject(netuid, hotkey, model_facts(model, m), ancestors, siblings, _class(s, netuid, m))
+    return Subject(netuid, hotkey, facts_of(s, model, missing), ancestors, siblings, _class(s, netuid, m))
 
 
 def neuron_subject(s: State, netuid: int, neuron: NeuronRecord, *, whole: bool = False) -> Subject:
@@ -87,15 +105,36 @@ def permitted(s: State, at: Moment, x: Subject) -> bool:
     return isinstance(ask(s, at, x), Permitted)
 
 
+class Verdicts:
+    """On the neurons of a subnet, as the state is: those of one model and owner share one, unless a HALT names them."""
+
+    def __init__(self, s: State, at: Moment, netuid: int) -> None:
+        self._s, self._at, self._netuid = s, at, netuid
+        self._naming = brake_of(s).naming
+        self._shared: dict[tuple[bytes, bytes], Verdict] = {}
+
+    def of(self, neuron: NeuronRecord) -> Verdict:
+        """The verdict of `ask`."""
+        kin = neuron.model[0].model_id if neuron.model else b"", neuron.coldkey
+        shared = not self._naming.halts_miner(neuron.hotkey)
+        if shared and kin in self._shared:
+            return self._shared[kin]
+        said = ask(self._s, self._at, neuron_subject(self._s, self._netuid, neuron))
+        if shared:
+            self._shared[kin] = said
+        return said
+
+
 def earning(s: State, at: Moment, netuid: int, neurons: Sequence[NeuronRecord]) -> list[bool]:
     """Which neurons earn: they run and are not barred."""
     orders = bool(brake_of(s).orders)  # without any, only a systemic model can be stopped, for want of a LEASE
+    said = Verdicts(s, at, netuid)
 
     def runs(neuron: NeuronRecord) -> bool:
         known = s.get(MODELS, neuron.model[0].model_id) if neuron.model else None
         if not orders and (known is None or _class(s, netuid, known.model) is ModelClass.ORDINARY):
             return True
-        return permitted(s, at, neuron_subject(s, netuid, neuron))
+        return isinstance(said.of(neuron), Permitted)
 
     return [not barred(s, neuron.hotkey) and runs(neuron) for neuron in neurons]
 
@@ -150,10 +189,10 @@ def _models_of(s: State, coldkey: bytes, *, whole: bool = False) -> tuple[ModelF
     if known is None or not (whole or brake_of(s).naming.names_models):
         return ()
     missing = "a registrant's model is not registered"
-    return tuple(model_facts(i, s.need(MODELS, i, missing).model) for i in known.models)
+    return tuple(facts_of(s, i, missing) for i in known.models)
 
 
 def _ancestors(s: State, m: ModelRecord, *, whole: bool = False) -> tuple[ModelFacts, ...]:
     if not (whole or brake_of(s).naming.names_models):
         return ()
-    return tuple(model_facts(i, s.need(MODELS, i, "an ancestor is not registered").model) for i in m.ancestors)
+    return tuple(facts_of(s, i, "an ancestor is not registered") for i in m.ancestors)

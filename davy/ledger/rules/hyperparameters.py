@@ -26,7 +26,8 @@ from davy.ledger.rules.records import (
     subnet_key,
 )
 from davy.ledger.rules.state import State
-from davy.ledger.rules.subnets import well_formed
+from davy.ledger.rules.subnets import permits_held, well_formed
+from davy.ledger.rules.upgrades import SKIPPED_COUNT_SINCE
 from davy.protocol.errors import TxCode, TxFailed
 from davy.protocol.limits import Hyperparameters, describe
 from davy.protocol.transaction import SetHyperparameters
@@ -64,7 +65,10 @@ def set_hyperparameters(s: State, at: Moment, sender: bytes, x: SetHyperparamete
         return
     within_reach(now, then)
     well_formed(subnet.mechanism, then)
-    well_formed(subnet.mechanism, replace(then, max_validators=max(now.max_validators, then.max_validators)))
+    rows = max(now.max_validators, then.max_validators)
+    if s.edition >= SKIPPED_COUNT_SINCE:  # else no epoch of any subnet would ever fit into a block again
+        rows = max(rows, permits_held(s, x.netuid))
+    well_formed(subnet.mechanism, replace(then, max_validators=rows))
     if then.max_uids < running.neurons:
         raise TxFailed(
             TxCode.OUT_OF_RANGE, f"the subnet has {running.neurons} neurons, and none is sent away; keep max_uids there"

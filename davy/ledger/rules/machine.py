@@ -166,6 +166,10 @@ class Machine:
                 self._door.admit(self.state, opened.hash, sender, owner, nonce - expected)
         except TxFailed as e:
             return Verdict(e.code, str(e), sender, nonce, tx_hash(raw))
+        except MemoryError:
+            raise
+        except Exception as e:  # an engine stops at an exception, and hands what waits to all others
+            return Verdict(TxCode.INTERNAL, _internal(e), sender, nonce, tx_hash(raw))
         return Verdict(TxCode.OK, "", sender, nonce, opened.hash)
 
     def apply_block(
@@ -243,11 +247,16 @@ class Machine:
             brake_order(s, Moment(self.height + 1, self.time), v)
         except TxFailed as e:
             return Verdict(e.code, str(e), b"", 0, h)
+        except MemoryError:
+            raise
+        except Exception as e:
+            return Verdict(TxCode.INTERNAL, _internal(e), b"", 0, h)
         finally:
             s.rollback(mark)
         return Verdict(TxCode.OK, "", b"", 0, h, v.id)
 
     def _deliver(self, at: Moment, index: int, raw: bytes, faults: list[str]) -> TxResult:
+        mark = self.state.savepoint()
         try:
             if index >= MAX_BLOCK_TXS:
                 raise TxFailed(TxCode.TOO_EXPENSIVE, "the block holds more transactions than it may; hand it in again")
@@ -259,7 +268,17 @@ class Machine:
             if e.code is TxCode.INTERNAL:
                 faults.append(str(e))
             return TxResult(at.height, index, int(e.code), str(e)[:1_000])
+        except MemoryError:  # this machine's, not the transaction's: to go on would fork from the others
+            raise
+        except Exception as e:  # before its rule began
+            self.state.rollback(mark)
+            faults.append(_internal(e))
+            return TxResult(at.height, index, int(TxCode.INTERNAL), _internal(e)[:1_000])
         return TxResult(at.height, index, int(TxCode.OK), "")
+
+
+def _internal(e: Exception) -> str:
+    return f"internal error: {type(e).__name__}: {e}"
 
 
 def _updates(before: Sequence[bytes], after: Sequence[bytes]) -> tuple[ProducerUpdate, ...]:

@@ -15,9 +15,8 @@ from davy.ledger.rules.facts import neuron_of
 from davy.ledger.rules.families import forget_family
 from davy.ledger.rules.frozen import counted_blocks
 from davy.ledger.rules.halts import (
-    ask,
+    Verdicts,
     barred,
-    neuron_subject,
     registrant_subject,
     require_not_barred,
     require_running,
@@ -165,9 +164,10 @@ def least_deserving(s: State, at: Moment, netuid: int, wants: Hyperparameters, r
         immune(np.array(seated, dtype=np.int64), wants.immunity),
     )
     line: list[int] = np.argsort(score, kind="stable").tolist()
+    said = Verdicts(s, at, netuid)
     for uid in line:
         goes = (Permitted, Lapsed) if raised[uid] else Permitted
-        if score[uid] < n and isinstance(ask(s, at, neuron_subject(s, netuid, neurons[uid])), goes):
+        if score[uid] < n and isinstance(said.of(neurons[uid]), goes):
             return uid
     raise TxFailed(TxCode.FULL, "every neuron is immune, halted or kept by its stake; try again later")
 

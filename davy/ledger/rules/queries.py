@@ -5,6 +5,7 @@ Indexes that only queries need (a coldkey's positions) are derived from the rows
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Final
@@ -99,9 +100,12 @@ class Queries:
         """Answers since the last block: nothing else changes the state."""
         self._orders: dict[bytes, int] = {}
         """Keys of orders and drills, and their numbers."""
-        self._answers: dict[bytes, set[bytes]] = {}
-        """Who answered an order."""
+        self._answers: dict[bytes, list[bytes]] = {}
+        """Who answered an order, sorted."""
         for key in s.records:
+            if key[:1] != ATTESTATIONS.tag:
+                self._index(key, stands=True)
+        for key in sorted(key for key in s.records if key[:1] == ATTESTATIONS.tag):
             self._index(key, stands=True)
         self._paths: dict[str, Callable[[bytes, int], Wire]] = {
             "/nonce": self._account,
@@ -159,8 +163,9 @@ class Queries:
             else:
                 self._orders.pop(key, None)
         elif key[:1] == ATTESTATIONS.tag:
-            answered = self._answers.setdefault(key[1:33], set())
-            answered.add(key[33:]) if stands else answered.discard(key[33:])
+            _keep_sorted(self._answers.setdefault(key[1:33], []), key[33:], stands=stands)
+            if not self._answers[key[1:33]]:
+                del self._answers[key[1:33]]
 
     def _account(self, data: bytes, height: int) -> Account:
         key = owner_by(self._state, _exactly(data, 32))
@@ -265,7 +270,9 @@ class Queries:
     def _attestations(self, data: bytes, height: int) -> AttestationPage:
         """Answers to an order (32 bytes) by hotkeys above another (32 more, zeros for all), MAX_BRAKE_PAGE at most."""
         order, after = _exactly(data, 64)[:32], data[32:]
-        nodes = sorted(n for n in self._answers.get(order, ()) if n > after)
+        answered = self._answers.get(order, [])
+        first = bisect_right(answered, after)
+        nodes = answered[first : first + MAX_BRAKE_PAGE + 1]
         told = (Attested(n, self._state.need(ATTESTATIONS, order + n, "no answer")) for n in nodes[:MAX_BRAKE_PAGE])
         return AttestationPage(height, tuple(told), len(nodes) > MAX_BRAKE_PAGE)
 
@@ -367,6 +374,16 @@ def _place(data: bytes) -> tuple[int, bytes, bytes | None]:
     """A hotkey on a subnet (34 bytes), and a model if one is named (32 more)."""
     _exactly(data, 66 if data[34:] else 34)
     return int.from_bytes(data[:2], "big"), data[2:34], data[34:] or None
+
+
+def _keep_sorted(names: list[bytes], name: bytes, *, stands: bool) -> None:
+    """Put a name among others, or take it away, once."""
+    at = bisect_left(names, name)
+    known = names[at : at + 1] == [name]
+    if stands and not known:
+        names.insert(at, name)
+    elif known and not stands:
+        del names[at]
 
 
 def _exactly(data: bytes, length: int) -> bytes:

@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from davy.killswitch.brake import BrakeState
+from davy.killswitch.scope import ModelFacts
 from davy.ledger.rules.records import BRAKE, CHAIN, PARAMETERS, R, Table
+from davy.protocol.chain import ModelRecord
 from davy.protocol.encoding import Wire, encode
 from davy.protocol.errors import TxCode, TxFailed
 from davy.protocol.limits import ChainParameters
+from davy.protocol.words import ModelId
 
 _KEPT_BRAKES: Final = 8
+_KEPT_FACTS: Final = 16_384
 
 
 class Changes(NamedTuple):
@@ -39,6 +43,8 @@ class State:
         """The genesis': they make blocks until a record says otherwise."""
         self.brakes: dict[bytes, BrakeState] = {}
         """Brakes read from the records, by the digest that stands there for all orders: nothing to undo."""
+        self.facts: dict[ModelId, tuple[ModelRecord, ModelFacts]] = {}
+        """What orders can know models by, and the records that it follows from: nothing to undo."""
 
     def get(self, table: Table[R], key: bytes = b"") -> R | None:
         return self.records.get(table.tag + key)  # type: ignore[return-value]  # a tag holds one kind
@@ -86,6 +92,12 @@ class State:
         self.brakes[digest] = brake
         while len(self.brakes) > _KEPT_BRAKES:
             del self.brakes[next(iter(self.brakes))]
+
+    def keep_facts(self, i: ModelId, record: ModelRecord, facts: ModelFacts) -> None:
+        """Keep what follows from a model's record; the oldest of many is dropped."""
+        self.facts[i] = record, facts
+        if len(self.facts) > _KEPT_FACTS:
+            del self.facts[next(iter(self.facts))]
 
     @property
     def parameters(self) -> ChainParameters:

@@ -10,6 +10,7 @@ from davy.ledger.rules.accounts import burn, debit
 from davy.ledger.rules.halts import require_running
 from davy.ledger.rules.records import (
     CHAIN,
+    OUTCOMES,
     RUNNING,
     SUBNETS,
     ChainRecord,
@@ -63,6 +64,12 @@ def well_formed(mechanism: str, h: Hyperparameters) -> None:
     for message, wrong in faults.items():
         if wrong:
             raise TxFailed(TxCode.OUT_OF_RANGE, message)
+
+
+def permits_held(s: State, netuid: int) -> int:
+    """How many permits the last epoch that did not fail gave: their rows count in the next one."""
+    outcome = s.get(OUTCOMES, subnet_key(netuid))
+    return 0 if outcome is None else outcome.permits.count(1)
 
 
 def create_subnet(s: State, at: Moment, sender: bytes, x: CreateSubnet) -> None:

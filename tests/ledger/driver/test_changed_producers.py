@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 from nacl import bindings
@@ -27,9 +28,10 @@ from davy.ledger.client.answers import (
 )
 from davy.ledger.client.saved import check_saved
 from davy.ledger.commits import BlockId, CommittedHeader, EngineHeader, Vote
+from davy.ledger.headers import Authority
 from davy.protocol.chain import SavedProof, Succession
 from davy.protocol.encoding import decode, encode
-from davy.protocol.errors import BadSignature, Misdirected, Refused, TxCode, Unauthorised
+from davy.protocol.errors import BadSignature, DavyError, Malformed, Misdirected, Refused, TxCode, Unauthorised
 from davy.protocol.order import Models
 from davy.protocol.recorded import HaltedRecord, halted_key, model_name
 from tests.ledger.rules.world import World, genesis, keys, pub
@@ -38,6 +40,7 @@ pytestmark = pytest.mark.anyio
 FIRST, SECOND, THIRD = ("p0", "p1", "p2", "p3"), ("p1", "p2", "p3", "p4", "p5"), ("p4", "p5", "p6")
 HALTED, FREE = (halted_key(model_name(bytes([n]) * 32)) for n in (1, 2))
 NEWEST = 9
+encoded = msgspec.msgpack.encode
 
 
 @pytest.fixture
@@ -181,3 +184,58 @@ async def test_producers_of_long_ago_do_not_make_their_successors(ledger: Ledger
     saved = replace(await client(ledger).saved_proof(HALTED), header=header(chain, NEWEST, app_hash, by=("p0",)))
     with pytest.raises(Unauthorised):
         check_saved(encode(saved), chain)
+
+
+EDGES = {"halted": HALTED, "free": FREE, "first": b"\0", "after it": b"\0\0", "beyond the last": b"\xff" * 33}
+
+
+@pytest.mark.parametrize("key", EDGES.values(), ids=EDGES)
+async def test_whatever_is_done_to_a_kept_proof_it_shows_what_is_so_or_nothing(ledger: Ledger, key: bytes) -> None:
+    """Each byte is another, or missing, or there is one more: it is refused in words, or shows the truth.
+
+    Votes beyond two thirds are not looked at; and what shows that one key is absent shows it of its neighbours.
+    """
+    raw = encode(await client(ledger).saved_proof(key))
+    chain, shown = ledger.world.chain, check_saved(raw, ledger.world.chain)
+    assert (shown.value is not None) == (key in (HALTED, b"\0"))
+    outcomes: set[str] = set()
+    for at in range(0, len(raw), 17):
+        for bent in (
+            raw[:at] + bytes([raw[at] ^ 1 << at % 8]) + raw[at + 1 :],
+            raw[:at] + raw[at + 1 :],
+            raw[:at] + b"\0" + raw[at:],
+        ):
+            try:
+                said = check_saved(bent, chain)
+                assert said[:2] == shown[:2]
+                assert said.value == ledger.world.machine.prove(said.key)[0]
+            except DavyError as e:
+                outcomes.add(type(e).__name__)
+    assert outcomes >= {"BadSignature", "Malformed"}
+
+
+async def test_a_kept_proof_with_more_in_it_is_none(ledger: Ledger) -> None:
+    raw = encode(await client(ledger).saved_proof(FREE))
+    fields = msgspec.msgpack.decode(raw)
+    inner = [*fields[:6], [*fields[6], b"more"]]
+    for more in (raw + b"\0", raw + raw, encoded([*fields, b"more"]), encoded(fields[:-1]), encoded(inner)):
+        with pytest.raises(Malformed):
+            check_saved(more, ledger.world.chain)
+    assert encoded(fields) == raw
+
+
+async def test_no_change_names_a_producer_twice(ledger: Ledger) -> None:
+    """Two thirds of four names that are three keys would be two of three."""
+    chain = ledger.world.chain
+    names = (*SECOND, SECOND[0])
+    opened = decode(ledger.headers[3], CommittedHeader, limit=20_000)
+    h = replace(opened.header, next_validators=hash_of(chain, names))
+    block = BlockId(commits.committed_hash(h, chain), 1, b"\11" * 32)
+    voters = {pub(name): keys(name)[1] for name in FIRST}
+    votes = tuple(
+        replace(v, signature=bindings.crypto_sign(commits.vote_bytes(block, 3, 0, v, chain), voters[key])[:64])
+        for key, v in zip(commits.in_order(voters), opened.votes, strict=True)
+    )
+    twice = Succession(encode(replace(opened, header=h, votes=votes)), tuple(pub(name) for name in names))
+    with pytest.raises(Unauthorised, match="twice"):
+        Authority.of(ledger.world.genesis).after(twice)

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from msgspec.structs import replace
 
+from davy.incentive.mechanism import Mechanism
+from davy.incentive.registry import mechanism
+from davy.ledger.rules import block, epoch, subnets, upgrades
 from davy.ledger.rules.block import EPOCH_WORK, MAX_EPOCH_WORK, epoch_work
 from davy.ledger.rules.hyperparameters import set_hyperparameters
 from davy.ledger.rules.records import COMING, NEURONS, OUTCOMES, RUNNING, neuron_key, subnet_key
 from davy.protocol.chain import ComingHyperparameters
 from davy.protocol.errors import TxCode, TxFailed
+from davy.protocol.genesis import GenesisSubnet
 from davy.protocol.limits import Hyperparameters, describe, hyperparameters
 from davy.protocol.order import Subnet
 from davy.protocol.transaction import AddStake, CommitWeights, RevealWeights, SetHyperparameters, SetWeights
 from davy.protocol.words import TOKEN, Moment
-from tests.ledger.rules.world import SMALL, World, genesis, market, pub
+from tests.ledger.rules.world import SMALL, World, begins, genesis, market, pub
 
 
 def change(w: World, **changes: int) -> SetHyperparameters:
@@ -210,6 +216,61 @@ def test_permits_of_before_are_counted_in_an_epochs_work() -> None:
     s.put(RUNNING, key, replace(s.need(RUNNING, key, ""), neurons=n))
     s.put(OUTCOMES, key, replace(s.need(OUTCOMES, key, ""), permits=bytes([1]) * 512 + bytes(n - 512)))
     assert epoch_work(s, 1) == EPOCH_WORK + n * (256 + 512) <= MAX_EPOCH_WORK
+
+
+@pytest.mark.parametrize("edition", [5, 6])
+def test_permits_of_an_epoch_before_one_that_was_skipped_are_counted_too(
+    edition: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a bug in one mechanism could stop the epochs of all subnets for good, also once it is mended.
+
+    With 256 cells for 2^20: of 32 neurons 8 have a permit. In one epoch that fails the validators are halved, in the
+    next the neurons doubled. Then 12 rows of 43 neurons are too much. At full size it is 2,731 of 4,096 neurons, with
+    512 permits of before and 256 to come.
+    """
+    monkeypatch.setattr(upgrades, "FROM_THE_START", begins(edition))
+    monkeypatch.setattr(subnets, "MAX_EPOCH_CELLS", 256)
+    monkeypatch.setattr(block, "MAX_EPOCH_WORK", EPOCH_WORK + 2 * 256)
+    g = genesis(h=replace(SMALL, max_uids=32, max_validators=8, registrations_an_epoch=32), mechanism="yuma2")
+    other = GenesisSubnet(11, pub("owner"), "text", "yuma3", SMALL, 0)
+    w = World(replace(g, subnets=(*g.subnets, other)))
+    names = [f"hot {n}" for n in range(43)]
+    w.register("ann", *names[:8])
+    w.ok("ann", *(AddStake(pub(name), TOKEN) for name in names[:8]))
+    w.end_epoch()
+    w.end_epoch()
+    assert permits(w) == 8
+
+    def broken(name: str) -> Mechanism[Any]:
+        if name == "yuma2":
+            raise ZeroDivisionError
+        return mechanism(name)
+
+    def fails() -> None:
+        """The running epoch, at its end."""
+        m = w.machine
+        w.block(w.subnet().next_epoch_at - m.height - 1)
+        assert m.apply_block(m.height + 1, m.time, []).faults
+        w.rows = dict(m.rows())
+
+    monkeypatch.setattr(epoch, "mechanism", broken)
+    w.ok("owner", change(w, max_validators=4))
+    fails()
+    if edition > 5:
+        w.refused(TxCode.OUT_OF_RANGE, "owner", change(w, max_uids=64))
+    else:
+        w.ok("owner", change(w, max_uids=64))
+    fails()
+    monkeypatch.setattr(epoch, "mechanism", mechanism)
+    w.register("ann", *names[8 : 32 if edition > 5 else 43])
+    before = w.subnet().epoch, w.subnet(11).epoch
+    w.block(30)
+    after = w.subnet().epoch, w.subnet(11).epoch
+    if edition > 5:
+        assert after == (before[0] + 3, before[1] + 3)
+        w.ok("owner", change(w, max_uids=64))
+    else:
+        assert after == before, "neither subnet goes on"
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from davy.ledger.rules import block, transactions
+from davy.ledger.rules import block, machine, transactions
 from davy.ledger.rules.accounts import credit
+from davy.ledger.rules.door import Door
 from davy.ledger.rules.machine import Machine
 from davy.ledger.rules.records import (
     ABSENCES,
@@ -36,8 +38,9 @@ from davy.protocol.errors import Malformed, Refused, TxCode, TxFailed
 from davy.protocol.genesis import Allocation, Genesis, GenesisSubnet
 from davy.protocol.limits import MAX_BLOCK_TXS, MAX_TX_BYTES, chain_parameters, hyperparameters
 from davy.protocol.manifest import ModelClass
+from davy.protocol.order import GroupKey, Halt, Miner
 from davy.protocol.proof import verify_absence, verify_presence
-from davy.protocol.transaction import RegisterModel, Transfer, tx_hash
+from davy.protocol.transaction import BrakeOrder, RegisterModel, Transfer, tx_hash
 from davy.protocol.words import MAX_SUPPLY, TOKEN, Moment
 from tests.ledger.rules.test_determinism import told
 from tests.ledger.rules.world import FAST, SMALL, World, genesis, manifest, market, pub
@@ -97,6 +100,59 @@ def test_a_decoder_with_a_bug_stops_nobody(world: World, monkeypatch: pytest.Mon
     raw = world.tx("ann", Transfer(pub("ben"), 5))
     assert world.machine.check_tx(raw).code is TxCode.INTERNAL
     assert [r.code for r in world.machine.apply_block(1, 1, [raw]).results] == [TxCode.INTERNAL]
+
+
+@pytest.mark.parametrize("where", ["brake_order", "signs_for", "admit"])
+def test_a_bug_behind_the_door_turns_one_away_and_stops_nobody(
+    world: World, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """An engine stops at an exception, and what waits in one goes to all others."""
+    transfer, order = (
+        world.tx("ann", Transfer(pub("ben"), 5)),
+        encode(BrakeOrder(world.order(Halt(Miner(pub("x")), GroupKey.HALT)))),
+    )
+    before = dict(world.machine.state.records)
+
+    def broken(error: type[Exception]) -> Rule:
+        def rule(*_: object, **__: object) -> None:
+            if where == "brake_order":
+                world.machine.state.put(CHAIN, b"", replace(world.machine.state.need(CHAIN, b"", ""), faults=9))
+            raise error
+
+        return rule
+
+    place = Door if where == "admit" else machine
+    raw = order if where == "brake_order" else transfer
+    monkeypatch.setattr(place, where, broken(ZeroDivisionError))
+    assert world.machine.check_tx(raw).code is TxCode.INTERNAL
+    assert dict(world.machine.state.records) == before
+    monkeypatch.setattr(place, where, broken(MemoryError))
+    with pytest.raises(MemoryError):
+        world.machine.check_tx(raw)
+    monkeypatch.undo()
+    assert world.machine.check_tx(raw).code is TxCode.OK
+
+
+@pytest.mark.parametrize("where", ["signs_for", "known_sender", "advance_nonce", "check_order"])
+def test_a_bug_before_a_rule_stops_no_block(world: World, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    raws = [
+        world.tx("ann", Transfer(pub("ben"), 5)),
+        encode(BrakeOrder(world.order(Halt(Miner(pub("x")), GroupKey.HALT)))),
+    ]
+    before = world.account("ann"), world.account("ben")
+
+    def broken(s: State, *_: object, **__: object) -> None:
+        credit(s, pub("ben"), 5)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(transactions, where, broken)
+    result = world.machine.apply_block(1, 1_250, raws)
+    wrong = [where != "check_order", where == "check_order"]
+    assert [r.code == TxCode.INTERNAL for r in result.results] == wrong
+    assert len(result.faults) == 1
+    monkeypatch.undo()
+    assert where == "check_order" or (world.account("ann"), world.account("ben")) == before
+    world.rows = dict(world.machine.rows())
 
 
 @pytest.mark.parametrize("name", ["pay_unbonded", "accrue", "run_epoch"])

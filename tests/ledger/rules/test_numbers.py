@@ -38,10 +38,11 @@ FROZEN = {
     "upgrades.CHANGES_TOLD_SINCE": 5,
     "upgrades.COLDKEYS_APART_SINCE": 5,
     "upgrades.MIDDLE_TIME_SINCE": 5,
-    "upgrades.NEWEST": 5,
+    "upgrades.NEWEST": 6,
     "upgrades.PRODUCERS_SINCE": 3,
     "upgrades.RAISED_ARE_PRUNED_SINCE": 5,
     "upgrades.REPLACED_WHEN_RECORDED": 4,
+    "upgrades.SKIPPED_COUNT_SINCE": 6,
 }
 
 

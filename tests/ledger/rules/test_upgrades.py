@@ -20,7 +20,10 @@ from tests.ledger.rules.world import World, begins, genesis, pub
 from tests.twins.keyholders import Keyholders
 
 EDITIONS = {"first": 1, "second": 2, "third": 3, "fourth": 4, "fifth": 5}
-"""Recorded chains, and the edition that was the newest when they were."""
+"""Recorded chains, and the edition that was the newest when they were.
+
+The sixth differs after epochs that fail, which no recorded story has: it records what the fifth does, to the byte.
+"""
 
 
 def replay(chain: Chain, starts: tuple[int, ...], *, restart_every: int = 0) -> Machine:
@@ -43,7 +46,7 @@ def test_every_recorded_chain_is_one_of_the_list() -> None:
     assert {p.stem for p in GOLDEN.glob("*.chains")} == EDITIONS.keys()
 
 
-@pytest.mark.parametrize(("name", "edition"), EDITIONS.items())
+@pytest.mark.parametrize(("name", "edition"), [*EDITIONS.items(), ("fifth", 6)])
 def test_old_blocks_give_their_old_hashes(name: str, edition: int) -> None:
     chains = read(name)
     assert len(chains) > 30

@@ -3,7 +3,8 @@
 An engine whose application goes away ends by itself, with exit code 0, so what it returns says nothing; or, when it
 was about to begin, it stays half dead and keeps its files locked. So it is killed when davy is, and when it has hung
 up. One that finds its state to differ from the others' logs CONSENSUS FAILURE and goes on answering with its height
-frozen: that ends the pair with a sentence, because starting it again repeats it.
+frozen: that ends the pair with a sentence, because starting it again repeats it. So does one whose clock is slow by a
+minute or more, since it takes the others' blocks for wrong.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ _STALLED_S: Final = 60.0
 _MAX_LOG_BYTES: Final = 32 * 1024 * 1024
 _FAILURE: Final = re.compile(rb"E\[[0-9|:.-]{10,32}\] CONSENSUS FAILURE!!!")
 """How a line begins with which the engine's own consensus gives up. What peers send stands in quotes, further on."""
+_LATE: Final = re.compile(rb".*block time [0-9:. +-]{19,40} UTC is too far in the future")
+"""What such a line says where the engine's clock is a minute or more behind the block's time."""
 _LIBC: Final = ctypes.CDLL(None)
 _SET_PARENT_DEATH_SIGNAL: Final = 1
 
@@ -178,11 +181,18 @@ def _read_on(place: EnginePlace, seen: int, height: int) -> int:
         file.seek(seen)
         logged = file.read()
         whole = logged.rfind(b"\n") + 1
-        if any(map(_FAILURE.match, logged[:whole].splitlines())):
+        failures = list(filter(_FAILURE.match, logged[:whole].splitlines()))
+        if failures:
+            advice = (
+                "The others' blocks are a minute or more ahead of its clock: set this machine's clock right, and start "
+                "again"
+                if any(map(_LATE.match, failures))
+                else "If the others go on, its state differs from theirs: set ledger.db aside, and all of engine/data "
+                "but priv_validator_state.json, and start again, which gets every block from them"
+            )
             raise Misconfigured(
-                f"this producer's engine failed after block {height} and takes no part any more: see {place.log}. If "
-                "the others go on, its state differs from theirs: set ledger.db aside, and all of engine/data but "
-                "priv_validator_state.json, and start again, which gets every block from them"
+                f"this producer's engine failed after block {height} and takes no part any more: see {place.log}. "
+                f"{advice}"
             )
         return seen + whole
 

@@ -146,6 +146,50 @@ def test_no_part_can_be_changed(name: str) -> None:
         open_header(encode(CHANGES[name](made(3))), authority())
 
 
+OTHER = b"\x66" * 32
+SAID: dict[str, tuple[BlockId | None, int, int, int, bytes]] = {
+    "nil": (None, 2, 7, 1, CHAIN),
+    "a prevote": (BlockId(b"", 1, b"\11" * 32), 1, 7, 1, CHAIN),
+    "another block": (BlockId(OTHER, 1, b"\11" * 32), 2, 7, 1, CHAIN),
+    "the block in other parts": (BlockId(b"", 2, b"\11" * 32), 2, 7, 1, CHAIN),
+    "another height": (BlockId(b"", 1, b"\11" * 32), 2, 6, 1, CHAIN),
+    "another round": (BlockId(b"", 1, b"\11" * 32), 2, 7, 2, CHAIN),
+    "another chain": (BlockId(b"", 1, b"\11" * 32), 2, 7, 1, OTHER),
+}
+"""What a producer truly signed: for which block (an empty hash: this one), as what, and height, round and chain."""
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_what_was_signed_for_something_else_is_no_vote(name: str) -> None:
+    """Whatever flag it is shown with."""
+    block, kind, height, round_, chain = SAID[name]
+    c = made(3)
+    here = commits.committed_hash(c.header, CHAIN)
+    named = None if block is None else replace(block, hash=block.hash or here)
+    v, secrets = c.votes[0], {public(s): s for s in SECRETS[:4]}
+    whole = commits.vote_bytes(named or BlockId(b"", 0, b""), height, round_, v, chain)
+    body = bytes([8, kind]) + whole[whole.index(b"\x08\x02\x11") + 2 :]
+    if named is None:
+        body = body.replace(b"\x22\x02\x12\x00", b"")  # a vote for no block has no such field
+    first = commits.in_order(secrets)[0]
+    signature = bindings.crypto_sign(commits._varint(len(body)) + body, secrets[first])[:64]
+    with pytest.raises(BadSignature, match="by 2 producers of 3 needed"):
+        open_header(encode(vote(c, signature=signature)), authority())
+    fourth = made(4)
+    rest = replace(fourth, votes=(replace(v, signature=signature), *fourth.votes[1:]))
+    assert open_header(encode(rest), authority()).header.height == 7, "three others are enough"
+
+
+def test_the_test_signs_as_producers_do() -> None:
+    """Else all of the above would be refused for another reason."""
+    c = made(3)
+    here = BlockId(commits.committed_hash(c.header, CHAIN), 1, b"\11" * 32)
+    whole = commits.vote_bytes(here, 7, 1, c.votes[0], CHAIN)
+    body = whole[whole.index(b"\x08\x02\x11") :]
+    assert commits._varint(len(body)) + body == whole
+    assert b"\x22\x02\x12\x00" in commits.vote_bytes(BlockId(b"", 0, b""), 7, 1, c.votes[0], CHAIN)
+
+
 def test_of_these_producers_or_not_at_all() -> None:
     c = made(3)
     for changed in (

@@ -169,13 +169,22 @@ async def test_an_engine_that_ends_is_started_again(tmp_path: Path) -> None:
     )
 
 
-async def test_a_failed_engine_ends_the_pair_with_a_sentence(tmp_path: Path) -> None:
-    engine = program(
-        tmp_path / "engine",
-        'echo "E[2026-11-26|02:11:33.123] CONSENSUS FAILURE!!!    module=consensus err=wrong"; exec sleep 999',
-    )
+LATE = (
+    "+2/3 committed an invalid block: block time 2026-11-26 16:50:44 +0000 UTC is too far in the future"
+    " (wall clock 2026-11-26 16:49:42 +0000 UTC m=+2.508955965 + tolerance 1m0s)"
+)
+
+
+@pytest.mark.parametrize(
+    ("why", "advice"),
+    [("wrong", "set ledger.db aside"), (LATE, "set this machine's clock right"), ("'too far in the future'", "aside")],
+)
+async def test_a_failed_engine_ends_the_pair_with_a_sentence(why: str, advice: str, tmp_path: Path) -> None:
+    """Whoever has a slow clock need not fetch every block again."""
+    line = f"E[2026-11-26|02:11:33.123] CONSENSUS FAILURE!!!    module=consensus err={why}"
+    engine = program(tmp_path / "engine", f'echo "{line}"; exec sleep 999')
     with anyio.fail_after(60):
-        with pytest.raises(Misconfigured, match="failed after block 41 and takes no part any more"):
+        with pytest.raises(Misconfigured, match=f"failed after block 41 and takes no part any more.*{advice}"):
             await supervise(engine, EnginePlace(tmp_path), lambda: 41, lambda: 0)
 
 
