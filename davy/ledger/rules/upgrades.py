@@ -10,6 +10,7 @@ it until the height that `CHAINS` names for it; so its old blocks give the hashe
 4    silent producers lose their seat; a roster is replaced when its INSTALL is recorded, not from when that was signed
 5    the state tells all changes of the producers; what a registrant made systemic keeps no UID; keys of coldkeys that
      are replaced, and of subnets' owners, stay apart; three votes tell the middle time, not the earliest
+6    LEASEs fill no brake
 ===  ==================================================================================================================
 """
 
@@ -33,7 +34,7 @@ from davy.protocol.transaction import (
 )
 from davy.protocol.words import ChainId
 
-NEWEST: Final = 5
+NEWEST: Final = 6
 PRODUCERS_SINCE: Final = 3
 """The edition from which on the engine's evidence counts."""
 REPLACED_WHEN_RECORDED: Final = 4
@@ -48,6 +49,8 @@ RAISED_ARE_PRUNED_SINCE: Final = 5
 """The edition from which on a UID is not kept by a model that its registrant made systemic after it was served."""
 COLDKEYS_APART_SINCE: Final = 5
 """The edition from which on no key that owns a subnet, or is being followed itself, is taken for something else too."""
+LEASES_APART_SINCE: Final = 6
+"""The edition from which on LEASEs are bounded for themselves, and fill no brake."""
 
 CHAINS: Final[Mapping[ChainId, tuple[int, ...]]] = MappingProxyType({})
 """Of chains that began under an older edition: the heights at which editions 1, 2, … begin; others never do."""
