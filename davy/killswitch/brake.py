@@ -100,6 +100,14 @@ class BrakeState:
         full = [(r, ids[0]) for (r, leases), ids in groups.items() if len(ids) > MAX_BRAKE_ORDERS and not leases]
         return {r: self.orders[i] for r, i in full}
 
+    @property
+    def room(self) -> int:
+        """How many orders more the roster in office can sign before it fills its brake; INSTALLs and LEASEs aside."""
+        links = self.succession.links
+        group = (links[-1].roster if links else b"", False)
+        kept = _groups(self.orders, self.rosters.keys(), leases_apart=not self.leases_fill).get(group, ())
+        return max(0, MAX_BRAKE_ORDERS - len(kept))
+
 
 class Taken(NamedTuple):
     """What became of bytes from outside. `orders` verified: drills and heartbeats too, known ones too."""

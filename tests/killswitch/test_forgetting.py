@@ -1,4 +1,4 @@
-"""A brake that lives for ever: what is over leaves it, comes back to no effect, and lets nothing run that stood still."""
+"""A brake that lives for ever: what is over leaves it, and comes back to no effect; nothing runs that stood still."""
 
 from __future__ import annotations
 
@@ -91,7 +91,9 @@ def signed(story: Story, kind: str, day: float, draw: st.DataObject, by: Keyhold
     raises = [i for i in given_before if type(order_of(story.given[i]).order.action).__name__ == "Raise"]
     match kind:
         case "lift" if halts:
-            return story.lift(day, *draw.draw(st.sets(st.sampled_from(halts), min_size=1, max_size=3)), by=by, quietly=True)
+            return story.lift(
+                day, *draw.draw(st.sets(st.sampled_from(halts), min_size=1, max_size=3)), by=by, quietly=True
+            )
         case "lease":
             end = day + draw.draw(st.sampled_from([0.5, 3.0, 20.0, 29.0]))
             return story.lease(day, end, draw.draw(st.sampled_from(["model", "other"])), by=by, quietly=True)
@@ -166,7 +168,9 @@ async def test_a_guard_forgets_lapsed_leases_and_is_never_full_of_them(story: St
     for month in range(5):
         node.clock.time = ms(40 * month)
         await node.guard.at_block(block(2 + 2 * month, 40 * month), [])
-        await node.hear(*leases(story, SMALL, 40 * month), story.halt(40 * month, 40 * month + 1, models("gone"), quietly=True))
+        await node.hear(
+            *leases(story, SMALL, 40 * month), story.halt(40 * month, 40 * month + 1, models("gone"), quietly=True)
+        )
     node.clock.time = ms(300)
     await node.guard.at_block(block(30, 300), [])
     assert node.runs(), "five HALTs stand there, and no LEASE"
