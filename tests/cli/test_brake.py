@@ -11,9 +11,10 @@ import pytest
 
 from davy.cli import brake, holding
 from davy.cli.brake import halt_naming
-from davy.cli.ordering import Asked
+from davy.cli.ordering import Asked, has_it
 from davy.host.clock import SystemClock
 from davy.host.home import Home
+from davy.keyholders.release import Delivery
 from davy.keyholders.watch import Seen, ledger_seen, seen
 from davy.killswitch.brake import first_state, head, take
 from davy.killswitch.clocks import Clocks
@@ -68,8 +69,9 @@ async def test_an_extend_begins_where_the_halt_ends_and_not_where_one_ends_that_
     async def find_orders(*_: Any) -> list[bytes]:
         return [encode(order_of(story.given[halt]).order)]
 
-    async def give_order(_: Any, action: Any, *args: Any, **how: Any) -> None:
+    async def give_order(_: Any, action: Any, *args: Any, **how: Any) -> int:
         given.append(action)
+        return 0
 
     monkeypatch.setattr(holding, "Keyholder", SimpleNamespace(open=lambda _: keyholder))
     monkeypatch.setattr(holding, "find_orders", find_orders)
@@ -135,6 +137,39 @@ def test_a_brake_that_fills_is_told_in_time(
     assert "WARNING" not in shown()
     story.halt(0, 5)
     assert "WARNING: after 256 orders more the roster's brake is full" in shown()
+
+
+FILE, LEDGER, NODE = (
+    Delivery("file", "out", True, ""),
+    Delivery("ledger", "", False, "x"),
+    Delivery("node", "a", False, ""),
+)
+RELEASED = {
+    "a node has it": ([FILE, LEDGER, NODE._replace(reached=True)], ""),
+    "the ledger has it": ([LEDGER._replace(reached=True), NODE], ""),
+    "only a file was asked for": ([FILE], ""),
+    "it has only a file": ([FILE, LEDGER, NODE], "`davy brake bring out --book FILE`"),
+    "no file could be written": ([FILE._replace(reached=False)], "`davy brake bring JOURNAL --book FILE`"),
+    "nobody was asked": ([], "`davy brake bring JOURNAL --book FILE`"),
+    "nobody answered": ([LEDGER, NODE], "`davy brake bring JOURNAL --book FILE`"),
+    "nothing is kept": ([LEDGER], "give another with --book FILE"),
+}
+
+
+@pytest.mark.parametrize(("deliveries", "told"), RELEASED.values(), ids=RELEASED)
+def test_an_order_that_nobody_has_is_no_success(
+    deliveries: list[Delivery], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    story = Story()
+    order = order_of(story.given[story.halt(0, 2)])
+    kept = tmp_path / f"{order.id.hex()}.signed"
+    if "give another" not in told:
+        kept.write_bytes(order.raw)
+    assert has_it(order, deliveries, tmp_path) == bool(told)
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == bool(told)
+    assert told.replace("JOURNAL", str(kept)) in said.err
 
 
 class TestWithoutALedger:
