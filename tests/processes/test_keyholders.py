@@ -213,7 +213,7 @@ def test_a_model_is_raised_leased_and_lowered_and_keyholders_vouch_for_a_minute(
 def test_an_order_that_nobody_has_is_no_success_and_can_be_brought(all_serve: Table) -> None:
     table = all_serve
     with unseen(table, ["bob", "carol"], "halt"):
-        acting = table.coordinate("alice", f"DAVY_NETWORK=nowhere {halting(model='12' * 32)} --yes --json")
+        acting = table.coordinate("alice", f"{halting(model='12' * 32)} --yes --json --network nowhere")
         halted = acting.result(code=1)
     assert halted["released"] == []
     sentence = (table.folder / "alice.coordinating").read_text().splitlines()[-1]
