@@ -35,15 +35,18 @@ from davy.keyholders.release import (
 from davy.keyholders.screen import View, rehearsed, screen
 from davy.keyholders.standing import fitting, in_force, known, left_of, named_orders, opened
 from davy.keyholders.watch import Seen, ask_node, ledger_seen, together
-from davy.killswitch.brake import first_state, take
+from davy.killswitch.brake import first_state, forget, take
+from davy.killswitch.clocks import Clocks
 from davy.network.http_client import HttpTransport
 from davy.protocol.encoding import encode
-from davy.protocol.errors import DavyError, Malformed, Misconfigured
+from davy.protocol.errors import DavyError, Malformed, Misconfigured, StoreFailed
 from davy.protocol.limits import NONCE_BYTES, SIGNER_SKEW_MS
 from davy.protocol.order import (
     Halt,
     Install,
+    Lease,
     Lift,
+    Lower,
     Order,
     OrderAction,
     OrderId,
@@ -261,7 +264,7 @@ def _show(done: Completed, signed_at: UnixMillis, deliveries: Sequence[Delivery]
 
 
 def has_it(order: VerifiedOrder, deliveries: Sequence[Delivery], orders: Path) -> int:
-    """The exit code: 1, and what to do, where no ledger and no node took an order; 0 too where only a file was asked for.
+    """The exit code: 1, and what to do, where no ledger and no node took an order, and more than a file was asked for.
 
     Parameters
     ----------
@@ -350,13 +353,27 @@ async def learn(keyholder: Keyholder, book: Book, network: Path) -> None:
         for to in book.nodes:
             tasks.start_soon(from_node, to)
     kept = take(first_state(genesis), await keyholder.journal.signed()).orders
-    state = together(genesis, told, kept)
+    now = keyholder.clock.now()
+    state = forget(together(genesis, told, kept), Clocks(now, now))
     true = {link.install for link in state.succession.links}
-    for v in state.orders.values():
-        if v.id in true or (not isinstance(v.order.action, Install) and state.succession.ends(v) is not None):
+    counting = [
+        v
+        for v in state.orders.values()
+        if v.id in true or (not isinstance(v.order.action, Install) and state.succession.ends(v) is not None)
+    ]
+    try:
+        for v in sorted(counting, key=_need):
             await keyholder.journal.keep_signed(v.id, v.raw)
+    except (Misconfigured, StoreFailed) as e:  # what is not written down here may still be named, signed and released
+        click.echo(f"Not every order that is known elsewhere is remembered: {e}", err=True)
     if state.succession.rivals:
         click.echo("Two rosters claim to be the next one, and the ledger was not heard: neither is believed.", err=True)
+
+
+def _need(v: VerifiedOrder) -> tuple[int, OrderId]:
+    """What is written down first: who is in office, what lets run, what stops, what is leased."""
+    kinds = {Install: 0, Lift: 1, Lower: 1, Lease: 3}
+    return kinds.get(type(v.order.action), 2), v.id
 
 
 async def find_orders(

@@ -60,7 +60,7 @@ _LONGEST_PAUSE_S: Final = 1.0
 _NEXT_BLOCK_PATIENCE_S: Final = 30.0
 _TRIES_FOR_A_BRAKE: Final = 5
 _MOST_BYTES: Final = 512 * 1024 * 1024
-"""What all orders may take here, with `_BESIDE` for each: more than all rosters that there can be sign in small ones."""
+"""What all orders may take here, with `_BESIDE` for each: more than all possible rosters sign in small ones."""
 _BESIDE: Final = 256
 
 
