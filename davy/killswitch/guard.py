@@ -241,12 +241,12 @@ class Guard:
         if now >= view.until.get(subject, 0):
             self._judge(subject, view, now)
 
-    def running(self, *subjects: Subject) -> Running:
+    def running(self, *subjects: Subject, now: Callable[[], tuple[Subject, ...]] = tuple) -> Running:
         """Return the context in which to do something that lasts, and for which all of `subjects` must be permitted.
 
-        Nothing is asked before it is entered.
+        Nothing is asked before it is entered. `now` says, in any thread, what has been learnt of them since.
         """
-        return Running(self, subjects)
+        return Running(self, subjects, now)
 
     async def receive(self, raw: bytes) -> bytes:
         """Take one order in; return the signed attestation once everything that the order stops has ended.
