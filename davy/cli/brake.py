@@ -36,7 +36,7 @@ from davy.keyholders.watch import (
     together,
 )
 from davy.killswitch.book import HaltEntry
-from davy.killswitch.brake import BrakeState, first_state, head, record, take
+from davy.killswitch.brake import BrakeState, first_state, forget, head, record, take
 from davy.killswitch.clocks import Clocks
 from davy.killswitch.scope import ModelFacts, Subject, covers
 from davy.killswitch.verdict import model_class
@@ -48,10 +48,11 @@ from davy.network.node_brake import Place, subject_of
 from davy.network.receipts import Testimony
 from davy.protocol.chain import Head, ModelRecord
 from davy.protocol.encoding import decode
-from davy.protocol.errors import DavyError, Misconfigured, Refused, TxFailed
-from davy.protocol.genesis import Genesis
+from davy.protocol.errors import DavyError, Misconfigured, Misdirected, Refused, TxFailed, Unreachable
+from davy.protocol.genesis import Genesis, chain_id
 from davy.protocol.limits import (
     FRESH_MS,
+    MAX_BRAKE_ORDERS,
     MAX_HEADER_BYTES,
     MAX_RECEIPT_BYTES,
     MAX_RESULT_BYTES,
@@ -64,6 +65,8 @@ from davy.protocol.recorded import RecordedBrake
 from davy.protocol.transaction import ConvictServedAfterHalt, Endpoint
 from davy.protocol.words import KeyRole, ModelId, UnixMillis, key_text
 
+_SCARCE: Final = MAX_BRAKE_ORDERS // 4
+"""Orders that a roster may have left before it is told."""
 _MAX_EVIDENCE: Final = MAX_HEADER_BYTES + MAX_RECEIPT_BYTES + 64
 
 
@@ -73,17 +76,19 @@ def brake_command() -> None:
 
 
 @brake_command.command()
+@home_option
 @network_option
 @click.option("--book", type=click.Path(path_type=Path), envvar="DAVY_BOOK", help="File of nodes ($DAVY_BOOK).")
 @json_option
-def status(network: Path, book: Path | None, as_json: bool) -> int:
+def status(home: Path, network: Path, book: Path | None, as_json: bool) -> int:
     """Show what is halted, who knows it, and when the brake was last drilled.
 
-    It asks the nodes of --book and those that serve on the ledger. The exit code is 1 if one of them does not answer,
-    lacks an order that others have, or sees neither blocks nor heartbeats.
+    It asks the nodes of --book and those that serve on the ledger; where no ledger answers only those of --book, about
+    the chain of --home. The exit code is 1 if one of them does not answer, lacks an order that others have, or sees
+    neither blocks nor heartbeats.
     """
     nodes = read_book_file(book)
-    told = run(_look, read_network(network), nodes)
+    told = run(_look_about, home, network, nodes)
     if as_json:
         show(told, as_json=True)
     else:
@@ -192,30 +197,62 @@ def halt_naming(served: Subject, s: BrakeState, now: UnixMillis, named: str | No
     return found[0]
 
 
-async def _look(network: Network, book: Book) -> dict[str, Any]:
+async def _look_about(home: Path, network: Path, book: Book) -> dict[str, Any]:
+    if not book.nodes:
+        return await _look(read_network(network), book)
+    there = network_there(network)
+    try:
+        if there is None:
+            raise Misconfigured(f"{network} names none")
+        return await _look(there, book)
+    except Misdirected:
+        raise  # it answers for another chain
+    except (Unreachable, Misconfigured) as e:
+        click.echo(f"The ledger is left out: {e}", err=True)
+        genesis = Home.open(home).genesis()
+        if there is not None and chain_id(genesis).hex() != there.chain:
+            raise Misconfigured(f"{home} belongs to another chain than {network}; choose with --home") from None
+        return await _look_at_nodes(genesis, book, str(e))
+
+
+async def _look_at_nodes(genesis: Genesis, book: Book, fault: str) -> dict[str, Any]:
+    """What nodes say while no ledger does: without its times, and without knowing who is systemic but for a LEASE."""
     clock = SystemClock()
-    places: list[Seen] = []
-    async with ledger_of(network) as ledger, HttpTransport(clock, pinned=False, plain=book.plain) as transport:
+    places = [Seen("ledger", None, (), fault), *await _ask(genesis, book, book.nodes)]
+    state, at = together(genesis, places), Clocks(clock.now(), None)
+    leased = sorted({model for lease in state.book.leases for model in lease.models})
+    systemic = [Subject(model=ModelFacts(m, frozenset(), b""), model_class=ModelClass.SYSTEMIC) for m in leased]
+    return _told(genesis, places, None, None, systemic, leases_seen(state, systemic, at), at)
+
+
+async def _ask(genesis: Genesis, book: Book, to: Sequence[Endpoint]) -> list[Seen]:
+    clock, places = SystemClock(), list[Seen]()
+
+    async def one(to: Endpoint) -> None:
+        places.append(await ask_node(genesis, to, transport, clock))
+
+    async with HttpTransport(clock, pinned=False, plain=book.plain) as transport, anyio.create_task_group() as tasks:
+        for each in dict.fromkeys(to):
+            tasks.start_soon(one, each)
+    return sorted(places)
+
+
+async def _look(network: Network, book: Book) -> dict[str, Any]:
+    async with ledger_of(network) as ledger:
         genesis = await ledger.genesis()
         if not genesis.keyholders:
             raise Misconfigured("this chain has no keyholders: nobody can halt it, and there is no brake to look at")
         recorded = await ledger.brake()
         newest = await ledger.head()
         listening, systemic = await _serving(ledger, _recorded_state(genesis, recorded))
-
-        async def one(to: Endpoint) -> None:
-            places.append(await ask_node(genesis, to, transport, clock))
-
-        async with anyio.create_task_group() as tasks:
-            for to in dict.fromkeys([*book.nodes, *listening]):
-                tasks.start_soon(one, to)
+        places = await _ask(genesis, book, [*book.nodes, *listening])
         drills = drills_of(genesis, recorded)
         last = drill_seen(drills[-1], await ledger.attestations(drills[-1].id)) if drills else None
-    places = [ledger_seen(genesis, "ledger", recorded), *sorted(places)]
-    at = Clocks(clock.now(), newest.time)
+    places = [ledger_seen(genesis, "ledger", recorded), *places]
+    at = Clocks(SystemClock().now(), newest.time)
     on_ledger = _recorded_state(genesis, recorded)
     systemic = [x for x in systemic if model_class(on_ledger, x, at) is ModelClass.SYSTEMIC]
-    return _told(genesis, places, newest, last, systemic, leases_seen(on_ledger, systemic, at), at.own)
+    return _told(genesis, places, newest, last, systemic, leases_seen(on_ledger, systemic, at), at)
 
 
 def _recorded_state(g: Genesis, told: RecordedBrake) -> BrakeState:
@@ -262,23 +299,23 @@ async def _subjects(ledger: RpcLedger, places: Sequence[Place]) -> list[Subject]
 
 
 def _told(
-    g: Genesis, places: Sequence[Seen], newest: Head, drill: DrillSeen | None, systemic: Sequence[Subject],
-    leases: Sequence[LeaseSeen], now: int,
+    g: Genesis, places: Sequence[Seen], newest: Head | None, drill: DrillSeen | None, systemic: Sequence[Subject],
+    leases: Sequence[LeaseSeen], at: Clocks,
 ) -> dict[str, Any]:  # fmt: skip
-    state = together(g, places)
-    all_of_it = head(state)
+    now, state = at.own, forget(together(g, places), at)
     return {
-        "head": all_of_it.hex(),
-        "height": newest.height,
-        "block_age_s": round(age(newest, now) / 1000, 1),
-        "fresh": age(newest, now) <= FRESH_MS,
+        "head": head(state).hex(),
+        "height": None if newest is None else newest.height,
+        "block_age_s": None if newest is None else round(age(newest, now) / 1000, 1),
+        "fresh": newest is not None and age(newest, now) <= FRESH_MS,
         "halts": [_halt(h, now, systemic) for h in in_force(state, now, systemic)],
         "disputed": bool(state.succession.rivals),
         "full": bool(state.overflows),
+        "orders_left": state.room,
         "places": [
             {
                 "where": p.where,
-                "knows": "all" if not p.fault and p.head == all_of_it else "less" if not p.fault else "unknown",
+                "knows": "unknown" if p.fault else "all" if state.orders.keys() <= {v.id for v in p.orders} else "less",
                 "orders": len(p.orders),
                 "head": "" if p.head is None else p.head.hex(),
                 "stale": p.stale(now),
@@ -324,11 +361,19 @@ def _drill(d: DrillSeen) -> dict[str, Any]:
 
 def _show(told: dict[str, Any]) -> None:
     stale = "" if told["fresh"] else ": NOT FRESH, look whether the ledger still makes blocks"
-    click.echo(f"height {told['height']}, newest block {told['block_age_s']} s old{stale}")
+    if told["height"] is None:
+        click.echo("no ledger: this is what the nodes say")
+    else:
+        click.echo(f"height {told['height']}, newest block {told['block_age_s']} s old{stale}")
     if told["disputed"]:
         click.echo("TWO ROSTERS claim to be the next: everything is stopped until one stands on the ledger")
     if told["full"]:
         click.echo("A roster signed more orders than are kept: everything is stopped until the next INSTALL")
+    elif told["orders_left"] <= _SCARCE:
+        click.echo(
+            f"WARNING: after {told['orders_left']} orders more the roster's brake is full, which stops everything; "
+            "install the next one: `davy keyholder roster`"
+        )
     for h in told["halts"]:
         lasts = [f"until {h['until']}"] if h["until"] else []
         lasts += ["what is systemic until it is lifted"] if h["systemic"] else []
@@ -343,7 +388,9 @@ def _show(told: dict[str, Any]) -> None:
     for lease in told["leases"]:
         click.echo(_of_lease(lease))
     drill = told["last_drill"]
-    if drill is None:
+    if told["height"] is None:
+        click.echo("when the brake was last drilled, only the ledger tells")
+    elif drill is None:
         click.echo("the brake was never drilled: `davy keyholder drill`")
     else:
         took = (

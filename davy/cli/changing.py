@@ -18,16 +18,16 @@ from davy.protocol.roster import roster_digest
 @click.command("roster")
 @click.argument("file", type=click.Path(path_type=Path))
 @order_options
-def install_roster(asked: Asked, file: Path) -> None:
+def install_roster(asked: Asked, file: Path) -> int:
     """Replace today's keys and keyholders with those of FILE (from `davy keyholder dkg`).
 
     Today's LIFT key and both new keys sign: as many holders of each as it needs must be there. What is stopped stays
     stopped.
     """
-    run(_install, asked, file)
+    return run(_install, asked, file)
 
 
-async def _install(asked: Asked, file: Path) -> None:
+async def _install(asked: Asked, file: Path) -> int:
     keyholder = Keyholder.open(asked.home)
     today = await keyholder.roster()
     roster = read_roster(file, today.epoch + 1)
@@ -39,4 +39,4 @@ async def _install(asked: Asked, file: Path) -> None:
             )
     keyholder.circle_for(roster)
     await learn(keyholder, read_book_file(asked.book), asked.network)
-    await give_order(keyholder, Install(roster, roster_digest(today), ()), asked)
+    return await give_order(keyholder, Install(roster, roster_digest(today), ()), asked)

@@ -19,9 +19,9 @@ def halt_command() -> None:
     """
 
 
-def _give(asked: Asked, target: Target, term: int, beyond_allowance: bool) -> None:
+def _give(asked: Asked, target: Target, term: int, beyond_allowance: bool) -> int:
     authority = GroupKey.LIFT if beyond_allowance else GroupKey.HALT
-    run(give_order, Keyholder.open(asked.home), Halt(target, authority), asked, term=term)
+    return run(give_order, Keyholder.open(asked.home), Halt(target, authority), asked, term=term)
 
 
 add_targets(

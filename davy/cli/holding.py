@@ -109,8 +109,8 @@ def drill() -> None:
     """Rehearse a halt: every step is taken, every node answers, and nothing stops."""
 
 
-def _drill(asked: Asked, target: Target, term: int) -> None:
-    run(give_order, Keyholder.open(asked.home), Drill(target), asked, term=term)
+def _drill(asked: Asked, target: Target, term: int) -> int:
+    return run(give_order, Keyholder.open(asked.home), Drill(target), asked, term=term)
 
 
 add_targets(drill, "Rehearse to stop", _drill)
@@ -122,16 +122,16 @@ add_targets(drill, "Rehearse to stop", _drill)
     "--for", "term", type=Term(HALT_TERM_MS), default="7d", show_default=True, help="How long from now; at most 7d."
 )
 @order_options
-def extend(asked: Asked, halt: str, term: int) -> None:
+def extend(asked: Asked, halt: str, term: int) -> int:
     """Keep what the HALT stops stopped for longer; HALT is its id, 8 digits or more."""
-    run(_extend, asked, halt, term)
+    return run(_extend, asked, halt, term)
 
 
-async def _extend(asked: Asked, prefix: str, term: int) -> None:
+async def _extend(asked: Asked, prefix: str, term: int) -> int:
     keyholder = Keyholder.open(asked.home)
     (body,) = await find_orders(keyholder, asked, [prefix])
     i, whole = order_id(body), await keyholder.journal.signed()
     # An EXTEND that too few signed moved no end: one that begins there would extend nothing.
     halts = take(first_state(keyholder.home.genesis()), whole).state.book.halts
     end = next((h.ends for h in halts if h.order.id == i), opened(body).end)
-    await give_order(keyholder, Extend(i, end), asked, term=term, named=[body])
+    return await give_order(keyholder, Extend(i, end), asked, term=term, named=[body])

@@ -26,41 +26,41 @@ def _ids(models: tuple[str, ...]) -> tuple[bytes, ...]:
     "--for", "term", type=Term(LEASE_TERM_MS), default=LEASE_TERM_MS, help="How long; at most and by default 30d."
 )
 @order_options
-def lease(asked: Asked, models: tuple[str, ...], term: int) -> None:
+def lease(asked: Asked, models: tuple[str, ...], term: int) -> int:
     """Let the systemic MODELS run until the lease ends; the LIFT key signs."""
-    run(give_order, Keyholder.open(asked.home), Lease(_ids(models)), asked, term=term)
+    return run(give_order, Keyholder.open(asked.home), Lease(_ids(models)), asked, term=term)
 
 
 @click.command("raise")
 @model_options
 @order_options
-def raise_class(asked: Asked, models: tuple[str, ...], files: tuple[str, ...], registrants: tuple[str, ...]) -> None:
+def raise_class(asked: Asked, models: tuple[str, ...], files: tuple[str, ...], registrants: tuple[str, ...]) -> int:
     """Make MODELS and their descendants systemic: they stop until they are leased; the HALT key signs."""
-    run(give_order, Keyholder.open(asked.home), Raise(models_target(models, files, registrants)), asked)
+    return run(give_order, Keyholder.open(asked.home), Raise(models_target(models, files, registrants)), asked)
 
 
 @click.command("lower")
 @click.argument("models", nargs=-1)
 @click.option("--raised", multiple=True, metavar="ORDER", help="Also end this RAISE (its id, 8 digits or more).")
 @order_options
-def lower_class(asked: Asked, models: tuple[str, ...], raised: tuple[str, ...]) -> None:
+def lower_class(asked: Asked, models: tuple[str, ...], raised: tuple[str, ...]) -> int:
     """Make MODELS ordinary, and end the RAISEs that name them; the LIFT key signs."""
     if not (models or raised):
         raise Misconfigured("nothing is named; give the ids of models, or --raised with the id of a RAISE")
-    run(_lower, asked, _ids(models), raised)
+    return run(_lower, asked, _ids(models), raised)
 
 
 @click.command()
 @order_options
-def heartbeat(asked: Asked) -> None:
+def heartbeat(asked: Asked) -> int:
     """Let nodes that see no ledger run what is leased for another minute; the HALT key signs.
 
     It is for the nodes of --book; a ledger needs none, and takes none.
     """
-    run(_heartbeat, asked)
+    return run(_heartbeat, asked)
 
 
-async def _lower(asked: Asked, ids: tuple[bytes, ...], prefixes: tuple[str, ...]) -> None:
+async def _lower(asked: Asked, ids: tuple[bytes, ...], prefixes: tuple[str, ...]) -> int:
     keyholder = Keyholder.open(asked.home)
     ended = {order_id(body): body for body in await find_orders(keyholder, asked, prefixes, Raise)}
     ended |= {
@@ -68,11 +68,11 @@ async def _lower(asked: Asked, ids: tuple[bytes, ...], prefixes: tuple[str, ...]
         for i, (body, o) in (await known(keyholder.journal)).orders.items()
         if isinstance(o.action, Raise) and set(o.action.models.ids) & set(ids)
     }
-    await give_order(keyholder, Lower(ids, tuple(sorted(ended))), asked, named=[ended[i] for i in sorted(ended)])
+    return await give_order(keyholder, Lower(ids, tuple(sorted(ended))), asked, named=[ended[i] for i in sorted(ended)])
 
 
-async def _heartbeat(asked: Asked) -> None:
+async def _heartbeat(asked: Asked) -> int:
     keyholder = Keyholder.open(asked.home)
     await learn(keyholder, read_book_file(asked.book), asked.network)
     state = take(first_state(keyholder.home.genesis()), await keyholder.journal.signed()).state
-    await give_order(keyholder, Heartbeat(head(state)), asked)
+    return await give_order(keyholder, Heartbeat(head(state)), asked)

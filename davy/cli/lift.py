@@ -13,12 +13,12 @@ from davy.protocol.order import Lift, order_id
 @click.command("lift")
 @click.argument("halts", nargs=-1, required=True)
 @order_options
-def lift_command(asked: Asked, halts: tuple[str, ...]) -> None:
+def lift_command(asked: Asked, halts: tuple[str, ...]) -> int:
     """End HALTS, named by their ids (8 digits or more), and those that stop the same; the LIFT key signs."""
-    run(_lift, asked, halts)
+    return run(_lift, asked, halts)
 
 
-async def _lift(asked: Asked, prefixes: tuple[str, ...]) -> None:
+async def _lift(asked: Asked, prefixes: tuple[str, ...]) -> int:
     keyholder = Keyholder.open(asked.home)
     named = await find_orders(keyholder, asked, prefixes)
-    await give_order(keyholder, Lift(tuple(sorted(set(map(order_id, named))))), asked, named=named)
+    return await give_order(keyholder, Lift(tuple(sorted(set(map(order_id, named))))), asked, named=named)

@@ -35,15 +35,18 @@ from davy.keyholders.release import (
 from davy.keyholders.screen import View, rehearsed, screen
 from davy.keyholders.standing import fitting, in_force, known, left_of, named_orders, opened
 from davy.keyholders.watch import Seen, ask_node, ledger_seen, together
-from davy.killswitch.brake import first_state, take
+from davy.killswitch.brake import first_state, forget, take
+from davy.killswitch.clocks import Clocks
 from davy.network.http_client import HttpTransport
 from davy.protocol.encoding import encode
-from davy.protocol.errors import DavyError, Malformed, Misconfigured
+from davy.protocol.errors import DavyError, Malformed, Misconfigured, StoreFailed
 from davy.protocol.limits import NONCE_BYTES, SIGNER_SKEW_MS
 from davy.protocol.order import (
     Halt,
     Install,
+    Lease,
     Lift,
+    Lower,
     Order,
     OrderAction,
     OrderId,
@@ -106,8 +109,8 @@ def order_options(function: F) -> F:
 
 async def give_order(
     keyholder: Keyholder, action: OrderAction, asked: Asked, *, term: int = 0, named: Sequence[bytes] = ()
-) -> None:
-    """Carry one order from the typed words to the nodes.
+) -> int:
+    """Carry one order from the typed words to the nodes; the exit code: 1 if it is signed, and nobody has it.
 
     Parameters
     ----------
@@ -128,7 +131,7 @@ async def give_order(
     genesis, whole = keyholder.home.genesis(), await keyholder.journal.signed()
     claims = Claims(office.chain, take(first_state(genesis), whole).state.rosters)
 
-    async def propose(action: OrderAction, named: Sequence[bytes], heed: Heed) -> None:
+    async def propose(action: OrderAction, named: Sequence[bytes], heed: Heed) -> int:
         # Carrying takes time: the order says a moment that is still near when the last sheet comes back.
         ahead = SIGNER_SKEW_MS - _MARGIN_MS if asked.by_hand else 0
         order = _order(keyholder, office, action, asked.reason, term, ahead)
@@ -136,12 +139,12 @@ async def give_order(
         body = encode(order)
         ask = (Rehearse if asked.rehearse else Consider)(body, asked.reason, fitting(named, beside=len(body)))
         try:
-            await _sign_and_release(keyholder, office, action, ask, book, asked, heed=heed)
+            return await _sign_and_release(keyholder, office, action, ask, book, asked, heed=heed)
         except LeavesStanding:
             click.echo("Signers know more orders that this must name; it is proposed anew with them.", err=True)
             raise
 
-    await until_signed(*await _with_standing(keyholder, action, named), claims, propose)
+    return await until_signed(*await _with_standing(keyholder, action, named), claims, propose)
 
 
 def read_book_file(path: Path | None) -> Book:
@@ -217,20 +220,21 @@ async def _sign_and_release(
     asked: Asked,
     *,
     heed: Heed,
-) -> None:
+) -> int:
     begun = keyholder.clock.now()
     async with meeting(keyholder, office, action, proposal, asked.by_hand, asked.patience) as asks:
         signed = await asks.sign(proposal, heed=heed)
         at = keyholder.clock.now()
         if is_rehearsal(proposal):
             _show_rehearsed(signed, at - begun, as_json=asked.as_json)
-            return
+            return 0
         done = completed(office, proposal.order, signed)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(asks.tell, done.order.raw)
             async with routes(keyholder, book, asked.network, asked.out) as every:
                 deliveries = await release_by_all(every, done.order)
             _show(done, at, deliveries, as_json=asked.as_json)
+    return has_it(done.order, deliveries, keyholder.home.orders)
 
 
 def _show_rehearsed(signed: Sequence[Signed], took: int, *, as_json: bool) -> None:
@@ -257,8 +261,28 @@ def _show(done: Completed, signed_at: UnixMillis, deliveries: Sequence[Delivery]
     click.echo(f"signed by {', '.join(done.signers)}: order {done.order.id.hex()}")
     for d in deliveries:
         click.echo(f"  {' '.join(filter(None, (d.route, d.to)))}: {d.told}")
-    if not any(d.reached for d in deliveries):
-        click.echo("It was released nowhere from here: name nodes with --book, or a file with --out.", err=True)
+
+
+def has_it(order: VerifiedOrder, deliveries: Sequence[Delivery], orders: Path) -> int:
+    """The exit code: 1, and what to do, where no ledger and no node took an order, and more than a file was asked for.
+
+    Parameters
+    ----------
+    orders
+        The folder of the journal, where most whole orders are.
+    """
+    files = [d for d in deliveries if d.route == ToFile.name and d.reached]
+    if any(d.reached for d in deliveries if d.route != ToFile.name) or (files and len(files) == len(deliveries)):
+        return 0
+    kept = orders / f"{order.id.hex()}.signed"
+    path = files[0].to if files else str(kept) if kept.exists() else ""
+    then = (
+        f"`davy brake bring {path} --book FILE` brings it, here or wherever you carry that file"
+        if path
+        else "give another with --book FILE, a file of nodes that can be reached"
+    )
+    click.echo(f"davy: the order is signed, and neither a ledger nor a node has it from here; {then}", err=True)
+    return 1
 
 
 class ToFile:
@@ -329,13 +353,27 @@ async def learn(keyholder: Keyholder, book: Book, network: Path) -> None:
         for to in book.nodes:
             tasks.start_soon(from_node, to)
     kept = take(first_state(genesis), await keyholder.journal.signed()).orders
-    state = together(genesis, told, kept)
+    now = keyholder.clock.now()
+    state = forget(together(genesis, told, kept), Clocks(now, now))
     true = {link.install for link in state.succession.links}
-    for v in state.orders.values():
-        if v.id in true or (not isinstance(v.order.action, Install) and state.succession.ends(v) is not None):
+    counting = [
+        v
+        for v in state.orders.values()
+        if v.id in true or (not isinstance(v.order.action, Install) and state.succession.ends(v) is not None)
+    ]
+    try:
+        for v in sorted(counting, key=_need):
             await keyholder.journal.keep_signed(v.id, v.raw)
+    except (Misconfigured, StoreFailed) as e:  # what is not written down here may still be named, signed and released
+        click.echo(f"Not every order that is known elsewhere is remembered: {e}", err=True)
     if state.succession.rivals:
         click.echo("Two rosters claim to be the next one, and the ledger was not heard: neither is believed.", err=True)
+
+
+def _need(v: VerifiedOrder) -> tuple[int, OrderId]:
+    """What is written down first: who is in office, what lets run, what stops, what is leased."""
+    kinds = {Install: 0, Lift: 1, Lower: 1, Lease: 3}
+    return kinds.get(type(v.order.action), 2), v.id
 
 
 async def find_orders(

@@ -20,7 +20,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 _HEX: Final = re.compile("[0-9a-f]{64}")
 
 Words = tuple[str, ...]
-Give = Callable[..., None]
+Give = Callable[..., int]
 """Called with `asked`, `target`, `term`, and what further options there are."""
 
 
@@ -43,22 +43,22 @@ def add_targets(group: click.Group, verb: str, give: Give, *further: Callable[[A
         help="How long, such as 12h; at most 7d.",
     )
 
-    def add(name: str, what: str, function: Callable[..., None], *words: Callable[[Any], Any]) -> None:
+    def add(name: str, what: str, function: Callable[..., int], *words: Callable[[Any], Any]) -> None:
         for option in (order_options, *further, term, *words):
             function = option(function)
         group.command(name, help=f"{verb} {what}")(function)
 
-    def models(asked: Asked, models: Words, files: Words, registrants: Words, **more: Any) -> None:
-        give(asked=asked, target=models_target(models, files, registrants), **more)
+    def models(asked: Asked, models: Words, files: Words, registrants: Words, **more: Any) -> int:
+        return give(asked=asked, target=models_target(models, files, registrants), **more)
 
-    def miner(asked: Asked, hotkey: str, **more: Any) -> None:
-        give(asked=asked, target=Miner(key_from_text(KeyRole.HOTKEY, hotkey)), **more)
+    def miner(asked: Asked, hotkey: str, **more: Any) -> int:
+        return give(asked=asked, target=Miner(key_from_text(KeyRole.HOTKEY, hotkey)), **more)
 
-    def subnet(asked: Asked, netuid: int, **more: Any) -> None:
-        give(asked=asked, target=Subnet(netuid), **more)
+    def subnet(asked: Asked, netuid: int, **more: Any) -> int:
+        return give(asked=asked, target=Subnet(netuid), **more)
 
-    def everything(asked: Asked, **more: Any) -> None:
-        give(asked=asked, target=Global(), **more)
+    def everything(asked: Asked, **more: Any) -> int:
+        return give(asked=asked, target=Global(), **more)
 
     add(
         "model",

@@ -85,7 +85,7 @@ class Brake:
         self._node.guard.permit(self._subject(place))
 
     def running(self, place: Place) -> AbstractAsyncContextManager[Any]:
-        return self._node.guard.running(self._subject(place))
+        return self._node.guard.running(self._subject(place), now=lambda: self._known(place))
 
     async def told(self, place: Place, e: ModelHalted) -> DavyError:
         """By the own guard's word after it took the order in: whoever only says so is a miner that does not answer."""
@@ -101,10 +101,13 @@ class Brake:
         self._node.peers.note(head, place.neuron.endpoint[0], place.neuron.hotkey)
 
     def _subject(self, place: Place) -> Subject:
+        for found in self._known(place):
+            return found
+        raise Busy("this gateway has not yet looked this miner's model up; ask again in a moment")
+
+    def _known(self, place: Place) -> tuple[Subject, ...]:
         found = self._subjects.get(_key(place))
-        if found is None:
-            raise Busy("this gateway has not yet looked this miner's model up; ask again in a moment")
-        return found
+        return () if found is None else (found,)
 
 
 def _key(place: Place) -> tuple[Netuid, Hotkey, ModelId]:

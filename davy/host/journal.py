@@ -9,11 +9,13 @@ from typing import Final
 from anyio import to_thread
 
 from davy.host.files import make_private_folder, read_bounded, write_over
-from davy.protocol.errors import Misconfigured
+from davy.protocol.errors import Misconfigured, StoreFailed
 from davy.protocol.limits import MAX_RELEASED, MAX_SIGNED_ORDER_BYTES
 from davy.protocol.words import Digest
 
 _DRILL: Final = "last-drill"
+_WHOLE: Final = 4
+"""Times as many whole orders are kept: all that the brakes of some rosters hold."""
 _NAME: Final = re.compile("[0-9a-f]{64}")
 
 
@@ -43,6 +45,15 @@ class FileJournal:
         StoreFailed, Misconfigured
         """
         await to_thread.run_sync(self._write, order, "signed", signed)
+
+    async def drop(self, order: Digest) -> None:
+        """Forget an order, whole or not, that can matter no more.
+
+        Raises
+        ------
+        StoreFailed
+        """
+        await to_thread.run_sync(self._drop, order)
 
     async def keep_drill(self, signed: bytes) -> None:
         """Remember the newest drill in place of any before it.
@@ -95,12 +106,27 @@ class FileJournal:
         make_private_folder(self._folder)
         path = self._folder / f"{order.hex()}.{kind}"
         if not path.exists():
-            if len(self._paths(kind)) >= MAX_RELEASED:
-                raise Misconfigured(f"{self._folder} holds {MAX_RELEASED} orders; move those that are over away")
+            most = MAX_RELEASED * (_WHOLE if kind == "signed" else 1)
+            if len(self._paths(kind)) >= most:
+                raise Misconfigured(f"{self._folder} holds {most} orders; move those that are over away")
             write_over(path, data)
 
+    def _drop(self, order: Digest) -> None:
+        try:
+            for kind in ("order", "signed"):
+                (self._folder / f"{order.hex()}.{kind}").unlink(missing_ok=True)
+        except OSError as e:
+            raise StoreFailed(f"{self._folder} cannot be written ({e}); mend its permissions") from None
+
     def _read(self, kind: str) -> list[bytes]:
-        return [read_bounded(p, MAX_SIGNED_ORDER_BYTES) for p in self._paths(kind)]
+        found: list[bytes] = []
+        for path in self._paths(kind):
+            try:
+                found.append(read_bounded(path, MAX_SIGNED_ORDER_BYTES))
+            except Misconfigured:
+                if path.exists():  # else another process of this home has just dropped it
+                    raise
+        return found
 
     def _write_drill(self, signed: bytes) -> None:
         make_private_folder(self._folder)

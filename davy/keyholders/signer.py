@@ -36,7 +36,18 @@ from davy.keyholders.messages import (
     signed_bytes,
 )
 from davy.keyholders.screen import REHEARSAL, View, rehearsed, screen
-from davy.keyholders.standing import Journal, Left, claimed, known, left_of, named_ids, named_orders, opened
+from davy.keyholders.standing import (
+    Journal,
+    Left,
+    claimed,
+    drop_lapsed,
+    keep_whole,
+    known,
+    left_of,
+    named_ids,
+    named_orders,
+    opened,
+)
 from davy.keyholders.steps import unless_yes
 from davy.killswitch.frost import Nonces, SigningCommitments, commit, sign
 from davy.protocol.encoding import decode, encode
@@ -47,6 +58,7 @@ from davy.protocol.order import (
     GroupKey,
     Heartbeat,
     Install,
+    Lease,
     Lift,
     Order,
     OrderId,
@@ -240,6 +252,8 @@ class Signer:
         if left.must_name:
             raise Refused(_must_name(order, left))
         if not is_rehearsal(considered) and not isinstance(order.action, _FLEETING):
+            if isinstance(order.action, Lease):
+                await drop_lapsed(self._journal, self._clock.now())
             await self._journal.keep(order_id(considered.order), considered.order)
 
     async def _left(self, considered: Proposal, order: Order) -> Left:
@@ -255,14 +269,14 @@ class Signer:
         """Whole orders prove themselves, so those who are to follow hear of their INSTALL, too."""
         chain, roster = await self._offices.in_office()
         whole = verify_order(ask.signed, roster, chain)
-        if not isinstance(whole.order.action, _FLEETING):
-            await self._journal.keep_signed(whole.id, whole.raw)
-        elif isinstance(whole.order.action, Drill) and await self._is_newest(whole):
-            await self._journal.keep_drill(whole.raw)
         self._desk.withdraw(whole.id)
         if self._finished is not None and whole.id not in self._told:
             self._told.append(whole.id)
-            self._finished(whole)
+            self._finished(whole)  # first: it goes out though it may not be written down here
+        if not isinstance(whole.order.action, _FLEETING):
+            await keep_whole(self._journal, whole, self._clock.now())
+        elif isinstance(whole.order.action, Drill) and await self._is_newest(whole):
+            await self._journal.keep_drill(whole.raw)
         return Noted()
 
     async def _is_newest(self, drill: VerifiedOrder) -> bool:

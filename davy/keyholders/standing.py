@@ -14,9 +14,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple, Protocol
 
+from davy.killswitch.brake import has_lapsed
+from davy.killswitch.clocks import Clocks
 from davy.protocol.encoding import decode
 from davy.protocol.errors import Malformed, Misdirected
-from davy.protocol.limits import MAX_CEREMONY_BYTES, MAX_NAMED_ORDERS, MAX_ORDER_BYTES, MAX_SHOWN_ORDERS
+from davy.protocol.limits import (
+    MAX_BRAKE_ORDERS,
+    MAX_CEREMONY_BYTES,
+    MAX_NAMED_ORDERS,
+    MAX_ORDER_BYTES,
+    MAX_SHOWN_ORDERS,
+    SIGNER_SKEW_MS,
+)
 from davy.protocol.order import (
     Extend,
     Global,
@@ -33,6 +42,7 @@ from davy.protocol.order import (
     Raise,
     Subnet,
     Target,
+    VerifiedOrder,
     check_order,
     open_order,
     order_id,
@@ -64,6 +74,8 @@ class Journal(Protocol):
         ...
 
     async def keep_signed(self, order: OrderId, signed: bytes) -> None: ...
+
+    async def drop(self, order: OrderId) -> None: ...
 
     async def keep_drill(self, signed: bytes) -> None:
         """Remember the newest drill; it stops nothing, and one is enough."""
@@ -123,6 +135,49 @@ async def known(journal: Journal) -> Known:
         if isinstance(order.action, Lift | Lower):
             ended.update(named_ids(order.action))
     return Known(orders, frozenset(ended), released, whole)
+
+
+async def keep_whole(journal: Journal, v: VerifiedOrder, now: UnixMillis) -> None:
+    """Remember a whole order, unless it has lapsed, or its roster signed more of its kind than a brake keeps.
+
+    So whoever stole a key fills nobody's journal: LIFTs, INSTALLs and what comes from the ledger still have room.
+
+    Raises
+    ------
+    StoreFailed, Malformed, Misconfigured
+    """
+    if isinstance(v.order.action, Lease):
+        await drop_lapsed(journal, now)
+    if has_lapsed(v.order, Clocks(now, None)):
+        return
+    there = {order_id(signed.order): order for signed, order in map(open_order, await journal.signed())}
+    like = [o for o in there.values() if o.roster == v.order.roster and _room(o) == _room(v.order)]
+    if v.id not in there and len(like) <= MAX_BRAKE_ORDERS:
+        await journal.keep_signed(v.id, v.raw)
+
+
+async def drop_lapsed(journal: Journal, now: UnixMillis) -> None:
+    """Forget LEASEs that nobody takes any more, or a keyholder that signs for long enough could sign no more.
+
+    Raises
+    ------
+    StoreFailed, Malformed, Misconfigured
+    """
+    k = await known(journal)
+    for i, (_, order) in k.orders.items():
+        if has_lapsed(order, Clocks(now - SIGNER_SKEW_MS, None)):
+            await journal.drop(i)
+
+
+def _room(o: Order) -> type[Install | Lease] | None:
+    """Which orders one takes the room of in a journal, as in a brake."""
+    match o.action:
+        case Install():
+            return Install
+        case Lease():
+            return Lease
+        case _:
+            return None
 
 
 def named_ids(action: OrderAction) -> tuple[OrderId, ...]:

@@ -8,6 +8,10 @@ The set is bounded, and no HALT that can count is dropped to make room: of each 
 kept, and with one more everything stops until the LIFT key installs the next roster. Only group keys can get there. Of
 a roster whose place another has taken on the ledger nothing is kept but its INSTALL: so a LIFT key that was stolen once
 fills no brake for longer than it takes the ledger to record who follows.
+
+LEASEs are apart, as the only orders whose loss lets nothing run: they fill no brake. Of as many others those that end
+last are kept. So a LEASE that lapsed can be forgotten, and refused when it comes again, and no verdict becomes another:
+whoever remembers it has room for all that has not lapsed, and as much for everything else.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ from davy.killswitch.book import Book, read
 from davy.killswitch.clocks import Clocks
 from davy.killswitch.naming import Naming
 from davy.killswitch.roster import FOREVER, PERMITS, RosterChain, admit, follow
-from davy.protocol.errors import Misdirected, Refused
+from davy.protocol.errors import Expired, Misdirected, Refused, UnknownRoster
 from davy.protocol.genesis import Genesis, chain_id
 from davy.protocol.limits import (
     ALLOWANCE_WINDOW_MS,
@@ -63,6 +67,8 @@ class BrakeState:
     """Orders that stand on the ledger, with the times of their blocks."""
     replaced_at_issue: bool = False
     """Whether an INSTALL replaces the roster before it when it was issued, as the ledger's rules once had it."""
+    leases_fill: bool = False
+    """Whether LEASEs stand among the orders that fill a brake, as the ledger's rules once had it."""
 
     @cached_property
     def rosters(self) -> dict[Digest, Roster]:
@@ -90,8 +96,17 @@ class BrakeState:
     @cached_property
     def overflows(self) -> dict[Digest, VerifiedOrder]:
         """Rosters whose keys signed more than is kept, each with one of the orders."""
-        groups = _groups(self.orders, self.rosters.keys())
-        return {r: self.orders[ids[0]] for r, ids in groups.items() if len(ids) > MAX_BRAKE_ORDERS}
+        groups = _groups(self.orders, self.rosters.keys(), leases_apart=not self.leases_fill)
+        full = [(r, ids[0]) for (r, leases), ids in groups.items() if len(ids) > MAX_BRAKE_ORDERS and not leases]
+        return {r: self.orders[i] for r, i in full}
+
+    @property
+    def room(self) -> int:
+        """How many orders more the roster in office can sign before it fills its brake; INSTALLs and LEASEs aside."""
+        links = self.succession.links
+        group = (links[-1].roster if links else b"", False)
+        kept = _groups(self.orders, self.rosters.keys(), leases_apart=not self.leases_fill).get(group, ())
+        return max(0, MAX_BRAKE_ORDERS - len(kept))
 
 
 class Taken(NamedTuple):
@@ -115,7 +130,9 @@ def first_state(g: Genesis) -> BrakeState:
     return BrakeState(chain_id(g), g.keyholders[0] if g.keyholders else None)
 
 
-def take(s: BrakeState, raws: Iterable[bytes], go_on: Callable[[], bool] = lambda: True) -> Taken:
+def take(
+    s: BrakeState, raws: Iterable[bytes], go_on: Callable[[], bool] = lambda: True, at: Clocks | None = None
+) -> Taken:
     """Verify orders from outside and merge those that are good; the others are reported. Nothing raises.
 
     INSTALLs are looked at first, so orders may come together with those that they need, in any sequence.
@@ -123,7 +140,10 @@ def take(s: BrakeState, raws: Iterable[bytes], go_on: Callable[[], bool] = lambd
     Parameters
     ----------
     go_on
-        Asked after each order that does not verify; False leaves the rest unseen, and unreported.
+        Asked after each signature that does not verify; False leaves the rest unseen, and unreported.
+    at
+        Where it is given, what `forget` would drop is not taken: a LEASE that has lapsed is Expired, before anybody
+        looks at its signature.
     """
     opened: list[tuple[bool, int, bytes, OrderId]] = []
     refused: list[tuple[bytes, Refused]] = []
@@ -132,6 +152,9 @@ def take(s: BrakeState, raws: Iterable[bytes], go_on: Callable[[], bool] = lambd
             signed, order = open_order(raw)
         except Refused as e:
             refused.append((raw, e))
+            continue
+        if at is not None and has_lapsed(order, at):
+            refused.append((raw, Expired("this LEASE has lapsed and permits nothing any more; sign a new one")))
         else:
             opened.append((not isinstance(order.action, Install), order.epoch, raw, order_id(signed.order)))
     rosters = dict(s.rosters)
@@ -140,6 +163,8 @@ def take(s: BrakeState, raws: Iterable[bytes], go_on: Callable[[], bool] = lambd
         known = s.orders.get(i)
         try:
             v = known if known is not None and known.raw == raw else admit(raw, rosters, s.chain)
+        except UnknownRoster as e:  # which is found out before any signature is looked at
+            refused.append((raw, e))
         except Refused as e:
             refused.append((raw, e))
             if not go_on():
@@ -148,7 +173,8 @@ def take(s: BrakeState, raws: Iterable[bytes], go_on: Callable[[], bool] = lambd
             orders.append(v)
             if isinstance(v.order.action, Install):
                 rosters[roster_digest(v.order.action.roster)] = v.order.action.roster
-    return Taken(merge(s, orders), tuple(orders), tuple(refused))
+    merged = merge(s, orders)
+    return Taken(merged if at is None or merged is s else forget(merged, at), tuple(orders), tuple(refused))
 
 
 def merge(s: BrakeState, orders: Iterable[VerifiedOrder]) -> BrakeState:
@@ -160,7 +186,7 @@ def merge(s: BrakeState, orders: Iterable[VerifiedOrder]) -> BrakeState:
     for v in orders:
         if not isinstance(v.order.action, Drill | Heartbeat) and v.order.chain == s.chain:
             union[v.id] = min(v, union.get(v.id, v), key=lambda one: one.raw)
-    kept = s.orders if union == s.orders else _bounded(union, s.first, s.recorded)
+    kept = s.orders if union == s.orders else _bounded(union, s)
     return s if kept == s.orders else replace(s, orders=kept)
 
 
@@ -185,7 +211,18 @@ def record(s: BrakeState, blocks: Mapping[OrderId, UnixMillis]) -> BrakeState:
     """
     known = replace(s, recorded={**blocks, **{i: min(t, blocks.get(i, t)) for i, t in s.recorded.items()}})
     settles = any(v.id in blocks and v.id not in s.recorded for v, _ in _installs(s.orders))
-    return replace(known, orders=_bounded(s.orders, s.first, known.recorded)) if settles else known
+    return replace(known, orders=_bounded(s.orders, known)) if settles else known
+
+
+def by_id(recorded: Mapping[bytes, UnixMillis]) -> dict[OrderId, UnixMillis]:
+    """The block times of signed orders by their ids, from those by their bytes; what is none is left out."""
+    found: dict[OrderId, UnixMillis] = {}
+    for raw, time in recorded.items():
+        try:
+            found[order_id(open_order(raw)[0].order)] = time
+        except Refused:
+            continue  # `take` says why
+    return found
 
 
 def on_record(s: BrakeState) -> BrakeState:
@@ -233,10 +270,11 @@ def forget(s: BrakeState, at: Clocks) -> BrakeState:
         left = min((link.since for link in later if v.id not in link.carried), default=FOREVER)
         if left < FOREVER:
             return at.behind < left + SIGNER_SKEW_MS + HALT_TERM_MS + ALLOWANCE_WINDOW_MS
-        lapsed = isinstance(v.order.action, Lease) and at.ahead >= v.order.end + LEASE_GRACE_MS
-        return not lapsed or v.order.roster in s.overflows
+        return not has_lapsed(v.order, at) or (s.leases_fill and v.order.roster in s.overflows)
 
     gone = {i for i, v in s.orders.items() if not matters(v)}
+    if not gone:
+        return s
     return replace(
         s,
         orders={i: v for i, v in s.orders.items() if i not in gone},
@@ -244,30 +282,40 @@ def forget(s: BrakeState, at: Clocks) -> BrakeState:
     )
 
 
+def has_lapsed(o: Order, at: Clocks) -> bool:
+    """Whether it is a LEASE that permits nothing at these clocks, nor at later ones."""
+    return isinstance(o.action, Lease) and at.ahead >= o.end + LEASE_GRACE_MS
+
+
 def _installs(orders: Orders) -> list[tuple[VerifiedOrder, Install]]:
     return [(v, v.order.action) for v in orders.values() if isinstance(v.order.action, Install)]
 
 
-def _groups(orders: Orders, known: Iterable[Digest]) -> dict[Digest, list[OrderId]]:
-    """The ids of the orders that are bounded in number, sorted, by roster; those of unknown rosters together.
+def _groups(orders: Orders, known: Iterable[Digest], *, leases_apart: bool) -> dict[tuple[Digest, bool], list[OrderId]]:
+    """The ids of the orders that are bounded in number, by roster, LEASEs for themselves; of unknown rosters together.
 
-    INSTALLs have their own bound, and so have the orders that they carry.
+    Those that are kept come first. INSTALLs have their own bound, and so have the orders that they carry.
     """
     carried = {i for _, install in _installs(orders) for i in install.carried}
     rosters = frozenset(known)
-    groups: dict[Digest, list[OrderId]] = {}
+    groups: dict[tuple[Digest, bool], list[OrderId]] = {}
     for i in sorted(orders.keys() - carried):
         o = orders[i].order
         if not isinstance(o.action, Install):
-            groups.setdefault(o.roster if o.roster in rosters else b"", []).append(i)
+            leases = leases_apart and isinstance(o.action, Lease)
+            groups.setdefault((o.roster if o.roster in rosters else b"", leases), []).append(i)
+    for (_, leases), ids in groups.items():
+        if leases:
+            ids.sort(key=lambda i: -orders[i].order.end)
     return groups
 
 
-def _bounded(union: Orders, first: Roster | None, recorded: Mapping[OrderId, UnixMillis]) -> Orders:
+def _bounded(union: Orders, s: BrakeState) -> Orders:
     """Keep of each roster the smallest ids, one more than its bound; of each epoch a few INSTALLs; of no dead one more.
 
-    Smallest of a union are smallest of the parts' smallest, so this is a join too.
+    Smallest of a union are smallest of the parts' smallest, so this is a join too. `s` says of whose orders.
     """
+    first, recorded = s.first, s.recorded
     kept = dict(union)
     rivals: dict[int, dict[Digest, OrderId]] = {}
     for v, install in sorted(_installs(union), key=lambda pair: (pair[0].id not in recorded, pair[0].id)):
@@ -282,7 +330,8 @@ def _bounded(union: Orders, first: Roster | None, recorded: Mapping[OrderId, Uni
     for i in _dead(kept, first, recorded):
         del kept[i]
     known = {roster_digest(install.roster) for _, install in _installs(kept)}
-    for ids in _groups(kept, known if first is None else known | {roster_digest(first)}).values():
+    known |= set() if first is None else {roster_digest(first)}
+    for ids in _groups(kept, known, leases_apart=not s.leases_fill).values():
         for i in ids[MAX_BRAKE_ORDERS + 1 :]:
             del kept[i]
     return kept

@@ -16,6 +16,9 @@ only others told that it permits. A full disk disables no halt, and undoes none.
 At boot nothing is permitted until the brake's state was pulled, from the ledger or from `sources` other nodes: a
 restored backup cannot undo a halt. A ledger behind a block that this node has seen does not count.
 
+What can matter no more is forgotten by the ledger's time, which is the same on all nodes, and not taken again: a brake
+that lives for ever fills with nothing that is over.
+
 Times: the own clock is a maximum, written every half minute; the ledger's comes with `at_block`.
 """
 
@@ -29,7 +32,7 @@ from typing import Final, NamedTuple
 
 import anyio
 
-from davy.killswitch.brake import BrakeState, Taken, head, heartbeat, on_record, record, take
+from davy.killswitch.brake import BrakeState, Taken, by_id, forget, head, heartbeat, on_record, record, take
 from davy.killswitch.clocks import Clocks
 from davy.killswitch.index import Index, Recorded
 from davy.killswitch.refusal import refusal
@@ -40,7 +43,7 @@ from davy.killswitch.verdict import Permitted, verdict
 from davy.protocol.attestation import Attestation, sign_attestation
 from davy.protocol.chain import Head
 from davy.protocol.encoding import decode, encode
-from davy.protocol.errors import Busy, DavyError, ModelHalted, Refused, StoreFailed
+from davy.protocol.errors import Busy, DavyError, Expired, ModelHalted, Refused, StoreFailed
 from davy.protocol.limits import MAX_SERVED_MODELS, MAX_STORED_BYTES
 from davy.protocol.order import (
     Drill,
@@ -51,8 +54,6 @@ from davy.protocol.order import (
     Raise,
     Target,
     VerifiedOrder,
-    open_order,
-    order_id,
 )
 from davy.protocol.ports import Clock, KeyStore, Store
 from davy.protocol.words import ChainId, Digest, Height, Hotkey, KeyRole, ModelId, UnixMillis
@@ -63,6 +64,8 @@ SOURCES: Final = 3
 """Other nodes whose sets a guard takes in at boot where the ledger does not answer."""
 _TICK_MS: Final = 1_000
 _MARKS_MS: Final = 30_000
+_FORGET_MS: Final = 60_000
+"""Of block time, between two looks at what can matter no more."""
 _MAX_CACHED: Final = 4_096
 _MAX_ATTESTED: Final = 1_024
 _INDEX: Final = b"brake/index"
@@ -130,6 +133,9 @@ class Guard:
         self._pulled: set[Hotkey] = set()
         self._heard: set[bytes] = set()
         """Orders that leave no trace in the state, such as drills."""
+        self._over: frozenset[bytes] = frozenset()
+        """Those that the ledger still shows, and that can matter no more."""
+        self._forgot: UnixMillis = 0
         self.is_open = first.first is None
         """Whether the brake's state was pulled since this process began."""
         self._runs: dict[Running, None] = {}
@@ -235,12 +241,12 @@ class Guard:
         if now >= view.until.get(subject, 0):
             self._judge(subject, view, now)
 
-    def running(self, *subjects: Subject) -> Running:
+    def running(self, *subjects: Subject, now: Callable[[], tuple[Subject, ...]] = tuple) -> Running:
         """Return the context in which to do something that lasts, and for which all of `subjects` must be permitted.
 
-        Nothing is asked before it is entered.
+        Nothing is asked before it is entered. `now` says, in any thread, what has been learnt of them since.
         """
-        return Running(self, subjects)
+        return Running(self, subjects, now)
 
     async def receive(self, raw: bytes) -> bytes:
         """Take one order in; return the signed attestation once everything that the order stops has ended.
@@ -276,7 +282,7 @@ class Guard:
             See `davy.killswitch.brake.take`.
         """
         now = self.now()
-        taken = self._taken(raws, _by_id(recorded or {}), go_on)
+        taken = self._taken(raws, by_id(recorded or {}), go_on)
         state = taken.state
         view = self._view
         beats = [b for v in taken.orders if (b := heartbeat(state, v, now)) is not None]
@@ -321,7 +327,7 @@ class Guard:
     async def hear(self, raws: Iterable[bytes]) -> None:
         """Take in those orders that are not known yet, and ask no more about them: cheap to call with all, often."""
         known = {v.raw for v in self.state.orders.values()}
-        news = [raw for raw in raws if raw not in known and raw not in self._heard]
+        news = [raw for raw in raws if raw not in known and raw not in self._heard and raw not in self._over]
         if news:
             received = await self.receive_all(news)
             self._heard |= {v.raw for v in received.orders if v.id not in self.state.orders}
@@ -333,11 +339,15 @@ class Guard:
 
         Only then does the block count, as time and as a pull: who has seen a block has seen the orders in it.
         """
+        shown = dict(orders)
         known = {v.raw: v.id for v in self.state.orders.values()}
-        told = self.state.recorded
-        news = {raw: t for raw, t in orders if raw not in known or told.get(known[raw]) != t}
+        told, over = self.state.recorded, self._over & shown.keys()
+        news = {raw: t for raw, t in shown.items() if raw not in over and told.get(known.get(raw, b"")) != t}
         if news:
-            await self.receive_all(news, news)
+            received = await self.receive_all(news, news)
+            over |= {raw for raw, e in received.refused if isinstance(e, Expired)}
+            over |= {v.raw for v in received.orders if v.id not in self.state.orders}
+        self._over = over
         if block.height < self._height:
             _log.warning(
                 "the ledger stands at %d, and this node has seen %d; it does not count", block.height, self._height
@@ -347,6 +357,7 @@ class Guard:
         if view.block is None or block.time > view.block:
             self._look_at(view._replace(block=block.time))
         self._height = block.height
+        self._forget(block.time)
         self._begin("the ledger")
         self._enforce()
 
@@ -386,10 +397,24 @@ class Guard:
         What the ledger recorded is known before an order finds its place: it must not lack one for rivals.
         """
         before = self.state
-        taken = take(record(before, recorded) if recorded else before, raws, go_on)
+        taken = take(record(before, recorded) if recorded else before, raws, go_on, self._passed)
         times = {i: t for i, t in taken.state.recorded.items() if i in taken.state.orders}
         same = (taken.state.orders, times) == (before.orders, before.recorded)
         return taken._replace(state=before if same else replace(taken.state, recorded=times))
+
+    @property
+    def _passed(self) -> Clocks | None:
+        """What is certainly past; None before the first block, when nothing is."""
+        block = self._view.block
+        return None if block is None else Clocks(min(self.now(), block), block)
+
+    def _forget(self, now: UnixMillis) -> None:
+        """Drop what can matter no more; no verdict becomes another (`davy.killswitch.brake.forget`)."""
+        if (at := self._passed) is not None and now >= self._forgot + _FORGET_MS:
+            self._forgot = now
+            state = forget(self.state, at)
+            if state is not self.state:
+                self._look_at(self._view._replace(held=(*self._view.held, state)))
 
     def _begin(self, by: str) -> None:
         if not self.is_open:
@@ -463,18 +488,11 @@ class Guard:
             block = self._view.block or 0
             index = Index(1, self.chain, tuple(sorted(state.orders)), recorded, self.now(), block, self._height)
             await self._store.put(_INDEX, encode(index))
+            for i in self._on_disk.keys() - state.orders.keys():
+                await self._store.put(_ORDER + i, b"")
+                del self._on_disk[i]
             self._written = index.own
             view = self._view
             if view.held[0] is not state:
                 place = next(n for n, held in enumerate(view.held) if held is state)
                 self._look_at(view._replace(held=view.held[place:]))
-
-
-def _by_id(recorded: Mapping[bytes, UnixMillis]) -> dict[OrderId, UnixMillis]:
-    found: dict[OrderId, UnixMillis] = {}
-    for raw, time in recorded.items():
-        try:
-            found[order_id(open_order(raw)[0].order)] = time
-        except Refused:
-            continue  # `take` says why
-    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -43,14 +44,20 @@ class Running:
         On entering: see `Guard.permit`.
     """
 
-    def __init__(self, guard: Keeper, subjects: tuple[Subject, ...]) -> None:
-        self.subjects = subjects
+    def __init__(self, guard: Keeper, subjects: tuple[Subject, ...], now: Callable[[], tuple[Subject, ...]]) -> None:
+        self._began_as, self._now = subjects, now
         self.ended = anyio.Event()
         self.ended_at: UnixMillis = 0
         self._guard = guard
         self._scope = anyio.CancelScope()
         self._halt: DavyError | None = None
         self.cancelled = False
+
+    @property
+    def subjects(self) -> tuple[Subject, ...]:
+        """What it was when it began, and what it is known to be now: what stops either of them stops it."""
+        now = self._now()
+        return self._began_as if now is self._began_as else tuple(dict.fromkeys((*self._began_as, *now)))
 
     def stopped(self) -> bool:
         """Whether no more may be made; ask before each token, from any thread, before entering too."""

@@ -70,6 +70,8 @@ class MinerNode:
         self._brake = brake
         self._hotkey = own.keys.public(KeyRole.HOTKEY)
         self._wanted = handler.serving
+        self._leaving: set[Serving] = set()
+        """What was changed, and still ends its answers."""
         self._neurons: dict[Netuid, Neuron] = {}
         """Our own, on the subnets where we are registered."""
         self._missing: frozenset[Netuid] = frozenset()
@@ -111,9 +113,14 @@ class MinerNode:
                     await backend.aclose()
                 raise
             old = self._handler.swap(new)
-            self._brake.guard.serving = new.subjects
+            self._leaving.add(old)
+            self._tell_guard()
         log.info("now serving %s", new.model_id.hex())
-        await old.close(grace_s)
+        try:
+            await old.close(grace_s)
+        finally:
+            self._leaving.discard(old)
+            self._tell_guard()
 
     async def stop(self, grace_s: float) -> None:
         """Take nothing new, let answers end for `grace_s` seconds, interrupt the rest, and close the model."""
@@ -170,9 +177,15 @@ class MinerNode:
 
     async def _learn(self) -> None:
         serving, orders = self._handler.serving, self._brake.guard.head
-        serving.subjects = await self._subjects(serving)
+        for each in (serving, *self._leaving):
+            each.subjects = await self._subjects(each) or (each.subjects if each is not serving else ())
         self._learned = serving, orders
-        self._brake.guard.serving = self._handler.serving.subjects  # it may have been changed meanwhile
+        self._tell_guard()  # it may have been changed meanwhile
+
+    def _tell_guard(self) -> None:
+        """What this node serves, and what it still answers from since it was changed."""
+        every = [x for each in (self._handler.serving, *self._leaving) for x in each.subjects]
+        self._brake.guard.serving = tuple(dict.fromkeys(every))
 
     async def _subjects(self, serving: Serving) -> tuple[Subject, ...]:
         """What the guard is asked about before this model answers: it on every subnet where we are registered.

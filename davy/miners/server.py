@@ -206,7 +206,7 @@ class MinerHandler:
         if asked.seed is None:
             # From the request itself, so that every answer can be made again from its request.
             asked = msgspec.structs.replace(asked, seed=int.from_bytes(caller.request_id[:8]) >> 1)
-        running = self._guard.running(*serving.subjects)
+        running = self._guard.running(*serving.subjects, now=lambda: serving.subjects)
         generation = serving.generate(caller.hotkey, asked, lambda: self._interrupted or running.stopped())
         name = f"cmpl-{caller.request_id.hex()[:32]}"
         answer = Answer(asked, id=name, created=now // 1000, model=serving.model_id.hex())

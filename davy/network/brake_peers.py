@@ -25,7 +25,7 @@ from davy.network.error_responses import response_error
 from davy.network.fan_out import order_bodies, post_orders
 from davy.protocol.brake_messages import BrakeReply, OrderPage
 from davy.protocol.encoding import Wire, decode, encode
-from davy.protocol.errors import DavyError, Malformed, Refused, StoreFailed
+from davy.protocol.errors import DavyError, Expired, Malformed, Refused, StoreFailed, UnknownRoster
 from davy.protocol.limits import MAX_RESPONSE_BYTES
 from davy.protocol.ports import Clock, Entropy, SignedRequest, Store, Transport
 from davy.protocol.transaction import Endpoint
@@ -45,7 +45,8 @@ ROUND_MS: Final = 5_000
 _REST_MS: Final = 1_000
 """Between two exchanges with one node, or for a stranger's head."""
 _PATIENCE_MS: Final = 3_000
-_MAX_PAGES: Final = 64
+_BARREN_PAGES: Final = 64
+"""Pages without a new order that verifies, before a node is taken to tell of what does not exist."""
 _REMEMBERED: Final = 4_096
 _PLACE: Final = b"brake/peers"
 
@@ -103,39 +104,64 @@ async def settle(
         else:
             if reply.head == guard.head:
                 return Exchanged(reply.head, False)
+    page, theirs, understood = await _pull(guard, to, transport, clock)
+    told, pulled = page.head, page.pulled and understood
+    lacking = [v.raw for v in guard.state.orders.values() if v.raw not in theirs]
+    if told != guard.head and lacking:
+        try:
+            told = (await _bring(lacking, to, transport, clock)).head
+        except Refused as e:  # it has forgotten them, for instance; what it told was taken in
+            _log.info("%s:%d does not take what it lacks: %s", to.host, to.port, e)
+    return Exchanged(told, pulled)
+
+
+async def _pull(guard: Guard, to: Endpoint, transport: Transport, clock: Clock) -> tuple[OrderPage, set[bytes], bool]:
+    """Take in all that a node tells: the last page, its orders, and whether each was of a roster that is known here.
+
+    One of another roster, or that has lapsed, hides none behind it. Every page but a few must bring orders that verify.
+    """
     theirs: set[bytes] = set()
-    after = ""
-    for _ in range(_MAX_PAGES):
+    understood, barren, after = True, 0, ""
+    while True:
         path = f"/brake?head={guard.head.hex()}{after}"
         asked = SignedRequest("GET", path, (), b"")
         answer = await transport.call(to, asked, deadline=clock.now() + _PATIENCE_MS)
         if answer.status != 200:
             raise response_error(answer)
         page = decode(answer.body, OrderPage, limit=MAX_RESPONSE_BYTES)
-        theirs |= set(page.orders)
         received = await guard.receive_all(page.orders, go_on=lambda: False)
         for _, error in received.refused:
-            raise error
+            understood &= not isinstance(error, UnknownRoster)
+            if not isinstance(error, UnknownRoster | Expired):
+                raise error
         if not page.after:
-            break
+            return page, theirs | set(page.orders), understood
+        barren += theirs.issuperset(v.raw for v in received.orders)
+        if barren > _BARREN_PAGES:
+            raise Malformed(f"{to.host}:{to.port} tells of more orders than there can be")
+        theirs.update(v.raw for v in received.orders)
         after = f"&after={page.after[0].hex()}"
-    else:
-        raise Malformed(f"{to.host}:{to.port} tells of more orders than there can be")
-    if page.head == guard.head:
-        return Exchanged(page.head, page.pulled)
-    lacking = [v.raw for v in guard.state.orders.values() if v.raw not in theirs]
-    if lacking:
-        reply = await _bring(lacking, to, transport, clock)
-        return Exchanged(reply.head, page.pulled)
-    return Exchanged(page.head, page.pulled)
 
 
 async def _bring(orders: Sequence[bytes], to: Endpoint, transport: Transport, clock: Clock) -> BrakeReply:
-    """Send orders, in as many bodies as it takes; the last answer."""
-    *bodies, last = order_bodies(orders)
-    for body in bodies:
-        await post_orders(to, body, transport, deadline=clock.now() + _PATIENCE_MS)
-    return await post_orders(to, last, transport, deadline=clock.now() + _PATIENCE_MS)
+    """Send orders, in as many bodies as it takes; the last answer.
+
+    Raises
+    ------
+    Refused
+        It took none of them, though all were sent.
+    Unreachable
+    """
+    replies: list[BrakeReply] = []
+    refused: Refused = Malformed("there was nothing to bring")
+    for body in order_bodies(orders):
+        try:
+            replies.append(await post_orders(to, body, transport, deadline=clock.now() + _PATIENCE_MS))
+        except Refused as e:  # what the next one holds may be what it lacks
+            refused = e
+    if not replies:
+        raise refused
+    return replies[-1]
 
 
 class BrakePeers:

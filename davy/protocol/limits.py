@@ -102,10 +102,13 @@ MAX_NAMED_ORDERS: Final = 256
 MAX_TARGET_MODELS: Final = 64
 """Model ids, file digests or registrants that one order names, of each."""
 MAX_BRAKE_ORDERS: Final = 1_024
-"""Orders of one roster that a brake keeps; with one more it is full, and stops everything until the next INSTALL."""
+"""Orders of one roster that a brake keeps; with one more it is full, and stops everything until the next INSTALL.
+
+LEASEs do not count: beside them as many are kept, and one more.
+"""
 MAX_RIVAL_ROSTERS: Final = 4
 """Rosters of one group epoch that a brake keeps; two are a dispute already."""
-MAX_STORED_BYTES: Final = 128 * 1024 * 1024
+MAX_STORED_BYTES: Final = 256 * 1024 * 1024
 """One value of a node's store: the longest names all orders that a brake can come to keep (`davy.killswitch.index`)."""
 MAX_ORDER_SET: Final = 1_024
 """Signed orders in one body, on any route between nodes."""

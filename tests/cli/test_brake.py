@@ -11,13 +11,19 @@ import pytest
 
 from davy.cli import brake, holding
 from davy.cli.brake import halt_naming
-from davy.cli.ordering import Asked
-from davy.keyholders.watch import ledger_seen
+from davy.cli.ordering import Asked, has_it
+from davy.host.clock import SystemClock
+from davy.host.home import Home
+from davy.keyholders.release import Delivery
+from davy.keyholders.watch import Seen, ledger_seen, seen
+from davy.killswitch.brake import first_state, head, take
+from davy.killswitch.clocks import Clocks
 from davy.killswitch.scope import Subject
 from davy.protocol.chain import Head
 from davy.protocol.encoding import encode
 from davy.protocol.errors import Misconfigured
 from davy.protocol.order import Extend, Miner, Subnet, Target
+from davy.protocol.receipt import EMPTY_BRAKE_HEAD
 from tests.cli.conftest import PASSWORD, Say
 from tests.keyholders.stage import MemoryJournal
 from tests.keyholders.test_watch import recorded
@@ -63,8 +69,9 @@ async def test_an_extend_begins_where_the_halt_ends_and_not_where_one_ends_that_
     async def find_orders(*_: Any) -> list[bytes]:
         return [encode(order_of(story.given[halt]).order)]
 
-    async def give_order(_: Any, action: Any, *args: Any, **how: Any) -> None:
+    async def give_order(_: Any, action: Any, *args: Any, **how: Any) -> int:
         given.append(action)
+        return 0
 
     monkeypatch.setattr(holding, "Keyholder", SimpleNamespace(open=lambda _: keyholder))
     monkeypatch.setattr(holding, "find_orders", find_orders)
@@ -82,13 +89,136 @@ def test_status_never_says_that_nothing_is_halted_while_a_systemic_model_is(caps
     def shown(day: float) -> str:
         newest = Head(9, ms(day), b"", b"")
         show, tell = brake._show, brake._told  # pyright: ignore[reportPrivateUsage]
-        show(tell(story.genesis, [place], newest, None, [systemic()], [], ms(day)))
+        show(tell(story.genesis, [place], newest, None, [systemic()], [], Clocks(ms(day), ms(day))))
         return capsys.readouterr().out
 
     assert "HALTED until 2027-01-17 08:00:00 UTC, and what is systemic until it is lifted" in shown(1)
     after = shown(3)
     assert f"HALTED what is systemic until it is lifted, by order {i.hex()[:16]}" in after
     assert "nothing is halted" not in after
+
+
+def test_who_has_forgotten_what_lapsed_knows_all(capsys: pytest.CaptureFixture[str]) -> None:
+    story = Story()
+    lease, halt = story.lease(0, 1), story.halt(0, 2)
+    every, rest = ([story.given[i] for i in ids] for ids in ((lease, halt), (halt,)))
+    places = [ledger_seen(story.genesis, "ledger", recorded(story, every))]
+    state = take(first_state(story.genesis), rest).state
+    places += [seen(story.genesis, "node", head(state), rest), seen(story.genesis, "new", EMPTY_BRAKE_HEAD, [])]
+
+    def knows(day: float) -> list[str]:
+        told = brake._told(  # pyright: ignore[reportPrivateUsage]
+            story.genesis, places, Head(9, ms(day), b"", b""), None, [], [], Clocks(ms(day), ms(day))
+        )
+        return [p["knows"] for p in told["places"]]
+
+    assert knows(0.5) == ["all", "less", "less"]
+    assert knows(5) == ["all", "all", "less"]
+
+
+def test_a_brake_that_fills_is_told_in_time(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("davy.killswitch.brake.MAX_BRAKE_ORDERS", 260)
+    story = Story()
+    story.lease(0, 1)
+
+    def shown() -> str:
+        raws = list(story.given.values())
+        place = ledger_seen(story.genesis, "ledger", recorded(story, raws))
+        told = brake._told(  # pyright: ignore[reportPrivateUsage]
+            story.genesis, [place], Head(9, ms(0), b"", b""), None, [], [], Clocks(ms(0), ms(0))
+        )
+        brake._show(told)  # pyright: ignore[reportPrivateUsage]
+        return capsys.readouterr().out
+
+    for n in range(3):
+        story.halt(0, 1 + n)
+    assert "WARNING" not in shown()
+    story.halt(0, 5)
+    assert "WARNING: after 256 orders more the roster's brake is full" in shown()
+
+
+FILE, LEDGER, NODE = (
+    Delivery("file", "out", True, ""),
+    Delivery("ledger", "", False, "x"),
+    Delivery("node", "a", False, ""),
+)
+RELEASED = {
+    "a node has it": ([FILE, LEDGER, NODE._replace(reached=True)], ""),
+    "the ledger has it": ([LEDGER._replace(reached=True), NODE], ""),
+    "only a file was asked for": ([FILE], ""),
+    "it has only a file": ([FILE, LEDGER, NODE], "`davy brake bring out --book FILE`"),
+    "no file could be written": ([FILE._replace(reached=False)], "`davy brake bring JOURNAL --book FILE`"),
+    "nobody was asked": ([], "`davy brake bring JOURNAL --book FILE`"),
+    "nobody answered": ([LEDGER, NODE], "`davy brake bring JOURNAL --book FILE`"),
+    "nothing is kept": ([LEDGER], "give another with --book FILE"),
+}
+
+
+@pytest.mark.parametrize(("deliveries", "told"), RELEASED.values(), ids=RELEASED)
+def test_an_order_that_nobody_has_is_no_success(
+    deliveries: list[Delivery], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    story = Story()
+    order = order_of(story.given[story.halt(0, 2)])
+    kept = tmp_path / f"{order.id.hex()}.signed"
+    if "give another" not in told:
+        kept.write_bytes(order.raw)
+    assert has_it(order, deliveries, tmp_path) == bool(told)
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == bool(told)
+    assert told.replace("JOURNAL", str(kept)) in said.err
+
+
+class TestWithoutALedger:
+    """Nodes of an address book are asked all the same, about the chain that the home knows."""
+
+    @pytest.fixture
+    def story(self, tmp_path: Path, say: Say, monkeypatch: pytest.MonkeyPatch) -> Story:
+        story = Story()
+        monkeypatch.setenv("DAVY_HOME", str(tmp_path / "home"))
+        monkeypatch.setenv("DAVY_PASSWORD", PASSWORD)
+        (tmp_path / "book").write_text("127.0.0.1:7\n")
+        assert say("key", "new", "--quick").code == 0
+        Home.open(tmp_path / "home").keep_genesis(story.genesis)
+        story.halt(0, 2)
+        raws = list(story.given.values())
+        place = seen(story.genesis, "127.0.0.1:7", head(story.state), raws)._replace(newest=SystemClock().now())
+
+        async def ask_node(*_: Any) -> Seen:
+            return place
+
+        monkeypatch.setattr(brake, "ask_node", ask_node)
+        return story
+
+    @pytest.mark.parametrize("network", ["", '{"version":1,"chain":"CHAIN","ledger":"http://127.0.0.1:1"}'])
+    def test_the_nodes_tell(self, network: str, story: Story, tmp_path: Path, say: Say) -> None:
+        there = tmp_path / "network.json"
+        if network:
+            there.write_text(network.replace("CHAIN", story.chain.hex()))
+        said = say("brake", "status", "--network", str(there), "--book", str(tmp_path / "book"), "--json")
+        assert said.code == 1, said
+        assert "The ledger is left out" in said.err
+        places = {p["where"]: p["knows"] for p in said.json["places"]}
+        assert places == {"ledger": "unknown", "127.0.0.1:7": "all"}
+        told = say("brake", "status", "--network", str(there), "--book", str(tmp_path / "book")).out
+        assert told.startswith("no ledger: this is what the nodes say\n")
+        assert "never drilled" not in told
+
+    @pytest.mark.usefixtures("story")
+    def test_of_a_ledger_of_another_chain_nothing_is_mixed_in(self, tmp_path: Path, say: Say) -> None:
+        there = tmp_path / "network.json"
+        there.write_text('{"version":1,"chain":"%s","ledger":"http://127.0.0.1:1"}' % ("07" * 32))
+        said = say("brake", "status", "--network", str(there), "--book", str(tmp_path / "book"))
+        assert said.code == 2
+        assert "belongs to another chain" in said.err
+
+    def test_without_a_book_it_says_what_is_missing(self, tmp_path: Path, say: Say) -> None:
+        said = say("brake", "status", "--network", str(tmp_path / "none"))
+        assert said.code == 2
+        assert "there is no network file" in said.err
 
 
 @pytest.fixture

@@ -81,13 +81,23 @@ def test_every_sabotage_names_a_claim() -> None:
     assert {cause.claim for cause in sabotage.SABOTAGE.values()} - {""} <= names
 
 
+HALTED_AT = 1_000
+CUT = Ended(5, 200, "model_halted", b"halt", HALTED_AT + 200)
+ENDS = (
+    Ended(3, 200, "broken", b"", HALTED_AT - 1),
+    Ended(9, 200, "", b"", HALTED_AT + 100),
+    CUT,
+    Ended(0, 451, "model_halted", b"halt", HALTED_AT + 300),
+)
+
+
 def braked(**changed: Any) -> BrakeFacts:
     """A halt as it should go."""
-    halt = Given(b"h" * 32, b"halt", ("alice", "bob", "carol"), 0)
+    halt = Given(b"h" * 32, b"halt", ("alice", "bob", "carol"), HALTED_AT)
     lift = Given(b"l" * 32, b"lift", ("alice", "bob", "carol", "dave"), 0)
     facts = BrakeFacts(
         everybody=2, halt=halt, too_few_to_halt="too few", stopped={"a": 300, "b": 400}, watched=2,
-        ends=(Ended(9, 200, "", b""), Ended(5, 200, "model_halted", b"halt"), Ended(0, 451, "model_halted", b"halt")),
+        ends=ENDS,
         attested={"a": 250, "b": 350}, restarted=Answers(0, 5, 1), restored=Answers(0, 5, 0),
         rogue=Rogue(3, 451, "model_halted", "10", ""), paid=Paid(0.4, 0, 0.4, 2), too_few_to_lift="too few", lift=lift,
         resumed=5.0, drill=halt, drilled={"a": 1, "b": 2}, answered_in_drill=200, records=(),
@@ -109,7 +119,9 @@ def test_a_halt_that_goes_as_it_should_fails_nothing() -> None:
         ({"stopped": {}}, "time to stop"),
         ({"stopped": {"a": 300}}, "time to stop"),
         ({"ends": ()}, "streams"),
-        ({"ends": (Ended(5, 200, "model_halted", b"another"),)}, "streams"),
+        ({"ends": (CUT._replace(order=b"another"),)}, "streams"),
+        ({"ends": (CUT, CUT._replace(code="broken", order=b""))}, "streams"),
+        ({"ends": (CUT, CUT._replace(code="unavailable"))}, "streams"),
         ({"attested": {"a": 250}}, "attested: halt"),
         ({"drilled": {}}, "attested: drill"),
         ({"restarted": Answers(1, 5, 0)}, "stays halted: a restarted miner"),

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
+import msgspec
 import pytest
 from trio.testing import MockClock
 
@@ -45,11 +46,12 @@ class Ledger(KnowsModels):
 
     def __init__(self) -> None:
         self.strangers: set[bytes] = set()
+        self.systemic = False
 
     async def subject(self, netuid: int, hotkey: bytes, model: bytes | None = None) -> SubjectFacts:
         if hotkey in self.strangers:
             raise TxFailed(TxCode.NOT_FOUND, "no UID there")
-        return await super().subject(netuid, hotkey, model)
+        return msgspec.structs.replace(await super().subject(netuid, hotkey, model), systemic=self.systemic)
 
 
 @asynccontextmanager
@@ -135,6 +137,26 @@ async def test_a_stream_ends_within_a_token_and_carries_the_order() -> None:
             await answer.pump(send)
     told = [json.loads(p)["error"] for f in frames for p in data_payloads(f) if b'"error"' in p]
     assert [(e["code"], base64.b64decode(e["order"])) for e in told] == [("model_halted", raw)]
+    assert len(frames) <= 8
+
+
+async def test_a_stream_of_what_was_made_systemic_meanwhile_ends() -> None:
+    frames: list[bytes] = []
+    async with guarded(Miner("a", backend=Endless())) as (s, brake, _, ledger):
+        answer = await s.ask({**GREEDY, "max_tokens": 1_000, "stream": True})
+        assert isinstance(answer, StreamReply)
+
+        async def send(frame: bytes) -> None:
+            frames.append(frame)
+            if len(frames) == 3:
+                ledger.systemic = True
+                brake._known.clear()  # pyright: ignore[reportPrivateUsage]
+                await s.means.guard.learn(s.directory.places)
+                await brake.guard.at_block(Head(11, LoopClock().now(), bytes(32), bytes(32)), [])
+
+        with anyio.fail_after(30):
+            await answer.pump(send)
+    assert any(b'"model_halted"' in frame for frame in frames)
     assert len(frames) <= 8
 
 

@@ -129,6 +129,29 @@ async def test_the_journal_is_bounded_and_says_so(tmp_path: Path, monkeypatch: p
         await journal.keep(OTHER, b"another")
 
 
+async def test_the_journal_drops_what_is_over_under_the_eyes_of_who_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = FileJournal(tmp_path), FileJournal(tmp_path)
+    await one.keep(ROSTER, b"order")
+    await one.keep_signed(ROSTER, b"whole")
+    await one.keep_signed(OTHER, b"another")
+    await other.drop(ROSTER)
+    await other.drop(ROSTER)
+    assert (await one.orders(), await one.signed()) == ([], [b"another"])
+    gone = tmp_path / f"{ROSTER.hex()}.signed"
+    paths = one._paths
+
+    def seen_before(kind: str) -> list[Path]:
+        return [gone, *paths(kind)]
+
+    monkeypatch.setattr(one, "_paths", seen_before)
+    assert await one.signed() == [b"another"]
+    gone.mkdir()
+    with pytest.raises(Misconfigured):
+        await one.signed()
+
+
 async def test_an_order_that_cannot_be_written_is_not_kept(tmp_path: Path) -> None:
     (tmp_path / "orders").write_text("a file where a folder is needed")
     with pytest.raises((Misconfigured, StoreFailed)):

@@ -59,6 +59,10 @@ class MemoryJournal:
     async def keep_signed(self, order: bytes, signed: bytes) -> None:
         self.whole[order] = signed
 
+    async def drop(self, order: bytes) -> None:
+        self.kept.pop(order, None)
+        self.whole.pop(order, None)
+
     async def keep_drill(self, signed: bytes) -> None:
         self.drilled = signed
 

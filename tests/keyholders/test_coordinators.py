@@ -9,6 +9,7 @@ import anyio
 import msgspec
 import pytest
 
+from davy.keyholders import standing
 from davy.keyholders.claims import LeavesStanding
 from davy.keyholders.desk import Matter
 from davy.keyholders.messages import (
@@ -256,6 +257,48 @@ async def test_a_whole_order_is_checked_before_it_is_believed(rig: Rig) -> None:
         assert await rig.ask(Finished(done.order.raw)) == Noted()
     assert rig.bob.desk.undecided() == [], "what is signed needs no answer any more"
     assert [o.id for o in rig.bob.finished] == [done.order.id]
+
+
+async def test_a_flood_of_whole_orders_fills_no_journal_and_hides_none(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever stole the HALT key signs what he likes: no more of a kind is kept than a brake keeps; all is released."""
+    monkeypatch.setattr(standing, "MAX_BRAKE_ORDERS", 1)
+    flood = [(await rig.alice.complete(rig.alice.order())).order for _ in range(3)]
+    lease = (await rig.alice.complete(rig.alice.order(Lease((MODEL,)), end=rig.stage.clock.now() + 10_000_000))).order
+    for order in (*flood, lease, *flood):
+        await rig.ask(Finished(order.raw))
+    assert set(rig.bob.journal.whole) == {flood[0].id, flood[1].id, lease.id}
+    assert [o.id for o in rig.bob.finished] == [o.id for o in (*flood, lease)]
+
+
+async def test_an_order_is_released_again_though_the_journal_takes_none(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = await rig.alice.complete(rig.alice.order())
+
+    async def full(*_: object) -> None:
+        raise Misconfigured("full")
+
+    monkeypatch.setattr(rig.bob.journal, "keep_signed", full)
+    with pytest.raises(Misconfigured):
+        await rig.ask(Finished(done.order.raw))
+    assert [o.id for o in rig.bob.finished] == [done.order.id]
+
+
+async def test_lapsed_leases_leave_the_journal_with_the_next_one(rig: Rig) -> None:
+    first = rig.alice.order(Lease((MODEL,)), end=rig.stage.clock.now() + 1_000)
+    done = await rig.alice.complete(first)
+    await rig.ask(Finished(done.order.raw))
+    halt = await rig.alice.complete(rig.alice.order())
+    await rig.ask(Finished(halt.order.raw))
+    rig.stage.clock._start += 4 * DAY_MS
+    lapsed = await rig.ask(Finished(done.order.raw))
+    assert lapsed == Noted()
+    again = rig.alice.order(Lease((MODEL,)), end=rig.stage.clock.now() + 1_000)
+    await rig.ask(Finished((await rig.alice.complete(again)).order.raw))
+    assert set(rig.bob.journal.whole) == {halt.order.id, order_id(encode(again))}
+    assert set(rig.bob.journal.kept) <= {halt.order.id, order_id(encode(again))}
 
 
 async def test_one_keyholder_cannot_fill_the_desk(rig: Rig) -> None:

@@ -369,7 +369,7 @@ class TestFloods:
 
     def test_the_most_that_a_brake_can_come_to_keep_is_written_and_read(self) -> None:
         installs = MAX_GROUP_EPOCH * MAX_RIVAL_ROSTERS
-        most = installs * (1 + MAX_NAMED_ORDERS) + (installs + 2) * (MAX_BRAKE_ORDERS + 1)
+        most = installs * (1 + MAX_NAMED_ORDERS) + (installs + 2) * 2 * (MAX_BRAKE_ORDERS + 1)
 
         def size(orders: int) -> int:
             ids = tuple(n.to_bytes(32, "big") for n in range(orders))

@@ -14,12 +14,13 @@ import anyio.to_thread
 import pytest
 from trio.testing import MockClock
 
+from davy.killswitch.scope import Subject
 from davy.protocol.attestation import open_attestation
 from davy.protocol.errors import ModelHalted
 from davy.protocol.limits import DAY_MS
 from davy.protocol.manifest import ModelClass
-from tests.killswitch.guarded import Node
-from tests.killswitch.story import START, Story, models, subject
+from tests.killswitch.guarded import Node, block
+from tests.killswitch.story import START, Story, facts, models, subject
 from tests.twins import LoopClock
 
 pytestmark = pytest.mark.anyio
@@ -59,6 +60,36 @@ async def test_a_halt_ends_what_waits(node: Node, story: Story) -> None:
         a = open_attestation(await guard.receive(story.given[halt]))
         assert a.streams == 1
     assert told == [story.given[halt]]
+
+
+@pytest.mark.parametrize("what", ["as it began", "as it is now", "made systemic", "no more known"])
+async def test_what_changes_under_way_is_stopped_by_what_it_was_and_by_what_it_is(
+    node: Node, story: Story, what: str
+) -> None:
+    """A registrant may register another model, or raise the class, while an answer lasts."""
+    guard = await node.open()
+    was, now = subject(), subject(siblings=(facts("sibling"),))
+    current: list[tuple[Subject, ...]] = [(was,)]
+    begun = anyio.Event()
+
+    async def serve() -> None:
+        with pytest.raises(ModelHalted):
+            async with guard.running(was, now=lambda: current[0]):
+                begun.set()
+                await anyio.sleep_forever()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(serve)
+        await begun.wait()
+        current[0] = () if what == "no more known" else (now,)
+        await guard.at_block(block(2), [])
+        if what == "made systemic":
+            current[0] = (subject(model_class=ModelClass.SYSTEMIC),)
+            await guard.at_block(block(3), [])
+        else:
+            target = models("sibling") if what == "as it is now" else models("model")
+            a = open_attestation(await guard.receive(story.given[story.halt(0, 3, target)]))
+            assert a.streams == 1
 
 
 async def test_a_halt_while_a_generator_is_at_its_yield(node: Node, story: Story) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import anyio
+import msgspec
 import pytest
 from trio.testing import MockClock
 
@@ -16,18 +18,19 @@ from davy.miners.node import MinerNode
 from davy.miners.running import MinerOptions, _Loader
 from davy.miners.withheld import Withheld
 from davy.network.node_brake import NodeBrake
+from davy.protocol.attestation import open_attestation
 from davy.protocol.errors import ModelHalted, TxCode, TxFailed, Unreachable
 from davy.protocol.manifest import model_id
 from davy.protocol.order import Models
 from davy.protocol.receipt import Anchor
-from davy.protocol.recorded import BrakeRecord, OrderRecord, RecordedBrake, SubjectFacts
+from davy.protocol.recorded import BrakeRecord, Facts, OrderRecord, RecordedBrake, SubjectFacts
 from davy.protocol.transaction import is_brake_order, open_brake_order, tx_hash
 from davy.protocol.words import KeyRole
 from tests.killswitch.story import START, Story, order_of
 from tests.miners.stage import MINER, VALIDATOR, Letters, Miner, ask, head, neuron, ports, start
-from tests.miners.test_halted import LETTERS, halt
+from tests.miners.test_halted import LETTERS, Endless, halt
 from tests.miners.test_node import ENDPOINT, Ledger, Other
-from tests.miners.test_server import error_of
+from tests.miners.test_server import Stream, error_of
 from tests.twins import LoopClock
 from tests.twins.brake import REGISTRANT, KnowsModels, brake_of
 
@@ -51,7 +54,8 @@ class BrakedLedger(KnowsModels, Ledger):
         super().__init__(*neurons)
         self.orders: list[OrderRecord] = []
         self.silent = False
-        self.unknown = False
+        self.unknown = self.systemic = False
+        self.siblings: tuple[Facts, ...] = ()
         self.handed: list[bytes] = []
 
     async def submit(self, raw: bytes) -> bytes:
@@ -74,13 +78,16 @@ class BrakedLedger(KnowsModels, Ledger):
     async def subject(self, netuid: int, hotkey: bytes, model: bytes | None = None) -> SubjectFacts:
         if self.unknown:
             raise TxFailed(TxCode.NOT_FOUND, "no such model")
-        return await super().subject(netuid, hotkey, model)
+        facts = await super().subject(netuid, hotkey, model)
+        return msgspec.structs.replace(facts, systemic=self.systemic, siblings=self.siblings)
 
 
 @asynccontextmanager
-async def living(story: Story, ledger: BrakedLedger) -> AsyncIterator[tuple[Miner, MinerNode, NodeBrake]]:
+async def living(
+    story: Story, ledger: BrakedLedger, backend: Backend | None = None
+) -> AsyncIterator[tuple[Miner, MinerNode, NodeBrake]]:
     brake = brake_of(MINER, LoopClock(), ledger, story.chain, story.keyholders.roster)
-    miner = await start(Letters(), None, brake.guard)
+    miner = await start(backend or Letters(), None, brake.guard)
     miner.handler.serving.subjects = ()
     node = MinerNode(
         ports(miner, ledger), (1,), endpoint=ENDPOINT, handler=miner.handler, view=miner.view,
@@ -169,6 +176,70 @@ async def test_a_halted_model_is_not_changed_to(story: Story) -> None:
         assert miner.handler.serving.model_id == LETTERS
         assert len(ledger.served) == 1
         assert await answers(miner, ledger) == (200, "")
+
+
+@asynccontextmanager
+async def streaming(miner: Miner, ledger: Ledger) -> AsyncIterator[Stream]:
+    """A stream that has begun; at the end it has ended, or is left."""
+    got = Stream()
+    question = ask(
+        {"prompt": "a", "max_tokens": 1000, "stream": True}, anchor=Anchor(ledger.height, head(ledger.height).hash)
+    )
+    begun = anyio.Event()
+
+    async def read() -> None:
+        async with miner.stream(question) as incoming:
+            async for frame in incoming.frames:
+                got.frames.append(frame)
+                begun.set()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(read)
+        await begun.wait()
+        yield got
+        tasks.cancel_scope.cancel()
+
+
+def is_halted(got: Stream) -> bool:
+    return got.frames[-1] == b"data: [DONE]" and json.loads(got.payloads[-1])["error"]["code"] == "model_halted"
+
+
+@pytest.mark.parametrize("change", ["nothing", "made systemic", "a sibling is halted"])
+async def test_a_stream_is_stopped_by_what_its_model_became_meanwhile(story: Story, change: str) -> None:
+    ledger = a_ledger()
+    async with living(story, ledger, Endless()) as (miner, _, brake), streaming(miner, ledger) as got:
+        if change == "made systemic":
+            ledger.systemic = True
+        elif change == "a sibling is halted":
+            ledger.siblings = (Facts(b"\x77" * 32, (), REGISTRANT),)
+        await anyio.sleep(3)
+        if change == "a sibling is halted":
+            assert not is_halted(got)
+            await brake.guard.receive(halt(story, Models((b"\x77" * 32,), (), ())))
+        await anyio.sleep(1)
+        assert is_halted(got) == (change != "nothing")
+
+
+@pytest.mark.parametrize("which", ["old", "new", "the old one's sibling"])
+async def test_after_a_change_of_models_a_stream_is_of_the_one_it_began_with(story: Story, which: str) -> None:
+    ledger = a_ledger()
+    async with (
+        living(story, ledger, Endless()) as (miner, node, brake),
+        streaming(miner, ledger) as got,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(node.swap, Other(), 60)
+        await anyio.sleep(3)
+        assert miner.handler.serving.model_id != LETTERS
+        ledger.siblings = (Facts(b"\x77" * 32, (), REGISTRANT),)
+        await anyio.sleep(3)
+        halted = {"old": LETTERS, "new": miner.handler.serving.model_id, "the old one's sibling": b"\x77" * 32}[which]
+        a = open_attestation(await brake.guard.receive(halt(story, Models((halted,), (), ()))))
+        await anyio.sleep(1)
+        assert is_halted(got) == (which != "new")
+        assert a.streams == (which != "new")
+        assert (halted in a.models) == (which != "the old one's sibling")
+        tasks.cancel_scope.cancel()
 
 
 async def test_a_halted_model_is_not_loaded_before_it_may_run(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:

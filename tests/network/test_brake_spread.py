@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from random import Random
 
 import anyio
@@ -10,18 +11,19 @@ from trio.testing import MockClock
 
 from davy.killswitch.brake import first_state
 from davy.killswitch.guard import Guard
-from davy.network import brake_routes
+from davy.network import brake_routes, fan_out
 from davy.network.brake_peers import BrakePeers, settle
 from davy.network.brake_routes import BrakeRoutes
 from davy.network.fan_out import Addressee, Spreading, Told, order_bodies, spread
 from davy.network.memory import MemoryNetwork
 from davy.protocol.brake_messages import OrderPage, OrderSet
 from davy.protocol.encoding import decode, encode
-from davy.protocol.errors import Malformed, ModelHalted, Unreachable
+from davy.protocol.errors import DavyError, Malformed, ModelHalted, Unreachable
 from davy.protocol.limits import MAX_REQUEST_BYTES
 from davy.protocol.ports import Response, SignedRequest
 from davy.protocol.transaction import Endpoint
 from davy.protocol.words import KeyRole
+from tests.killswitch.guarded import block
 from tests.killswitch.story import START, Story, models, subject
 from tests.network.conftest import Answering
 from tests.twins import LoopClock, MemoryStore, SeededEntropy, SeededKeys
@@ -179,6 +181,66 @@ class TestPull:
         await settle(a.guard, b.endpoint, a.transport, hall.clock)
         assert a.guard.head == b.guard.head
         assert len(a.guard.state.orders) == 20
+
+    async def test_over_more_pages_than_a_brake_of_small_orders_has(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(brake_routes, "_PAGE_BYTES", 300)
+        hall = Hall(2)
+        a, b = hall.nodes
+        for n in range(80):
+            hall.story.halt(0, 1 + n / 100, models(f"m{n}"))
+        await b.guard.receive_all(hall.story.given.values())
+        await settle(a.guard, b.endpoint, a.transport, hall.clock)
+        assert len(a.guard.state.orders) == 80
+
+    async def test_who_tells_the_same_page_for_ever_is_left(self) -> None:
+        hall = Hall(2)
+        a, b = hall.nodes
+        page = OrderPage(2, OTHER, (hall.story.given[hall.story.halt(0, 3)],), (OTHER,), True, 0)
+
+        async def again(_: SignedRequest) -> Response:
+            return Response(200, (), encode(page))
+
+        hall.net.serve(b.endpoint, Answering(again))
+        with pytest.raises(Malformed):
+            await settle(a.guard, b.endpoint, a.transport, hall.clock)
+        assert a.is_halted()
+
+    @pytest.mark.parametrize("kind", ["of unknown keyholders", "lapsed"])
+    async def test_an_order_that_is_not_taken_hides_none_behind_it(
+        self, monkeypatch: pytest.MonkeyPatch, kind: str
+    ) -> None:
+        """Of a roster that no bound leaves room for here, or a LEASE that others have not forgotten yet."""
+        monkeypatch.setattr(brake_routes, "_PAGE_BYTES", 700)
+        hall = Hall(2)
+        a, b = hall.nodes
+        stranger = Keyholders(name="stranger")
+        odd = [hall.story.lease(0, 1 + n, quietly=True) for n in range(5)]
+        if kind != "lapsed":
+            odd = [hall.story.halt(0, 1, by=stranger, quietly=True) for _ in range(5)]
+        pages = [hall.story.given[i] for i in (*odd, hall.story.halt(9, 12, quietly=True))]
+        await a.guard.at_block(block(2, 9), [])
+
+        async def tell(r: SignedRequest) -> Response:
+            at = int(r.path.partition("after=")[2] or "0", 16)
+            after = (bytes(31) + bytes([at + 1]),) if at + 1 < len(pages) else ()
+            return Response(200, (), encode(OrderPage(2, OTHER, (pages[at],), after, True, 0)))
+
+        hall.net.serve(b.endpoint, Answering(tell))
+        with contextlib.suppress(DavyError):  # it takes none that it is brought
+            assert (await settle(a.guard, b.endpoint, a.transport, hall.clock)).pulled == (kind == "lapsed")
+        assert a.is_halted()
+
+    async def test_who_remembers_what_has_lapsed_brings_the_rest(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(fan_out, "MAX_ORDER_SET", 4)
+        hall = Hall(2)
+        a, b = hall.nodes
+        over = [hall.story.lease(0, 1, quietly=True) for _ in range(5)]
+        halt = hall.story.halt(0, 6, quietly=True)
+        await a.guard.receive_all([hall.story.given[i] for i in (*over, halt)])
+        await b.guard.at_block(block(2, 5), [])
+        told = await settle(a.guard, b.endpoint, a.transport, hall.clock)
+        assert told.pulled
+        assert b.guard.state.orders.keys() == {halt}
 
     async def test_a_node_that_tells_junk_teaches_nothing(self) -> None:
         hall = Hall(2)

@@ -128,9 +128,9 @@ class Coordinating:
     def says(self, words: str) -> bool:
         return words in self.log.read_text()
 
-    def result(self) -> dict[str, Any]:
+    def result(self, code: int = 0) -> dict[str, Any]:
         out, _ = self._process.communicate(timeout=PATIENCE_S)
-        assert self._process.returncode == 0, self.log.read_text()
+        assert self._process.returncode == code, self.log.read_text()
         return json.loads(out)
 
     def finished(self) -> None:

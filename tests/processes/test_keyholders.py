@@ -196,9 +196,9 @@ def test_a_model_is_raised_leased_and_lowered_and_keyholders_vouch_for_a_minute(
     table, model = all_serve, "77" * 32
     with unseen(table, ["bob", "carol", "dave"], "raise,lease,lower,heartbeat"):
 
-        def given(word: str, **words: str) -> dict[str, Any]:
+        def given(word: str, code: int = 0, **words: str) -> dict[str, Any]:
             command = line("Systemic models", f"davy keyholder {word}", **words)
-            return table.coordinate("alice", f"{command} --yes --json").result()
+            return table.coordinate("alice", f"{command} --yes --json").result(code)
 
         given("raise", MODEL=model)
         assert given("lease", MODEL=model)["released"][0]["reached"]
@@ -206,9 +206,23 @@ def test_a_model_is_raised_leased_and_lowered_and_keyholders_vouch_for_a_minute(
         assert (leased["model"], leased["warning_days"], leased["lapsed"]) == (model, None, False)
         given("lower", MODEL=model)
         assert brake_status(table)["leases"] == []
-        beaten = given("heartbeat")
+        beaten = given("heartbeat", code=1)
         assert [(d["route"], d["reached"]) for d in beaten["released"]] == [("ledger", False)], "for nodes only"
     table.serve("bob", "carol", "dave")
+
+
+def test_an_order_that_nobody_has_is_no_success_and_can_be_brought(all_serve: Table) -> None:
+    table = all_serve
+    with unseen(table, ["bob", "carol"], "halt"):
+        acting = table.coordinate("alice", f"{halting(model='12' * 32)} --yes --json --network nowhere")
+        halted = acting.result(code=1)
+    assert halted["released"] == []
+    sentence = (table.folder / "alice.coordinating").read_text().splitlines()[-1]
+    (bring,) = re.findall(r"`(davy brake bring \S+) --book FILE`", sentence)
+    (brought,) = json.loads(table.type("alice", f"{bring} --json"))
+    assert brought == {"route": "ledger", "to": "", "reached": True, "told": "recorded in a block"}
+    assert halted["order"] in {h["order"] for h in brake_status(table)["halts"]}
+    table.serve("bob", "carol")
 
 
 def test_one_killed_in_mid_session_and_another_coordinator(all_serve: Table) -> None:

@@ -109,8 +109,8 @@ def _time(f: BrakeFacts) -> Claim:
 
 
 def _streams(f: BrakeFacts) -> Claim:
-    broken = [e for e in f.ends if e.tokens and e.code == "model_halted"]
-    signed = sum(e.order == f.halt.raw for e in broken)
+    broken = [e for e in f.ends if e.tokens and e.code and e.at >= f.halt.signed_at]
+    signed = sum((e.code, e.order) == ("model_halted", f.halt.raw) for e in broken)
     return Claim(
         "streams",
         f"{len(broken)} users' streams were broken off, {signed} with the signed order, at least 1 and all",

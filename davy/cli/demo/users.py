@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import random
+import time
 from typing import Any, Final, NamedTuple
 
 import aiohttp
@@ -31,6 +32,8 @@ class Ended(NamedTuple):
     """Of the error that ended or refused it; empty for an answer that came to its end."""
     order: bytes
     """Signed, where one came with it."""
+    at: int
+    """When, in Unix milliseconds."""
 
 
 class Users:
@@ -99,7 +102,7 @@ class Users:
                 status = answer.status
                 if status != 200:
                     error = (await answer.json())["error"]
-                    return Ended(0, status, error["code"], _order(error.get("order", "")))
+                    return Ended(0, status, error["code"], _order(error.get("order", "")), _now())
                 async for line in answer.content:
                     if line.startswith(b'data: {"error"'):
                         error = json.loads(line.removeprefix(b"data: "))["error"]
@@ -110,7 +113,11 @@ class Users:
         except (aiohttp.ClientError, TimeoutError):
             code = "broken"
         self.flowing -= bool(tokens)
-        return Ended(tokens, status, code, order)
+        return Ended(tokens, status, code, order, _now())
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def _order(text: str) -> bytes:

@@ -38,7 +38,7 @@ from davy.protocol.chain import Head, Proof, SavedProof, TxResult
 from davy.protocol.encoding import decode, encode
 from davy.protocol.errors import Busy, Expired, Misdirected, Refused, TxCode, TxFailed, Unreachable
 from davy.protocol.genesis import Genesis, chain_id
-from davy.protocol.limits import MAX_BRAKE_ORDERS, MAX_GENESIS_BYTES, MAX_RESULT_BYTES
+from davy.protocol.limits import MAX_GENESIS_BYTES, MAX_RESULT_BYTES
 from davy.protocol.proof import check_proof
 from davy.protocol.recorded import (
     BRAKE_KEY,
@@ -60,8 +60,9 @@ _SHORTEST_PAUSE_S: Final = 0.02
 _LONGEST_PAUSE_S: Final = 1.0
 _NEXT_BLOCK_PATIENCE_S: Final = 30.0
 _TRIES_FOR_A_BRAKE: Final = 5
-_MAX_ORDERS: Final = 16 * MAX_BRAKE_ORDERS
-"""Those of some rosters."""
+_MOST_BYTES: Final = 512 * 1024 * 1024
+"""What all orders may take here, with `_BESIDE` for each: more than all possible rosters sign in small ones."""
+_BESIDE: Final = 256
 
 
 class _Absence(Enum):
@@ -225,12 +226,14 @@ class RpcLedger(Views):
         if known is not None and told is not None and told.record == known.brake:
             return msgspec.structs.replace(known, height=max(known.height, told.height))
         rows = [] if known is None else [*known.orders, *known.drills]
+        size = sum(len(row.order) + _BESIDE for row in rows)
         first = 0 if known is None else known.brake.next
         while True:
             page = await self._view("/brake", first.to_bytes(8, "big"), BrakePage)
             rows += page.orders
-            if len(rows) > _MAX_ORDERS:
-                raise Refused(f"the ledger shows more than {_MAX_ORDERS} orders, which no brake holds; ask another one")
+            size += sum(len(row.order) + _BESIDE for row in page.orders)
+            if size > _MOST_BYTES:
+                raise Refused(f"the ledger shows more than {len(rows)} orders, which no brake holds; ask another one")
             if not page.more or not page.orders:
                 return gather(page.height, page.brake, rows)
             first = max(first, page.orders[-1].number) + 1

@@ -28,7 +28,7 @@ from davy.ledger.rules.records import (
     OrderRecord,
 )
 from davy.ledger.rules.state import State
-from davy.ledger.rules.upgrades import REPLACED_WHEN_RECORDED
+from davy.ledger.rules.upgrades import LEASES_APART_SINCE, REPLACED_WHEN_RECORDED
 from davy.protocol.errors import BadSignature, Malformed, Misdirected, Refused, TxCode, TxFailed
 from davy.protocol.limits import MAX_DRILLS
 from davy.protocol.order import Drill, Heartbeat, Install, VerifiedOrder, open_order, order_id, verify_order
@@ -57,9 +57,9 @@ def brake_of(s: State) -> BrakeState:
     """
     said = s.need(BRAKE, b"", "the chain has no brake")
     kept = s.brakes.get(said.recorded)
-    at_issue = s.edition < REPLACED_WHEN_RECORDED
-    if kept is None or kept.replaced_at_issue != at_issue:
-        kept = replace(kept or _read(s, said), replaced_at_issue=at_issue)
+    at_issue, fill = s.edition < REPLACED_WHEN_RECORDED, s.edition < LEASES_APART_SINCE
+    if kept is None or (kept.replaced_at_issue, kept.leases_fill) != (at_issue, fill):
+        kept = replace(kept or _read(s, said), replaced_at_issue=at_issue, leases_fill=fill)
         s.keep_brake(said.recorded, kept)
     return kept
 

@@ -10,7 +10,7 @@ it until the height that `CHAINS` names for it; so its old blocks give the hashe
 4    silent producers lose their seat; a roster is replaced when its INSTALL is recorded, not from when that was signed
 5    the state tells all changes of the producers; what a registrant made systemic keeps no UID; keys of coldkeys that
      are replaced, and of subnets' owners, stay apart; three votes tell the middle time, not the earliest
-6    a subnet grows no larger than an epoch can bear with the permits of before one that failed
+6    a subnet grows no larger than an epoch can bear with the permits of before one that failed; LEASEs fill no brake
 ===  ==================================================================================================================
 """
 
@@ -51,6 +51,8 @@ COLDKEYS_APART_SINCE: Final = 5
 """The edition from which on no key that owns a subnet, or is being followed itself, is taken for something else too."""
 SKIPPED_COUNT_SINCE: Final = 6
 """The edition from which on permits from before a failed epoch count in what a subnet's owner may set."""
+LEASES_APART_SINCE: Final = 6
+"""The edition from which on LEASEs are bounded for themselves, and fill no brake."""
 
 CHAINS: Final[Mapping[ChainId, tuple[int, ...]]] = MappingProxyType({})
 """Of chains that began under an older edition: the heights at which editions 1, 2, … begin; others never do."""

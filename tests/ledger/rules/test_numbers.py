@@ -37,6 +37,7 @@ FROZEN = {
     "upgrades.ABSENCES_SINCE": 4,
     "upgrades.CHANGES_TOLD_SINCE": 5,
     "upgrades.COLDKEYS_APART_SINCE": 5,
+    "upgrades.LEASES_APART_SINCE": 6,
     "upgrades.MIDDLE_TIME_SINCE": 5,
     "upgrades.NEWEST": 6,
     "upgrades.PRODUCERS_SINCE": 3,
