@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import signal
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -202,8 +203,14 @@ def _played(
         return
     with nullcontext() if cluster is None else _on_cluster(cluster):
         library: Any = joblib
-        pool = library.Parallel(n_jobs=jobs if cluster is None else -1, return_as="generator_unordered", batch_size=1)
+        options = {"n_jobs": jobs, "initializer": _leave_ctrl_c} if cluster is None else {"n_jobs": -1}
+        pool = library.Parallel(**options, return_as="generator_unordered", batch_size=1)
         yield from pool(library.delayed(play_apart)(*each) for each in work)
+
+
+def _leave_ctrl_c() -> None:
+    """To whoever started the workers, and ends them: else each of them shows where it was."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _workers(jobs: int) -> int:

@@ -5,6 +5,7 @@ import hashlib
 import itertools
 import os
 import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -145,6 +146,12 @@ def test_each_process_has_some_of_the_runs_and_none_has_nothing(monkeypatch: pyt
         (6, [range(r, r + 1) for r in range(6)]),
         (2, [range(2)] * 3),
     ]
+
+
+def test_ctrl_c_is_left_to_who_started_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(at_work, "play_apart", signal.getsignal)
+    told = list(at_work._played([(signal.SIGINT,), (signal.SIGINT,)], 2, None))  # type: ignore[list-item]
+    assert told == [signal.SIG_IGN] * 2
 
 
 def test_a_full_disk_is_named_and_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
