@@ -8,8 +8,10 @@ whoever calls again with the same scenario plays only what is missing.
 from __future__ import annotations
 
 import itertools
+import os
 import re
 import signal
+import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -203,14 +205,23 @@ def _played(
         return
     with nullcontext() if cluster is None else _on_cluster(cluster):
         library: Any = joblib
-        options = {"n_jobs": jobs, "initializer": _leave_ctrl_c} if cluster is None else {"n_jobs": -1}
+        options = (
+            {"n_jobs": jobs, "initializer": _attend, "initargs": (os.getpid(),)} if cluster is None else {"n_jobs": -1}
+        )
         pool = library.Parallel(**options, return_as="generator_unordered", batch_size=1)
         yield from pool(library.delayed(play_apart)(*each) for each in work)
 
 
-def _leave_ctrl_c() -> None:
-    """To whoever started the workers, and ends them: else each of them shows where it was."""
+def _attend(parent: int) -> None:
+    """A worker leaves Ctrl-C to the process that started it, and ends with it, also where that was killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        threading.Event().wait(1.0)
+    os._exit(1)
 
 
 def _workers(jobs: int) -> int:

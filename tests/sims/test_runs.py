@@ -6,6 +6,8 @@ import itertools
 import os
 import re
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -152,6 +154,20 @@ def test_ctrl_c_is_left_to_who_started_the_workers(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(at_work, "play_apart", signal.getsignal)
     told = list(at_work._played([(signal.SIGINT,), (signal.SIGINT,)], 2, None))  # type: ignore[list-item]
     assert told == [signal.SIG_IGN] * 2
+
+
+def test_workers_do_not_outlive_who_started_them() -> None:
+    """They hold its standard output: that ends with the last of them."""
+    code = (
+        "import os, signal\n"
+        "from davy.sims import running\n"
+        "running.play_apart = os.getppid\n"
+        "print(*running._played([(), ()], 2, None), os.getpid(), flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, timeout=100, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert len(set(done.stdout.split())) == 1
 
 
 def test_a_full_disk_is_named_and_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
