@@ -205,10 +205,10 @@ def _played(
         return
     with nullcontext() if cluster is None else _on_cluster(cluster):
         library: Any = joblib
-        options = (
-            {"n_jobs": jobs, "initializer": _attend, "initargs": (os.getpid(),)} if cluster is None else {"n_jobs": -1}
+        own = {"n_jobs": jobs, "initializer": _attend, "initargs": (os.getpid(),)}
+        pool = library.Parallel(
+            **(own if cluster is None else {"n_jobs": -1}), return_as="generator_unordered", batch_size=1
         )
-        pool = library.Parallel(**options, return_as="generator_unordered", batch_size=1)
         yield from pool(library.delayed(play_apart)(*each) for each in work)
 
 
