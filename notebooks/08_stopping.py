@@ -51,7 +51,7 @@ axes[len(axes) // 2].set_ylabel("until 99% have stopped, s")
 axes[0].legend(loc="center left")
 says(
     figure,
-    "With the ledger all stop within a second; without it only random graphs bear many silent nodes",
+    "With the ledger all stop in about a second; without it only random graphs bear many silent nodes",
     f"99% of the honest of {nodes} nodes, 3 of them told. Median and 5–95% of {runs} runs, seed {halt.seed}; "
     "messages of 50 ms, 1% lost.",
 )
