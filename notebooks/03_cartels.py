@@ -10,7 +10,7 @@
 import numpy as np
 import polars as pl
 
-from davy.sims.pictures import band, heat, level, panels
+from davy.sims.pictures import COLOURS, band, heat, level, panels, says
 from davy.sims.retention import Retention, retention, retention_map
 
 # %% tags=["parameters"] small={"grid": 25, "uids": 128, "seeds": 2, "honest": [0.55, 0.6]}
@@ -41,14 +41,22 @@ steps = range(0, 101, grid)
 kept = retention_map(Retention(uids=uids), steps, steps, jobs=2) / (1 << 30)
 
 # %% tags=["picture"]
-figure, (plan,) = panels(width=5.6, height=4.2)
+figure, (plan,) = panels(width=6.2, height=4.6)
 axis = [s / 100 for s in steps]
-heat(plan, kept, axis, axis, "emission that the honest side keeps", vmin=0, vmax=1)
-lines = plan.contour(axis, axis, kept, levels=[0.6], colors="white", linewidths=1.6)
-plan.clabel(lines, fmt={0.6: "keeps its stake"}, fontsize=8)
-plan.set_xlabel("utility W of the cabal for its own miners")
-plan.set_ylabel("utility W of the honest for theirs")
-plan.set_title("honest stake .6, σ .4, β 1, ξ .5, κ ½")
+heat(plan, kept, axis, axis, "emission that the honest side keeps", vmin=0.2, vmax=1)
+for at, width in (([0.3, 0.4, 0.5, 0.7, 0.8, 0.9], 0.7), ([0.6], 2.2)):
+    lines = plan.contour(axis, axis, kept, levels=at, colors="white", linewidths=width)
+    plan.clabel(lines, fmt=lambda v: f"{v:.1f}", fontsize=8)
+level(plan, found["σ .4"], "")
+plan.text(0.98, found["σ .4"] + 0.02, f"retention {found['σ .4']:.2f}; published .73", ha="right", color="white")
+plan.set_xlabel("utility W that the cabal gives its own miners")
+plan.set_ylabel("utility W that the honest give theirs")
+says(
+    figure,
+    "Whatever a cabal of 40% does, the honest keep their 60% from W = .74 on",
+    "Thick line: the honest keep exactly their stake, .6. σ .4, β 1, ξ .5, κ ½, Yuma 2;\n"
+    f"{uids} UIDs, 64 validators, one epoch, seed 1, one draw of noise.",
+)
 
 # %% [markdown]
 # The white line's highest point is the retention. It lies where the cabal puts about as much into its own miners as
@@ -65,14 +73,20 @@ def needed(name: str) -> np.ndarray:
 
 
 # %% tags=["picture"]
-figure, (ax,) = panels(width=5.6)
-for which, name in enumerate(("yuma2", "yuma3")):
-    band(ax, honest, needed(name), name, which, low=0, high=100)
-ax.plot(honest, honest, color="black", linestyle="--", linewidth=0.8, label="its stake")
+figure, (ax,) = panels(width=6.2, height=3.8)
+band(ax, honest, needed("yuma2"), "Yuma 2", low=0, high=100)
+again = np.median(needed("yuma3"), axis=0)
+ax.plot(honest, again, linestyle="", marker="s", markersize=9, markerfacecolor="none", color=COLOURS[1], label="Yuma 3")
+ax.plot(honest, honest, color="black", linestyle="--", linewidth=0.8, label="its own share of the stake")
 level(ax, 0.5, "half of the stake", upright=True)
 ax.set_xlabel("honest share of the stake")
-ax.set_ylabel("utility that the honest need")
-ax.legend(title=f"median and range of {seeds} seeds, σ .4")
+ax.set_ylabel("utility W that the honest need")
+ax.legend(loc="lower right")
+says(
+    figure,
+    "Near half of the stake the honest must agree far beyond it; with 80% of it, hardly",
+    f"Median and range of seeds 1 to {seeds}; σ .4, β 1, ξ .5, κ ½, {uids} UIDs, 64 validators, one epoch.",
+)
 
 # %% [markdown]
 # ## Change this, see that

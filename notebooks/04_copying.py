@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from davy.sims import scenario, sweep
-from davy.sims.pictures import band, level, panels
+from davy.sims.pictures import band, level, panels, says
 from davy.sims.result import joined
 
 # %% tags=["parameters"] small={"runs": 2, "epochs": 6, "hidden": [0, 2], "churns": [0.05], "noises": [0.2]}
@@ -29,7 +29,7 @@ by = joined(results).group_by("market.churn", "market.concealment", maintain_ord
 by.agg(pl.col("relative_pay").median().round(3)).pivot("market.churn", values="relative_pay")
 
 # %% tags=["picture"]
-figure, (by_churn, by_noise) = panels(2, width=8.8, sharey=True)
+figure, (by_churn, by_noise) = panels(2, width=8.8, height=4.0, sharey=True)
 for which, churn in enumerate(churns):
     of = [r.metrics["relative_pay"] for r in results if r.scenario.market.churn == churn]
     band(by_churn, hidden, np.stack(of, axis=1), f"{churn:.0%} of the miners", which)
@@ -44,7 +44,13 @@ by_noise.legend(title="noise of a measurement", loc="upper right", ncols=2)
 for ax in (by_churn, by_noise):
     level(ax, 1, "honest pay")
     ax.set_xlabel("epochs from a commit to its reveal")
-figure.suptitle(f"Median and 5–95% of {runs} runs of {epochs} epochs; two copiers with 10% of the stake")
+by_churn.set_title(f"how often miners change (σ {copier.market.noise})")
+by_noise.set_title(f"how well validators measure ({copier.market.churn:.0%} of the miners change)")
+says(
+    figure,
+    "Hiding weights stops copiers only where miners change, and where measurements are good",
+    f"Two copiers with 10% of the stake. Median and 5–95% of {runs} runs of {epochs} epochs, seed {copier.seed}.",
+)
 
 # %% [markdown]
 # Opentensor measured 1.132 without concealment, 1.060 at 12 tempos and 1.037 at 24, as the median of 44 subnets. Here

@@ -14,7 +14,7 @@ import polars as pl
 
 from davy.sims import scenario, sweep
 from davy.sims.jump import Jump, penalty, relative_dividend
-from davy.sims.pictures import band, level, panels
+from davy.sims.pictures import band, level, panels, says
 
 # %% tags=["parameters"] small={"sizes": [0.1, 0.5], "delays": [1, 3], "runs": 2, "epochs": 6, "hidden": [0, 2]}
 sizes = [0.1, 0.2, 0.3, 0.4, 0.5]
@@ -34,7 +34,7 @@ pl.DataFrame(
 )
 
 # %% tags=["picture"]
-figure, (time, taken, summed) = panels(3, width=10.4, height=3.4)
+figure, (time, taken, summed) = panels(3, width=10.4, height=3.7)
 j = Jump()
 rounds = np.arange(j.rounds)
 time.plot(rounds, relative_dividend(j), marker="o", label="fixed α .1")
@@ -54,8 +54,15 @@ summed.plot(delays, [(1 - relative_dividend(k)).sum() for k in long], marker="o"
 summed.plot(delays, [(1 - relative_dividend(k.liquid())).sum() for k in long], marker="s", label="liquid α .7–.9")
 summed.set_xlabel("rounds that the copier is late")
 summed.set_ylabel("lost in all, in rounds of honest pay")
+summed.set_xticks(delays)
 for ax in (time, taken, summed):
     ax.legend()
+says(
+    figure,
+    "Liquid α takes from a copier while it waits, gives back once it has copied, and gives more than it took",
+    f"A miner's share jumps from {j.start} once, and a copier follows {j.late} rounds later (right: as the axis says). "
+    "No chance is in it, so there are no bands.",
+)
 
 # %% [markdown]
 # No chance is in these three panels, so they have no bands. The published 33% and 6% are the mean of the first four
@@ -81,7 +88,12 @@ for which, (liquid, results) in enumerate(found.items()):
 level(ax, 1, "honest pay")
 ax.set_xlabel("epochs from a commit to its reveal")
 ax.set_ylabel("the copiers' pay / their honest pay")
-ax.legend(title=f"median, 5–95% of {runs} runs")
+ax.legend()
+says(
+    figure,
+    "In a noisy market liquid α helps fresh copies, and makes no difference to old ones",
+    f"Two copiers with 10% of the stake. Median and 5–95% of {runs} runs of {epochs} epochs, seed {copier.seed}.",
+)
 
 # %% [markdown]
 # ## Change this, see that

@@ -12,7 +12,7 @@ from dataclasses import replace
 import polars as pl
 
 from davy.sims.cases import CASES, U16_BONDS, per_1000
-from davy.sims.pictures import COLOURS, MARKERS, level, panels
+from davy.sims.pictures import COLOURS, MARKERS, level, panels, says
 
 # %% tags=["parameters"] small={"chosen": [9]}
 chosen = [1, 9]
@@ -43,19 +43,24 @@ pl.DataFrame(
 # %% tags=["picture"]
 for number in chosen:
     case = CASES[number]
-    figure, axes = panels(len(mechanisms), width=10.8, height=2.9, sharey=True)
-    for ax, (says, (name, p)) in zip(axes, mechanisms.items(), strict=True):
+    figure, axes = panels(len(mechanisms), width=10.2, height=3.2, sharey=True)
+    for ax, (title, (name, p)) in zip(axes, mechanisms.items(), strict=True):
         paid = per_1000(case.trace(name, p))
         for n, validator in enumerate(case.validators):
             label = f"{validator}: {paid[:, n].sum():.2f}"
             ax.plot(paid[:, n], color=COLOURS[n], marker=MARKERS[n], markevery=4, label=label)
         level(ax, 0.041, "by stake")
-        ax.set_title(says)
+        ax.set_title(title)
         ax.set_xlabel("epoch")
         ax.legend(title="total")
     axes[0].set_ylim(bottom=0)  # of all four, as wide as the widest
     axes[0].set_ylabel("tokens an epoch per 1000 staked")
-    figure.suptitle(f"Case {number + 1}: {case.title} (no chance in it, so no bands)")
+    says(
+        figure,
+        f"Case {number + 1}: {case.title}",
+        "Dividends of each validator, and in the legends their totals over 40 epochs. No chance is in it, so "
+        "there are no bands.",
+    )
 
 # %% [markdown]
 # ## Change this, see that

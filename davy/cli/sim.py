@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,18 +66,19 @@ def run_command(
     if compiled:
         _needed("numba", extra="fast")
     from davy.sims.catalogue import experiment
-    from davy.sims.result import check_ending, joined, write
+    from davy.sims.result import check_place, joined, write
     from davy.sims.running import sweep
 
     if place is not None:
-        check_ending(place)
+        check_place(place)
     s = experiment(name)
     if source is not None:
         s = _running(s, source, netuid, colluding)
     elif colluding:
         raise Misconfigured("--colluding names UIDs of a network; say of which with --from URL")
-    s = s.having(dict(_pair(c) for c in changes))
-    over = {k: v.split(",") for k, v in map(_pair, swept)}
+    told = _pairs((*changes, *swept))
+    s = s.having({k: told[k] for k, _ in map(_pair, changes)})
+    over = {k: told[k].split(",") for k, _ in map(_pair, swept)}
     results = sweep(s, over, jobs=jobs, folder=folder, progress=not as_json, compiled=compiled, cluster=cluster)
     if place is not None:
         write(joined(results), place)
@@ -109,13 +111,19 @@ def snapshot_command(url: str, place: Path, netuid: int, as_json: bool) -> None:
 def report_command(folder: Path, place: Path | None, as_json: bool) -> None:
     """Show what a folder of `davy sim run --folder` holds, finished or not."""
     _needed()
-    from davy.sims.result import joined, write
+    from davy.sims.result import check_place, joined, write
     from davy.sims.running import read
 
+    if place is not None:
+        check_place(place)
     results = read(folder)
     if place is not None:
         write(joined(results), place)
-    _report(results, _differing(results), as_json=as_json)
+    kinds: dict[str, list[Result[Any]]] = {}
+    for r in results:
+        kinds.setdefault(str(r.scenario.parameters()["attack.kind"]), []).append(r)
+    for each in [results] if as_json else kinds.values():
+        _report(each, _differing(each), as_json=as_json)
 
 
 @sim_command.command("compare")
@@ -141,11 +149,11 @@ def compare_command(
     _needed()
     from davy.sims.catalogue import scenario
     from davy.sims.comparing import MEASURES, compare, page, table
-    from davy.sims.result import check_ending, write
+    from davy.sims.result import check_place, write
 
     if place is not None:
-        check_ending(place)
-    told = dict(_pair(c) for c in changes)
+        check_place(place)
+    told = _pairs(changes)
     chosen = mechanisms.split(",")
     scenarios = [scenario(name).having(told) for name in names]
     for mechanism in chosen:  # before the first of them is played
@@ -193,6 +201,16 @@ def _pair(words: str) -> tuple[str, str]:
     if not equals or not key:
         raise Misconfigured(f"'{words[:64]}' is no K=V; write for instance attack.stake=0.4")
     return key, value
+
+
+def _pairs(given: Iterable[str]) -> dict[str, str]:
+    """Of several K=V; nobody who names one twice knows which of them counts."""
+    found: dict[str, str] = {}
+    for key, value in map(_pair, given):
+        if key in found:
+            raise Misconfigured(f"'{key[:64]}' is given twice; name it once, or --sweep {key[:64]}=V,V")
+        found[key] = value
+    return found
 
 
 def _differing(results: list[Result[Any]]) -> list[str]:

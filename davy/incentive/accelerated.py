@@ -15,7 +15,7 @@ Across = Callable[[Callable[[range], bool], list[range]], Iterable[bool]]
 
 
 class NotInstalled(ImportError):
-    """What compiles is an extra, and it is not here."""
+    """What compiles is an extra, and it is not here; whatever imports `davy.incentive.compiled` raises it then."""
 
 
 def accelerated(name: str, *, across: Across = map, parts: int = 1) -> Compiled:
@@ -38,12 +38,8 @@ def accelerated(name: str, *, across: Across = map, parts: int = 1) -> Compiled:
         numba is missing.
     """
     mechanism(name)
-    try:
-        from davy.incentive.compiled.epochs import EPOCHS, Compiled
-    except ModuleNotFoundError as e:
-        if e.name != "numba":
-            raise
-        raise NotInstalled("the compiled incentive needs numba: pip install 'davy[fast]'") from e
+    from davy.incentive.compiled.epochs import EPOCHS, Compiled  # raises NotInstalled
+
     if name not in EPOCHS:
         raise BadInput(f"{name!r} is not compiled: choose one of {', '.join(sorted(EPOCHS))}, or take the reference")
     return Compiled(EPOCHS[name], across, whole("parts", parts, 1, 1024))

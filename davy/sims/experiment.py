@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Final, Self, get_type_hints
+from typing import Any, Final, Literal, Self, get_args, get_origin, get_type_hints
 
 import msgspec
 import numpy as np
@@ -224,8 +224,9 @@ def as_field(owner: object, name: str, value: Any, said: str) -> Any:
     try:
         return msgspec.convert(value, get_type_hints(type(owner))[name], strict=not isinstance(value, str))
     except msgspec.ValidationError as e:
-        had = getattr(owner, name)
-        raise Misconfigured(f"{said} is '{str(value)[:64]}': {str(e)[:80]}; it is {had!r} by default") from None
+        had, hint = getattr(owner, name), get_type_hints(type(owner))[name]
+        why = f"choose one of {', '.join(get_args(hint))}" if get_origin(hint) is Literal else str(e)[:80]
+        raise Misconfigured(f"{said} is '{str(value)[:64]}': {why}; it is {had!r} by default") from None
 
 
 def _names(owner: object) -> list[str]:

@@ -25,9 +25,12 @@ _LOOK: Final = {
     "axes.spines.right": False,
     "axes.spines.top": False,
     "figure.constrained_layout.use": True,
-    "figure.dpi": 110,
+    "axes.titlesize": 9,
+    "figure.dpi": 130,
     "figure.titlesize": 10,
+    "figure.titleweight": "bold",
     "legend.fontsize": 8,
+    "legend.title_fontsize": 8,
     "font.size": 9,
     "grid.alpha": 0.25,
     "legend.frameon": False,
@@ -35,14 +38,22 @@ _LOOK: Final = {
 }
 
 
-def panels(count: int = 1, *, width: float = 6.4, height: float = 3.6, **more: Any) -> tuple[Any, list[Axes]]:
-    """A figure of `count` panels side by side, in the notebooks' look; inches."""
+def panels(
+    count: int = 1, *, rows: int = 1, width: float = 6.4, height: float = 3.6, **more: Any
+) -> tuple[Any, list[Axes]]:
+    """A figure of `count` panels in equal rows, in the notebooks' look; inches."""
     library: Any = mpl
     library.rcParams.update(_LOOK)
     library.rcParams["axes.prop_cycle"] = library.cycler(color=COLOURS)
     pyplot: Any = plt
-    figure, axes = pyplot.subplots(1, count, figsize=(width, height), squeeze=False, **more)
-    return figure, list(axes[0])
+    figure, axes = pyplot.subplots(rows, count // rows, figsize=(width, height), squeeze=False, **more)
+    return figure, list(axes.flat)
+
+
+def says(figure: Any, finding: str, settings: str) -> None:
+    """Write what a picture shows above it, and under it what it was made from: runs, what bands span, the seed."""
+    figure.suptitle(finding, x=0.01, horizontalalignment="left")
+    figure.supxlabel(settings, x=0.01, horizontalalignment="left", fontsize=7.5, color="0.35")
 
 
 def band(
@@ -57,20 +68,20 @@ def band(
     ax.plot(places, middle, color=colour, marker=marker, label=label)
 
 
-def level(ax: Axes, value: float, says: str, *, upright: bool = False) -> None:
+def level(ax: Axes, value: float, label: str, *, upright: bool = False) -> None:
     """A dashed line across a panel, or a dotted upright one, at a value worth comparing with, and what it is."""
     if upright:
-        ax.axvline(value, color="black", linestyle=":", linewidth=1.0, label=says)
+        ax.axvline(value, color="black", linestyle=":", linewidth=1.0, label=label or None)
     else:
-        ax.axhline(value, color="black", linestyle="--", linewidth=0.8, label=says)
+        ax.axhline(value, color="black", linestyle="--", linewidth=0.8, label=label or None)
 
 
-def heat(ax: Axes, values: ArrayLike, x: Sequence[float], y: Sequence[float], says: str, **more: Any) -> Any:
+def heat(ax: Axes, values: ArrayLike, x: Sequence[float], y: Sequence[float], unit: str, **more: Any) -> Any:
     """Values [Y, X] as a map with a labelled bar of colours; x and y are where cells have their centres, evenly."""
     half = [(v[1] - v[0]) / 2 if len(v) > 1 else 0.5 for v in (x, y)]
     extent = (x[0] - half[0], x[-1] + half[0], y[0] - half[1], y[-1] + half[1])
     shown = ax.imshow(np.asarray(values), origin="lower", extent=extent, aspect="auto", cmap=MAP, **more)
     ax.grid(visible=False)
     bar = ax.figure.colorbar(shown, ax=ax)
-    bar.set_label(says)
+    bar.set_label(unit)
     return shown

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Generic
 
@@ -78,7 +79,7 @@ class Result(Generic[Kind]):
         Raises
         ------
         Misconfigured
-            Another ending.
+            What `check_place` says.
         """
         write(self.table(), place)
 
@@ -89,28 +90,41 @@ def write(table: pl.DataFrame, place: Path) -> None:
     Raises
     ------
     Misconfigured
-        Another ending.
+        What `check_place` says.
+    OSError
+        The disk is full, or will not have it.
     """
-    beside = check_ending(place).with_name(f".{place.name}.{os.getpid()}")
+    beside = check_place(place).with_name(f".{place.name}.{os.getpid()}")
+    made = BytesIO()  # not into the file: of a full disk polars says that the table is malformed
     if place.suffix == ".parquet":
-        table.write_parquet(beside)
+        table.write_parquet(made)
     else:
-        table.write_csv(beside)
-    with beside.open("rb") as f:
-        os.fsync(f.fileno())
-    beside.replace(place)
+        table.write_csv(made)
+    try:
+        with beside.open("wb") as f:
+            f.write(made.getbuffer())
+            f.flush()
+            os.fsync(f.fileno())
+        beside.replace(place)
+    except OSError as e:
+        beside.unlink(missing_ok=True)
+        raise OSError(e.errno, e.strerror, str(place)) from e
 
 
-def check_ending(place: Path) -> Path:
+def check_place(place: Path) -> Path:
     """A place for a table, asked before hours of work are spent.
 
     Raises
     ------
     Misconfigured
-        Its name ends in neither .parquet nor .csv.
+        Its name ends in neither .parquet nor .csv, it is a folder, or there is no folder for it.
     """
     if place.suffix not in (".parquet", ".csv"):
         raise Misconfigured(f"'{place.name}' ends in neither .parquet nor .csv; name it so")
+    if place.is_dir():
+        raise Misconfigured(f"{place} is a folder; name a file")
+    if not place.parent.is_dir():
+        raise Misconfigured(f"there is no folder {place.parent} for {place.name}; make it first")
     return place
 
 

@@ -8,7 +8,10 @@ whoever calls again with the same scenario plays only what is missing.
 from __future__ import annotations
 
 import itertools
+import os
 import re
+import signal
+import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -21,9 +24,12 @@ import joblib  # pyright: ignore[reportMissingTypeStubs]
 import numpy as np
 import polars as pl
 
+from davy.incentive.accelerated import accelerated
+from davy.incentive.door import BadInput
 from davy.incentive.fixed_point import Int64
 from davy.protocol.errors import Misconfigured
 from davy.sims.catalogue import check_kind, read_experiment
+from davy.sims.experiment import Scenario
 from davy.sims.kinds import Experiment, Kind, at_once, play_apart, steps_of
 from davy.sims.result import Result, chunk_numbers, chunk_table, parameters_json, write
 
@@ -50,7 +56,8 @@ def run(
     jobs
         Processes, by joblib; −1: all cores.
     chunk
-        Runs played together; as many as a cache holds by default. Neither changes a bit of the result.
+        Runs played together; by default as many as a cache holds, or fewer, so that each process has some. Neither
+        changes a bit of the result.
     folder
         Where finished chunks are kept and looked for.
     progress
@@ -66,7 +73,7 @@ def run(
     ------
     Misconfigured
         A chunk in the folder cannot be read, or is of another class than the catalogue has by that kind. `cluster`, and
-        distributed is missing, or nobody answers there.
+        distributed is missing, or nobody answers there. No `jobs`. `compiled`, and that mechanism is not.
     davy.incentive.accelerated.NotInstalled
         `compiled`, and numba is missing.
     """
@@ -94,11 +101,17 @@ def sweep(
         What `Scenario.having` refuses, and what `run` does.
     """
     scenarios = [s.having(dict(zip(over, values, strict=True))) for values in itertools.product(*over.values())]
+    workers = _workers(jobs)
+    if compiled:
+        _check_compiled(scenarios)
     kept = [_Kept(each, None if folder is None else folder / each.digest()[:16]) for each in scenarios]
     todo = [(k, runs) for k in kept for runs in k.missing(chunk or at_once(k.scenario))]
+    if chunk is None and cluster is None and len(todo) < workers:
+        share = -(-sum(len(runs) for _, runs in todo) // workers)
+        todo = [(k, runs) for k in kept for runs in k.missing(min(at_once(k.scenario), max(share, 1)))]
     with _bar(sum(len(runs) * steps_of(k.scenario) for k, runs in todo), shown=progress) as advance:
         work = [(i, k.scenario, r, compiled) for i, k in enumerate(kept) for r in _of(todo, k)]
-        for at, runs, numbers in _played(work, jobs, cluster):
+        for at, runs, numbers in _played(work, min(workers, len(work)), cluster):
             kept[at].add(runs, numbers)
             advance(len(runs) * steps_of(kept[at].scenario))
     return [k.result() for k in kept]
@@ -115,7 +128,10 @@ def read(folder: Path) -> list[Result[Any]]:
     places = sorted(p.parent for p in folder.glob(f"*/{_PARAMETERS}"))
     results: list[Result[Any]] = []
     for place in places:
-        scenario = read_experiment((place / _PARAMETERS).read_bytes())
+        try:
+            scenario = read_experiment((place / _PARAMETERS).read_bytes())
+        except Misconfigured as e:
+            raise Misconfigured(f"{place}: {e}") from None
         kept = _Kept(scenario, place)
         if kept.parts:
             results.append(kept.result())
@@ -184,13 +200,59 @@ def _played(
     work: list[tuple[int, Experiment, range, bool]], jobs: int, cluster: str | None
 ) -> Iterator[tuple[int, range, Int64]]:
     """Chunks as they are finished, in any order."""
-    if cluster is None and jobs == 1:
+    if cluster is None and jobs <= 1:
         yield from itertools.starmap(play_apart, work)
         return
     with nullcontext() if cluster is None else _on_cluster(cluster):
         library: Any = joblib
-        pool = library.Parallel(n_jobs=jobs if cluster is None else -1, return_as="generator_unordered", batch_size=1)
+        own = {"n_jobs": jobs, "initializer": _attend, "initargs": (os.getpid(),)}
+        pool = library.Parallel(
+            **(own if cluster is None else {"n_jobs": -1}), return_as="generator_unordered", batch_size=1
+        )
         yield from pool(library.delayed(play_apart)(*each) for each in work)
+
+
+def _attend(parent: int) -> None:
+    """A worker leaves Ctrl-C to the process that started it, and ends with it, also where that was killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        threading.Event().wait(1.0)
+    os._exit(1)
+
+
+def _workers(jobs: int) -> int:
+    """How many processes that are.
+
+    Raises
+    ------
+    Misconfigured
+        None.
+    """
+    if not jobs:
+        raise Misconfigured("jobs is 0; it must be how many processes there are to be, or -1 for all cores")
+    library: Any = joblib
+    return jobs if jobs > 0 else library.effective_n_jobs(jobs)
+
+
+def _check_compiled(of: Iterable[Experiment]) -> None:
+    """Ask for each mechanism here and now, not from a worker.
+
+    Raises
+    ------
+    Misconfigured
+        One is not compiled.
+    davy.incentive.accelerated.NotInstalled
+        numba is missing.
+    """
+    try:
+        for name in {s.mechanism for s in of if isinstance(s, Scenario)}:
+            accelerated(name)
+    except BadInput as e:
+        raise Misconfigured(str(e)) from None
 
 
 @contextmanager

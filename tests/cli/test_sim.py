@@ -59,6 +59,15 @@ def test_mechanisms_are_compared(say: Say, tmp_path: Path) -> None:
         (("sim", "compare", "cartel", "--mechanisms", "yuma3,yuma9"), "there is no mechanism 'yuma9'"),
         (("sim", "compare", "honest", "nothing"), "there is no scenario 'nothing'"),
         (("sim", "report", "nowhere"), "holds no finished runs"),
+        (("sim", "report", "nowhere", "--table", "no/t.csv"), "there is no folder no for t.csv"),
+        (("sim", "run", "honest", *QUICK, "--table", "no/t.csv"), "there is no folder no for t.csv"),
+        (("sim", "compare", "honest", *QUICK, "--table", "no/t.csv"), "there is no folder no for t.csv"),
+        (("sim", "run", "honest", "--set", "seed=1", "--set", "seed=2"), "'seed' is given twice"),
+        (("sim", "run", "honest", "--set", "seed=1", "--sweep", "seed=2,3"), "'seed' is given twice"),
+        (("sim", "run", "honest", *QUICK, "--jobs", "0"), "jobs is 0"),
+        (("sim", "run", "honest", *QUICK, "--set", "mechanism=audited", "--compiled"), "'audited' is not compiled"),
+        (("sim", "run", "time-to-stop", "--set", "topology=mesh"), "choose one of live, random"),
+        (("sim", "run", "weight-copying", "--set", "attack.source=all"), "choose one of consensus, average"),
     ],
 )
 def test_a_mistake_is_one_sentence(
@@ -69,6 +78,16 @@ def test_a_mistake_is_one_sentence(
     assert said.code == 2
     assert sentence in said.err.splitlines()[-1]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_of_several_kinds_is_a_table_each(say: Say, tmp_path: Path) -> None:
+    kept = str(tmp_path)
+    say("sim", "run", "cartel", *QUICK, "--sweep", "attack.favour=0.5,0.9", "--folder", kept)
+    say("sim", "run", "time-to-stop", "--set", "runs=2", "--set", "nodes=10", "--folder", kept)
+    said = say("sim", "report", kept).out.splitlines()
+    titles = {line.split(":")[0]: said[i + 1].split() for i, line in enumerate(said) if ", davy " in line}
+    shown = ["metric", "median", "low", "high", "runs", "unit"]
+    assert titles == {"cartel": ["attack.favour", *shown], "time-to-stop": shown}
 
 
 def test_who_lacks_the_packages_is_told_what_to_install(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -373,6 +373,30 @@ def test_without_numba_acceleration_says_what_to_install(monkeypatch: pytest.Mon
         accelerated("yuma3")
 
 
+def test_whatever_is_compiled_says_so_without_numba() -> None:
+    """Also what sims have compiled of their own, of which the market is the first that a run comes to."""
+    code = (
+        "import sys; sys.modules['numba'] = None\n"
+        "from importlib import import_module\n"
+        "from davy.incentive.accelerated import NotInstalled\n"
+        "from davy.sims import run, scenario\n"
+        "from davy.sims.market import Market, Seats, World\n"
+        "from davy.sims.noise import Draws, Purpose\n"
+        "calls = [\n"
+        "    lambda: World(Market(), Seats(16, 64, 0, 0), 0.0, 1, range(1), compiled=True),\n"
+        "    lambda: Draws(1, range(1), Purpose.SCORES, compiled=True),\n"
+        "    lambda: run(scenario('honest').having({'runs': 1, 'epochs': 1}), compiled=True),\n"
+        "    *[lambda m=m: import_module(f'davy.incentive.compiled.{m}') for m in ('lanes', 'jit')],\n"
+        "]\n"
+        "for call in calls:\n"
+        "    try:\n"
+        "        call()\n"
+        "    except NotInstalled as e:\n"
+        "        print(e)\n"
+    )
+    assert run(code).stdout.splitlines() == ["the compiled incentive needs numba: pip install 'davy[fast]'"] * 5
+
+
 def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith("NUMBA_")}
     return subprocess.run(

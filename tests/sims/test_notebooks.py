@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from davy.sims.metrics import METRICS
+
 ROOT = Path(__file__).parents[2]
 PAGES = ROOT / "docs" / "notebooks"
 MOST = 250 << 10
@@ -93,6 +95,12 @@ def test_its_page_was_made_from_it_and_shows_pictures(script: Path) -> None:
     assert pictures
     assert {p.name for p in PAGES.glob(f"{script.stem}-*")} == {p.name for p in pictures}
     assert max(p.stat().st_size for p in pictures) <= MOST
+
+
+def test_the_quickstart_shows_every_metric_that_there_is() -> None:
+    """A page is made anew when its script changes; whether the code behind it did, only what it prints tells."""
+    page = (PAGES / "01_quickstart.md").read_text(encoding="utf-8")
+    assert [name for name in METRICS if f"│ {name} " not in page] == []
 
 
 def test_pages_stay_small() -> None:

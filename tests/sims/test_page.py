@@ -70,6 +70,15 @@ def test_the_table_is_what_the_scenarios_come_to(name: str) -> None:
     assert cells(f"`{name}`")[1:] == [word(float(np.median(result.metrics[m]))) for m in SHOWN]
 
 
+def test_what_noise_on_sybils_answers_and_a_cheap_model_come_to_is_what_is_computed() -> None:
+    noisy = run(scenario("sybils").having({"runs": 8, "watch": False, "attack.jitter": 0.2}))
+    assert f"and pays {np.median(noisy.metrics['relative_pay']):.2f}-fold" in PAGE
+    two_faced = scenario("selective-quality")
+    spent = [two_faced.attack.spends(two_faced.market, attacking=attacking) for attacking in (True, False)]
+    assert "for a good third of the cost" in PAGE
+    assert 1 / 3 < spent[0] / spent[1] < 0.36
+
+
 def test_the_copier_s_figures_are_those_computed() -> None:
     for concealment in (0, 12):
         s = scenario("weight-copying").having({"runs": 8, "start": 25, "market.concealment": concealment})

@@ -23,3 +23,13 @@ Integers only: numba, like numpy, makes a float of uint64 and int64, so only off
 `jit`                  numba behind one name
 =====================  ============================================================================
 """
+
+from davy.incentive.accelerated import NotInstalled
+
+try:
+    import numba as _numba  # pyright: ignore[reportMissingTypeStubs]
+except ModuleNotFoundError as e:
+    if e.name != "numba":
+        raise
+    raise NotInstalled("the compiled incentive needs numba: pip install 'davy[fast]'") from e
+del _numba
