@@ -41,6 +41,7 @@ import click
 
 import davy
 from davy.cli.later import Later
+from davy.cli.output import write_what_can_be_written
 from davy.protocol.errors import DavyError
 
 E = TypeVar("E", bound=BaseException)
@@ -93,6 +94,7 @@ def main() -> None:
     """Run the command line: exit code 0 for done, 1 for a claim or check that failed, 2 for a mistake to be mended."""
     # A node multiplies small matrices: more threads would wait for each other. NumPy reads this when it is imported.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    write_what_can_be_written()
     try:
         code: object = cli.main(prog_name="davy", standalone_mode=False)
     except click.exceptions.Abort:
@@ -102,6 +104,9 @@ def main() -> None:
         sys.exit(e.exit_code)
     except click.BadParameter as e:
         _refuse(e.format_message())
+    except click.exceptions.NoArgsIsHelpError as e:
+        click.echo(e.format_message(), err=True)
+        sys.exit(2)
     except click.UsageError as e:
         told = e.ctx.command_path if e.ctx else "davy"
         _refuse(f"{e.format_message().rstrip('.')}; `{told} --help` lists what there is")

@@ -16,6 +16,7 @@ from davy.cli.ending import until_told
 from davy.cli.engine import init_net, install_engine, start
 from davy.cli.genesis import make_genesis, parse_allocation, read_roster
 from davy.cli.join import join
+from davy.cli.later import Whole
 from davy.cli.loop import run
 from davy.cli.network import Network, network_option, write_network
 from davy.cli.options import Host, home_option, json_option, password
@@ -34,7 +35,7 @@ from davy.protocol.words import KeyRole, key_from_text, key_text
 STOPPED: Final = "the ledger has stopped; started again, it goes on where it is"
 
 
-@click.group("ledger")
+@click.group("ledger", cls=Whole)
 def ledger_command() -> None:
     """Make a chain, and run it: in one process, or with several producers."""
 

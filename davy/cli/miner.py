@@ -12,6 +12,7 @@ import click
 
 from davy.cli.ending import until_told
 from davy.cli.gossip import gossip_options, joining
+from davy.cli.later import Whole
 from davy.cli.loop import run
 from davy.cli.model import backend_options
 from davy.cli.network import Network, ledger_of, metagraph_of, network_option, neuron_of, read_network
@@ -35,7 +36,7 @@ from davy.protocol.ports import Ports
 from davy.protocol.words import TOKEN, KeyRole, ModelId
 
 
-@click.group("miner", invoke_without_command=True)
+@click.group("miner", cls=Whole, invoke_without_command=True)
 @home_option
 @network_option
 @backend_options
