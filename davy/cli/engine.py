@@ -20,7 +20,7 @@ from davy.cli.options import Host, Place, home_option, json_option
 from davy.cli.output import show
 from davy.host.clock import SystemClock
 from davy.host.entropy import OsEntropy
-from davy.host.files import make_private_folder, read_bounded
+from davy.host.files import make_private_folder, read_bounded, whole_path
 from davy.host.home import Home
 from davy.ledger.driver.service import DEFAULT_PORT
 from davy.ledger.rules.machine import Machine
@@ -43,7 +43,7 @@ def install_engine(as_json: bool, to: Path) -> None:
     """Build the BFT engine, CometBFT, from its source with Go: one version, pinned by its checksum."""
     from davy.ledger.driver.cometbft.install import MODULE_SUM, VERSION, install
 
-    folder = to.expanduser().absolute()
+    folder = whole_path(to)
     make_private_folder(folder)
     program = install(folder)
     show({"engine": str(program), "version": VERSION, "module": MODULE_SUM}, as_json=as_json)
@@ -88,7 +88,7 @@ def init_net(
     from davy.ledger.driver.cometbft.configuration import Peer, Secrets, public_of
     from davy.ledger.driver.cometbft.supervisor import EnginePlace
 
-    root = home.expanduser().absolute()
+    root = whole_path(home)
     where = _places(places, producers)
     draw = OsEntropy().bytes
     secrets = [Secrets(draw(32), draw(32)) for _ in range(producers)]
@@ -146,7 +146,7 @@ def start(
     opened = Home.open(home)
     if not opened.has_genesis() or not opened.engine.is_dir():
         raise Misconfigured(f"{opened.root} is not a producer's home; make some with `davy ledger init-net`")
-    program = (engine or ENGINES / NAME).expanduser().absolute()
+    program = whole_path(engine or ENGINES / NAME)
     if not is_engine(program):
         raise Misconfigured(f"{program} is no CometBFT {VERSION}; build it with `davy ledger install-engine`")
     if 0 < keep < LEAST_KEPT:

@@ -17,7 +17,7 @@ from davy.cli.keyholding import Keyholder
 from davy.cli.network import Network, ledger_of, network_option, read_network
 from davy.cli.options import Term, at_terminal, home_option, json_option
 from davy.cli.output import show
-from davy.host.files import read_bounded, write_new
+from davy.host.files import read_bounded, whole_path, write_new
 from davy.keyholders.claims import Claims, Heed, LeavesStanding, most_named, naming, until_signed
 from davy.keyholders.coordinator import Completed, Signed, completed
 from davy.keyholders.keys import Office
@@ -283,7 +283,7 @@ class ToFile:
 def network_there(path: Path) -> Network | None:
     """What a network file says, if there is one that can be read: an order has other routes than the ledger."""
     try:
-        return read_network(path) if path.expanduser().exists() else None
+        return read_network(path) if whole_path(path).exists() else None
     except Misconfigured as e:
         click.echo(f"The ledger is left out: {e}", err=True)
         return None

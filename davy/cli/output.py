@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
@@ -80,10 +79,3 @@ def in_words(value: object) -> str:
 def _within(value: object) -> str:
     told = in_words(value)
     return f"({told})" if isinstance(value, (Mapping, list, tuple)) and told != "none" else told
-
-
-def write_what_can_be_written() -> None:
-    """Let a terminal whose encoding lacks a sign show another one; raising an error would keep all words from it."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper) and stream.encoding.lower() not in {"utf-8", "utf8"}:
-            stream.reconfigure(errors="replace")
