@@ -15,7 +15,7 @@ from davy.cli.carrying import by_hand_option
 from davy.cli.gathering import meeting
 from davy.cli.keyholding import Keyholder
 from davy.cli.network import Network, ledger_of, network_option, read_network
-from davy.cli.options import Term, at_terminal, home_option, json_option
+from davy.cli.options import Term, at_terminal, home_option, interruptible, json_option
 from davy.cli.output import show
 from davy.host.files import read_bounded, whole_path, write_new
 from davy.keyholders.claims import Claims, Heed, LeavesStanding, most_named, naming, until_signed
@@ -205,7 +205,8 @@ async def _confirm(keyholder: Keyholder, office: Office, order: Order, named: Se
         return
     if not at_terminal():
         raise Misconfigured("nobody is there to confirm; run this in a terminal, or add --yes")
-    click.confirm("Sign this, and ask the others?", abort=True, err=True)
+    with interruptible():
+        click.confirm("Sign this, and ask the others?", abort=True, err=True)
 
 
 async def _sign_and_release(
