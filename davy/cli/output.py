@@ -20,7 +20,7 @@ def show(value: Mapping[str, Any], *, as_json: bool) -> None:
         return
     width = max((len(k) for k in value), default=0)
     for key, item in value.items():
-        click.echo(f"{key:<{width}}  {in_words(item)}")
+        click.echo(f"{key:<{width}}  {in_words(item) or 'none'}")
 
 
 def show_table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], *, as_json: bool, title: str = "") -> None:
@@ -73,7 +73,7 @@ def in_words(value: object) -> str:
         case None:
             return "none"
         case _:
-            return str(value) or "none"
+            return str(value)
 
 
 def _within(value: object) -> str:

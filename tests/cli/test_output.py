@@ -45,7 +45,7 @@ def test_a_table_has_words_too_and_ends_where_its_words_end(capsys: pytest.Captu
     show_table(tuple(ROW), [ROW], as_json=False)
     head, row = capsys.readouterr().out.splitlines()
     assert head.split() == list(ROW)
-    assert row.split() == ["3", "hot_abcdefgh…", "yes", "1583.117168585", "none"]
+    assert row.split() == ["3", "hot_abcdefgh…", "yes", "1583.117168585"], "what is empty stays so"
     assert [head, row] == [head.rstrip(), row.rstrip()]
 
 
