@@ -63,7 +63,15 @@ def install_engine(as_json: bool, to: Path) -> None:
     "--at", "places", multiple=True, metavar="HOST:PORT", help="Where a producer's engine listens; repeat for each."
 )
 @click.option("--owner", required=True, help="Coldkey that owns the subnets.")
-@click.option("--subnet", "subnets", multiple=True, default=("text",), show_default=True, metavar="TASK[:NAME=VALUE,…]")
+@click.option(
+    "--subnet",
+    "subnets",
+    multiple=True,
+    default=("text",),
+    show_default=True,
+    metavar="TASK[:NAME=VALUE,…]",
+    help="May be repeated; netuids count from 1.",
+)
 @click.option(
     "--parameters", default="", metavar="NAME=VALUE,…", help="Chain parameters that differ from their defaults."
 )
@@ -122,7 +130,7 @@ def init_net(
 @home_option
 @network_option
 @json_option
-@click.option("--host", type=Host(), default="127.0.0.1", show_default=True)
+@click.option("--host", type=Host(), default="127.0.0.1", show_default=True, help="Host to listen on.")
 @click.option(
     "--port", type=click.IntRange(0, 65_535), default=DEFAULT_PORT, show_default=True, help="Port; 0 for any free one."
 )

@@ -50,7 +50,15 @@ ledger_command.add_command(join)
 @home_option
 @json_option
 @click.option("--owner", required=True, help="Coldkey that owns the subnets.")
-@click.option("--subnet", "subnets", multiple=True, default=("text",), show_default=True, metavar="TASK[:NAME=VALUE,…]")
+@click.option(
+    "--subnet",
+    "subnets",
+    multiple=True,
+    default=("text",),
+    show_default=True,
+    metavar="TASK[:NAME=VALUE,…]",
+    help="May be repeated; netuids count from 1.",
+)
 @click.option(
     "--parameters", default="", metavar="NAME=VALUE,…", help="Chain parameters that differ from their defaults."
 )
@@ -91,7 +99,7 @@ def init(
 @home_option
 @network_option
 @json_option
-@click.option("--host", type=Host(), default="127.0.0.1", show_default=True)
+@click.option("--host", type=Host(), default="127.0.0.1", show_default=True, help="Host to listen on.")
 @click.option(
     "--port", type=click.IntRange(0, 65_535), default=DEFAULT_PORT, show_default=True, help="Port; 0 for any free one."
 )

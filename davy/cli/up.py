@@ -53,7 +53,7 @@ _MOST_AT_ONCE: Final = 10_000 * TOKEN
 )
 @network_option
 @json_option
-@click.option("--host", type=Host(), default="127.0.0.1", show_default=True)
+@click.option("--host", type=Host(), default="127.0.0.1", show_default=True, help="Host to listen on.")
 @click.option(
     "--port", type=click.IntRange(0, 65_535), default=DEFAULT_PORT, show_default=True, help="Port; 0 for any free one."
 )
@@ -73,7 +73,13 @@ _MOST_AT_ONCE: Final = 10_000 * TOKEN
     metavar="TASK[:NAME=VALUE,…]",
     help="May be repeated; netuids count from 1.",
 )
-@click.option("--parameters", default="unbonding=100", show_default=True, metavar="NAME=VALUE,…")
+@click.option(
+    "--parameters",
+    default="unbonding=100",
+    show_default=True,
+    metavar="NAME=VALUE,…",
+    help="Chain parameters that differ from their defaults.",
+)
 @click.option("--allocate", "allocations", multiple=True, metavar="COLD_…=TOKENS", help="Tokens there from the start.")
 @click.option("--keyholders", type=click.Path(path_type=Path), help="Roster that can halt it (`davy keyholder dkg`).")
 def up_command(

@@ -88,7 +88,13 @@ class Work(NamedTuple):
 @home_option
 @network_option
 @click.option(
-    "--netuid", "netuids", type=click.IntRange(0, 65_535), multiple=True, default=(1,), help="Subnet; may be repeated."
+    "--netuid",
+    "netuids",
+    type=click.IntRange(0, 65_535),
+    multiple=True,
+    default=(1,),
+    show_default=True,
+    help="Subnet; may be repeated.",
 )
 @click.option(
     "--library",
