@@ -14,6 +14,7 @@ A subcommand stands in the module of its name (`COMMANDS`). Some are in files of
 `network`         which network a command speaks to; `genesis` makes one
 `act`             one transaction: signed, submitted, acknowledged
 `output`          JSON for programs, aligned words for people
+`surroundings`    the three streams, and what a machine does not let us do
 `loop`, `ending`  how a command runs what is asynchronous, and how it ends
 `engine`, `join`  of `ledger`: several producers
 `replacing`       of `key`: rotate, announce-swap, swap
@@ -41,6 +42,7 @@ import click
 
 import davy
 from davy.cli.later import Later
+from davy.cli.surroundings import leave_output, place_of, take_streams
 from davy.protocol.errors import DavyError
 
 E = TypeVar("E", bound=BaseException)
@@ -93,6 +95,7 @@ def main() -> None:
     """Run the command line: exit code 0 for done, 1 for a claim or check that failed, 2 for a mistake to be mended."""
     # A node multiplies small matrices: more threads would wait for each other. NumPy reads this when it is imported.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    take_streams()
     try:
         code: object = cli.main(prog_name="davy", standalone_mode=False)
     except click.exceptions.Abort:
@@ -102,6 +105,9 @@ def main() -> None:
         sys.exit(e.exit_code)
     except click.BadParameter as e:
         _refuse(e.format_message())
+    except click.exceptions.NoArgsIsHelpError as e:
+        click.echo(e.format_message(), err=True)
+        sys.exit(2)
     except click.UsageError as e:
         told = e.ctx.command_path if e.ctx else "davy"
         _refuse(f"{e.format_message().rstrip('.')}; `{told} --help` lists what there is")
@@ -110,7 +116,7 @@ def main() -> None:
     except DavyError as e:
         _refuse(str(e))
     except OSError as e:
-        _refuse(_place(e))
+        _refuse(place_of(e))
     except UnicodeEncodeError as e:  # Python keeps what is no UTF-8 as halves of surrogate pairs
         if not any("\udc80" <= c <= "\udcff" for c in e.object):
             raise
@@ -121,27 +127,22 @@ def main() -> None:
         if group.subgroup(BrokenPipeError) is not None:
             _leave()
         if (machine := group.subgroup(OSError)) is not None:
-            _refuse(_place(_first(machine)))
+            _refuse(place_of(_first(machine)))
         raise
     else:
         sys.exit(code if isinstance(code, int) else 0)
 
 
 def _refuse(sentence: str) -> NoReturn:
+    leave_output()
     click.echo(f"davy: {sentence}", err=True)
     sys.exit(2)
 
 
 def _leave() -> NoReturn:
     """Who reads what is printed has read enough, as `head` has: that is no mistake, and click ends the same way."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
+    leave_output()
     sys.exit(1)
-
-
-def _place(e: OSError) -> str:
-    """Name what this machine does not let us do: a name too long, a disk or an output that takes no more."""
-    where, what = str(e.filename or "the answer's way out")[:60], (e.strerror or str(e)).lower()[:100]
-    return f"{where}: {what}; name another place, or make room"
 
 
 def _first(group: BaseExceptionGroup[E]) -> E:

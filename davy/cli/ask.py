@@ -43,7 +43,9 @@ T = TypeVar("T")
 @home_option
 @network_option
 @netuid_option
-@click.option("--max-tokens", type=click.IntRange(1, 4_096), default=32, show_default=True)
+@click.option(
+    "--max-tokens", type=click.IntRange(1, 4_096), default=32, show_default=True, help="Most tokens to answer."
+)
 @click.option("--evidence", type=click.Path(path_type=Path), help="Write what the miner signed for to a new file.")
 @json_option
 @click.argument("uid", type=click.IntRange(0, 65_535))

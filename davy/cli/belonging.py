@@ -13,7 +13,7 @@ from davy.cli.network import ledger_of, network_option, read_network
 from davy.cli.options import home_option, json_option, password
 from davy.cli.output import show, show_table
 from davy.host.entropy import OsEntropy
-from davy.host.files import read_bounded, write_over
+from davy.host.files import read_bounded, whole_path, write_over
 from davy.host.home import Home
 from davy.host.keys import MODERATE, QUICK, FileKeyStore, key_path, write_key
 from davy.host.recovery import new_words, seed_from_words
@@ -43,7 +43,7 @@ def init(home: Path, as_json: bool, name: str, address: str, quick: bool, recove
     """
     host, port = parse_address(address)
     check_name(name)
-    place = Home(home.expanduser().absolute())
+    place = Home(whole_path(home))
     if key_path(place.keys, KeyRole.KEYHOLDER).exists():
         raise Misconfigured(f"{place.root} has a keyholder's key, which is never overwritten; choose another --home")
     words = _read_words() if recover else new_words(OsEntropy())

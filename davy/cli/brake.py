@@ -10,6 +10,7 @@ import anyio
 import click
 
 from davy.cli.act import act
+from davy.cli.later import Whole
 from davy.cli.loop import run
 from davy.cli.network import Network, ledger_of, network_option, read_network
 from davy.cli.options import home_option, json_option, tokens, unlocked
@@ -70,7 +71,7 @@ _SCARCE: Final = MAX_BRAKE_ORDERS // 4
 _MAX_EVIDENCE: Final = MAX_HEADER_BYTES + MAX_RECEIPT_BYTES + 64
 
 
-@click.group("brake")
+@click.group("brake", cls=Whole)
 def brake_command() -> None:
     """Look at the brake, and convict whoever serves in spite of it."""
 

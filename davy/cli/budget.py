@@ -8,6 +8,7 @@ from typing import Final
 import click
 
 from davy.cli.act import act
+from davy.cli.later import Whole
 from davy.cli.loop import run
 from davy.cli.network import Network, asked, coldkey_of, ledger_of, network_option, read_network
 from davy.cli.options import Tokens, home_option, json_option, netuid_option, tokens, unlocked
@@ -26,7 +27,7 @@ from davy.protocol.words import Digest, KeyRole, key_from_text, key_text
 _LATER: Final = "come again once the unbonding time is over: the deposit comes back then"
 
 
-@click.group("budget")
+@click.group("budget", cls=Whole)
 def budget_command() -> None:
     """Open, show or close a budget of tickets; convict whoever spent one twice."""
 

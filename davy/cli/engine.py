@@ -20,7 +20,7 @@ from davy.cli.options import Host, Place, home_option, json_option
 from davy.cli.output import show
 from davy.host.clock import SystemClock
 from davy.host.entropy import OsEntropy
-from davy.host.files import make_private_folder, read_bounded
+from davy.host.files import make_private_folder, read_bounded, whole_path
 from davy.host.home import Home
 from davy.ledger.driver.service import DEFAULT_PORT
 from davy.ledger.rules.machine import Machine
@@ -43,7 +43,7 @@ def install_engine(as_json: bool, to: Path) -> None:
     """Build the BFT engine, CometBFT, from its source with Go: one version, pinned by its checksum."""
     from davy.ledger.driver.cometbft.install import MODULE_SUM, VERSION, install
 
-    folder = to.expanduser().absolute()
+    folder = whole_path(to)
     make_private_folder(folder)
     program = install(folder)
     show({"engine": str(program), "version": VERSION, "module": MODULE_SUM}, as_json=as_json)
@@ -63,7 +63,15 @@ def install_engine(as_json: bool, to: Path) -> None:
     "--at", "places", multiple=True, metavar="HOST:PORT", help="Where a producer's engine listens; repeat for each."
 )
 @click.option("--owner", required=True, help="Coldkey that owns the subnets.")
-@click.option("--subnet", "subnets", multiple=True, default=("text",), show_default=True, metavar="TASK[:NAME=VALUE,…]")
+@click.option(
+    "--subnet",
+    "subnets",
+    multiple=True,
+    default=("text",),
+    show_default=True,
+    metavar="TASK[:NAME=VALUE,…]",
+    help="May be repeated; netuids count from 1.",
+)
 @click.option(
     "--parameters", default="", metavar="NAME=VALUE,…", help="Chain parameters that differ from their defaults."
 )
@@ -88,7 +96,7 @@ def init_net(
     from davy.ledger.driver.cometbft.configuration import Peer, Secrets, public_of
     from davy.ledger.driver.cometbft.supervisor import EnginePlace
 
-    root = home.expanduser().absolute()
+    root = whole_path(home)
     where = _places(places, producers)
     draw = OsEntropy().bytes
     secrets = [Secrets(draw(32), draw(32)) for _ in range(producers)]
@@ -122,7 +130,7 @@ def init_net(
 @home_option
 @network_option
 @json_option
-@click.option("--host", type=Host(), default="127.0.0.1", show_default=True)
+@click.option("--host", type=Host(), default="127.0.0.1", show_default=True, help="Host to listen on.")
 @click.option(
     "--port", type=click.IntRange(0, 65_535), default=DEFAULT_PORT, show_default=True, help="Port; 0 for any free one."
 )
@@ -146,7 +154,7 @@ def start(
     opened = Home.open(home)
     if not opened.has_genesis() or not opened.engine.is_dir():
         raise Misconfigured(f"{opened.root} is not a producer's home; make some with `davy ledger init-net`")
-    program = (engine or ENGINES / NAME).expanduser().absolute()
+    program = whole_path(engine or ENGINES / NAME)
     if not is_engine(program):
         raise Misconfigured(f"{program} is no CometBFT {VERSION}; build it with `davy ledger install-engine`")
     if 0 < keep < LEAST_KEPT:

@@ -93,7 +93,13 @@ def door(host: str, port: int, limits: Limits) -> Door:
 @home_option
 @network_option
 @click.option(
-    "--netuid", "netuids", type=click.IntRange(0, 65_535), multiple=True, default=(1,), help="Subnet; may be repeated."
+    "--netuid",
+    "netuids",
+    type=click.IntRange(0, 65_535),
+    multiple=True,
+    default=(1,),
+    show_default=True,
+    help="Subnet; may be repeated.",
 )
 @click.option("--host", type=Host(), default="127.0.0.1", show_default=True, help="Host to listen on, in plain HTTP.")
 @click.option(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import click
 
 from davy.cli.keyholding import Keyholder
+from davy.cli.later import Whole
 from davy.cli.loop import run
 from davy.cli.ordering import Asked, give_order
 from davy.cli.targets import add_targets
 from davy.protocol.order import GroupKey, Halt, Target
 
 
-@click.group("halt")
+@click.group("halt", cls=Whole)
 def halt_command() -> None:
     """Stop something on every node at once.
 

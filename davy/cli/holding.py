@@ -10,6 +10,7 @@ import click
 from davy.cli.attending import assemble, attend
 from davy.cli.carrying import by_hand_option
 from davy.cli.keyholding import Keyholder
+from davy.cli.later import Whole
 from davy.cli.loop import run
 from davy.cli.network import network_option
 from davy.cli.options import Host, Term, at_terminal, home_option, json_option, yes_option
@@ -104,7 +105,7 @@ def dkg(
     run(assemble, keyholder, follow or keyholder.circle, yes, terms, patience, by_hand, out, as_json)
 
 
-@click.group()
+@click.group(cls=Whole)
 def drill() -> None:
     """Rehearse a halt: every step is taken, every node answers, and nothing stops."""
 

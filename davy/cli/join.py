@@ -13,7 +13,7 @@ from davy.cli.network import Network, ledger_of, network_option, read_network
 from davy.cli.options import Host, Place, json_option
 from davy.cli.output import show
 from davy.host.entropy import OsEntropy
-from davy.host.files import make_private_folder, read_bounded, write_new, write_over
+from davy.host.files import make_private_folder, read_bounded, whole_path, write_new, write_over
 from davy.host.home import Home
 from davy.ledger.client import RpcLedger
 from davy.ledger.driver.cometbft.configuration import (
@@ -79,7 +79,7 @@ def join(
     block_time: int,
 ) -> None:
     """Make a home for one more engine, with its own keys; `davy ledger start` runs it. It votes once it has a seat."""
-    chosen, root = read_network(network), home.expanduser().absolute()
+    chosen, root = read_network(network), whole_path(home)
     at, others = place_of(place), [_peer(text) for text in peers]
     genesis, trusted = run(_trusted, chosen)
     sync = None if every_block else Sync((chosen.ledger, *ledgers), trusted.height, trusted.hash)

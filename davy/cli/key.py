@@ -12,7 +12,7 @@ from davy.cli.later import Later
 from davy.cli.options import home_option, json_option, password
 from davy.cli.output import show
 from davy.host.entropy import OsEntropy
-from davy.host.files import read_bounded, write_new
+from davy.host.files import read_bounded, whole_path, write_new
 from davy.host.home import Home
 from davy.host.keys import MODERATE, QUICK, FileKeyStore, key_path, write_key
 from davy.host.recovery import new_words, seed_from_words
@@ -86,7 +86,7 @@ def export(home: Path, as_json: bool, role: str, to: Path) -> None:
 
 def _store(root: Path, words: str, *, as_json: bool, quick: bool, tell: bool) -> None:
     """Write keys where there are none; whatever is wrong is told before anything is written."""
-    place = Home(root.expanduser().absolute())
+    place = Home(whole_path(root))
     for role in _ROLES.values():
         if key_path(place.keys, role).exists():
             raise Misconfigured(f"{place.root} has keys already, and they are never overwritten; choose another --home")

@@ -1,15 +1,30 @@
-"""A group whose commands are imported when they are called, so that none pays for the packages of another."""
+"""Groups of commands: one that lists them in whole sentences, and one that imports each when it is called.
+
+So that none pays for the packages of another.
+"""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import click
 
+_LONGEST: Final = 1_000
 
-class Later(click.Group):
+
+class Whole(click.Group):
+    """A click group whose help cuts no command's sentence short."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        commands = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
+        told = [(name, c.get_short_help_str(_LONGEST)) for name, c in commands.items() if c and not c.hidden]
+        with formatter.section("Commands"):
+            formatter.write_dl(told)
+
+
+class Later(Whole):
     """A click group.
 
     Parameters

@@ -16,6 +16,7 @@ from davy.cli.ending import until_told
 from davy.cli.engine import init_net, install_engine, start
 from davy.cli.genesis import make_genesis, parse_allocation, read_roster
 from davy.cli.join import join
+from davy.cli.later import Whole
 from davy.cli.loop import run
 from davy.cli.network import Network, network_option, write_network
 from davy.cli.options import Host, home_option, json_option, password
@@ -34,7 +35,7 @@ from davy.protocol.words import KeyRole, key_from_text, key_text
 STOPPED: Final = "the ledger has stopped; started again, it goes on where it is"
 
 
-@click.group("ledger")
+@click.group("ledger", cls=Whole)
 def ledger_command() -> None:
     """Make a chain, and run it: in one process, or with several producers."""
 
@@ -49,7 +50,15 @@ ledger_command.add_command(join)
 @home_option
 @json_option
 @click.option("--owner", required=True, help="Coldkey that owns the subnets.")
-@click.option("--subnet", "subnets", multiple=True, default=("text",), show_default=True, metavar="TASK[:NAME=VALUE,…]")
+@click.option(
+    "--subnet",
+    "subnets",
+    multiple=True,
+    default=("text",),
+    show_default=True,
+    metavar="TASK[:NAME=VALUE,…]",
+    help="May be repeated; netuids count from 1.",
+)
 @click.option(
     "--parameters", default="", metavar="NAME=VALUE,…", help="Chain parameters that differ from their defaults."
 )
@@ -90,7 +99,7 @@ def init(
 @home_option
 @network_option
 @json_option
-@click.option("--host", type=Host(), default="127.0.0.1", show_default=True)
+@click.option("--host", type=Host(), default="127.0.0.1", show_default=True, help="Host to listen on.")
 @click.option(
     "--port", type=click.IntRange(0, 65_535), default=DEFAULT_PORT, show_default=True, help="Port; 0 for any free one."
 )

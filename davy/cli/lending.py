@@ -14,6 +14,7 @@ from davy.cli.loop import run
 from davy.cli.network import Network, asked, ledger_of, network_option, read_network
 from davy.cli.options import home_option, json_option, netuid_option, unlocked
 from davy.cli.output import show
+from davy.host.files import whole_path
 from davy.host.home import Home
 from davy.host.keys import FileKeyStore
 from davy.ledger.client import RpcLedger
@@ -76,7 +77,7 @@ def consent_command(home: Path, network: Path, netuid: int, as_json: bool, paren
 @click.option("--hotkey", help="Whose loans; this home's hotkey by default.")
 def children_command(home: Path, network: Path, netuid: int, as_json: bool, hotkey: str | None) -> None:
     """Print whom a hotkey lends to on a subnet, now and in the next epoch, and who lends to it."""
-    keys = FileKeyStore(home.expanduser() / "keys") if hotkey is None else None
+    keys = FileKeyStore(whole_path(home) / "keys") if hotkey is None else None
     of = key_from_text(KeyRole.HOTKEY, hotkey) if hotkey else _own(home, keys)
     show(told(run(_family, read_network(network), netuid, of)), as_json=as_json)
 

@@ -12,6 +12,7 @@ import click
 
 from davy.cli.ending import until_told
 from davy.cli.gossip import gossip_options, joining
+from davy.cli.later import Whole
 from davy.cli.loop import run
 from davy.cli.model import backend_options
 from davy.cli.network import Network, ledger_of, metagraph_of, network_option, neuron_of, read_network
@@ -35,12 +36,18 @@ from davy.protocol.ports import Ports
 from davy.protocol.words import TOKEN, KeyRole, ModelId
 
 
-@click.group("miner", invoke_without_command=True)
+@click.group("miner", cls=Whole, invoke_without_command=True)
 @home_option
 @network_option
 @backend_options
 @click.option(
-    "--netuid", "netuids", type=click.IntRange(0, 65_535), multiple=True, default=(1,), help="Subnet; may be repeated."
+    "--netuid",
+    "netuids",
+    type=click.IntRange(0, 65_535),
+    multiple=True,
+    default=(1,),
+    show_default=True,
+    help="Subnet; may be repeated.",
 )
 @click.option("--host", type=Host(), default="127.0.0.1", show_default=True, help="Host to listen on.")
 @click.option("--port", type=click.IntRange(0, 65_535), default=0, show_default=True, help="Port; 0 for any free one.")
@@ -122,7 +129,13 @@ def miner_command(
 @json_option
 @backend_options
 @click.option(
-    "--netuid", "netuids", type=click.IntRange(0, 65_535), multiple=True, default=(1,), help="Subnet; may be repeated."
+    "--netuid",
+    "netuids",
+    type=click.IntRange(0, 65_535),
+    multiple=True,
+    default=(1,),
+    show_default=True,
+    help="Subnet; may be repeated.",
 )
 @pace_options
 @click.option("--offline", is_flag=True, help="Do not compare with the ledger.")

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from davy.cli.act import act
+from davy.cli.later import Whole
 from davy.cli.loop import run
 from davy.cli.network import Network, asked, ledger_of, network_option, read_network
 from davy.cli.options import home_option, json_option, tokens, unlocked
@@ -38,7 +39,7 @@ def backend_options(function: F) -> F:
     return chosen(options(function))
 
 
-@click.group("model")
+@click.group("model", cls=Whole)
 def model_command() -> None:
     """Register a model, look one up, or retire one."""
 

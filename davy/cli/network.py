@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from davy.cli.options import Place
-from davy.host.files import make_private_folder, read_bounded, write_over
+from davy.host.files import make_private_folder, read_bounded, whole_path, write_over
 from davy.ledger.client import RpcLedger
 from davy.protocol.chain import ColdkeyInfo, Metagraph, Neuron
 from davy.protocol.encoding import decode
@@ -57,7 +57,7 @@ def read_network(path: Path) -> Network:
     Misconfigured
         It is missing or broken.
     """
-    path = path.expanduser()
+    path = whole_path(path)
     if not path.exists():
         raise Misconfigured(f"there is no network file {path}; start a local network with `davy up`, or give --network")
     try:
@@ -70,7 +70,7 @@ def read_network(path: Path) -> Network:
 
 def write_network(path: Path, network: Network) -> None:
     """Write a network file in place of any before it."""
-    path = path.expanduser().absolute()
+    path = whole_path(path)
     make_private_folder(path.parent)
     write_over(path, msgspec.json.format(msgspec.json.encode(network)) + b"\n")
 

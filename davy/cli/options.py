@@ -6,8 +6,11 @@ import importlib
 import ipaddress
 import os
 import re
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -187,7 +190,24 @@ def password(role: KeyRole, *, twice: bool = False) -> str:
         return given
     if not sys.stdin.isatty():
         raise Misconfigured(f"no password for the {_ROLE_NAMES[role]}: set DAVY_PASSWORD, or run this in a terminal")
-    return str(click.prompt(f"Password of the {_ROLE_NAMES[role]}", hide_input=True, confirmation_prompt=twice))
+    with interruptible():
+        return str(click.prompt(f"Password of the {_ROLE_NAMES[role]}", hide_input=True, confirmation_prompt=twice))
+
+
+@contextmanager
+def interruptible() -> Generator[None]:
+    """Let Ctrl-C end what is asked in here.
+
+    A loop that runs takes the signal for itself, and looks at it when it goes on: after the answer.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # the loop goes on meanwhile
+        return
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class Tokens(click.ParamType[int]):

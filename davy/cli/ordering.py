@@ -15,9 +15,9 @@ from davy.cli.carrying import by_hand_option
 from davy.cli.gathering import meeting
 from davy.cli.keyholding import Keyholder
 from davy.cli.network import Network, ledger_of, network_option, read_network
-from davy.cli.options import Term, at_terminal, home_option, json_option
+from davy.cli.options import Term, at_terminal, home_option, interruptible, json_option
 from davy.cli.output import show
-from davy.host.files import read_bounded, write_new
+from davy.host.files import read_bounded, whole_path, write_new
 from davy.keyholders.claims import Claims, Heed, LeavesStanding, most_named, naming, until_signed
 from davy.keyholders.coordinator import Completed, Signed, completed
 from davy.keyholders.keys import Office
@@ -208,7 +208,8 @@ async def _confirm(keyholder: Keyholder, office: Office, order: Order, named: Se
         return
     if not at_terminal():
         raise Misconfigured("nobody is there to confirm; run this in a terminal, or add --yes")
-    click.confirm("Sign this, and ask the others?", abort=True, err=True)
+    with interruptible():
+        click.confirm("Sign this, and ask the others?", abort=True, err=True)
 
 
 async def _sign_and_release(
@@ -307,7 +308,7 @@ class ToFile:
 def network_there(path: Path) -> Network | None:
     """What a network file says, if there is one that can be read: an order has other routes than the ledger."""
     try:
-        return read_network(path) if path.expanduser().exists() else None
+        return read_network(path) if whole_path(path).exists() else None
     except Misconfigured as e:
         click.echo(f"The ledger is left out: {e}", err=True)
         return None

@@ -8,10 +8,11 @@ from typing import Final
 import click
 
 from davy.cli.act import act
+from davy.cli.later import Whole
 from davy.cli.loop import run
 from davy.cli.network import Network, asked, coldkey_of, ledger_of, network_option, read_network
 from davy.cli.options import Place, Tokens, home_option, json_option, tokens, unlocked
-from davy.cli.output import show
+from davy.cli.output import show, show_table
 from davy.host.files import read_bounded
 from davy.host.home import Home
 from davy.protocol.chain import ProducerList
@@ -23,7 +24,7 @@ from davy.protocol.words import KeyRole, key_from_text, key_text
 _MAX_KEY_FILE_BYTES: Final = 4 * 1024
 
 
-@click.group("producer")
+@click.group("producer", cls=Whole)
 def producer_command() -> None:
     """Take a seat among the producers of blocks, leave it, or see who has one."""
 
@@ -56,10 +57,15 @@ def retire_one(home: Path, network: Path, as_json: bool, producer: str) -> None:
 @json_option
 def list_all(network: Path, as_json: bool) -> None:
     """Print who makes blocks and who waits for a seat, with their bonds."""
-    show(told(run(_list, read_network(network))), as_json=as_json)
+    listed = told(run(_list, read_network(network)))
+    if as_json:
+        show(listed, as_json=True)
+        return
+    rows = [{"producer": producer, **seat} for producer, seat in listed.items()]
+    show_table(("producer", "owner", "bond", "seat"), rows, as_json=False)
 
 
-def told(x: ProducerList) -> dict[str, object]:
+def told(x: ProducerList) -> dict[str, dict[str, str]]:
     """The producers as people and programs read them."""
     return {
         key_text(KeyRole.PRODUCER, p.producer): {

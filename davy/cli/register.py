@@ -27,7 +27,13 @@ from davy.protocol.words import KeyRole
 @network_option
 @json_option
 @click.option(
-    "--netuid", "netuids", type=click.IntRange(0, 65_535), multiple=True, default=(1,), help="Subnet; may be repeated."
+    "--netuid",
+    "netuids",
+    type=click.IntRange(0, 65_535),
+    multiple=True,
+    default=(1,),
+    show_default=True,
+    help="Subnet; may be repeated.",
 )
 @click.option("--price-limit", type=Tokens(), help="Refuse if the price is higher; default: the price now.")
 @click.option("--dry-run", is_flag=True, help="Say what it would cost and whether it would succeed; change nothing.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from davy.cli.later import Whole
 from davy.cli.options import Place, json_option, netuid_option
 from davy.cli.output import show, show_table
 from davy.protocol.errors import Misconfigured
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from davy.sims.result import Result
 
 
-@click.group("sim")
+@click.group("sim", cls=Whole)
 def sim_command() -> None:
     """Play attacks on the incentive, and report what they earn, cost and hurt."""
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from davy.cli.act import act
+from davy.cli.later import Whole
 from davy.cli.lending import children_command, consent_command, lend_command
 from davy.cli.loop import run
 from davy.cli.network import Network, ledger_of, network_option, read_network
@@ -18,7 +19,7 @@ from davy.protocol.transaction import AddStake, MoveStake, RemoveStake, SetTake
 from davy.protocol.words import U16, KeyRole, key_from_text, key_text
 
 
-@click.group("stake")
+@click.group("stake", cls=Whole)
 def stake_command() -> None:
     """Add, remove, move, lend or list stake; see or set a hotkey's take."""
 

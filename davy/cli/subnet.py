@@ -11,6 +11,7 @@ import click
 from msgspec.structs import replace
 
 from davy.cli.act import act
+from davy.cli.later import Whole
 from davy.cli.loop import run
 from davy.cli.network import Network, coldkey_of, ledger_of, metagraph_of, network_option, read_network
 from davy.cli.options import home_option, json_option, unlocked
@@ -25,7 +26,7 @@ from davy.protocol.words import KeyRole
 _SETTING: Final = re.compile(r"([a-z_]{1,64})=(\d{1,19})")
 
 
-@click.group("subnet")
+@click.group("subnet", cls=Whole)
 def subnet_command() -> None:
     """Change a subnet that you own."""
 

@@ -25,7 +25,7 @@ from davy.cli.loop import run
 from davy.cli.network import Network, ledger_of, network_option
 from davy.cli.options import Host, Place, json_option, tokens
 from davy.host.entropy import OsEntropy
-from davy.host.files import make_private_folder
+from davy.host.files import make_private_folder, whole_path
 from davy.host.home import Home
 from davy.host.keys import QUICK, FileKeyStore, key_path, write_key
 from davy.ledger.driver.service import DEFAULT_PORT
@@ -53,7 +53,7 @@ _MOST_AT_ONCE: Final = 10_000 * TOKEN
 )
 @network_option
 @json_option
-@click.option("--host", type=Host(), default="127.0.0.1", show_default=True)
+@click.option("--host", type=Host(), default="127.0.0.1", show_default=True, help="Host to listen on.")
 @click.option(
     "--port", type=click.IntRange(0, 65_535), default=DEFAULT_PORT, show_default=True, help="Port; 0 for any free one."
 )
@@ -73,7 +73,13 @@ _MOST_AT_ONCE: Final = 10_000 * TOKEN
     metavar="TASK[:NAME=VALUE,…]",
     help="May be repeated; netuids count from 1.",
 )
-@click.option("--parameters", default="unbonding=100", show_default=True, metavar="NAME=VALUE,…")
+@click.option(
+    "--parameters",
+    default="unbonding=100",
+    show_default=True,
+    metavar="NAME=VALUE,…",
+    help="Chain parameters that differ from their defaults.",
+)
 @click.option("--allocate", "allocations", multiple=True, metavar="COLD_…=TOKENS", help="Tokens there from the start.")
 @click.option("--keyholders", type=click.Path(path_type=Path), help="Roster that can halt it (`davy keyholder dkg`).")
 def up_command(
@@ -89,7 +95,7 @@ def up_command(
     keyholders: Path | None,
 ) -> None:
     """Run a local network until Ctrl-C. Started again, it continues where it stopped."""
-    place = Home(home.expanduser().absolute())
+    place = Home(whole_path(home))
     granted = dict(map(parse_allocation, allocations))
     roster = None if keyholders is None else read_roster(keyholders)
     if place.has_genesis():
@@ -97,7 +103,7 @@ def up_command(
     else:
         draft(subnets, parameters, {bytes(32): _FAUCET_TOKENS * TOKEN, **granted}, _NOTE, roster)
         _check_port(host, port)
-        make_private_folder(network.expanduser().absolute().parent)
+        make_private_folder(whole_path(network).parent)
         place = _create(home, subnets, parameters, granted, roster)
     keys = FileKeyStore(place.keys)
     for role in (KeyRole.COLDKEY, KeyRole.PRODUCER):

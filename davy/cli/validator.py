@@ -24,6 +24,7 @@ from davy.cli.output import show
 from davy.gateway.gateway import Limits
 from davy.host.clock import SystemClock
 from davy.host.entropy import OsEntropy
+from davy.host.files import whole_path
 from davy.host.home import Home
 from davy.host.keys import FileKeyStore
 from davy.host.store import SqliteStore
@@ -87,7 +88,13 @@ class Work(NamedTuple):
 @home_option
 @network_option
 @click.option(
-    "--netuid", "netuids", type=click.IntRange(0, 65_535), multiple=True, default=(1,), help="Subnet; may be repeated."
+    "--netuid",
+    "netuids",
+    type=click.IntRange(0, 65_535),
+    multiple=True,
+    default=(1,),
+    show_default=True,
+    help="Subnet; may be repeated.",
 )
 @click.option(
     "--library",
@@ -254,7 +261,7 @@ def _try_corpus(task: Task[Any, Any], texts: Disguised, folder: Path | None) -> 
 
 def _cache() -> Path:
     """Where tables made from public text are kept, for all validators of this user."""
-    return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "davy"
+    return whole_path(Path(os.environ.get("XDG_CACHE_HOME", "~/.cache"))) / "davy"
 
 
 def _ready(graphs: Sequence[Metagraph], permits: Sequence[bool], url: str, *, as_json: bool) -> None:

@@ -171,17 +171,14 @@ def _after(book: Book) -> float:
 def _show(k: Known) -> None:
     if k.book is None:
         click.echo(NOT_HERE)
-    else:
-        _show_book(k, k.book)
-    _show_ledger(k)
+    show({**(_book_in_words(k, k.book) if k.book else {}), **_ledger_in_words(k)}, as_json=False)
     if k.book is not None and k.book.verdicts:
         show_table(("time", "difference", "reason"), [_row(v) for v in k.book.verdicts], as_json=False)
 
 
-def _show_book(k: Known, book: Book) -> None:
-    show({f"UID {k.neuron.uid}": key_text(KeyRole.HOTKEY, k.neuron.hotkey), "scores": _scored(k, book)}, as_json=False)
+def _book_in_words(k: Known, book: Book) -> dict[str, str]:
+    said = {f"UID {k.neuron.uid}": key_text(KeyRole.HOTKEY, k.neuron.hotkey), "scores": _scored(k, book)}
     uids = {n.hotkey: n.uid for n in k.graph.neurons}
-    said: dict[str, str] = {}
     for g in book.grounds:
         others = ", ".join(f"UID {uids[h]}" if h in uids else f"{key_text(KeyRole.HOTKEY, h)[:12]}…" for h in g.alike)
         said[g.claim] = f"× {g.factor / MILLION:.4g}: {g.said}{f' (with {others})' if others else ''}"
@@ -196,7 +193,7 @@ def _show_book(k: Known, book: Book) -> None:
     if forgiven:
         said["forgiven"] = f"its failures do not count of {' and '.join(forgiven)}"
     said["weight"] = f"{_after(book):.4g}, to be set against the other miners'"
-    show(said, as_json=False)
+    return said
 
 
 def _scored(k: Known, book: Book) -> str:
@@ -215,21 +212,18 @@ def _scored(k: Known, book: Book) -> str:
     return f"{held}; weight by scores {weight(s):.4f}"
 
 
-def _show_ledger(k: Known) -> None:
+def _ledger_in_words(k: Known) -> dict[str, str]:
     known = _on_ledger(k)
     weights: Mapping[int, float] = known.pop("weights")
     words = [f"validator {uid}: {share:.2%}" for uid, share in weights.items() if uid != k.neuron.uid]
     paid = ", ".join(f"{amount} at epoch {epoch}" for epoch, amount in known["paid"].items())
-    show(
-        {
-            "serves": known["serves"] or "nothing",
-            "incentive": f"{known['incentive']} of what the last epoch paid to miners",
-            "consensus": f"{known['consensus']}, the most that half of the stake gives it",
-            "paid": f"{known['earned']} tokens since registration{f'; {paid}' if paid else ''}",
-            "weights": "; ".join(words) or "no validator's row is open",
-        },
-        as_json=False,
-    )
+    return {
+        "serves": known["serves"] or "nothing",
+        "incentive": f"{known['incentive']} of what the last epoch paid to miners",
+        "consensus": f"{known['consensus']}, the most that half of the stake gives it",
+        "paid": f"{known['earned']} tokens since registration{f'; {paid}' if paid else ''}",
+        "weights": "; ".join(words) or "no validator's row is open",
+    }
 
 
 def _row(v: Verdict) -> dict[str, object]:

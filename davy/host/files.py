@@ -15,6 +15,20 @@ from pathlib import Path
 from davy.protocol.errors import Misconfigured, StoreFailed
 
 
+def whole_path(path: Path) -> Path:
+    """Return a path from the root on, with the user's folder for ``~``.
+
+    Raises
+    ------
+    Misconfigured
+        This user has no folder.
+    """
+    try:
+        return path.expanduser().absolute()
+    except RuntimeError:
+        raise Misconfigured(f"there is no folder of this user's to look for {path} in; set HOME") from None
+
+
 def make_private_folder(path: Path) -> None:
     """Create a folder, mode 0700, with what is missing above it; one that exists already is left as it is.
 

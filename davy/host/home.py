@@ -26,7 +26,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from davy.host.files import make_private_folder, read_bounded, write_new, write_over
+from davy.host.files import make_private_folder, read_bounded, whole_path, write_new, write_over
 from davy.protocol.encoding import decode, encode
 from davy.protocol.errors import Misconfigured, Refused
 from davy.protocol.genesis import Genesis
@@ -67,7 +67,7 @@ class Home:
         Misconfigured
             They cannot be created.
         """
-        home = cls(root.expanduser().absolute())
+        home = cls(whole_path(root))
         for folder in (home.root, home.keys, home.tls.key.parent):
             make_private_folder(folder)
         return home
@@ -81,7 +81,7 @@ class Home:
         Misconfigured
             There is none.
         """
-        home = cls(root.expanduser().absolute())
+        home = cls(whole_path(root))
         if not home.keys.is_dir():
             raise Misconfigured(f"{home.root} is not a home of davy; make one with `davy key new --home {home.root}`")
         return home

@@ -47,7 +47,10 @@ class SqliteStore:
         except OSError as e:
             raise Misconfigured(f"cannot open {path} ({e.strerror}); choose a home that you may write to") from None
         except sqlite3.Error as e:
-            raise Misconfigured(f"cannot use {path} as a store ({e}); move it away or restore a backup") from None
+            # A file that is moved away takes with it what the node knows, halts among it: only what is broken is.
+            broken = e.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
+            advice = "move it away or restore a backup" if broken else "free disk space, and see that it can be written"
+            raise Misconfigured(f"cannot use {path} as a store ({e}); {advice}") from None
 
     async def put(self, key: bytes, value: bytes) -> None:
         """Store a value; durable on return.

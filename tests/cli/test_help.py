@@ -40,6 +40,14 @@ def test_a_command_explains_itself(words: tuple[str, ...], say: Say) -> None:
     assert summary.endswith("."), summary
 
 
+@pytest.mark.parametrize("words", ALL, ids=" ".join)
+def test_every_option_says_what_it_is_for(words: tuple[str, ...]) -> None:
+    for option in (p for p in ALL[words].params if isinstance(p, click.Option) and not p.hidden):
+        assert option.help, (words, option.opts)
+        if isinstance(option.default, tuple) and option.default:
+            assert option.show_default, (words, option.opts)
+
+
 def test_every_command_that_answers_takes_json() -> None:
     answering = [words for words, c in ALL.items() if not isinstance(c, click.Group) or c.invoke_without_command]
     assert len(answering) > 15

@@ -1,6 +1,7 @@
 """What `put` returned from survives kill -9; what the disk refuses leaves the old value."""
 
 import signal
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -112,3 +113,28 @@ async def test_a_full_disk_leaves_the_old_value(tmp_path: Path) -> None:
     with SqliteStore(path) as store:
         assert await store.get(b"k") == b"old"
         assert await store.get(b"later") == b"new"
+
+
+@pytest.mark.parametrize(
+    ("name", "advice", "never"),
+    [("SQLITE_FULL", "free disk space", "move it away"), ("SQLITE_NOTADB", "move it away", "free disk space")],
+)
+def test_a_store_that_cannot_be_opened_is_not_given_up_for_a_full_disk(
+    name: str, advice: str, never: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it holds, halts among it, would be lost with a file that is moved away."""
+
+    class Failing:
+        def execute(self, _: str) -> None:
+            e = sqlite3.OperationalError("as told")
+            e.sqlite_errorcode = getattr(sqlite3, name)
+            raise e
+
+    def failing(*_: object, **__: object) -> Failing:
+        return Failing()
+
+    monkeypatch.setattr(sqlite3, "connect", failing)
+    with pytest.raises(Misconfigured) as raised:
+        SqliteStore(tmp_path / "store.db")
+    assert advice in str(raised.value)
+    assert never not in str(raised.value)

@@ -114,7 +114,7 @@ def malformed(port: Port) -> dict[str, Iterable[bytes]]:
 
 @pytest.fixture(scope="module")
 def ports(tmp_path_factory: pytest.TempPathFactory) -> Generator[dict[str, Port]]:
-    """A network and a miner, started as a person does, and every port they opened."""
+    """A network, a miner, a gateway and a keyholder, started as a person does, and every port they opened."""
     home = tmp_path_factory.mktemp("person")
     env = {
         **environment(home),
@@ -132,8 +132,20 @@ def ports(tmp_path_factory: pytest.TempPathFactory) -> Generator[dict[str, Port]
         lines.append(f"davy miner {backend} --insecure-local 0 --json | cat")
         miner = opened.enter_context(shell(lines, env, home / "miner.log"))
         miner.wait_for('"local":')
+        lines = ["davy key new --quick", "davy faucet", "davy register", "davy gateway --port 0 --json | cat"]
+        gateway = opened.enter_context(shell(lines, {**env, "DAVY_HOME": f"{home}/gateway"}, home / "gateway.log"))
+        lines = [
+            f"davy keyholder init --quick --name {name} --address 127.0.0.1:9 --home {home}/{name}" for name in "ab"
+        ]
+        lines = [f"{line} --json | grep -o '{line.split()[5]} 127[^\"]*' >> {home}/lines" for line in lines]
+        lines += [f"davy keyholder circle {home}/lines", "davy keyholder serve --port 0 --json | cat"]
+        keyholder = opened.enter_context(shell(lines, {**env, "DAVY_HOME": f"{home}/a"}, home / "keyholder.log"))
+        gateway.wait_for('"url":')
+        keyholder.wait_for('"listens":')
         network = json.loads((home / "network.json").read_text())
         served = json.loads(miner.printed.splitlines()[-1])
+        users = json.loads(gateway.printed.splitlines()[-1])["url"]
+        listens = json.loads(keyholder.printed.splitlines()[-1])["listens"]
 
         def number(address: str) -> int:
             return int(re.findall(r":(\d+)", address)[-1])
@@ -143,6 +155,8 @@ def ports(tmp_path_factory: pytest.TempPathFactory) -> Generator[dict[str, Port]
             "faucet": Port(number(network["faucet"]), False, "/faucet", up),
             "miner": Port(number(served["endpoint"]), True, "/v1/completions", miner),
             "insecure local": Port(number(served["local"]), False, "/v1/completions", miner),
+            "gateway": Port(number(users), False, "/v1/completions", gateway),
+            "keyholder": Port(number(listens), True, "/keyholder", keyholder),
         }
 
 
@@ -152,6 +166,8 @@ def good(name: str, port: Port) -> bool:
         return say(port, [port.post(b'{"jsonrpc":"2.0","id":1,"method":"health"}')]).status == 200
     if name == "faucet":
         return b"not a wish" in say(port, [port.post(b"{}")]).data
+    if name == "keyholder":
+        return b"bad_signature" in say(port, [port.post(b"{}")]).data
     health = b"GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
     return say(port, [health]).status == 200
 
@@ -164,7 +180,7 @@ def resident_kib(pid: int) -> int:
     return int(own[1] if own else 0) + sum(resident_kib(int(child)) for child in children)
 
 
-@pytest.mark.parametrize("name", ["ledger", "faucet", "miner", "insecure local"])
+@pytest.mark.parametrize("name", ["ledger", "faucet", "miner", "insecure local", "gateway", "keyholder"])
 def test_malformed_input_is_refused_and_the_process_goes_on(name: str, ports: dict[str, Port]) -> None:
     port = ports[name]
     assert good(name, port)

@@ -47,7 +47,7 @@ class Verdict(NamedTuple):
         return self.auc + 1.96 * self.error
 
 
-def tabulate(seen: Sequence[Seen], span_ms: int) -> Table:
+def tabulate(seen: Sequence[Seen], span_ms: int, tempo: int) -> Table:
     """Turn what a miner saw into numbers; `span_ms`, the length of a round, is the default that everybody can read."""
     rows: list[dict[str, float]] = [{} for _ in seen]
     for row, s in zip(rows, seen, strict=True):
@@ -55,6 +55,7 @@ def tabulate(seen: Sequence[Seen], span_ms: int) -> Table:
         _body(row, s)
     _repetition(rows, seen)
     _timing(rows, [s.at_ms for s in seen], span_ms)
+    _rate(rows, [s.height // tempo for s in seen])
     names = sorted({name for row in rows for name in row})
     values = np.array([[row.get(name, -1.0) for name in names] for row in rows])
     moves = values.min(0) < values.max(0)
@@ -110,6 +111,14 @@ def _timing(rows: list[dict[str, float]], at: list[int], span_ms: int) -> None:
         for width in (1_000, 4_000, span_ms // 2):
             row[f"within {width} ms before"] = i - bisect.bisect_left(at, t - width)
             row[f"within {width} ms after"] = bisect.bisect_right(at, t + width) - 1 - i
+
+
+def _rate(rows: list[dict[str, float]], epochs: Sequence[int]) -> None:
+    """How many came in the same epoch, and how many more than in the one before."""
+    count = Counter(epochs)
+    for row, e in zip(rows, epochs, strict=True):
+        row["in the same epoch"] = count[e]
+        row["more than in the epoch before"] = count[e] - count[e - 1] if e - 1 in count else 0.0
 
 
 def judge(t: Table, seed: int = 0) -> dict[str, Verdict]:

@@ -2,7 +2,7 @@
 
 Two classifiers are trained on everything but the words of the prompts: headers, fields, sizes, repetitions, signer and
 time, with the labels of half of the requests. On the other half the area under their ROC curve is at most .55, with
-97.5 % confidence. Three careless validators show that the test can fail.
+97.5 % confidence. Three careless validators show that the test can fail. The same is asked of a miner that is spared.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from davy.tasks.task import Generator, Setting
 from davy.tasks.text import Text
 from davy.tasks.text_open import TextOpen
 from davy.validators import examiner
+from davy.validators.examiner import SERVED_LONG
 from tests.validators.classifier import Table, Verdict, judge, tabulate
-from tests.validators.traffic import Scene, play
+from tests.validators.traffic import PACE, Scene, Seen, play
 
 MOST = 0.55
 CLEARLY = 0.65
@@ -44,10 +45,13 @@ def users_text(setting: Setting) -> str:
     return "\n".join(read_public_text(setting.models).training[:200])
 
 
-def seen_by_the_miner(scene: Scene, task: Text, users_text: str) -> Table:
+def played(scene: Scene, task: Text, users_text: str) -> list[Seen]:
     task.shapes = Shapes()
-    corpus = Disguised.held_out(Setting().models)
-    return tabulate(play(scene, task, corpus, users_text), scene.pace.span_ms)
+    return play(scene, task, Disguised.held_out(Setting().models), users_text)
+
+
+def seen_by_the_miner(scene: Scene, task: Text, users_text: str) -> Table:
+    return tabulate(played(scene, task, users_text), scene.pace.span_ms, scene.tempo)
 
 
 def told_apart(t: Table) -> float:
@@ -63,6 +67,38 @@ def test_a_miner_cannot_tell_challenges_from_use(task: Text, users_text: str) ->
     print(f"{challenges} challenges, {use} users' requests, {len(t.names)} columns: {verdicts}")
     for name, v in verdicts.items():
         assert v.at_most <= MOST, name
+
+
+SPARING = Scene(seconds=1_300, tempo=240, pace=PACE._replace(spares=True))
+SPARED_FROM = SERVED_LONG * SPARING.tempo + 2 * PACE.span_ms // 1000
+"""The height from which the miner, whose answers are worth nothing, is spared, and no earlier round is under way."""
+
+
+@pytest.fixture(scope="module")
+def seen_when_spared(task: Text, users_text: str) -> list[Seen]:
+    """First it gets all challenges, then half of them."""
+    return played(SPARING, task, users_text)
+
+
+def test_a_spared_miner_cannot_tell_either(seen_when_spared: list[Seen]) -> None:
+    before = [s.is_challenge for s in seen_when_spared if s.height < SERVED_LONG * SPARING.tempo]
+    spared = [s for s in seen_when_spared if s.height >= SPARED_FROM]
+    t = tabulate(spared, SPARING.pace.span_ms, SPARING.tempo)
+    assert np.mean(t.is_challenge) < 0.8 * np.mean(before), "it is spared"
+    for name, v in judge(t).items():
+        assert v.at_most <= MOST, (name, v)
+
+
+def test_when_it_came_to_be_spared_tells_a_little(seen_when_spared: list[Seen]) -> None:
+    """A limit that docs/threat-model.md states: before, more of its requests are challenges than after.
+
+    A share of f of the time at half the rate gives an area of ½ + f(1 − f)/2(2 − f), and .586 at most, however much use
+    there is.
+    """
+    verdicts = judge(tabulate(seen_when_spared, SPARING.pace.span_ms, SPARING.tempo))
+    print(verdicts)
+    assert max(v.auc - 1.96 * v.error for v in verdicts.values()) > MOST
+    assert all(v.auc - 1.96 * v.error < 0.586 for v in verdicts.values())
 
 
 def few_tokens(r: CompletionRequest) -> CompletionRequest:

@@ -80,6 +80,7 @@ class Scene:
     seconds: int = 900
     pace: Pace = PACE
     users_per_s: float = 1.6
+    tempo: int = 360
     temperature: Callable[[Generator], float] = field(default=lambda rng: 0.0)
     change_request: Callable[[CompletionRequest], CompletionRequest] = field(default=lambda r: r)
     change_sent: Callable[[SignedRequest], SignedRequest] = field(default=lambda r: r)
@@ -165,7 +166,8 @@ class _Stage:
 
     async def metagraph(self, netuid: int, at: int | None = None) -> Metagraph:
         """What the examiner asks the ledger."""
-        subnet = SubnetInfo(netuid, b"o" * 32, "text", "yuma3", hyperparameters(), 0, 0, 20, 0, 0)
+        hyper = hyperparameters(tempo=self._scene.tempo)
+        subnet = SubnetInfo(netuid, b"o" * 32, "text", "yuma3", hyper, 0, 0, 20, 0, 0)
         served = (ServedModel(MODEL, Identity.FILES, 1),)
         own = self._miner.public(KeyRole.HOTKEY)
         miner = Neuron(0, own, b"c" * 32, 1, 0, 0, False, True, 0, 0, 0, 0, 0, 0, 0, (MINER,), served)

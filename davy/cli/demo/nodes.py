@@ -13,6 +13,7 @@ from davy import models
 from davy.cli.demo.cast import GOOD, Cast, Miner, Role, Validator
 from davy.cli.demo.chain import Chain
 from davy.cli.demo.stage import Stage
+from davy.host.files import whole_path
 from davy.protocol.words import TOKEN, KeyRole, key_from_text
 
 SEALED: Final = 1
@@ -163,7 +164,7 @@ class Nodes:
             case Role.CONSTANT:
                 return f"{_ADVERSARIES}.constant:Constant", shown
             case Role.LOOKUP:
-                return f"{_ADVERSARIES}.lookup:Lookup", shown | {"cache": str(Path("~/.cache/davy").expanduser())}
+                return f"{_ADVERSARIES}.lookup:Lookup", shown | {"cache": str(whole_path(Path("~/.cache/davy")))}
             case Role.RELAY:
                 return f"{_ADVERSARIES}.relay:Relay", shown
 
