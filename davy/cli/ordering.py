@@ -230,6 +230,7 @@ async def _sign_and_release(
             _show_rehearsed(signed, at - begun, as_json=asked.as_json)
             return 0
         done = completed(office, proposal.order, signed)
+        deliveries: Sequence[Delivery] = ()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(asks.tell, done.order.raw)
             async with routes(keyholder, book, asked.network, asked.out) as every:
@@ -373,7 +374,7 @@ async def learn(keyholder: Keyholder, book: Book, network: Path) -> None:
 
 def _need(v: VerifiedOrder) -> tuple[int, OrderId]:
     """What is written down first: who is in office, what lets run, what stops, what is leased."""
-    kinds = {Install: 0, Lift: 1, Lower: 1, Lease: 3}
+    kinds: dict[type[OrderAction], int] = {Install: 0, Lift: 1, Lower: 1, Lease: 3}
     return kinds.get(type(v.order.action), 2), v.id
 
 
