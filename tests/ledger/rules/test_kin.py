@@ -7,9 +7,10 @@ from msgspec.structs import replace
 
 from davy.killswitch.scope import ModelFacts
 from davy.ledger.rules import halts
-from davy.ledger.rules.halts import earning, neuron_subject, permitted
-from davy.ledger.rules.records import NEURONS, RUNNING, NeuronRecord, neuron_key, subnet_key
+from davy.ledger.rules.halts import earning, facts_of, neuron_subject, permitted
+from davy.ledger.rules.records import MODELS, NEURONS, RUNNING, NeuronRecord, neuron_key, subnet_key
 from davy.protocol.chain import ModelRecord, ServedModel
+from davy.protocol.errors import TxFailed
 from davy.protocol.limits import MAX_MODELS_A_REGISTRANT
 from davy.protocol.manifest import Identity, ModelClass, model_id
 from davy.protocol.order import Miner, Models
@@ -58,7 +59,9 @@ def test_a_model_s_kin_is_gathered_once_however_many_serve_it(monkeypatch: pytes
     assert len(made) <= MAX_MODELS_A_REGISTRANT + 3, "and none in the next epoch"
 
 
-@pytest.mark.parametrize("what", ["a miner", "one of many", "the model", "a sibling", "a file", "the registrant"])
+@pytest.mark.parametrize(
+    "what", ["a miner", "one of many", "the model", "a sibling", "the owner's", "a file", "the registrant"]
+)
 def test_who_earns_is_what_each_one_s_verdict_says(what: str) -> None:
     w = Stand()
     w.ok("cat", RegisterModel(manifest("sibling"), (), ModelClass.ORDINARY))
@@ -68,6 +71,7 @@ def test_who_earns_is_what_each_one_s_verdict_says(what: str) -> None:
         "one of many": Miner(neurons[-1].hotkey),
         "the model": Models((ONE,), (), ()),
         "a sibling": Models((model_id(manifest("sibling")),), (), ()),
+        "the owner's": Models((model_id(manifest("three")),), (), ()),
         "a file": Models((), tuple(f.digest for f in manifest("sibling").files), ()),
         "the registrant": Models((), (), (pub("cat"),)),
     }[what]
@@ -85,3 +89,14 @@ def test_who_earns_is_what_each_one_s_verdict_says(what: str) -> None:
     assert told == [permitted(s, at, neuron_subject(s, 1, n)) for n in neurons]
     assert all(halts_nobody)
     assert not all(told)
+
+
+def test_what_is_known_of_a_model_follows_its_record() -> None:
+    """It leaves the register, and another registers it."""
+    s = Stand().machine.state
+    assert facts_of(s, ONE, "").registrant == pub("cat")
+    known = s.need(MODELS, ONE, "")
+    s.put(MODELS, ONE, replace(known, model=replace(known.model, registrant=pub("dan"))))
+    assert facts_of(s, ONE, "").registrant == pub("dan")
+    with pytest.raises(TxFailed, match="no such model"):
+        facts_of(s, bytes(32), "no such model")
