@@ -69,9 +69,10 @@ demo-seeds: $(VENV)/demo.stamp ## the demo under SEEDS (20) seeds with the roles
 	$(BIN)/davy demo --seeds $(SEEDS)
 
 .PHONY: test
-test: $(VENV)/gossip.stamp ## all tests, on JOBS (2) processes
+test: $(VENV)/gossip.stamp ## all tests, on JOBS (2) processes; those of the BFT engine where `make engine` has built it
 	@$(COMPILE)
-	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal --ignore tests/market
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal --ignore tests/market -m "not engine"
+	$(BIN)/python -m pytest --ignore tests/market -m engine
 	$(BIN)/python -m pytest tests/market -m "not market"
 	@$(MAKE) notebooks-small
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.faults.networks import Networks
 
 ROOT = Path(__file__).parents[4]
-PATIENCE_S = 120.0
+PATIENCE_S = 300.0
 """For anything to come about on a machine that is busy; nothing is measured."""
 
 
