@@ -17,7 +17,7 @@ from typing import Any, get_type_hints
 import msgspec
 
 from davy.miners.backend import Backend, Probed
-from davy.models.checkpoint import EXTRAS, manifest_of, open_checkpoint
+from davy.models.checkpoint import EXTRAS, check_whole, manifest_of, open_checkpoint
 from davy.protocol.encoding import decode, encode
 from davy.protocol.errors import DavyError, Misconfigured, said_by
 from davy.protocol.limits import MAX_MANIFEST_BYTES
@@ -67,7 +67,9 @@ def load_manifest(spec: str, options: Mapping[str, str]) -> Manifest:
     if "folder" not in options:
         raise Misconfigured("the backend huggingface needs the option folder: add folder=…")
     named = {key: options[key] for key in ("name", "licence") if key in options}
-    return manifest_of(open_checkpoint(Path(options["folder"])), **named)
+    checkpoint = open_checkpoint(Path(options["folder"]))
+    check_whole(checkpoint)
+    return manifest_of(checkpoint, **named)
 
 
 async def probed_manifest(spec: str, options: Mapping[str, str]) -> Manifest:

@@ -25,7 +25,15 @@ EXTRAS: Final = {
     "safetensors": "davy[model]", "tokenizers": "davy[model]", "torch": "davy[torch]", "transformers": "davy[torch]",
 }  # fmt: skip
 """Which extra brings a module."""
+MAX_HEADER_BYTES: Final = 100_000_000
+"""As safetensors bounds it."""
 _CHUNK: Final = 1 << 20
+
+
+class _Tensor(msgspec.Struct):
+    """What a header of safetensors says of a tensor; of the metadata beside them, nothing."""
+
+    data_offsets: tuple[int, int] = (0, 0)
 
 
 class Checkpoint(NamedTuple):
@@ -103,6 +111,36 @@ def manifest_of(checkpoint: Checkpoint, *, name: str = "", licence: str = "unsta
     files = tuple(ModelFile(p.name, p.stat().st_size, file_digest(p)) for p in paths)
     tokenizer = next(f.digest for f in files if f.name == "tokenizer.json")
     return Manifest(1, name, files, "safetensors", tokenizer, licence)
+
+
+def check_whole(checkpoint: Checkpoint) -> None:
+    """Look at what a copy that was broken off leaves out: nothing is loaded, and weights are not read.
+
+    Raises
+    ------
+    Misconfigured
+        A file is shorter than it says, or is not what its name says.
+    """
+    for path in (*checkpoint.weights, checkpoint.tokenizer):
+        try:
+            whole = _is_json(path) if path == checkpoint.tokenizer else _is_safetensors(path)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            whole = False
+        if not whole:
+            raise Misconfigured(f"{path} is damaged, or was cut short: copy the model's folder again")
+
+
+def _is_json(path: Path) -> bool:
+    return bool(msgspec.json.decode(path.read_bytes(), type=dict[str, msgspec.Raw]))
+
+
+def _is_safetensors(path: Path) -> bool:
+    with path.open("rb") as f:
+        length = int.from_bytes(f.read(8), "little")
+        if length > MAX_HEADER_BYTES:
+            return False
+        header = msgspec.json.decode(f.read(length), type=dict[str, _Tensor])
+    return 8 + length + max((t.data_offsets[1] for t in header.values()), default=0) == path.stat().st_size
 
 
 def file_digest(path: Path) -> bytes:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from davy.models import llama
-from davy.models.checkpoint import EXTRAS, Checkpoint
+from davy.models.checkpoint import EXTRAS, MAX_HEADER_BYTES, Checkpoint
 from davy.models.logits import Loaded
 from davy.protocol.errors import Misconfigured
 
@@ -20,8 +20,6 @@ ENGINES: Final = ("auto", "numpy", "torch")
 LIGHT: Final = 50_000_000
 """Parameters up to which NumPy is taken: beyond, what torch costs to start matters less than its threads and memory."""
 _READ_BY_NUMPY: Final = frozenset({"F32", "F16"})
-_MAX_HEADER_BYTES: Final = 100_000_000
-"""As safetensors bounds it."""
 
 
 def load_model(
@@ -113,7 +111,7 @@ def _stored(path: Path) -> set[str]:
     with path.open("rb") as f:
         length = int.from_bytes(f.read(8), "little")
         try:
-            header = json.loads(f.read(min(length, _MAX_HEADER_BYTES)))
+            header = json.loads(f.read(min(length, MAX_HEADER_BYTES)))
             return {entry["dtype"] for name, entry in header.items() if name != "__metadata__"}
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return set()

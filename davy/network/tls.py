@@ -32,7 +32,9 @@ def server_context(files: CertificateFiles) -> ssl.SSLContext:
     try:
         context.load_cert_chain(files.certificate, files.key)
     except (OSError, ssl.SSLError) as e:
-        raise Misconfigured(f"cannot use {files.certificate} with {files.key} ({e}); make a new pair") from None
+        raise Misconfigured(
+            f"cannot use {files.certificate} with {files.key} ({e}); restore them, or delete both for a new pair"
+        ) from None
     return context
 
 

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from davy import models
 from davy.cli import main
 
 PASSWORD = "correct horse"
@@ -162,6 +163,9 @@ def place(homes: Path, network: Network, tmp_path: Path, monkeypatch: pytest.Mon
     (here / "unconfigured" / "tokenizer.json").write_text("{}")
     (here / "pickled" / "config.json").write_text("{}")
     (here / "pickled" / "pytorch_model.bin").write_bytes(b"\x80\x04.")
+    for name, file in (("cut", "model.safetensors"), ("torn", "tokenizer.json")):
+        shutil.copytree(models.folder("stdlib-weak"), here / name)
+        os.truncate(here / name / file, (here / name / file).stat().st_size - 1)
     (here / "nothing.py").write_text("class Nothing: ...\n")
     simple = "import sys\nfrom davy.miners.simple import SimpleBackend\nclass Mine(SimpleBackend):\n"
     token = "    def next_token(self, tokens):\n        return {65: 1.0}\n"

@@ -157,6 +157,8 @@ MISTAKES = {
     "an empty folder": Mistake("miner check --offline -o folder=empty", ("no config.json", "name the folder")),
     "a folder without config": Mistake("model register -o folder=unconfigured", ("no config.json", "name the folder")),
     "pickled weights": Mistake("model register -o folder=pickled", ("pytorch_model.bin", "safetensors only")),
+    "weights that are cut short": Mistake("model register --home member -o folder=cut", ("model.safetensors", "copy")),
+    "a tokenizer that is cut short": Mistake("model register --home member -o folder=torn", ("tokenizer.json", "copy")),
     "an unknown backend": Mistake(
         "miner --home member --backend magic", ("no backend 'magic'", "huggingface or upstream")
     ),

@@ -241,7 +241,7 @@ async def test_an_address_that_is_not_ours(host: str, port: int) -> None:
 async def test_files_that_are_no_certificate(files: CertificateFiles) -> None:
     files.key.write_bytes(make_certificate(bytes([1]) * 32).key)
     for bad in (files, CertificateFiles(files.key, files.key), CertificateFiles(files.certificate, files.key / "x")):
-        with pytest.raises(Misconfigured, match="make a new pair"):
+        with pytest.raises(Misconfigured, match="delete both for a new pair"):
             async with serve(ECHO, HOST, 0, bad):
                 pytest.fail("serves")
 
