@@ -44,6 +44,9 @@ async def measure(count: int, orders: int) -> None:
     story = Story()
     nodes = [Node(story, n) for n in range(count)]
     rng = random.Random(1)
+    took: list[float] = []
+    last: list[float] = []
+    busy = own = wall = start = 0.0
     async with anyio.create_task_group() as tasks:
         for node in nodes:  # one after the other: each loads its packages for seconds
             tasks.start_soon(node.route.run)
@@ -54,8 +57,6 @@ async def measure(count: int, orders: int) -> None:
             await node.until(lambda node=node: node.links >= min(count - 1, 8))
         pids = [pid for node in nodes if (pid := node.route.pid) is not None]
         begun, busy, own = time.perf_counter(), sum(map(cpu_s, pids)), time.process_time()
-        took: list[float] = []
-        last: list[float] = []
         for n in range(orders):
             raw = story.given[story.halt(n * MINUTE, 3, models(f"model {n}"), quietly=True)]
             first, at = rng.choice(nodes), dict[int, float]()

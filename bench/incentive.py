@@ -251,7 +251,7 @@ def table(o: Others, names: list[str]) -> list[str]:
         # Numba finds the types of a call's arguments quickly for the classes that it met first, and davy goes without.
         for name in names:
             before_all = older(o.against, name, fixed, map, 1)
-            before_all.compiled.epoch(BondState(np.zeros_like(x.weights)), x, before_all.params)
+            before_all.compiled.epoch(BondState(np.zeros(x.weights.shape, dtype=np.int64)), x, before_all.params)
     native: float | None = None  # of the first row, 64 x 192
     with ThreadPoolExecutor(THREADS) as pool:
         for rows, columns, name, p, batch in (

@@ -24,6 +24,7 @@ WITH_ENGINE = {
     "Four producers on this machine": "bench.ledger_engine",
     "Falling behind, joining, and the disk": "bench.ledger_network",
 }
+LONGEST_S = 1_800
 HEAD = """# How fast the ledger is
 
 Written by `python -m bench.ledger --write docs/bench-ledger.md`; the head of each file says what is measured, and
@@ -35,7 +36,9 @@ share its cores.
 
 def part(title: str, module: str, *options: str) -> str:
     """What a benchmark prints, under a title."""
-    done = subprocess.run([sys.executable, "-m", module, *options], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", module, *options], capture_output=True, text=True, check=False, timeout=LONGEST_S
+    )
     if done.returncode:
         raise SystemExit(f"{module} failed:\n{done.stderr[-3000:]}")
     told = f"## {title}\n\n`python -m {module}`\n\n```\n{done.stdout.rstrip()}\n```\n"

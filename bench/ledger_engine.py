@@ -51,6 +51,7 @@ from davy.protocol.signing import Domain, sign
 from davy.protocol.transaction import SignedTx, Transfer, TxBody
 
 PRODUCERS, SENDERS, WINDOW = 4, 32, 32
+START_S = 120
 GOAL = 0.6
 """Of what the other application reaches."""
 
@@ -68,7 +69,7 @@ class Trivial(Application):
     async def info(self) -> Where:
         return Where(self._height, self._hash if self._height else b"")
 
-    def check_tx(self, raw: bytes) -> Verdict:
+    def check_tx(self, raw: bytes, *, waits: bool = False) -> Verdict:
         return Verdict(TxCode.OK, "", b"", 0, b"")
 
     def prepare(self, txs: Sequence[bytes], room: int) -> list[bytes]:
@@ -77,15 +78,22 @@ class Trivial(Application):
     def process(self, txs: Sequence[bytes]) -> bool:
         return True
 
-    def finalize(self, height: int, time: int, txs: Sequence[bytes]) -> BlockResult:
+    def finalize(
+        self,
+        height: int,
+        time: int,
+        txs: Sequence[bytes],
+        evidence: Sequence[bytes] = (),
+        absent: Sequence[bytes] = (),
+    ) -> BlockResult:
         for raw in txs:
             self.kept[hashlib.sha256(raw).digest()] = raw
         self._height, self._hash = height, hashlib.sha256(self._hash + b"".join(txs)).digest()
         results = tuple(TxResult(height, n, 0, "") for n in range(len(txs)))
         return BlockResult(results, self._hash, (), Changes({}, set()), ())
 
-    async def commit(self) -> None:
-        pass
+    async def commit(self) -> int:
+        return 0
 
     def drop(self) -> None:
         pass
@@ -170,8 +178,9 @@ async def drive(x: Load, places: Sequence[EnginePlace]) -> tuple[float, list[flo
     total = sum(map(len, x.lanes))
     sessions = [aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(p.rpc), limit=0)) for p in places]
     try:
-        while not all([await answers(s) for s in sessions]):  # noqa: ASYNC110
-            await asyncio.sleep(0.2)
+        async with asyncio.timeout(START_S):
+            while not all([await answers(s) for s in sessions]):  # noqa: ASYNC110
+                await asyncio.sleep(0.2)
 
         async def hand_in(lane: list[bytes], session: aiohttp.ClientSession) -> None:
             for n, raw in enumerate(lane):

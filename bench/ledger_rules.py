@@ -133,7 +133,7 @@ def votes(uids: int, validators: int, rounds: int) -> None:
         started = time.process_time()
         result = m.apply_block(m.height + 1, m.height, raws)
         seconds[what].append((time.process_time() - started) / len(raws))
-        if failed := [r.message for r in result.results if r.code]:
+        if failed := [r.log for r in result.results if r.code]:
             raise SystemExit(f"votes of the benchmark failed: {failed[0]}")
 
     until(1)  # which gives the permits

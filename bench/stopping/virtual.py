@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import anyio
 import trio
-from trio._core import _run
+from trio._core import _run  # pyright: ignore[reportMissingImports] - hidden by stubs that libp2p brings
 
 from bench.stopping.council import Council, Given
 from bench.stopping.distances import Distances

@@ -230,7 +230,10 @@ async def lie(net: Net, whom: Sequence[int]) -> Heal:
     honest = net.client(whom[0])
     parameters = await honest.proved(PARAMETERS.tag)
     for _ in range(QUESTIONS):
-        async with lying(net.producers.url(whom[0]), net.drawn) as url, RpcLedger(url, net.producers.chain) as deceived:
+        async with (
+            lying(net.producers.url(whom[0]), net.drawn.lies) as url,
+            RpcLedger(url, net.producers.chain) as deceived,
+        ):
             try:
                 said = await deceived.head()
                 async with honest.blocks(said.height - 1) as heads:

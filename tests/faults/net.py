@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple, Self
 
 import anyio
 from nacl import bindings
@@ -33,12 +34,24 @@ TO = bytes(31) + b"\1"
 _A_TRY_S = 10.0
 
 
+class Draws(NamedTuple):
+    """What a seed gives, apart: how much load there is depends on the machine, and whom a fault befalls must not."""
+
+    victims: random.Random
+    load: random.Random
+    lies: random.Random
+
+    @classmethod
+    def of(cls, seed: int) -> Self:
+        return cls(*(random.Random(f"{seed} {what}") for what in cls._fields))
+
+
 class Net:
     """What runs, and what was promised: transfers that were acknowledged, models that were ordered to halt."""
 
     def __init__(self, producers: Producers, clients: list[RpcLedger], networks: Networks | None, seed: int) -> None:
         self.producers, self.clients, self.networks = producers, clients, networks
-        self.drawn = random.Random(seed)
+        self.drawn = Draws.of(seed)
         self.council = COUNCIL
         self.acknowledged: dict[bytes, TxResult] = {}
         self.halts: list[bytes] = []
@@ -60,7 +73,7 @@ class Net:
         with anyio.fail_after(5 * PATIENCE_S):
             while True:
                 with suppress(Unreachable, Refused), anyio.move_on_after(_A_TRY_S):
-                    return await deliver(self.drawn.choice(self.clients), raw)
+                    return await deliver(self.drawn.load.choice(self.clients), raw)
 
     async def halt(self, by: RpcLedger) -> None:
         """Keyholders halt a model that nobody has named before; they hand the order in at one ledger."""

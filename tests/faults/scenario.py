@@ -42,10 +42,10 @@ async def play(folder: Path, program: Path, manifest: Manifest, seed: int, *, ro
 
 async def perturb(net: Net, step: Step) -> None:
     """Let a fault begin and end, with transfers and one order meanwhile."""
-    whom = net.drawn.sample(range(1, COUNT + 1), step.whom)
+    whom = net.drawn.victims.sample(range(1, COUNT + 1), step.whom)
     others = [n for n in range(1, COUNT + 1) if n not in whom]
     most = step.fault == "skew-most"  # then it is the others who take no part
-    at = net.client(net.drawn.choice(whom if most else others))
+    at = net.client(net.drawn.victims.choice(whom if most else others))
     whole = anyio.Event()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(net.send, whole)

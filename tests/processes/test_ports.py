@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.ports import free_ports
 from tests.processes.shells import ROOT, Shell, environment, shell, typed
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2_400)]
@@ -134,8 +135,10 @@ def ports(tmp_path_factory: pytest.TempPathFactory) -> Generator[dict[str, Port]
         miner.wait_for('"local":')
         lines = ["davy key new --quick", "davy faucet", "davy register", "davy gateway --port 0 --json | cat"]
         gateway = opened.enter_context(shell(lines, {**env, "DAVY_HOME": f"{home}/gateway"}, home / "gateway.log"))
+        places = dict(zip("ab", free_ports(2), strict=True))
         lines = [
-            f"davy keyholder init --quick --name {name} --address 127.0.0.1:9 --home {home}/{name}" for name in "ab"
+            f"davy keyholder init --quick --name {name} --address 127.0.0.1:{port} --home {home}/{name}"
+            for name, port in places.items()
         ]
         lines = [f"{line} --json | grep -o '{line.split()[5]} 127[^\"]*' >> {home}/lines" for line in lines]
         lines += [f"davy keyholder circle {home}/lines", "davy keyholder serve --port 0 --json | cat"]

@@ -67,7 +67,7 @@ def begin_block(
 ) -> Begun:
     """Convict who voted twice, note who is absent, pay what has unbonded, then mint or withhold each subnet's part."""
     s.work, s.order_room = WORK_A_BLOCK, MAX_BLOCK_ORDERS
-    begun = Begun(brake_of(s), halted_subnets(s, at))
+    begun = Begun(brake_of(s), halted(s, at, faults))
     for address in evidence if s.edition >= PRODUCERS_SINCE else ():
         isolated(s, "a conviction", lambda a=address: convict_producer(s, at, a), faults)
     if s.edition >= ABSENCES_SINCE:
@@ -87,9 +87,9 @@ def end_block(s: State, at: Moment, begun: Begun, faults: list[str]) -> None:
     """
     isolated(s, "records of halts", lambda: write_halts(s, begun.brake), faults)
     isolated(s, "seats of producers", lambda: change_seats(s, at), faults)
-    halted = halted_subnets(s, at)
-    overdue = halted.intersection(due(s, at.height))
-    for netuid in sorted((begun.halted & halted) | overdue):
+    still = halted(s, at, faults)
+    overdue = still.intersection(due(s, at.height))
+    for netuid in sorted((begun.halted & still) | overdue):
         isolated(s, f"freezing subnet {netuid}", lambda n=netuid: freeze(s, n), faults)
     cells = 0
     for netuid in due(s, at.height):
@@ -98,6 +98,14 @@ def end_block(s: State, at: Moment, begun: Begun, faults: list[str]) -> None:
             return
         if not isolated(s, f"epoch of subnet {netuid}", lambda n=netuid: run_epoch(s, at, n), faults):
             isolated(s, f"skipping an epoch of subnet {netuid}", lambda n=netuid: skip_epoch(s, at, n), faults)
+
+
+def halted(s: State, at: Moment, faults: list[str]) -> frozenset[int]:
+    """Subnets that are halted; all of them where the brake cannot say, or an order that trips it would stop a chain."""
+    found: list[frozenset[int]] = []
+    if isolated(s, "the brake's verdict on subnets", lambda: found.append(halted_subnets(s, at)), faults):
+        return found[0]
+    return frozenset(s.need(CHAIN, b"", "the chain has no id").netuids)
 
 
 def due(s: State, height: int) -> list[int]:

@@ -35,13 +35,19 @@ def room(s: State, sender: bytes, owner: bytes) -> int:
 
 
 class Door:
-    """What was taken of the unbacked since the last block, by hash: one that is asked about again counts once."""
+    """Places that the unbacked took since the last block: whose and which nonce, however many ask for the same one."""
 
     def __init__(self) -> None:
-        self._unbacked: set[bytes] = set()
+        self._unbacked: set[tuple[bytes, int]] = set()
 
-    def admit(self, s: State, h: bytes, sender: bytes, owner: bytes, ahead: int) -> None:
-        """Take a transaction whose nonce is `ahead` of its sender's next one.
+    def admit(self, s: State, sender: bytes, owner: bytes, nonce: int, expected: int, *, waits: bool = False) -> None:
+        """Take a transaction, where `expected` is the owner's next nonce.
+
+        Parameters
+        ----------
+        waits
+            It was taken before the last block and none has included it yet: it counts, and is not turned away for
+            those that came since.
 
         Raises
         ------
@@ -49,17 +55,18 @@ class Door:
             TOO_EXPENSIVE: it may be handed in again after the next block.
         """
         most = room(s, sender, owner)
-        if ahead >= most:
+        if nonce - expected >= most:
             raise TxFailed(
                 TxCode.TOO_EXPENSIVE, f"{most} transactions of this sender may wait; hand it in after the next block"
             )
-        if most > LEAST_ROOM or h in self._unbacked:
+        place = (owner, nonce)
+        if most > LEAST_ROOM or place in self._unbacked:
             return
-        if len(self._unbacked) >= UNBACKED_A_BLOCK:
+        if not waits and len(self._unbacked) >= UNBACKED_A_BLOCK:
             raise TxFailed(
                 TxCode.TOO_EXPENSIVE, "too many wait whose senders hold nothing here; hold a token, or come back later"
             )
-        self._unbacked.add(h)
+        self._unbacked.add(place)
 
     def next_block(self) -> None:
         """Begin to count anew."""

@@ -140,7 +140,7 @@ class Machine:
         """The whole state as `restore` takes it, in key order."""
         return ((key, encode(record)) for key, record in sorted(self.state.records.items()))
 
-    def check_tx(self, raw: bytes, *, at_door: bool = True) -> Verdict:
+    def check_tx(self, raw: bytes, *, at_door: bool = True, waits: bool = False) -> Verdict:
         """Whether a block would take this transaction, by the state after the last block; its rule is not run.
 
         An order is taken if it would change the state.
@@ -150,6 +150,8 @@ class Machine:
         at_door
             Its nonce may be as far ahead as `door.room` says, so that a sender can hand in several for one block, and
             it is counted. False: the verdict follows from the state alone, as whoever votes on a block needs it.
+        waits
+            It is asked about again after a block, and may not lose its place to others (`door.Door.admit`).
         """
         if is_brake_order(raw):
             return self._check_order(raw)
@@ -163,7 +165,7 @@ class Machine:
             if not expected <= nonce < expected + NONCE_WINDOW:
                 raise TxFailed(TxCode.WRONG_NONCE, f"the sender's next nonce is {expected}, not {nonce}; sign again")
             if at_door:
-                self._door.admit(self.state, opened.hash, sender, owner, nonce - expected)
+                self._door.admit(self.state, sender, owner, nonce, expected, waits=waits)
         except TxFailed as e:
             return Verdict(e.code, str(e), sender, nonce, tx_hash(raw))
         except MemoryError:

@@ -71,3 +71,29 @@ def test_a_block_takes_what_the_door_would_not(world: World) -> None:
     world.ok("ann", Transfer(pub("poor"), 100))
     raws = [world.tx("poor", Transfer(pub("ben"), 1)) for _ in range(LEAST_ROOM + 3)]
     assert {r.code for r in world.apply(raws).results} == {TxCode.OK}
+
+
+def test_rivals_for_one_place_take_one_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has a base unit signs as many as it likes with one nonce; the others' room must not go by it."""
+    monkeypatch.setattr(door, "UNBACKED_A_BLOCK", 5)
+    w = World()
+    w.ok("ann", Transfer(pub("nobody"), 1), Transfer(pub("poor"), 1))
+    for amount in range(2, 12):
+        assert w.machine.check_tx(w.tx("nobody", Transfer(pub("ben"), amount), nonce=0)).code is TxCode.OK
+    assert w.machine.check_tx(w.tx("poor", Transfer(pub("ben"), 1))).code is TxCode.OK
+
+
+def test_who_waits_keeps_its_place_from_those_who_come_after_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine asks about all that waits after each block, and drops what is turned down then."""
+    monkeypatch.setattr(door, "UNBACKED_A_BLOCK", 5)
+    w = World()
+    crowd = [f"nobody-{n}" for n in range(6)]
+    w.ok("ann", *(Transfer(pub(name), 1) for name in [*crowd, "poor"]))
+    waiting = w.tx("poor", Transfer(pub("ben"), 1))
+    assert w.machine.check_tx(waiting).code is TxCode.OK
+    w.nonces.clear()
+    w.apply([])
+    flood = [w.machine.check_tx(w.tx(name, Transfer(pub("ben"), 1))).code for name in crowd]
+    assert flood == [TxCode.OK] * 5 + [TxCode.TOO_EXPENSIVE]
+    assert w.machine.check_tx(waiting, waits=True).code is TxCode.OK
+    assert w.machine.check_tx(w.tx("ann", Transfer(pub("ben"), 1))).code is TxCode.OK

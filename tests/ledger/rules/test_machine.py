@@ -183,7 +183,28 @@ def test_a_part_of_a_block_with_a_bug_is_undone_counted_and_named(monkeypatch: p
         assert w.record(running.epoch).minted == running.pending + 10 * TOKEN
 
 
-@pytest.mark.parametrize("where", ["pay_unbonded", "accrue", "run_epoch", "rule", "open_tx"])
+def test_a_brake_that_cannot_say_stops_the_subnets_and_no_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An order that tripped the verdict would otherwise stop the chain at every block after it, its LIFT too."""
+    w = market()
+    w.block(9)
+    m, before = w.machine, w.metagraph()
+
+    def broken(s: State, at: Moment) -> frozenset[int]:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(block, "halted_subnets", broken)
+    result = m.apply_block(m.height + 1, m.time, [w.tx("ann", Transfer(pub("ben"), 1))])
+    assert [r.code for r in result.results] == [TxCode.OK]
+    assert {fault.split(":")[0] for fault in result.faults} == {"the brake's verdict on subnets"}
+    running = m.state.need(RUNNING, subnet_key(1), "")
+    assert (running.epoch, running.pending) == (before.subnet.epoch, before.subnet.pending), "nothing is minted or ends"
+    monkeypatch.undo()
+    w.rows = dict(m.rows())
+    w.block(10)
+    assert m.state.need(RUNNING, subnet_key(1), "").epoch > before.subnet.epoch
+
+
+@pytest.mark.parametrize("where", ["pay_unbonded", "accrue", "run_epoch", "halted_subnets", "rule", "open_tx"])
 def test_a_node_out_of_memory_stops_where_a_bug_would_be_rolled_back(
     monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:

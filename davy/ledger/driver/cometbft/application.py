@@ -123,9 +123,12 @@ class Application:
         machine = await self.settled()
         return Where(machine.height, machine.app_hash if machine.height else b"")
 
-    def check_tx(self, raw: bytes) -> Verdict:
-        """Whether it may wait for a block here. A signature is checked once, so asking again is cheap."""
-        return self.door.check(self._whole(), raw)
+    def check_tx(self, raw: bytes, *, waits: bool = False) -> Verdict:
+        """Whether it may wait for a block here, or, where it `waits` already, go on waiting.
+
+        A signature is checked once, so asking again is cheap.
+        """
+        return self.door.check(self._whole(), raw, waits=waits)
 
     def prepare(self, txs: Sequence[bytes], room: int) -> list[bytes]:
         """Pick the next block of what waits in the engine, and of the orders that wait here."""

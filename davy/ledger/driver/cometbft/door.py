@@ -30,9 +30,9 @@ class Door:
         """By who it is signed for and nonce: its hash, its size, and the height at which it was asked about last."""
         self._orders: dict[bytes, bytes] = {}
 
-    def check(self, machine: Machine, raw: bytes) -> Verdict:
+    def check(self, machine: Machine, raw: bytes, *, waits: bool = False) -> Verdict:
         """The machine's verdict, and whether another transaction has its place, or one before it is missing."""
-        verdict = machine.check_tx(raw)
+        verdict = machine.check_tx(raw, waits=waits)
         if verdict.code is not TxCode.OK or verdict.order:
             return verdict
         owner, nonce = signs_for(machine.state, verdict.sender), verdict.nonce

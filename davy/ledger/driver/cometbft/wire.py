@@ -28,6 +28,8 @@ from davy.protocol.genesis import chain_id
 _MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
 _READ_BYTES: Final = 256 * 1024
 _FOR_THE_BLOCK: Final = 2
+_RECHECK: Final = 1
+"""How the engine marks what it asks about again after a block (CheckTxType)."""
 """Of the flags of a vote; without one, or with a vote for no block, none would ever be decided."""
 _log: Final = logging.getLogger(__name__)
 
@@ -123,7 +125,7 @@ class Conversation:
         return abci.Response(query=abci.QueryResult(key=r.query.data, value=value, height=machine.height))
 
     async def _check_tx(self, r: abci.Request) -> abci.Response:
-        verdict = self._app.check_tx(r.check_tx.tx)
+        verdict = self._app.check_tx(r.check_tx.tx, waits=r.check_tx.type == _RECHECK)
         return abci.Response(check_tx=_checked(verdict))
 
     async def _prepare_proposal(self, r: abci.Request) -> abci.Response:
