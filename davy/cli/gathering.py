@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import anyio
 import click
@@ -24,14 +24,20 @@ from davy.protocol.errors import Misconfigured
 from davy.protocol.limits import SIGNER_SKEW_MS
 from davy.protocol.order import Install, OrderAction
 
+GRACE_MS: Final = 60_000
+"""By hand: how long shares that are being carried are waited for before others sign, too."""
+
 
 class Meeting:
     """Those who are asked; opened by `meeting`."""
 
-    def __init__(self, keyholder: Keyholder, parties: list[Party], by_hand: bool, patience_ms: int) -> None:
+    def __init__(self, keyholder: Keyholder, parties: list[Party], by_hand: bool, patience_ms: int | None) -> None:
         self._keyholder, self._parties = keyholder, parties
-        waits = 2 * SIGNER_SKEW_MS
-        self._patience_ms, self._round_ms = (waits, waits) if by_hand else (patience_ms, ROUND_MS)
+        # by hand an order is dated ahead, so that it can be signed for nearly twice as long
+        longest = 2 * SIGNER_SKEW_MS if by_hand else SIGNER_SKEW_MS
+        self._patience_ms = longest if patience_ms is None else patience_ms
+        self._round_ms = self._patience_ms if by_hand else ROUND_MS
+        self._grace_ms = min(GRACE_MS, self._patience_ms // 4) if by_hand else None
 
     async def sign(self, proposal: Consider | Rehearse, *, heed: Heed) -> list[Signed]:
         """Have every signature made that the order needs, in its order; or rehearsed.
@@ -47,6 +53,7 @@ class Meeting:
             "told": tell_person,
             "patience_ms": self._patience_ms,
             "round_ms": self._round_ms,
+            "grace_ms": self._grace_ms,
             "heed": heed,
         }
         old, *new = self._parties
@@ -69,9 +76,14 @@ async def meeting(
     action: OrderAction,
     proposal: Consider | Rehearse,
     by_hand: Path | None,
-    patience_ms: int,
+    patience_ms: int | None,
 ) -> AsyncGenerator[Meeting]:
     """Open the ways to everybody who signs: of the roster in office, and of the one that an INSTALL puts there.
+
+    Parameters
+    ----------
+    patience_ms
+        None: as long as the order can be signed.
 
     Raises
     ------

@@ -71,7 +71,7 @@ class Asked(NamedTuple):
     book: Path | None
     network: Path
     out: Path | None
-    patience: int
+    patience: int | None
     by_hand: Path | None
     rehearse: bool
     yes: bool
@@ -93,9 +93,7 @@ def order_options(function: F) -> F:
         click.option("--book", type=path, envvar="DAVY_BOOK", help="File of nodes, HOST:PORT each ($DAVY_BOOK)."),
         network_option,
         click.option("--out", type=path, help="Also write the signed order to a new file."),
-        click.option(
-            "--patience", type=Term(), default="5m", show_default=True, help="How long to wait for the others."
-        ),
+        click.option("--patience", type=Term(), help="How long to wait for the others.  [default: 5m; by hand 9m]"),
         by_hand_option,
         click.option("--rehearse", is_flag=True, help="Rehearse: sign something worthless, and release nothing."),
         click.option("--yes", is_flag=True, help="Do not ask for confirmation."),

@@ -91,6 +91,8 @@ class HandVoice:
                 return await self._commit(ask)
             case Sign():
                 own = self._attempts.get(ask.attempt, ask.attempt)
+                if self._ahead is not None and self._ahead[0].attempt == own:
+                    self._ahead = None  # its nonces serve this package, and no other
                 (answer,) = await self._carried(msgspec.structs.replace(ask, attempt=own))
                 return answer
             case Finished():
@@ -114,7 +116,6 @@ class HandVoice:
         if self._ahead is not None:
             ahead, committed = self._ahead
             if (ahead.order, ahead.generation) == (ask.order, ask.generation):
-                self._ahead = None
                 self._attempts[ask.attempt] = ahead.attempt
                 return committed
         (answer,) = await self._carried(ask)

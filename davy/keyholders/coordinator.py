@@ -2,7 +2,8 @@
 
 A keyholder that is away, slow or hostile never blocks t others: all are asked at once, the first t commitments make a
 package, and who then answers wrongly or not at all is passed over while there are t others. Who sent a wrong share is
-named and not asked again.
+named and not asked again. Where sheets are carried, an attempt stays open beside the next one: what comes late still
+counts. Nobody is asked for a second share while the first is waited for, and each attempt has nonces of its own.
 """
 
 from __future__ import annotations
@@ -94,6 +95,7 @@ async def complete(
     told: Told,
     patience_ms: int = SIGNER_SKEW_MS,
     round_ms: int = ROUND_MS,
+    grace_ms: int | None = None,
     heed: Heed = all_said,
 ) -> Completed:
     """Have an order signed, until its time is over.
@@ -106,6 +108,8 @@ async def complete(
         How long people are waited for; never longer than the order can be signed.
     round_ms
         How long a round waits for those who said yes: longer where sheets are carried.
+    grace_ms
+        How long one attempt keeps back the next, which is without those still waited for; None: to its end.
     heed
         Which of what signers say is missing in a LIFT makes this give up, even where others would sign it as it is.
 
@@ -120,7 +124,8 @@ async def complete(
     """
     signed = await gather(
         office, voices, proposal,
-        clock=clock, entropy=entropy, told=told, patience_ms=patience_ms, round_ms=round_ms, heed=heed,
+        clock=clock, entropy=entropy, told=told,
+        patience_ms=patience_ms, round_ms=round_ms, grace_ms=grace_ms, heed=heed,
     )  # fmt: skip
     return completed(office, proposal.order, [signed])
 
@@ -148,6 +153,7 @@ async def gather(
     told: Told,
     patience_ms: int = SIGNER_SKEW_MS,
     round_ms: int = ROUND_MS,
+    grace_ms: int | None = None,
     heed: Heed = all_said,
 ) -> Signed:
     """Have one key's signature made; of a rehearsal, one that is worth nothing.
@@ -157,7 +163,7 @@ async def gather(
     Expired, LeavesStanding, Refused
         See `complete`.
     """
-    return await _Gathering(office, voices, proposal, clock, entropy, told, patience_ms, round_ms, heed).run()
+    return await _Gathering(office, voices, proposal, clock, entropy, told, patience_ms, round_ms, grace_ms, heed).run()
 
 
 async def tell(voices: Mapping[Identifier, Voice], signed: bytes) -> None:
@@ -188,9 +194,10 @@ class _Gathering:
         told: Told,
         patience_ms: int,
         round_ms: int,
+        grace_ms: int | None,
         heed: Heed,
     ) -> None:
-        self._round_ms = round_ms
+        self._round_ms, self._grace_ms = round_ms, grace_ms
         self._heed = heed
         self._office, self._voices, self._proposal = office, voices, proposal
         self._clock, self._entropy, self._told = clock, entropy, told
@@ -206,6 +213,11 @@ class _Gathering:
         self._missing: list[bytes] = []
         self._faults: dict[Identifier, int] = {}
         self._culprits: list[Identifier] = []
+        self._awaited: dict[bytes, set[Identifier]] = {}
+        """By attempt that is open, those of it whose answer is not here."""
+        self._done: Signed | None = None
+        self._over = anyio.Event()
+        """The newest attempt is over, or an older one signed."""
         self._changed = anyio.Event()
 
     async def run(self) -> Signed:
@@ -215,37 +227,39 @@ class _Gathering:
         raise Expired(f"{self._so_far()}; propose the order anew")
 
     async def _until_signed(self) -> Signed:
-        done: Signed | None = None
         failure: Refused | None = None
         async with anyio.create_task_group() as tasks:
             for i in self._voices:
                 self._ask_again(tasks, i)
-            while done is None and failure is None:
+            while self._done is None and failure is None:
                 self._changed = anyio.Event()
                 pool = self._pool()
                 if self._missing:
                     await self._clock.sleep_until(self._clock.now() + _SAY_MS)
                     failure = LeavesStanding("signers know orders that this one would have to name", self._missing)
                 elif pool is not None:
-                    done = await self._attempt(*pool, tasks)
+                    await self._begin(*pool, tasks)
+                elif self._awaited:
+                    await self._changed.wait()
                 elif len(self._willing) + len(self._asking) < self._need or not self._asking:
                     failure = self._refusal()
                 else:
                     await self._changed.wait()
             tasks.cancel_scope.cancel()
-        if done is None:
+        if self._done is None:
             raise failure or Refused(self._so_far())
-        return done
+        return self._done
 
     def _pool(self) -> tuple[Held, list[Identifier]] | None:
         """The willing with the fewest faults, all of the same number together; None while they are too few.
 
-        All of them have shares of one generation: the newest that so many have.
+        All of them have shares of one generation: the newest that so many have. An open attempt awaits none of them.
         """
+        awaited = set[Identifier]().union(*self._awaited.values())
         for held in reversed(self._office.holdings.held):
             having = generation_id(held.generation)
             members = held.generation.members
-            able = [i for i in self._voices if i in members and having in self._willing.get(i, ())]
+            able = [i for i in self._voices if i in members and having in self._willing.get(i, ()) and i not in awaited]
             for most in range(_MAX_FAULTS):
                 pool = [i for i in able if self._faults.get(i, 0) <= most]
                 if len(pool) >= self._need:
@@ -292,9 +306,28 @@ class _Gathering:
             ]
         self._changed.set()
 
-    async def _attempt(self, held: Held, pool: Sequence[Identifier], tasks: TaskGroup) -> Signed | None:
+    async def _begin(self, held: Held, pool: Sequence[Identifier], tasks: TaskGroup) -> None:
+        """Begin an attempt and wait for its end; with a grace, only so long: then others need not wait for it."""
+        attempt = self._entropy.bytes(16)
+        over = self._over = anyio.Event()
+        for i in set[Identifier]().union(*self._awaited.values()):
+            self._told(self._voices[i].name, "is still waited for; others are asked in its place")
+        self._awaited[attempt] = set(pool)
+
+        async def to_its_end() -> None:
+            signed = await self._attempt(attempt, held, pool, tasks)
+            self._done = self._done or signed
+            del self._awaited[attempt]
+            self._changed.set()
+            (self._over if self._done else over).set()
+
+        tasks.start_soon(to_its_end)
+        with anyio.move_on_after(None if self._grace_ms is None else self._grace_ms / 1000):
+            await over.wait()
+
+    async def _attempt(self, attempt: bytes, held: Held, pool: Sequence[Identifier], tasks: TaskGroup) -> Signed | None:
         """Both rounds with the first t of the pool that commit; None when somebody spoiled it."""
-        attempt, public = self._entropy.bytes(16), held.generation.of(self._key)
+        public, awaited = held.generation.of(self._key), self._awaited[attempt]
         commitments: dict[Identifier, SigningCommitments] = {}
 
         def is_commitment(i: Identifier, answer: Answer) -> bool | None:
@@ -309,8 +342,12 @@ class _Gathering:
             return None
         package = signing_package(public, self._message, [commitments[i] for i in signers])
         shares: dict[Identifier, SignatureShare] = {}
+        awaited.intersection_update(signers)
+        self._changed.set()
 
         def is_share(i: Identifier, answer: Answer) -> bool | None:
+            awaited.discard(i)
+            self._changed.set()
             if not isinstance(answer, Released):
                 return None
             shares[i] = answer.share
@@ -377,6 +414,8 @@ class _Gathering:
         own = {generation_id(h.generation) for h in self._office.holdings.held}
         if apart := [v.name for i, v in self._voices.items() if own.isdisjoint(self._willing.get(i, own))]:
             said += f"; {', '.join(apart)} have other shares than this home: `davy keyholder status` compares them"
+        if late := [self._voices[i].name for each in self._awaited.values() for i in each]:
+            said += f"; no share from {', '.join(late)}"
         return said + (f"; no answer from {away}" if away else "") + (f"; {noes}" if noes else "")
 
     def _names(self, who: Sequence[Identifier]) -> tuple[str, ...]:

@@ -52,6 +52,7 @@ async def install(
     told: Told,
     patience_ms: int = SIGNER_SKEW_MS,
     round_ms: int = ROUND_MS,
+    grace_ms: int | None = None,
     heed: Heed = all_said,
 ) -> list[Signed]:
     """Have an INSTALL signed by the old LIFT key, the new HALT key and the new LIFT key, in this order.
@@ -78,7 +79,7 @@ async def install(
             signed[place] = await gather(
                 party.office, party.voices, ask,
                 clock=clock, entropy=entropy, told=lambda name, what: told(f"{label}, {name}", what),
-                patience_ms=patience_ms, round_ms=round_ms, heed=heed,
+                patience_ms=patience_ms, round_ms=round_ms, grace_ms=grace_ms, heed=heed,
             )  # fmt: skip
         except DavyError as e:
             failures.append(e if isinstance(e, LeavesStanding) else type(e)(f"{label}: {e}"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -14,8 +15,9 @@ from hypothesis import strategies as st
 
 from davy.keyholders.by_hand import HandVoice, answer_sheet
 from davy.keyholders.circle import Circle
+from davy.keyholders.coordinator import Completed, complete
 from davy.keyholders.keys import generation_id
-from davy.keyholders.messages import Answer, Ask, Deal, Echoes, Noted, Recall
+from davy.keyholders.messages import Answer, Ask, Commit, Deal, Echoes, Noted, Recall, Sign
 from davy.keyholders.sheets import (
     MAX_SHEET_CHARS,
     Answered,
@@ -33,7 +35,7 @@ from davy.protocol.errors import BadSignature, DavyError, Malformed, Misdirected
 from davy.protocol.order import verify_order
 from davy.protocol.roster import roster_digest
 from davy.protocol.words import PublicKey
-from tests.keyholders.stage import CHAIN, Bent, Person, Stage
+from tests.keyholders.stage import CHAIN, Bent, Person, Stage, propose
 from tests.keyholders.test_mending import mended
 from tests.keyholders.test_renewal import in_office, refreshed, signs
 from tests.keyholders.two_rosters import Near, Two
@@ -237,6 +239,74 @@ async def test_a_first_sheet_that_is_carried_twice_is_answered_alike() -> None:
     done = await alice.complete(alice.order(), by_hand(alice, courier))
     assert done.culprits == ()
     assert max(courier.journeys.values()) == 2
+
+
+class Vanishing(Courier):
+    """Whoever is `gone` takes so many seconds for the second sheet; dave and erin bring the first after the others."""
+
+    def __init__(self, stage: Stage, gone: dict[str, float]) -> None:
+        super().__init__(stage)
+        self._gone = gone
+        self.sheets: list[Question] = []
+        self.sent: Counter[str] = Counter()
+
+    async def carry(self, name: str, sheet: str) -> str:
+        circle, key = self.people[name].stage.circle, self.people[name].key
+        self.sheets.append(read_question(sheet, circle, key))
+        self.sent[name] += 1
+        if self.sent[name] == 1 and name in ("dave", "erin"):
+            await anyio.sleep(1)
+        if self.sent[name] > 1:
+            await anyio.sleep(self._gone.get(name, 0))
+        return await super().carry(name, sheet)
+
+
+async def signed_without(gone: dict[str, float]) -> tuple[Completed, Vanishing, list[Commit]]:
+    """A halt by hand while they are gone; with the commitments that the coordinator asked of its own keyholder."""
+    stage = await Stage().start()
+    alice = stage.people[0]
+    courier = Vanishing(stage, gone)
+    voices = by_hand(alice, courier)
+    own: list[Commit] = []
+
+    def watched(ask: Ask) -> Ask:
+        own.extend([ask] if isinstance(ask, Commit) else [])
+        return ask
+
+    voices[identifier(1)] = Bent(voices[identifier(1)], before=watched)
+    done = await complete(
+        await alice.office(), voices, propose(alice.order()), clock=stage.clock, entropy=alice.entropy,
+        told=stage.told, patience_ms=600_000, round_ms=600_000, grace_ms=60_000,
+    )  # fmt: skip
+    assert stage.roster is not None
+    verify_order(done.order.raw, stage.roster, CHAIN)
+    return done, courier, own
+
+
+@pytest.mark.parametrize("gone", [{"bob"}, {"carol"}, {"bob", "carol"}, {"bob", "dave"}, {"bob", "erin"}], ids=str)
+async def test_who_commits_and_brings_no_share_does_not_block_the_others(gone: set[str]) -> None:
+    done, courier, _ = await signed_without(dict.fromkeys(gone, math.inf))
+    assert not gone & set(done.signers)
+    assert (len(done.signers), done.culprits) == (3, ())
+    assert anyio.current_time() <= 2 * 60 + 1
+    packages = [ask.package for q in courier.sheets for ask in q.asks if isinstance(ask, Sign)]
+    nonces = {c for each in packages for c in each.commitments}
+    by_package = [c for each in {p.commitments for p in packages} for c in each]
+    assert len(by_package) == len(nonces)  # no commitment of anybody stands in two packages
+
+
+async def test_a_further_attempt_has_nonces_of_its_own_also_of_the_coordinator() -> None:
+    _, courier, own = await signed_without({"bob": math.inf})
+    packages = {ask.package for q in courier.sheets for ask in q.asks if isinstance(ask, Sign)}
+    alices = {c.hiding for each in packages for c in each.commitments if c.identifier == identifier(1)}
+    assert len({ask.attempt for ask in own}) == len(packages) == len(alices) == 2
+
+
+async def test_couriers_who_are_slower_than_the_grace_still_bring_a_signature() -> None:
+    done, courier, _ = await signed_without(dict.fromkeys(("bob", "carol", "dave", "erin"), 100))
+    assert anyio.current_time() == pytest.approx(100)
+    assert set(done.signers) == {"alice", "bob", "carol"}  # whose sheets were under way when others were asked, too
+    assert courier.sent == dict.fromkeys(("bob", "carol", "dave", "erin"), 2)
 
 
 def _answers(text: str, own: PublicKey, stage: Stage, asked: str) -> tuple[object, ...]:
