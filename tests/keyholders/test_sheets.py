@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections import Counter
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import anyio
@@ -13,8 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from davy.cli.gathering import Meeting
 from davy.keyholders.by_hand import HandVoice, answer_sheet
 from davy.keyholders.circle import Circle
+from davy.keyholders.claims import all_said
 from davy.keyholders.coordinator import Completed, complete
 from davy.keyholders.keys import generation_id
 from davy.keyholders.messages import Answer, Ask, Commit, Deal, Echoes, Noted, Recall, Sign
@@ -28,10 +32,11 @@ from davy.keyholders.sheets import (
     write_sheet,
 )
 from davy.keyholders.signer import Signer
-from davy.keyholders.succession import roster_in_office
+from davy.keyholders.succession import Party, roster_in_office
 from davy.keyholders.voice import OwnVoice, Voice
 from davy.killswitch.group import Identifier, identifier
-from davy.protocol.errors import BadSignature, DavyError, Malformed, Misdirected, Refused, TooLarge
+from davy.protocol.errors import BadSignature, DavyError, Expired, Malformed, Misdirected, Refused, TooLarge
+from davy.protocol.limits import SIGNER_SKEW_MS
 from davy.protocol.order import verify_order
 from davy.protocol.roster import roster_digest
 from davy.protocol.words import PublicKey
@@ -307,6 +312,26 @@ async def test_couriers_who_are_slower_than_the_grace_still_bring_a_signature() 
     assert anyio.current_time() == pytest.approx(100)
     assert set(done.signers) == {"alice", "bob", "carol"}  # whose sheets were under way when others were asked, too
     assert courier.sent == dict.fromkeys(("bob", "carol", "dave", "erin"), 2)
+
+
+async def signed_at_a_meeting(patience_ms: int | None, *gone: str) -> float:
+    """As `davy halt --by-hand` has it signed, while they do not come back; how many seconds that took."""
+    stage = await Stage().start()
+    alice = stage.people[0]
+    keyholder: Any = SimpleNamespace(clock=stage.clock, entropy=alice.entropy)
+    party = Party(await alice.office(), by_hand(alice, Vanishing(stage, dict.fromkeys(gone, math.inf))))
+    ahead = stage.clock.now() + SIGNER_SKEW_MS - 30_000
+    begun = anyio.current_time()
+    with contextlib.suppress(Expired):
+        await Meeting(keyholder, [party], True, patience_ms).sign(propose(alice.order(issued=ahead)), heed=all_said)
+    return anyio.current_time() - begun
+
+
+async def test_patience_is_honoured_by_hand_too_and_leaves_time_for_others_to_sign() -> None:
+    assert await signed_at_a_meeting(None, "bob") == pytest.approx(60)
+    assert await signed_at_a_meeting(40_000, "bob") == pytest.approx(10)
+    assert await signed_at_a_meeting(40_000, "bob", "carol", "dave") == pytest.approx(40)
+    assert await signed_at_a_meeting(None, "bob", "carol", "dave") == pytest.approx(570)
 
 
 def _answers(text: str, own: PublicKey, stage: Stage, asked: str) -> tuple[object, ...]:
