@@ -41,13 +41,14 @@ from davy.killswitch.frost import (
     SigningCommitments,
     SigningPackage,
     aggregate,
+    derive,
     signing_package,
     verify_share,
 )
 from davy.killswitch.group import Identifier, is_point
 from davy.killswitch.keys import PublicKeyPackage
 from davy.protocol.encoding import encode
-from davy.protocol.errors import DavyError, Expired, Refused, Unreachable
+from davy.protocol.errors import DavyError, Expired, Misbehaved, Refused, Unreachable
 from davy.protocol.limits import SIGNER_SKEW_MS
 from davy.protocol.order import SignedOrder, VerifiedOrder, signing_key, verify_order
 from davy.protocol.ports import Clock, Entropy
@@ -350,14 +351,24 @@ class _Gathering:
             self._changed.set()
             if not isinstance(answer, Released):
                 return None
+            if answer.share.identifier != i:
+                return False
             shares[i] = answer.share
-            return answer.share.identifier == i and _holds(public, package, answer.share)
+            return True
 
         signed = await self._ask_round(signers, Sign(self._id, attempt, package), self._need, is_share, tasks)
         if signed is None:
-            return None
-        signature = aggregate(public, package, [shares[i] for i in signed])
-        return Signed(signature, self._names(signers), self._names(self._culprits))
+            culprits = _wrong(public, package, list(shares.values()))
+        else:
+            try:
+                signature = aggregate(public, package, [shares[i] for i in signed])
+            except Misbehaved as e:
+                culprits = e.culprits
+            else:
+                return Signed(signature, self._names(signers), self._names(self._culprits))
+        for i in culprits:
+            self._name_culprit(i)
+        return None
 
     async def _ask_round(
         self, pool: Sequence[Identifier], ask: Ask, need: int, accept: _Accept, tasks: TaskGroup
@@ -422,9 +433,13 @@ class _Gathering:
         return tuple(self._voices[i].name for i in who)
 
 
-def _holds(public: PublicKeyPackage, package: SigningPackage, share: SignatureShare) -> bool:
-    try:
-        verify_share(public, package, share)
-    except Refused:
-        return False
-    return True
+def _wrong(public: PublicKeyPackage, package: SigningPackage, shares: Sequence[SignatureShare]) -> Sequence[Identifier]:
+    """Who sent a wrong share in a round that somebody else spoilt."""
+    common = derive(public, package)
+    culprits: list[Identifier] = []
+    for share in shares:
+        try:
+            verify_share(public, package, share, common)
+        except Misbehaved:
+            culprits.append(share.identifier)
+    return culprits

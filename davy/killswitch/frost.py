@@ -210,8 +210,15 @@ def aggregate(public: PublicKeyPackage, package: SigningPackage, shares: Sequenc
     raise Misbehaved(f"the signature shares of {named(culprits)} are wrong; sign again without them", culprits)
 
 
-def verify_share(public: PublicKeyPackage, package: SigningPackage, share: SignatureShare) -> None:
-    """z_i·B = R_i + c λ_i Y_i, as soon as the share is there (§5.4).
+def verify_share(
+    public: PublicKeyPackage, package: SigningPackage, share: SignatureShare, common: Derived | None = None
+) -> None:
+    """z_i·B = R_i + c λ_i Y_i, also before all shares are there (§5.4).
+
+    Parameters
+    ----------
+    common
+        What `derive` makes of this package, where more than one share of it is looked at.
 
     Raises
     ------
@@ -220,7 +227,7 @@ def verify_share(public: PublicKeyPackage, package: SigningPackage, share: Signa
     Malformed, Unauthorised
         The package is not one to sign, or the share is of no signer in it.
     """
-    common = derive(public, package)
+    common = common or derive(public, package)
     if share.identifier not in common.factors:
         raise Unauthorised("the share is of no signer in this package; drop it")
     if not _share_holds(public, common, share.identifier, share.share):

@@ -23,7 +23,9 @@ from davy.keyholders.messages import (
     Waiting,
     Willing,
 )
+from davy.killswitch import frost
 from davy.killswitch.group import identifier
+from davy.killswitch.keys import PublicKeyPackage
 from davy.protocol.encoding import encode
 from davy.protocol.errors import (
     Busy,
@@ -49,6 +51,7 @@ from davy.protocol.order import (
     Subnet,
     verify_order,
 )
+from tests.keyholders.blockers import Late
 from tests.keyholders.stage import CHAIN, MODEL, Bent, Person, Stage, halt, propose
 
 pytestmark = pytest.mark.anyio
@@ -215,6 +218,42 @@ async def test_who_is_silent_in_a_round_costs_that_round(kind: type[Ask]) -> Non
     done = await alice.complete(alice.order(), voices)
     assert set(done.signers) == {"alice", "dave", "erin"}
     assert anyio.current_time() < 20
+
+
+async def test_who_is_wrong_is_named_at_once_though_another_is_silent() -> None:
+    stage = await Stage().start()
+    alice = stage.people[0]
+    voices = alice.voices()
+    sent: list[Answer] = []
+
+    def wrong(ask: Ask, answer: Answer) -> Answer:
+        sent.extend([answer] if isinstance(answer, Released) else [])
+        return wrong_share(ask, answer)
+
+    voices[identifier(2)] = Bent(voices[identifier(2)], after=wrong)
+    voices[identifier(3)] = Silent(stage.people[2], (Sign,))
+    for n in (4, 5):
+        voices[identifier(n)] = Late(voices[identifier(n)])  # so that the first round is of those two
+    done = await alice.complete(alice.order(), voices)
+    assert done.culprits == ("bob",)
+    assert set(done.signers) == {"alice", "dave", "erin"}
+    assert len(sent) == 1
+
+
+async def test_a_coordinator_works_a_package_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes a hash and some products for each signer, so once for each share would be quadratic."""
+    worked_out: list[frost.SigningPackage] = []
+    derive = frost.derive
+
+    def counted(public: PublicKeyPackage, package: frost.SigningPackage) -> frost.Derived:
+        worked_out.append(package)
+        return derive(public, package)
+
+    monkeypatch.setattr(frost, "derive", counted)
+    stage = await Stage().start()
+    done = await stage.people[0].complete(stage.people[0].order())
+    assert len(worked_out) == len(done.signers) + 1
+    assert len(set(worked_out)) == 1
 
 
 class Answering:
