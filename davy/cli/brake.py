@@ -17,9 +17,11 @@ from davy.cli.options import home_option, json_option, tokens, unlocked
 from davy.cli.ordering import network_there, read_book_file
 from davy.cli.output import show, show_table
 from davy.host.clock import SystemClock
-from davy.host.files import read_bounded
+from davy.host.files import read_bounded, whole_path
 from davy.host.home import Home
+from davy.host.journal import FileJournal
 from davy.host.keys import FileKeyStore
+from davy.keyholders.drills import DrillRelease, read_release, release_line
 from davy.keyholders.release import Book
 from davy.keyholders.screen import moment, target_lines
 from davy.keyholders.watch import (
@@ -49,7 +51,7 @@ from davy.network.node_brake import Place, subject_of
 from davy.network.receipts import Testimony
 from davy.protocol.chain import Head, ModelRecord
 from davy.protocol.encoding import decode
-from davy.protocol.errors import DavyError, Misconfigured, Misdirected, Refused, TxFailed, Unreachable
+from davy.protocol.errors import DavyError, Malformed, Misconfigured, Misdirected, Refused, TxFailed, Unreachable
 from davy.protocol.genesis import Genesis, chain_id
 from davy.protocol.limits import (
     FRESH_MS,
@@ -200,12 +202,12 @@ def halt_naming(served: Subject, s: BrakeState, now: UnixMillis, named: str | No
 
 async def _look_about(home: Path, network: Path, book: Book) -> dict[str, Any]:
     if not book.nodes:
-        return await _look(read_network(network), book)
+        return await _look(read_network(network), book, home)
     there = network_there(network)
     try:
         if there is None:
             raise Misconfigured(f"{network} names none")
-        return await _look(there, book)
+        return await _look(there, book, home)
     except Misdirected:
         raise  # it answers for another chain
     except (Unreachable, Misconfigured) as e:
@@ -213,17 +215,28 @@ async def _look_about(home: Path, network: Path, book: Book) -> dict[str, Any]:
         genesis = Home.open(home).genesis()
         if there is not None and chain_id(genesis).hex() != there.chain:
             raise Misconfigured(f"{home} belongs to another chain than {network}; choose with --home") from None
-        return await _look_at_nodes(genesis, book, str(e))
+        return await _look_at_nodes(genesis, book, str(e), home)
 
 
-async def _look_at_nodes(genesis: Genesis, book: Book, fault: str) -> dict[str, Any]:
+async def _look_at_nodes(genesis: Genesis, book: Book, fault: str, home: Path) -> dict[str, Any]:
     """What nodes say while no ledger does: without its times, and without knowing who is systemic but for a LEASE."""
     clock = SystemClock()
     places = [Seen("ledger", None, (), fault), *await _ask(genesis, book, book.nodes)]
     state, at = together(genesis, places), Clocks(clock.now(), None)
     leased = sorted({model for lease in state.book.leases for model in lease.models})
     systemic = [Subject(model=ModelFacts(m, frozenset(), b""), model_class=ModelClass.SYSTEMIC) for m in leased]
-    return _told(genesis, places, None, None, systemic, leases_seen(state, systemic, at), at)
+    leases, released = leases_seen(state, systemic, at), await _released_here(home, genesis)
+    return _told(genesis, places, None, None, systemic, leases, at, released)
+
+
+async def _released_here(home: Path, genesis: Genesis) -> DrillRelease | None:
+    """What this home remembers of the drill that it released, if it ever did: none is needed to look about."""
+    try:
+        raw = await FileJournal(Home(whole_path(home)).orders).released()
+        return None if raw is None else read_release(raw, chain_id(genesis))
+    except (Misconfigured, Malformed) as e:
+        click.echo(f"The drill released here is left out: {e}", err=True)
+        return None
 
 
 async def _ask(genesis: Genesis, book: Book, to: Sequence[Endpoint]) -> list[Seen]:
@@ -238,7 +251,7 @@ async def _ask(genesis: Genesis, book: Book, to: Sequence[Endpoint]) -> list[See
     return sorted(places)
 
 
-async def _look(network: Network, book: Book) -> dict[str, Any]:
+async def _look(network: Network, book: Book, home: Path) -> dict[str, Any]:
     async with ledger_of(network) as ledger:
         genesis = await ledger.genesis()
         if not genesis.keyholders:
@@ -248,12 +261,13 @@ async def _look(network: Network, book: Book) -> dict[str, Any]:
         listening, systemic = await _serving(ledger, _recorded_state(genesis, recorded))
         places = await _ask(genesis, book, [*book.nodes, *listening])
         drills = drills_of(genesis, recorded)
-        last = drill_seen(drills[-1], await ledger.attestations(drills[-1].id)) if drills else None
+        last = drill_seen(drills[-1], recorded, await ledger.attestations(drills[-1].id)) if drills else None
     places = [ledger_seen(genesis, "ledger", recorded), *places]
     at = Clocks(SystemClock().now(), newest.time)
     on_ledger = _recorded_state(genesis, recorded)
     systemic = [x for x in systemic if model_class(on_ledger, x, at) is ModelClass.SYSTEMIC]
-    return _told(genesis, places, newest, last, systemic, leases_seen(on_ledger, systemic, at), at)
+    leases, released = leases_seen(on_ledger, systemic, at), await _released_here(home, genesis)
+    return _told(genesis, places, newest, last, systemic, leases, at, released)
 
 
 def _recorded_state(g: Genesis, told: RecordedBrake) -> BrakeState:
@@ -301,7 +315,7 @@ async def _subjects(ledger: RpcLedger, places: Sequence[Place]) -> list[Subject]
 
 def _told(
     g: Genesis, places: Sequence[Seen], newest: Head | None, drill: DrillSeen | None, systemic: Sequence[Subject],
-    leases: Sequence[LeaseSeen], at: Clocks,
+    leases: Sequence[LeaseSeen], at: Clocks, released: DrillRelease | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     now, state = at.own, forget(together(g, places), at)
     return {
@@ -325,7 +339,7 @@ def _told(
             for p in places
         ],
         "leases": [_lease(row) for row in leases],
-        "last_drill": None if drill is None else _drill(drill),
+        "last_drill": _drill(drill, released),
     }
 
 
@@ -349,14 +363,25 @@ def _lease(row: LeaseSeen) -> dict[str, Any]:
     }
 
 
-def _drill(d: DrillSeen) -> dict[str, Any]:
+def _drill(d: DrillSeen | None, r: DrillRelease | None) -> dict[str, Any] | None:
+    """The newest drill, of the ledger's and the one that was released here: together where they are the same."""
+    if d is not None and r is not None and d.order.hex() != r.order:
+        d, r = (None, r) if r.released > d.recorded else (d, None)
+    if d is None and r is None:
+        return None
     return {
-        "order": d.order.id.hex(),
-        "issued": moment(d.order.order.issued),
-        "answered": d.answered,
-        "median_ms": d.median,
-        "p99_ms": d.p99,
-        "longest_ms": d.longest,
+        "order": d.order.hex() if d is not None else r.order if r is not None else "",
+        "released": None if r is None else moment(r.released),
+        "addressed": None if r is None else r.addressed,
+        "answered": None if r is None else len(r.took),
+        "unreached": None if r is None else list(r.unreached),
+        "p50_ms": None if r is None else r.percentile(50),
+        "p99_ms": None if r is None else r.percentile(99),
+        "max_ms": None if r is None else r.percentile(100),
+        "told": None if r is None else release_line(r),
+        "recorded": None if d is None else moment(d.recorded),
+        "on_ledger": None if d is None else d.answered,
+        "blocks": None if d is None else d.blocks,
     }
 
 
@@ -389,17 +414,24 @@ def _show(told: dict[str, Any]) -> None:
     for lease in told["leases"]:
         click.echo(_of_lease(lease))
     drill = told["last_drill"]
-    if told["height"] is None:
+    if drill is not None:
+        click.echo(_of_drill(drill))
+    elif told["height"] is None:
         click.echo("when the brake was last drilled, only the ledger tells")
-    elif drill is None:
-        click.echo("the brake was never drilled: `davy keyholder drill`")
     else:
-        took = (
-            f", after {drill['median_ms']} ms (median), {drill['p99_ms']} (p99) to {drill['longest_ms']} ms"
-            if drill["answered"]
-            else ""
-        )
-        click.echo(f"last drill {drill['issued']}: {drill['answered']} nodes answered on the ledger{took}")
+        click.echo("the brake was never drilled: `davy keyholder drill`")
+
+
+def _of_drill(drill: dict[str, Any]) -> str:
+    """A line: what who released it saw, if that was here, and what blocks say; times of both are never mixed."""
+    there = "the ledger does not show it"
+    if drill["recorded"] is not None:
+        blocks = drill["blocks"]
+        last = "" if blocks is None else f", the last {blocks} {'block' if blocks == 1 else 'blocks'} after the drill"
+        there = f"on the ledger {drill['on_ledger']} nodes answered{last}"
+    if drill["released"] is None:
+        return f"last drill {drill['recorded']}: {there}; who did not answer and how fast, only who released it knows"
+    return f"last drill {drill['released']}: {drill['told']}; {there}"
 
 
 def _of_lease(lease: dict[str, Any]) -> str:

@@ -20,6 +20,7 @@ from davy.cli.output import show
 from davy.host.files import read_bounded, whole_path, write_new
 from davy.keyholders.claims import Claims, Heed, LeavesStanding, most_named, naming, until_signed
 from davy.keyholders.coordinator import Completed, Signed, completed
+from davy.keyholders.drills import DrillRelease, drill_released, release_line, write_release
 from davy.keyholders.keys import Office
 from davy.keyholders.messages import Consider, Rehearse, is_rehearsal
 from davy.keyholders.release import (
@@ -42,6 +43,7 @@ from davy.protocol.encoding import encode
 from davy.protocol.errors import DavyError, Malformed, Misconfigured, StoreFailed
 from davy.protocol.limits import NONCE_BYTES, SIGNER_SKEW_MS
 from davy.protocol.order import (
+    Drill,
     Halt,
     Install,
     Lease,
@@ -234,7 +236,18 @@ async def _sign_and_release(
             async with routes(keyholder, book, asked.network, asked.out) as every:
                 deliveries = await release_by_all(every, done.order)
             _show(done, at, deliveries, as_json=asked.as_json)
+            if isinstance(action, Drill):
+                await _keep_drill(keyholder, drill_released(done.order, at, deliveries), as_json=asked.as_json)
     return has_it(done.order, deliveries, keyholder.home.orders)
+
+
+async def _keep_drill(keyholder: Keyholder, released: DrillRelease, *, as_json: bool) -> None:
+    if not as_json:
+        click.echo(f"drill: {release_line(released)}")
+    try:
+        await keyholder.journal.keep_released(write_release(released))
+    except (Misconfigured, StoreFailed) as e:
+        click.echo(f"What came of the drill is not remembered: {e}", err=True)
 
 
 def _show_rehearsed(signed: Sequence[Signed], took: int, *, as_json: bool) -> None:

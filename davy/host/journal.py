@@ -14,6 +14,9 @@ from davy.protocol.limits import MAX_RELEASED, MAX_SIGNED_ORDER_BYTES
 from davy.protocol.words import Digest
 
 _DRILL: Final = "last-drill"
+_RELEASED: Final = "last-drill-released"
+_MAX_RELEASED_BYTES: Final = 8 * 1024 * 1024
+"""All the nodes of an address book."""
 _WHOLE: Final = 4
 """Times as many whole orders are kept: all that the brakes of some rosters hold."""
 _NAME: Final = re.compile("[0-9a-f]{64}")
@@ -74,6 +77,25 @@ class FileJournal:
         """
         return await to_thread.run_sync(self._read_drill)
 
+    async def keep_released(self, told: bytes) -> None:
+        """Remember what came of the drill last released here (`davy.keyholders.drills`).
+
+        Raises
+        ------
+        StoreFailed, Misconfigured
+        """
+        await to_thread.run_sync(self._write_drill, told, _RELEASED)
+
+    async def released(self) -> bytes | None:
+        """Return what was last kept by `keep_released`.
+
+        Raises
+        ------
+        Misconfigured
+            It cannot be read.
+        """
+        return await to_thread.run_sync(self._read_drill, _RELEASED, _MAX_RELEASED_BYTES)
+
     async def orders(self) -> list[bytes]:
         """Return the bytes of every order remembered by `keep`.
 
@@ -128,10 +150,10 @@ class FileJournal:
                     raise
         return found
 
-    def _write_drill(self, signed: bytes) -> None:
+    def _write_drill(self, data: bytes, name: str = _DRILL) -> None:
         make_private_folder(self._folder)
-        write_over(self._folder / _DRILL, signed)
+        write_over(self._folder / name, data)
 
-    def _read_drill(self) -> bytes | None:
-        path = self._folder / _DRILL
-        return read_bounded(path, MAX_SIGNED_ORDER_BYTES) if path.exists() else None
+    def _read_drill(self, name: str = _DRILL, limit: int = MAX_SIGNED_ORDER_BYTES) -> bytes | None:
+        path = self._folder / name
+        return read_bounded(path, limit) if path.exists() else None

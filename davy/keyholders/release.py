@@ -20,6 +20,7 @@ from davy.protocol.errors import DavyError, Malformed
 from davy.protocol.order import VerifiedOrder
 from davy.protocol.ports import Clock, LedgerClient, Transport
 from davy.protocol.transaction import Endpoint
+from davy.protocol.words import UnixMillis
 
 _log = logging.getLogger(__name__)
 
@@ -36,6 +37,8 @@ class Delivery(NamedTuple):
     reached: bool
     told: str
     """What it answered, or why it was not reached."""
+    at: UnixMillis = 0
+    """Of a node when its last answer was here, by the clock of who asked."""
 
 
 class Book(NamedTuple):
@@ -85,6 +88,7 @@ class ToNodes:
                 f"{t.to.endpoint.host}:{t.to.endpoint.port}",
                 t.is_reached,
                 f"attested; {t.attested[0].attestation.streams} answers broken off" if t.is_reached else t.fault,
+                t.at,
             )
             for t in told
         ]

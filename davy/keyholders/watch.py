@@ -64,13 +64,15 @@ class LeaseSeen(NamedTuple):
 
 
 class DrillSeen(NamedTuple):
-    """A drill as the ledger recorded it. `answered` are nodes; times are from the order's issue, in milliseconds."""
+    """A drill as the ledger recorded it: how fast it was, only who released it knows (`davy.keyholders.drills`)."""
 
-    order: VerifiedOrder
+    order: OrderId
+    recorded: UnixMillis
+    """By its block."""
     answered: int
-    median: int | None
-    p99: int | None
-    longest: int | None
+    """Nodes whose attestation a block has heard."""
+    blocks: int | None
+    """From the drill's block to the one that heard the last of them."""
 
 
 async def ask_node(g: Genesis, to: Endpoint, transport: Transport, clock: Clock) -> Seen:
@@ -136,12 +138,11 @@ def leases_seen(s: BrakeState, subjects: Iterable[Subject], at: Clocks) -> list[
     return sorted(found.values(), key=lambda row: (row.stops or 0, row.model))
 
 
-def drill_seen(v: VerifiedOrder, answers: Iterable[Attested]) -> DrillSeen:
-    """Sum up who answered a drill."""
-    took = sorted(a.attestation.stopped - v.order.issued for a in answers)
-    if not took:
-        return DrillSeen(v, 0, None, None, None)
-    return DrillSeen(v, len(took), took[len(took) // 2], took[-(-99 * len(took) // 100) - 1], took[-1])
+def drill_seen(v: VerifiedOrder, told: RecordedBrake, answers: Iterable[Attested]) -> DrillSeen:
+    """Sum up who answered one of `drills_of`."""
+    row = next(o for o in told.drills if o.order == v.raw)
+    heights = [a.attestation.height for a in answers]
+    return DrillSeen(v.id, row.time, len(heights), max(heights) - row.height if heights else None)
 
 
 def ledger_seen(g: Genesis, where: str, told: RecordedBrake) -> Seen:

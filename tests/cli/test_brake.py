@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from davy.cli import brake, holding
+from davy.cli import brake, holding, ordering
 from davy.cli.brake import halt_naming
 from davy.cli.ordering import Asked, has_it
 from davy.host.clock import SystemClock
 from davy.host.home import Home
-from davy.keyholders.release import Delivery
-from davy.keyholders.watch import Seen, ledger_seen, seen
+from davy.host.journal import FileJournal
+from davy.keyholders.claims import all_said
+from davy.keyholders.coordinator import Completed
+from davy.keyholders.drills import DrillRelease, drill_released, read_release
+from davy.keyholders.messages import Consider
+from davy.keyholders.release import Book, Delivery
+from davy.keyholders.watch import DrillSeen, Seen, ledger_seen, seen
 from davy.killswitch.brake import first_state, head, take
 from davy.killswitch.clocks import Clocks
 from davy.killswitch.scope import Subject
@@ -28,6 +35,7 @@ from tests.cli.conftest import PASSWORD, Say
 from tests.keyholders.stage import MemoryJournal
 from tests.keyholders.test_watch import recorded
 from tests.killswitch.story import TARGETS, Story, facts, ms, name, order_of, systemic
+from tests.twins import SetClock
 
 SERVED = Subject(hotkey=name("model's miner"), model=facts("model"))
 OUTRIGHT = {word: target for word, target in TARGETS.items() if not isinstance(target, Subnet)}
@@ -137,6 +145,78 @@ def test_a_brake_that_fills_is_told_in_time(
     assert "WARNING" not in shown()
     story.halt(0, 5)
     assert "WARNING: after 256 orders more the roster's brake is full" in shown()
+
+
+def test_a_drill_is_told_by_who_released_it_and_else_by_the_ledger_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    story = Story()
+    order = order_of(story.given[story.drill(0, 1, recorded=False)])
+    nodes = [Delivery("node", f"n{n}", n != 2, "", ms(0) + 10 * n) for n in range(1, 4)]
+    released = drill_released(order, ms(0), nodes)
+    seen_there = DrillSeen(order.id, ms(0), 2, 1)
+
+    def last(drill: DrillSeen | None, release: DrillRelease | None, height: int = 9) -> tuple[dict[str, Any], str]:
+        newest, at = Head(height, ms(0), b"", b"") if height else None, Clocks(ms(0), ms(0))
+        told = brake._told(story.genesis, [], newest, drill, [], [], at, release)  # pyright: ignore[reportPrivateUsage]
+        brake._show(told)  # pyright: ignore[reportPrivateUsage]
+        return told["last_drill"] or {}, capsys.readouterr().out
+
+    told, shown = last(seen_there, released)
+    assert (told["answered"], told["addressed"], told["unreached"]) == (2, 3, ["n2"])
+    assert (told["p50_ms"], told["p99_ms"], told["max_ms"], told["on_ledger"]) == (10, 30, 30, 2)
+    assert "answered 2 of 3, unreached 1 (n2), p50/p99/max 10/30/30 ms" in shown
+    assert "answered 2 of 3" in last(None, released, 0)[1], "no ledger is needed for it"
+    told, shown = last(seen_there, None)
+    assert (told["answered"], told["p50_ms"], told["on_ledger"], told["blocks"]) == (None, None, 2, 1)
+    assert "on the ledger 2 nodes answered, the last 1 block after the drill" in shown
+    assert "how fast, only who released it knows" in shown
+    other = DrillSeen(bytes(32), ms(1), 5, 0)
+    assert "on the ledger 5 nodes answered, the last 0 blocks after the drill" in last(other, released)[1]
+    assert last(other, released)[0]["answered"] is None, "a newer one, of somebody else"
+    assert "was never drilled" in last(None, None)[1]
+
+
+@pytest.mark.anyio
+async def test_who_releases_a_drill_keeps_what_came_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    story, clock = Story(), SetClock(ms(0))
+    whole = order_of(story.given[story.drill(0.003, 1, recorded=False)])
+
+    class Asks:
+        async def sign(self, *_: Any, **how: Any) -> list[Any]:
+            return []
+
+        async def tell(self, _: bytes) -> None: ...
+
+    class Route:
+        name = "node"
+
+        async def release(self, _: Any) -> list[Delivery]:
+            await clock.sleep_until(clock.now() + 40)
+            return [Delivery("node", "a", True, "", clock.now()), Delivery("node", "b", False, "away")]
+
+    @asynccontextmanager
+    async def meeting(*_: Any) -> AsyncGenerator[Asks]:
+        yield Asks()
+
+    @asynccontextmanager
+    async def routes(*_: Any) -> AsyncGenerator[list[Route]]:
+        yield [Route()]
+
+    monkeypatch.setattr(ordering, "meeting", meeting)
+    monkeypatch.setattr(ordering, "routes", routes)
+    monkeypatch.setattr(ordering, "completed", lambda *_: Completed(whole, ("alice",), ()))
+    journal = FileJournal(tmp_path)
+    keyholder: Any = SimpleNamespace(clock=clock, journal=journal, home=SimpleNamespace(orders=tmp_path))
+    asked = Asked(Path(), "", None, Path(), None, 0, None, False, True, False)
+    proposal = Consider(encode(whole.order), "", ())
+    office: Any = None
+    await ordering._sign_and_release(  # pyright: ignore[reportPrivateUsage]
+        keyholder, office, whole.order.action, proposal, Book(), asked, heed=all_said
+    )
+    kept = read_release(await journal.released() or b"", story.chain)
+    assert kept == DrillRelease(1, story.chain.hex(), whole.id.hex(), ms(0), (40,), ("b",))
+    assert "answered 1 of 2, unreached 1 (b), p50/p99/max 40/40/40 ms" in capsys.readouterr().out
 
 
 FILE, LEDGER, NODE = (

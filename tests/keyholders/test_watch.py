@@ -8,8 +8,10 @@ from random import Random
 import anyio
 import pytest
 
+from davy.keyholders.drills import drill_released, read_release, release_line, write_release
 from davy.keyholders.release import Delivery, ToNodes
 from davy.keyholders.watch import (
+    DrillSeen,
     Seen,
     ask_node,
     drill_seen,
@@ -27,6 +29,7 @@ from davy.network.memory import MemoryNetwork, no_delay
 from davy.protocol.brake_messages import OrderPage
 from davy.protocol.chain import Head
 from davy.protocol.encoding import encode
+from davy.protocol.errors import Malformed
 from davy.protocol.ports import Response, SignedRequest
 from davy.protocol.recorded import AttestationRecord, Attested, BrakeRecord, OrderRecord, RecordedBrake
 from davy.protocol.transaction import Endpoint
@@ -151,14 +154,38 @@ def test_the_ledgers_orders_and_drills() -> None:
     told = recorded(story, orders, drills)
     assert ledger_seen(story.genesis, "ledger", told).fault == ""
     assert [v.raw for v in drills_of(story.genesis, told)] == drills
-    answers = [
-        Attested(bytes([n]) * 32, AttestationRecord(6, ms(2), ms(2) + 10 * n, bytes(32), 0, 0)) for n in (3, 1, 2)
-    ]
-    summed = drill_seen(drills_of(story.genesis, told)[-1], answers)
-    assert (summed.answered, summed.median, summed.p99, summed.longest) == (3, 20, 30, 30)
-    assert drill_seen(summed.order, [])[1:] == (0, None, None, None)
-    many = [Attested(bytes(32), AttestationRecord(6, ms(2), ms(2) + n, bytes(32), 0, 0)) for n in range(1, 201)]
-    assert drill_seen(summed.order, many)[1:] == (200, 101, 198, 200)
+    answers = [Attested(bytes([n]) * 32, AttestationRecord(6 + n, ms(2), ms(1), bytes(32), 0, 0)) for n in (1, 3, 2)]
+    last = drills_of(story.genesis, told)[-1]
+    assert drill_seen(last, told, answers) == DrillSeen(last.id, START, 3, 4), "blocks, whatever the nodes' clocks say"
+    assert drill_seen(last, told, []) == DrillSeen(last.id, START, 0, None)
+
+
+async def test_a_drill_is_timed_from_its_signature_however_far_ahead_it_is_dated_and_who_is_away_is_counted() -> None:
+    hall = Hall()
+    hall.net.stop(hall.book[1])
+    raw = hall.story.given[hall.story.drill(0.003, 1, recorded=False)]
+    signed_at = hall.clock.now() - 70
+    assert order_of(raw).order.issued > signed_at + 200_000, "it is dated ahead"
+    released = drill_released(order_of(raw), signed_at, await hall.release(raw))
+    assert (released.took, released.unreached) == ((70, 70), ("node1:1",))
+    assert (released.addressed, released.percentile(50), released.percentile(99)) == (3, 70, 70)
+    assert read_release(write_release(released), hall.story.chain) == released
+    assert read_release(write_release(released), bytes(32)) is None, "it is another chain's"
+    with pytest.raises(Malformed):
+        read_release(b"{}", hall.story.chain)
+
+
+def test_the_percentiles_of_a_drill_and_a_clock_that_was_set_back() -> None:
+    story = Story()
+    order = order_of(story.given[story.drill(0, 1, recorded=False)])
+    nodes = [Delivery("node", f"n{n}", True, "", START + n) for n in range(200, 0, -1)]
+    many = drill_released(order, START, [Delivery("ledger", "", True, ""), *nodes])
+    assert (many.addressed, [many.percentile(q) for q in (50, 99, 100)]) == (200, [100, 198, 200])
+    assert drill_released(order, START + 50, nodes[-1:]).took == (0,)
+    none = drill_released(order, START, [Delivery("node", "n", False, "away")])
+    assert (none.addressed, none.percentile(50)) == (1, None)
+    assert release_line(none) == "answered 0 of 1, unreached 1 (n)"
+    assert "no node was addressed" in release_line(drill_released(order, START, [Delivery("ledger", "", True, "")]))
 
 
 def test_leases_are_seen_by_who_is_systemic_and_the_first_to_stop_comes_first() -> None:
