@@ -1,11 +1,11 @@
-"""Four producers as real processes, a client of each, transfers without end, and orders of keyholders."""
+"""Four producers as real processes, a client of each, transactions without end, and orders of keyholders."""
 
 from __future__ import annotations
 
 import hashlib
 import random
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -22,15 +22,29 @@ from davy.protocol.limits import DAY_MS
 from davy.protocol.order import GroupKey, Halt, Models
 from davy.protocol.recorded import model_name
 from davy.protocol.signing import Domain, sign
-from davy.protocol.transaction import SignedTx, Transfer, TxBody, tx_hash
+from davy.protocol.transaction import Action, AddStake, SignedTx, TxBody, tx_hash
 from davy.protocol.words import KeyRole, key_text
+from tests.faults.market import (
+    MINERS,
+    NETUID,
+    STAKE,
+    SUBNET,
+    VALIDATORS,
+    KeyPair,
+    load,
+    may_weigh,
+    pays_miners,
+    registration,
+    running_epoch,
+    weights,
+)
 from tests.faults.networks import Networks
 from tests.ledger.driver.cometbft.engines import PATIENCE_S, Producers
 from tests.twins.keyholders import Keyholders
 
 COUNT = 4
 PUBLIC, SECRET = bindings.crypto_sign_seed_keypair(b"alice".ljust(32, b"."))
-TO = bytes(31) + b"\1"
+COLDKEY = (PUBLIC, SECRET)
 _A_TRY_S = 10.0
 
 
@@ -47,7 +61,7 @@ class Draws(NamedTuple):
 
 
 class Net:
-    """What runs, and what was promised: transfers that were acknowledged, models that were ordered to halt."""
+    """What runs, and what was promised: transactions that were acknowledged, models that were ordered to halt."""
 
     def __init__(self, producers: Producers, clients: list[RpcLedger], networks: Networks | None, seed: int) -> None:
         self.producers, self.clients, self.networks = producers, clients, networks
@@ -56,18 +70,46 @@ class Net:
         self.acknowledged: dict[bytes, TxResult] = {}
         self.halts: list[bytes] = []
         """Names that stand on the ledger (`davy.protocol.recorded.model_name`)."""
-        self._nonce = 0
+        self.nonces: dict[bytes, int] = {}
+        """By sender: how many transactions of it were acknowledged."""
 
     def client(self, n: int) -> RpcLedger:
         return self.clients[n - 1]
 
+    async def open_market(self) -> None:
+        """Register and stake, and weigh once there are permits; at the end an epoch was paid, and each later one is."""
+        for hotkey in (*VALIDATORS, *MINERS):
+            await self._done(COLDKEY, registration(self.producers.chain, PUBLIC, hotkey))
+        for public, _ in VALIDATORS:
+            await self._done(COLDKEY, AddStake(public, STAKE))
+        for ledger in self.clients:  # a hotkey that one does not know yet is turned down by it
+            await _comes(lambda ledger=ledger: may_weigh(ledger))
+        neurons = (await self.clients[0].metagraph(NETUID)).neurons
+        for n, validator in enumerate(VALIDATORS):
+            await self._done(validator, weights(neurons, (1 + n, 2 - n)))
+        await _comes(lambda: self._is_paid(self.clients[0]))
+
+    async def _is_paid(self, ledger: RpcLedger) -> bool:
+        return pays_miners(await ledger.epoch(NETUID, await running_epoch(ledger) - 1))
+
     async def send(self, whole: anyio.Event) -> None:
-        """Hand transfers in, at one drawn at a time, until told; the last one is seen through."""
+        """Hand transactions in, at one drawn at a time, until told; the last one is seen through."""
         while not whole.is_set():
-            body = encode(TxBody(1, self.producers.chain, PUBLIC, self._nonce, Transfer(TO, 1 + self._nonce % 1_000)))
-            raw = encode(SignedTx(1, body, sign(SECRET, Domain.TX, body)))
-            self.acknowledged[tx_hash(raw)] = await self._through(raw)
-            self._nonce += 1
+            await self.act(COLDKEY, load(self.nonces[PUBLIC]))
+
+    async def act(self, sender: KeyPair, action: Action) -> TxResult:
+        """Sign one transaction with the sender's next nonce and see it acknowledged."""
+        public, secret = sender
+        nonce = self.nonces.get(public, 0)
+        body = encode(TxBody(1, self.producers.chain, public, nonce, action))
+        raw = encode(SignedTx(1, body, sign(secret, Domain.TX, body)))
+        result = self.acknowledged[tx_hash(raw)] = await self._through(raw)
+        self.nonces[public] = nonce + 1
+        return result
+
+    async def _done(self, sender: KeyPair, action: Action) -> None:
+        result = await self.act(sender, action)
+        assert result.code == 0, (action, result)
 
     async def _through(self, raw: bytes) -> TxResult:
         with anyio.fail_after(5 * PATIENCE_S):
@@ -85,6 +127,16 @@ class Net:
         self.halts.append(model_name(model))
 
 
+async def _comes(holds: Callable[[], Awaitable[bool]]) -> None:
+    """Wait until a ledger says that something is so."""
+    with anyio.fail_after(PATIENCE_S):
+        while True:
+            with suppress(Unreachable, Refused):
+                if await holds():
+                    return
+            await anyio.sleep(0.1)
+
+
 COUNCIL = Keyholders()
 
 
@@ -98,7 +150,7 @@ async def running(folder: Path, program: Path, seed: int, *, namespaces: bool) -
     with ExitStack() as stack:
         networks = stack.enter_context(Networks(COUNT)) if namespaces else None
         producers = Producers(folder / "n", program, stack, networks)
-        producers.make(COUNT, (*options, "--subnet", "text:tempo=10"))
+        producers.make(COUNT, (*options, "--subnet", SUBNET))
         try:
             producers.start(*range(1, COUNT + 1))
             async with AsyncExitStack() as clients:
@@ -106,6 +158,8 @@ async def running(folder: Path, program: Path, seed: int, *, namespaces: bool) -
                     await clients.enter_async_context(RpcLedger(producers.url(n), producers.chain))
                     for n in range(1, COUNT + 1)
                 ]
-                yield Net(producers, ledgers, networks, seed)
+                net = Net(producers, ledgers, networks, seed)
+                await net.open_market()
+                yield net
         finally:
             producers.stop()

@@ -1,8 +1,8 @@
-"""A manifest played: a fault while transfers and an order of keyholders are on their way, then all that must hold.
+"""A manifest played: a fault while transactions and an order of keyholders are on their way, then all that must hold.
 
 After each: every producer goes on, all tell one history and one state, no base unit was made or lost, no acknowledged
-transfer is missing anywhere, and every halt that was ordered meanwhile is proved by every ledger. With two of four away
-no block is made.
+transaction is missing anywhere, the last epoch paid miners and all tell alike how much, and every halt that was ordered
+meanwhile is proved by every ledger. With two of four away no block is made.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from davy.ledger.client import RpcLedger
 from davy.protocol.chain import Head, Issuance
 from tests.faults.kinds import KINDS
 from tests.faults.manifest import Manifest, Step
-from tests.faults.net import COUNT, PUBLIC, Net, running
+from tests.faults.market import NETUID, pays_miners, running_epoch
+from tests.faults.net import COUNT, Net, running
 from tests.ledger.driver.cometbft.engines import reach
 
 AWAY_S = 3.0
 """For how long no block may come while two are away: thirty times what one takes."""
 RECENT = 50
-"""Acknowledged transfers that are looked for on every ledger after each fault; all of them at the end."""
+"""Acknowledged transactions that are looked for on every ledger after each fault; all of them at the end."""
 
 
 async def play(folder: Path, program: Path, manifest: Manifest, seed: int, *, rounds: int = 1) -> int:
@@ -41,7 +42,7 @@ async def play(folder: Path, program: Path, manifest: Manifest, seed: int, *, ro
 
 
 async def perturb(net: Net, step: Step) -> None:
-    """Let a fault begin and end, with transfers and one order meanwhile."""
+    """Let a fault begin and end, with transactions and one order meanwhile."""
     whom = net.drawn.victims.sample(range(1, COUNT + 1), step.whom)
     others = [n for n in range(1, COUNT + 1) if n not in whom]
     most = step.fault == "skew-most"  # then it is the others who take no part
@@ -67,7 +68,7 @@ async def stands_still(ledger: RpcLedger) -> None:
     assert (await ledger.head()).height <= stands + 1, "two of four decide nothing"
 
 
-async def check(net: Net, transfers: int) -> None:
+async def check(net: Net, txs: int) -> None:
     """All that must hold when all are back."""
     for ledger in net.clients:
         await reach(ledger, 1)  # it answers again
@@ -76,15 +77,24 @@ async def check(net: Net, transfers: int) -> None:
         await reach(ledger, newest + 3)
     told = {await head_at(ledger, newest + 3) for ledger in net.clients}
     assert len(told) == 1, f"several histories of block {newest + 3}: {told}"
-    wanted = dict(list(net.acknowledged.items())[-transfers:])
+    wanted = dict(list(net.acknowledged.items())[-txs:])
     for ledger in net.clients:
         conserved(await ledger.issuance())
-        assert await ledger.nonce(PUBLIC) == len(net.acknowledged)
+        assert {key: await ledger.nonce(key) for key in net.nonces} == net.nonces
         assert {h: await ledger.outcome(h, until=0) for h in wanted} == wanted
         halted = await ledger.halted(*net.halts[-RECENT:])
         assert None not in halted.values(), "an order is missing"
         assert len((await ledger.brake()).orders) == len(net.halts)
     assert all(r.code == 0 for r in wanted.values())
+    await paid(net)
+
+
+async def paid(net: Net) -> None:
+    """The last epoch that has ended everywhere paid by incentive, and every ledger tells the same of it."""
+    ended = min([await running_epoch(ledger) for ledger in net.clients]) - 1
+    told = [await ledger.epoch(NETUID, ended) for ledger in net.clients]
+    assert pays_miners(told[0]), f"nobody was paid for being weighed in epoch {ended}: {told[0]}"
+    assert all(record == told[0] for record in told), f"several records of epoch {ended}: {told}"
 
 
 async def head_at(ledger: RpcLedger, height: int) -> Head:
