@@ -1,4 +1,4 @@
-"""What is handed in where the engine has no room or is not there: an order of keyholders is taken all the same."""
+"""What a ledger says where its engine has no room or is not there: an order of keyholders is taken all the same."""
 
 from __future__ import annotations
 
