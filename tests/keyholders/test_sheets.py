@@ -288,7 +288,9 @@ async def signed_without(gone: dict[str, float]) -> tuple[Completed, Vanishing, 
     return done, courier, own
 
 
-@pytest.mark.parametrize("gone", [{"bob"}, {"carol"}, {"bob", "carol"}, {"bob", "dave"}, {"bob", "erin"}], ids=str)
+@pytest.mark.parametrize(
+    "gone", [{"bob"}, {"carol"}, {"bob", "carol"}, {"bob", "dave"}, {"bob", "erin"}], ids=lambda g: "-".join(sorted(g))
+)
 async def test_who_commits_and_brings_no_share_does_not_block_the_others(gone: set[str]) -> None:
     done, courier, _ = await signed_without(dict.fromkeys(gone, math.inf))
     assert not gone & set(done.signers)
