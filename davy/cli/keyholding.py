@@ -27,6 +27,7 @@ from davy.keyholders.keys import Holdings, Office, open_holdings
 from davy.keyholders.mending import Mender
 from davy.keyholders.server import Attendant
 from davy.keyholders.signer import Signer
+from davy.keyholders.standing import SteadyJournal
 from davy.keyholders.succession import roster_in_office
 from davy.keyholders.voice import MemberKeys, OwnVoice, RemoteVoice, Voice
 from davy.killswitch.group import Identifier, identifier
@@ -63,7 +64,7 @@ class Keyholder:
     def __init__(self, roots: Roots) -> None:
         self.home, self.keys, self.circles = roots.home, roots.keys, roots.circles
         self.circle = self.circles[0]
-        self.shares, self.journal = roots.shares, roots.journal
+        self.shares, self.journal = roots.shares, SteadyJournal(roots.journal)
         self.clock, self.entropy = SystemClock(), OsEntropy()
         self.key = self.keys.public(KeyRole.KEYHOLDER)
         self.own: Holder = self.circle.holder(self.key)

@@ -380,8 +380,9 @@ class _Gathering:
         async def one(i: Identifier) -> None:
             try:
                 right = accept(i, await self._voices[i].ask(ask, patience_ms=self._round_ms))
-            except DavyError:
+            except DavyError as e:
                 right = None
+                self._told(self._voices[i].name, str(e))
             if right is False:
                 self._name_culprit(i)
             (good if right else bad).append(i)

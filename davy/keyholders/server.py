@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from davy.keyholders.circle import Circle
@@ -33,10 +34,12 @@ from davy.keyholders.signer import Signer
 from davy.keyholders.voice import PATH, Reply, Request
 from davy.network.signed import RequestVerifier, read_request
 from davy.protocol.encoding import decode, encode
-from davy.protocol.errors import Malformed
+from davy.protocol.errors import Malformed, StoreFailed
 from davy.protocol.limits import MAX_REQUEST_BYTES
 from davy.protocol.ports import Clock, Response, SignedRequest, Store
 from davy.protocol.words import PublicKey
+
+_log = logging.getLogger(__name__)
 
 
 class Attendant:
@@ -72,6 +75,30 @@ class Attendant:
                 return await self._in.get(sender, self._founder).answer(sender, ask)
 
 
+class _Marks:
+    """A door's store that a full disk does not close: keyholders are to halt then, too.
+
+    What was asked stays refused while this process lives. After a restart, a question of the last minutes may be asked
+    again; nonces and ceremonies were in memory only, so whoever repeats one gets no share for it.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store, self._is_failing = store, False
+
+    async def get(self, key: bytes) -> bytes | None:
+        return await self._store.get(key)
+
+    async def put(self, key: bytes, value: bytes) -> None:
+        try:
+            await self._store.put(key, value)
+        except StoreFailed as e:
+            if not self._is_failing:
+                _log.warning("questions are answered although the disk takes nothing (%s)", e)
+            self._is_failing = True
+        else:
+            self._is_failing = False
+
+
 class Door:
     """A `davy.protocol.ports.Handler`; `open` comes before the first request.
 
@@ -86,7 +113,7 @@ class Door:
     ) -> None:
         self._circles = {circle.digest: (circle, attendant) for circle, attendant in attendants}
         self._first, *also = self._circles
-        self._verifier = RequestVerifier(own, self._first, clock, store, also=also)
+        self._verifier = RequestVerifier(own, self._first, clock, _Marks(store), also=also)
 
     async def open(self) -> None:
         """Read what an earlier process accepted.

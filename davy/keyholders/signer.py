@@ -3,11 +3,12 @@
 It signs with the keys in office; the INSTALL that puts its next ones there, with these too (`Accede`). What is signed
 is what was considered: the order's own bytes, kept here since the person said yes. Nonces live in this object only, for
 one attempt of one coordinator; a restart forgets them, and that attempt fails. Before a share leaves, the order is in
-the journal.
+the journal; one that stops is at least in memory, for a full disk must not disable a halt.
 """
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
@@ -37,8 +38,8 @@ from davy.keyholders.messages import (
 )
 from davy.keyholders.screen import REHEARSAL, View, rehearsed, screen
 from davy.keyholders.standing import (
-    Journal,
     Left,
+    SteadyJournal,
     claimed,
     drop_lapsed,
     keep_whole,
@@ -51,17 +52,29 @@ from davy.keyholders.standing import (
 from davy.keyholders.steps import unless_yes
 from davy.killswitch.frost import Nonces, SigningCommitments, commit, sign
 from davy.protocol.encoding import decode, encode
-from davy.protocol.errors import Expired, Malformed, Misdirected, Refused, Replayed, TooLarge, Unauthorised
+from davy.protocol.errors import (
+    Expired,
+    Malformed,
+    Misconfigured,
+    Misdirected,
+    Refused,
+    Replayed,
+    TooLarge,
+    Unauthorised,
+)
 from davy.protocol.limits import MAX_CEREMONY_BYTES, MAX_SHOWN_ORDERS, SIGNER_SKEW_MS
 from davy.protocol.order import (
     Drill,
+    Extend,
     GroupKey,
+    Halt,
     Heartbeat,
     Install,
     Lease,
     Lift,
     Order,
     OrderId,
+    Raise,
     VerifiedOrder,
     check_issued,
     open_order,
@@ -77,8 +90,13 @@ MAX_ATTEMPTS: Final = 64
 """Attempts of one keyholder at one order: more than rounds that end with a culprit can take."""
 _FLEETING: Final = (Drill, Heartbeat)
 """Orders that change nothing and are not remembered."""
+_STOPPING: Final = (Halt, Extend, Raise)
+"""Orders that only stop: no disk may keep them from being signed."""
+_NO_DISK: Final = "the disk takes no order there, and what permits is not signed before it is written down; make room"
 _REMEMBERED: Final = 1_024
 """Whole orders that are not released again when they are told of again."""
+
+_log = logging.getLogger(__name__)
 
 
 class _Attempt(NamedTuple):
@@ -111,7 +129,7 @@ class Signer:
         offices: Offices,
         *,
         desk: Desk,
-        journal: Journal,
+        journal: SteadyJournal,
         clock: Clock,
         entropy: Entropy,
         names: Mapping[PublicKey, str] | None = None,
@@ -251,10 +269,19 @@ class Signer:
         left = await self._left(considered, order)
         if left.must_name:
             raise Refused(_must_name(order, left))
-        if not is_rehearsal(considered) and not isinstance(order.action, _FLEETING):
+        if is_rehearsal(considered) or isinstance(order.action, _FLEETING):
+            return
+        i = order_id(considered.order)
+        if isinstance(order.action, _STOPPING):
+            await self._journal.keep_stop(i, considered.order)
+            return
+        try:
             if isinstance(order.action, Lease):
                 await drop_lapsed(self._journal, self._clock.now())
-            await self._journal.keep(order_id(considered.order), considered.order)
+            await self._journal.keep(i, considered.order)
+        except Misconfigured as e:  # refused, or whoever coordinates would not be told why
+            _log.error("no share for order %s leaves, for it cannot be written down here: %s", i.hex()[:16], e)
+            raise Refused(_NO_DISK) from e
 
     async def _left(self, considered: Proposal, order: Order) -> Left:
         if not isinstance(order.action, Lift | Install):

@@ -11,18 +11,20 @@ are more than an order can name, those that were signed here come first, and the
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from davy.killswitch.brake import has_lapsed
 from davy.killswitch.clocks import Clocks
 from davy.protocol.encoding import decode
-from davy.protocol.errors import Malformed, Misdirected
+from davy.protocol.errors import Malformed, Misconfigured, Misdirected
 from davy.protocol.limits import (
     MAX_BRAKE_ORDERS,
     MAX_CEREMONY_BYTES,
     MAX_NAMED_ORDERS,
     MAX_ORDER_BYTES,
+    MAX_RELEASED,
     MAX_SHOWN_ORDERS,
     SIGNER_SKEW_MS,
 )
@@ -58,6 +60,7 @@ _NAMED: Final[dict[type[OrderAction], tuple[type[OrderAction], ...]]] = {
 
 _FRAME: Final = 4_096
 """What surrounds orders in a message: its other fields, and a reason or a sentence."""
+_log = logging.getLogger(__name__)
 
 
 class Journal(Protocol):
@@ -86,6 +89,67 @@ class Journal(Protocol):
     async def orders(self) -> list[bytes]: ...
 
     async def signed(self) -> list[bytes]: ...
+
+
+class SteadyJournal:
+    """A journal that takes orders that stop although the disk takes none: in memory until it does.
+
+    One that a restart forgets can only leave something stopped for longer, which another LIFT ends.
+    """
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._unwritten: dict[OrderId, bytes] = {}
+
+    async def keep(self, order: OrderId, body: bytes) -> None:
+        """See `Journal.keep`."""
+        await self._journal.keep(order, body)
+
+    async def keep_stop(self, order: OrderId, body: bytes) -> None:
+        """Remember an order that stops; what the disk does not take is written with a later question."""
+        self._unwritten[order] = body
+        if len(self._unwritten) > MAX_RELEASED:
+            del self._unwritten[next(iter(self._unwritten))]
+        if (fault := await self._write()) is not None:
+            _log.warning(
+                "order %s stops something, so a share for it leaves although it is not written down here (%s); "
+                "make room before you restart: it is only in memory until then",
+                order.hex()[:16],
+                fault,
+            )
+
+    async def keep_signed(self, order: OrderId, signed: bytes) -> None:
+        await self._journal.keep_signed(order, signed)
+
+    async def drop(self, order: OrderId) -> None:
+        self._unwritten.pop(order, None)
+        await self._journal.drop(order)
+
+    async def keep_drill(self, signed: bytes) -> None:
+        """See `Journal.keep_drill`."""
+        await self._journal.keep_drill(signed)
+
+    async def drill(self) -> bytes | None:
+        return await self._journal.drill()
+
+    async def orders(self) -> list[bytes]:
+        """Return those on the disk, and those that it has not taken yet."""
+        await self._write()
+        unwritten = list(self._unwritten.values())  # first: one may be written while the disk is read
+        return list(dict.fromkeys([*await self._journal.orders(), *unwritten]))
+
+    async def signed(self) -> list[bytes]:
+        await self._write()  # every question asks who is in office, and so comes here
+        return await self._journal.signed()
+
+    async def _write(self) -> Misconfigured | None:
+        for order, body in list(self._unwritten.items()):
+            try:
+                await self._journal.keep(order, body)
+            except Misconfigured as e:  # StoreFailed is one
+                return e
+            self._unwritten.pop(order, None)
+        return None
 
 
 class Known(NamedTuple):

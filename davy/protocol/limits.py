@@ -143,7 +143,7 @@ MAX_SHOWN_ORDERS: Final = 32
 MAX_MATTERS: Final = 8
 """Orders, and ceremonies, of one keyholder that wait for another's answer at a time."""
 MAX_RELEASED: Final = 4_096
-"""Orders that a keyholder remembers to have released a share for; with as many it signs no more."""
+"""Orders that a keyholder remembers to have released a share for; with as many it signs only what stops."""
 
 
 MAX_TAKE: Final = 11_796

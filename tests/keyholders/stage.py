@@ -18,7 +18,7 @@ from davy.keyholders.mending import Mender
 from davy.keyholders.messages import Answer, Ask, Consider
 from davy.keyholders.server import Attendant, Door
 from davy.keyholders.signer import Signer
-from davy.keyholders.standing import named_ids
+from davy.keyholders.standing import SteadyJournal, named_ids
 from davy.keyholders.voice import MemberKeys, OwnVoice, RemoteVoice, Voice
 from davy.killswitch.group import Identifier, identifier
 from davy.network.memory import MemoryNetwork, no_delay
@@ -126,7 +126,7 @@ class Person:
             self.stage.circle,
             self,
             desk=self.desk,
-            journal=self.journal,
+            journal=SteadyJournal(self.journal),
             clock=self.stage.clock,
             entropy=entropy,
             finished=self.finished.append,

@@ -226,17 +226,6 @@ async def test_a_yes_is_worth_nothing_after_five_minutes(rig: Rig) -> None:
     assert not rig.bob.journal.kept
 
 
-async def test_a_share_that_cannot_be_written_down_is_not_released(rig: Rig) -> None:
-    order = rig.bob.order()
-    package = await rig.package(order, A)
-    rig.bob.journal.full = True
-    with pytest.raises(Misconfigured):
-        await rig.ask(Sign(order_id(encode(order)), A, package))
-    rig.bob.journal.full = False
-    with pytest.raises(Replayed):
-        await rig.ask(Sign(order_id(encode(order)), A, package))
-
-
 async def test_a_stranger_asks_for_nothing(rig: Rig) -> None:
     with pytest.raises(Unauthorised):
         await rig.bob.attendant.answer(b"\3" * 32, propose(rig.bob.order()))

@@ -13,7 +13,7 @@ from davy.keyholders.coordinator import Completed, Signed, complete, completed, 
 from davy.keyholders.keys import Office, first_holdings, open_holdings
 from davy.keyholders.messages import Answer, Ask, Consider
 from davy.keyholders.signer import Signer
-from davy.keyholders.standing import in_force, known
+from davy.keyholders.standing import SteadyJournal, in_force, known
 from davy.keyholders.succession import Installing, Party, install, roster_in_office
 from davy.keyholders.voice import Voice
 from davy.killswitch.group import Identifier, identifier
@@ -86,8 +86,8 @@ class Two:
         names = {p.key: p.name for p in self.stage.people}
         signers = [
             Signer(
-                circle, Seats(self, p), desk=p.desk, journal=p.journal, clock=self.stage.clock, entropy=p.entropy,
-                names=names, finished=p.finished.append,
+                circle, Seats(self, p), desk=p.desk, journal=SteadyJournal(p.journal), clock=self.stage.clock,
+                entropy=p.entropy, names=names, finished=p.finished.append,
             )
             for p in people
         ]  # fmt: skip
