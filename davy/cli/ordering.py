@@ -18,6 +18,7 @@ from davy.cli.network import Network, ledger_of, network_option, read_network
 from davy.cli.options import Term, at_terminal, home_option, interruptible, json_option
 from davy.cli.output import show
 from davy.host.files import read_bounded, whole_path, write_new
+from davy.host.journal import FileJournal
 from davy.keyholders.claims import Claims, Heed, LeavesStanding, most_named, naming, until_signed
 from davy.keyholders.coordinator import Completed, Signed, completed
 from davy.keyholders.drills import DrillRelease, drill_released, release_line, write_release
@@ -245,7 +246,7 @@ async def _keep_drill(keyholder: Keyholder, released: DrillRelease, *, as_json: 
     if not as_json:
         click.echo(f"drill: {release_line(released)}")
     try:
-        await keyholder.journal.keep_released(write_release(released))
+        await FileJournal(keyholder.home.orders).keep_released(write_release(released))
     except (Misconfigured, StoreFailed) as e:
         click.echo(f"What came of the drill is not remembered: {e}", err=True)
 

@@ -25,7 +25,7 @@ from davy.protocol.receipt import Anchor, Outcome, Receipt, SignedReceipt
 from davy.protocol.signing import Domain, sign
 from davy.protocol.words import KeyRole, key_text
 from tests.ledger.driver.cometbft.engines import engine
-from tests.processes.five import BOOK, NAMES, Table, line
+from tests.processes.five import BOOK, NAMES, RECORDED, Table, line
 from tests.processes.producers import FourProducers
 from tests.processes.shells import PATIENCE_S, ROOT, shell, wait_until
 from tests.twins.keyholders import pair
@@ -160,7 +160,7 @@ def test_three_of_five_halt_three_cannot_lift_four_can(all_serve: Table) -> None
     halted = acting.result()
     assert sorted(halted["signers"]) == ["alice", "bob", "carol"]
     check_with_davy(table, "halt")
-    assert {"route": "ledger", "to": "", "reached": True, "told": "recorded in a block"} in halted["released"]
+    assert RECORDED in halted["released"]
     assert halted["order"] in {h["order"] for h in brake_status(table)["halts"]}
     assert f"halt {halted['order']}" in stranger(table, "verify_order.py", "halt")
     orders = json.loads(table.type("alice", line("Let it run again", "davy keyholder status") + " --json"))["orders"]
@@ -176,7 +176,7 @@ def test_three_of_five_halt_three_cannot_lift_four_can(all_serve: Table) -> None
     check_with_davy(table, "lift")
     for signed in ("halt", "lift"):  # by hand, whatever the other routes did
         (brought,) = json.loads(table.type("erin", f"davy brake bring {signed} --json"))
-        assert brought == {"route": "ledger", "to": "", "reached": True, "told": "recorded in a block"}
+        assert brought == RECORDED
     assert ": lift " in stranger(table, "verify_order.py", "lift")
     assert halted["order"] not in {h["order"] for h in brake_status(table)["halts"]}
 
@@ -220,7 +220,7 @@ def test_an_order_that_nobody_has_is_no_success_and_can_be_brought(all_serve: Ta
     sentence = (table.folder / "alice.coordinating").read_text().splitlines()[-1]
     (bring,) = re.findall(r"`(davy brake bring \S+) --book FILE`", sentence)
     (brought,) = json.loads(table.type("alice", f"{bring} --json"))
-    assert brought == {"route": "ledger", "to": "", "reached": True, "told": "recorded in a block"}
+    assert brought == RECORDED
     assert halted["order"] in {h["order"] for h in brake_status(table)["halts"]}
     table.serve("bob", "carol")
 
