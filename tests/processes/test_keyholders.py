@@ -160,7 +160,7 @@ def test_three_of_five_halt_three_cannot_lift_four_can(all_serve: Table) -> None
     halted = acting.result()
     assert sorted(halted["signers"]) == ["alice", "bob", "carol"]
     check_with_davy(table, "halt")
-    assert RECORDED in halted["released"]
+    assert any(row.items() >= RECORDED.items() for row in halted["released"])
     assert halted["order"] in {h["order"] for h in brake_status(table)["halts"]}
     assert f"halt {halted['order']}" in stranger(table, "verify_order.py", "halt")
     orders = json.loads(table.type("alice", line("Let it run again", "davy keyholder status") + " --json"))["orders"]
