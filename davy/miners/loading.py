@@ -10,8 +10,9 @@ import importlib.util
 import inspect
 import sys
 from collections.abc import Mapping
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any, get_type_hints
 
 import msgspec
@@ -27,6 +28,18 @@ BUILT_IN = {
     "huggingface": "davy.miners.huggingface:HuggingFace",
     "upstream": "davy.miners.upstream:Upstream",
 }
+
+
+class _AsItStands(SourceFileLoader):
+    """Reads a file's source each time, and leaves no bytecode beside it.
+
+    Python takes bytecode for good if the source has its size and the second of its change: a backend that was edited
+    and loaded at once would be the old one.
+    """
+
+    def get_code(self, fullname: str) -> CodeType:
+        path = self.get_filename(fullname)
+        return self.source_to_code(self.get_data(path), path)
 
 
 def load_backend(spec: str, options: Mapping[str, str]) -> Backend:
@@ -144,7 +157,7 @@ def _from_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise Misconfigured(f"there is no file {path}: name the Python file of your backend")
     name = f"davy_backend_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = importlib.util.spec_from_file_location(name, path, loader=_AsItStands(name, str(path)))
     if spec is None or spec.loader is None:
         raise Misconfigured(f"{path} cannot be imported: is it a Python file?")
     module = importlib.util.module_from_spec(spec)

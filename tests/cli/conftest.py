@@ -186,10 +186,10 @@ def place(homes: Path, network: Network, tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def contents(folder: Path) -> dict[str, str]:
-    """Every file and folder with its digest; what a node keeps for itself in a home that exists is left out."""
+    """Every file and folder with its digest, without Python's bytecode and what a node keeps for itself in its home."""
     own = {"lock", "store.db", "store.db-wal", "store.db-shm", "certificate.pem", "key.pem"}
     return {
         str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() if p.is_file() else "folder"
         for p in sorted(folder.rglob("*"))
-        if p.name not in own
+        if p.name not in own and "__pycache__" not in p.parts
     }

@@ -49,6 +49,19 @@ def test_from_a_file_with_options(file: Path) -> None:
     assert backend.manifest().name == "simple"
 
 
+def test_a_file_that_was_just_edited_is_read_anew(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its size and the second of its change are as before, which is all that Python's bytecode looks at."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    before = file.stat()
+    words = {"order": "3", "rate": "0.25"}
+    assert load_backend(f"{file}:Mine", words).manifest().name == "simple"
+    file.write_text(GOOD.replace("value = 3", "value = 4"))
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    load_backend(f"{file}:Mine", words)
+    assert sys.modules["davy_backend_mine"].value == 4
+    assert [p.name for p in file.parent.iterdir()] == [file.name], "nothing is left beside it"
+
+
 def test_from_a_module() -> None:
     assert load_backend("tests.miners.stage:Letters", {}).manifest().name == "letters"
 
