@@ -16,7 +16,7 @@ from davy.cli.genesis import make_genesis, parse_allocation, read_roster
 from davy.cli.join import place_of, renewed, write_producer
 from davy.cli.loop import run
 from davy.cli.network import Network, network_option, write_network
-from davy.cli.options import Host, Place, home_option, json_option
+from davy.cli.options import Host, Place, home_option, json_option, subnets_option
 from davy.cli.output import show
 from davy.host.clock import SystemClock
 from davy.host.entropy import OsEntropy
@@ -63,15 +63,7 @@ def install_engine(as_json: bool, to: Path) -> None:
     "--at", "places", multiple=True, metavar="HOST:PORT", help="Where a producer's engine listens; repeat for each."
 )
 @click.option("--owner", required=True, help="Coldkey that owns the subnets.")
-@click.option(
-    "--subnet",
-    "subnets",
-    multiple=True,
-    default=("text",),
-    show_default=True,
-    metavar="TASK[:NAME=VALUE,…]",
-    help="May be repeated; netuids count from 1.",
-)
+@subnets_option("text")
 @click.option(
     "--parameters", default="", metavar="NAME=VALUE,…", help="Chain parameters that differ from their defaults."
 )

@@ -19,7 +19,7 @@ from davy.cli.ending import until_told
 from davy.cli.gossip import LOCAL, gossip_options, joining
 from davy.cli.loop import run
 from davy.cli.network import Network, ledger_of, metagraph_of, network_option, neuron_of, read_network
-from davy.cli.options import Host, home_option, json_option, unlocked
+from davy.cli.options import Host, home_option, json_option, netuids_option, unlocked
 from davy.cli.output import show
 from davy.gateway.directory import Directory
 from davy.gateway.gateway import Gateway, Limits
@@ -92,15 +92,7 @@ def door(host: str, port: int, limits: Limits) -> Door:
 @click.command("gateway")
 @home_option
 @network_option
-@click.option(
-    "--netuid",
-    "netuids",
-    type=click.IntRange(0, 65_535),
-    multiple=True,
-    default=(1,),
-    show_default=True,
-    help="Subnet; may be repeated.",
-)
+@netuids_option
 @click.option("--host", type=Host(), default="127.0.0.1", show_default=True, help="Host to listen on, in plain HTTP.")
 @click.option(
     "--port", type=click.IntRange(0, 65_535), default=DEFAULT_PORT, show_default=True, help="Port; 0 for any free one."

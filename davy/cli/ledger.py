@@ -19,7 +19,7 @@ from davy.cli.join import join
 from davy.cli.later import Whole
 from davy.cli.loop import run
 from davy.cli.network import Network, network_option, write_network
-from davy.cli.options import Host, home_option, json_option, password
+from davy.cli.options import Host, home_option, json_option, password, subnets_option
 from davy.cli.output import show
 from davy.host.clock import SystemClock
 from davy.host.entropy import OsEntropy
@@ -50,15 +50,7 @@ ledger_command.add_command(join)
 @home_option
 @json_option
 @click.option("--owner", required=True, help="Coldkey that owns the subnets.")
-@click.option(
-    "--subnet",
-    "subnets",
-    multiple=True,
-    default=("text",),
-    show_default=True,
-    metavar="TASK[:NAME=VALUE,…]",
-    help="May be repeated; netuids count from 1.",
-)
+@subnets_option("text")
 @click.option(
     "--parameters", default="", metavar="NAME=VALUE,…", help="Chain parameters that differ from their defaults."
 )

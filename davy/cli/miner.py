@@ -16,7 +16,17 @@ from davy.cli.later import Whole
 from davy.cli.loop import run
 from davy.cli.model import backend_options
 from davy.cli.network import Network, ledger_of, metagraph_of, network_option, neuron_of, read_network
-from davy.cli.options import Host, Tokens, home_option, host_fault, json_option, made, pace_options, unlocked
+from davy.cli.options import (
+    Host,
+    Tokens,
+    home_option,
+    host_fault,
+    json_option,
+    made,
+    netuids_option,
+    pace_options,
+    unlocked,
+)
 from davy.cli.output import show, show_table
 from davy.host.clock import SystemClock
 from davy.host.entropy import OsEntropy
@@ -40,15 +50,7 @@ from davy.protocol.words import TOKEN, KeyRole, ModelId
 @home_option
 @network_option
 @backend_options
-@click.option(
-    "--netuid",
-    "netuids",
-    type=click.IntRange(0, 65_535),
-    multiple=True,
-    default=(1,),
-    show_default=True,
-    help="Subnet; may be repeated.",
-)
+@netuids_option
 @click.option("--host", type=Host(), default="127.0.0.1", show_default=True, help="Host to listen on.")
 @click.option("--port", type=click.IntRange(0, 65_535), default=0, show_default=True, help="Port; 0 for any free one.")
 @click.option("--public-host", type=Host(public=True), help="Host where others reach it; --host by default.")
@@ -128,15 +130,7 @@ def miner_command(
 @network_option
 @json_option
 @backend_options
-@click.option(
-    "--netuid",
-    "netuids",
-    type=click.IntRange(0, 65_535),
-    multiple=True,
-    default=(1,),
-    show_default=True,
-    help="Subnet; may be repeated.",
-)
+@netuids_option
 @pace_options
 @click.option("--offline", is_flag=True, help="Do not compare with the ledger.")
 def check(

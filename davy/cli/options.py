@@ -137,6 +137,32 @@ def netuid_option(function: F) -> F:
     )
 
 
+def netuids_option(function: F) -> F:
+    """``--netuid``, once for each subnet; 1 by default."""
+    return click.option(
+        "--netuid",
+        "netuids",
+        type=click.IntRange(0, 65_535),
+        multiple=True,
+        default=(1,),
+        show_default=True,
+        help="Subnet; may be repeated.",
+    )(function)
+
+
+def subnets_option(default: str) -> Callable[[F], F]:
+    """``--subnet``: those that a new chain begins with, by their tasks and hyperparameters."""
+    return click.option(
+        "--subnet",
+        "subnets",
+        multiple=True,
+        default=(default,),
+        show_default=True,
+        metavar="TASK[:NAME=VALUE,…]",
+        help="May be repeated; netuids count from 1.",
+    )
+
+
 def pace_options(function: F) -> F:
     """``--challenges`` and ``--round``: how many challenges a validator asks of each miner, and in how many seconds."""
     most = click.option(

@@ -11,7 +11,7 @@ import msgspec
 from davy.cli.act import act
 from davy.cli.loop import run
 from davy.cli.network import Network, coldkey_of, ledger_of, metagraph_of, network_option, neuron_of, read_network
-from davy.cli.options import Tokens, home_option, json_option, tokens, unlocked
+from davy.cli.options import Tokens, home_option, json_option, netuids_option, tokens, unlocked
 from davy.cli.output import show
 from davy.host.home import Home
 from davy.host.keys import FileKeyStore
@@ -26,15 +26,7 @@ from davy.protocol.words import KeyRole
 @home_option
 @network_option
 @json_option
-@click.option(
-    "--netuid",
-    "netuids",
-    type=click.IntRange(0, 65_535),
-    multiple=True,
-    default=(1,),
-    show_default=True,
-    help="Subnet; may be repeated.",
-)
+@netuids_option
 @click.option("--price-limit", type=Tokens(), help="Refuse if the price is higher; default: the price now.")
 @click.option("--dry-run", is_flag=True, help="Say what it would cost and whether it would succeed; change nothing.")
 def register_command(

@@ -23,7 +23,7 @@ from davy.cli.genesis import parse_allocation, read_roster
 from davy.cli.ledger import STOPPED, create_chain, draft, run_ledger
 from davy.cli.loop import run
 from davy.cli.network import Network, ledger_of, network_option
-from davy.cli.options import Host, Place, json_option, tokens
+from davy.cli.options import Host, Place, json_option, subnets_option, tokens
 from davy.host.entropy import OsEntropy
 from davy.host.files import make_private_folder, whole_path
 from davy.host.home import Home
@@ -64,15 +64,7 @@ _MOST_AT_ONCE: Final = 10_000 * TOKEN
     show_default=True,
     help="Milliseconds from block to block.",
 )
-@click.option(
-    "--subnet",
-    "subnets",
-    multiple=True,
-    default=("text:tempo=40,immunity=400",),
-    show_default=True,
-    metavar="TASK[:NAME=VALUE,…]",
-    help="May be repeated; netuids count from 1.",
-)
+@subnets_option("text:tempo=40,immunity=400")
 @click.option(
     "--parameters",
     default="unbonding=100",

@@ -19,7 +19,7 @@ from davy.cli.gateway import Door, Node, door, gateway, url_of
 from davy.cli.gossip import LOCAL, gossip_options, joining
 from davy.cli.loop import run
 from davy.cli.network import Network, ledger_of, metagraph_of, network_option, neuron_of, read_network
-from davy.cli.options import Host, home_option, json_option, made, pace_options, unlocked
+from davy.cli.options import Host, home_option, json_option, made, netuids_option, pace_options, unlocked
 from davy.cli.output import show
 from davy.gateway.gateway import Limits
 from davy.host.clock import SystemClock
@@ -87,15 +87,7 @@ class Work(NamedTuple):
 @click.command("validator")
 @home_option
 @network_option
-@click.option(
-    "--netuid",
-    "netuids",
-    type=click.IntRange(0, 65_535),
-    multiple=True,
-    default=(1,),
-    show_default=True,
-    help="Subnet; may be repeated.",
-)
+@netuids_option
 @click.option(
     "--library",
     type=click.Path(path_type=Path),

@@ -6,6 +6,7 @@ draws, attacked and not, comes as integers with runs on axis 0, and goes through
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar, Final, Self
@@ -42,7 +43,7 @@ MONEY_METRICS: Final[Mapping[str, tuple[str, str]]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Study:
+class Study(ABC):
     """Base of all studies; `play` is what each one writes.
 
     Attributes
@@ -75,9 +76,9 @@ class Study:
         """Runs that are best played together."""
         return 8
 
+    @abstractmethod
     def play(self, runs: range) -> Int64:
         """Runs of the study, [2, runs, steps, columns]: the honest arm, then the attacked one."""
-        raise NotImplementedError
 
     def measure(self, arrays: Mapping[str, Int64]) -> dict[str, Float]:
         """Each of `metrics`, [runs], from `honest.NAME` and `attack.NAME`, [runs, steps]."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TypeVar
 
 from davy.protocol.chain import (
@@ -25,9 +26,10 @@ from davy.protocol.words import Height, Hotkey, Netuid, PublicKey
 T = TypeVar("T")
 
 
-class Views:
+class Views(ABC):
     """Every view over one `query`."""
 
+    @abstractmethod
     async def query(self, path: str, data: bytes = b"") -> bytes:
         """Ask the state after the newest block: canonical bytes, unproved.
 
@@ -36,7 +38,6 @@ class Views:
         TxFailed
             With the ledger's code, NOT_FOUND mostly.
         """
-        raise NotImplementedError
 
     async def account(self, key: PublicKey) -> Account:
         return await self._view("/nonce", key, Account)

@@ -28,9 +28,9 @@ from davy.protocol.genesis import chain_id
 _MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
 _READ_BYTES: Final = 256 * 1024
 _FOR_THE_BLOCK: Final = 2
+"""Of the flags of a vote; without one, or with a vote for no block, none would ever be decided."""
 _RECHECK: Final = 1
 """How the engine marks what it asks about again after a block (CheckTxType)."""
-"""Of the flags of a vote; without one, or with a vote for no block, none would ever be decided."""
 _log: Final = logging.getLogger(__name__)
 
 
