@@ -43,7 +43,7 @@ class Plan(NamedTuple):
     """Before anything is done to it."""
     notice: int = 60
     """At most, until a miner's pay has followed what it does."""
-    end: int = 8
+    end: int = 16
     """At most, after the last of it, until what the selective miner earned has become less than half."""
 
 
