@@ -23,7 +23,7 @@ import anyio
 
 from bench.stopping.figures import into_page, table
 from davy.host.entropy import OsEntropy
-from davy.keyholders.coordinator import gather
+from davy.keyholders.coordinator import Means, Party, gather
 from davy.keyholders.keys import Office, first_holdings, generation_id
 from davy.keyholders.messages import Answer, Ask, Commit, Committed, Consider, Released, Sign, Willing, signed_bytes
 from davy.killswitch import dkg, frost
@@ -107,7 +107,7 @@ def coordinate(group: Group, times: Times) -> None:
 
     async def signed() -> None:
         began = process_time_ns()
-        await gather(office, voices, proposal, clock=clock, entropy=OsEntropy(), told=lambda _who, _what: None)
+        await gather(Party(office, voices), proposal, Means(clock, OsEntropy(), lambda _who, _what: None))
         times.taken.setdefault("coordinate", []).append((process_time_ns() - began) / 1000)
 
     anyio.run(signed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import anyio
 import click
@@ -13,11 +13,11 @@ import click
 from davy.cli.carrying import hand_voices
 from davy.cli.keyholding import Keyholder
 from davy.keyholders.claims import Heed
-from davy.keyholders.coordinator import ROUND_MS, Signed, gather, tell
+from davy.keyholders.coordinator import Means, Party, Signed, Waits, gather, tell
 from davy.keyholders.desk import Desk, Matter
 from davy.keyholders.keys import Office
 from davy.keyholders.messages import Consider, Rehearse, is_rehearsal, matter_id
-from davy.keyholders.succession import Installing, Party, install
+from davy.keyholders.succession import Installing, install
 from davy.keyholders.voice import Voice
 from davy.killswitch.group import Identifier
 from davy.protocol.errors import Misconfigured
@@ -32,12 +32,12 @@ class Meeting:
     """Those who are asked; opened by `meeting`."""
 
     def __init__(self, keyholder: Keyholder, parties: list[Party], by_hand: bool, patience_ms: int | None) -> None:
-        self._keyholder, self._parties = keyholder, parties
+        self._means = Means(keyholder.clock, keyholder.entropy, tell_person)
+        self._parties = parties
         # by hand an order is dated ahead, so that it can be signed for nearly twice as long
         longest = 2 * SIGNER_SKEW_MS if by_hand else SIGNER_SKEW_MS
-        self._patience_ms = longest if patience_ms is None else patience_ms
-        self._round_ms = self._patience_ms if by_hand else ROUND_MS
-        self._grace_ms = min(GRACE_MS, self._patience_ms // 4) if by_hand else None
+        patience = longest if patience_ms is None else patience_ms
+        self._waits = Waits(patience, patience, min(GRACE_MS, patience // 4)) if by_hand else Waits(patience)
 
     async def sign(self, proposal: Consider | Rehearse, *, heed: Heed) -> list[Signed]:
         """Have every signature made that the order needs, in its order; or rehearsed.
@@ -45,22 +45,13 @@ class Meeting:
         Raises
         ------
         DavyError
-            See `davy.keyholders.coordinator.complete`.
+            See `davy.keyholders.coordinator.gather`.
         """
-        how: dict[str, Any] = {
-            "clock": self._keyholder.clock,
-            "entropy": self._keyholder.entropy,
-            "told": tell_person,
-            "patience_ms": self._patience_ms,
-            "round_ms": self._round_ms,
-            "grace_ms": self._grace_ms,
-            "heed": heed,
-        }
         old, *new = self._parties
         if not new:
-            return [await gather(old.office, old.voices, proposal, **how)]
+            return [await gather(old, proposal, self._means, self._waits, heed=heed)]
         what = Installing(proposal.order, proposal.reason, proposal.named, is_rehearsal(proposal))
-        return await install(old, new[0], what, **how)
+        return await install(old, new[0], what, self._means, self._waits, heed=heed)
 
     async def tell(self, signed: bytes) -> None:
         """Tell all of them of the whole order."""

@@ -23,7 +23,6 @@ from davy.keyholders.messages import (
     Ask,
     Commit,
     Committed,
-    Consider,
     Declined,
     Finished,
     Proposal,
@@ -70,6 +69,35 @@ _Accept = Callable[[Identifier, Answer], bool | None]
 """Whether an answer is right (True), wrong (False: its sender cheats) or none (None)."""
 
 
+class Party(NamedTuple):
+    """One roster as its coordinator sees it: its own shares, and how each of its keyholders, itself too, is asked."""
+
+    office: Office
+    voices: Mapping[Identifier, Voice]
+
+
+class Means(NamedTuple):
+    """What whoever coordinates goes by: a clock, chance, and who is told what each keyholder does."""
+
+    clock: Clock
+    entropy: Entropy
+    told: Told
+
+
+class Waits(NamedTuple):
+    """How long each step waits for others."""
+
+    patience_ms: int = SIGNER_SKEW_MS
+    """How long people are waited for; never longer than the order can be signed."""
+    round_ms: int = ROUND_MS
+    """How long a round waits for those who said yes: longer where sheets are carried."""
+    grace_ms: int | None = None
+    """How long one attempt keeps back the next, which is without those still waited for; None: to its end."""
+
+
+OVER_A_NETWORK: Final = Waits()
+
+
 class Completed(NamedTuple):
     """An order with its signature, and who made it; `culprits` sent what no honest keyholder sends."""
 
@@ -86,51 +114,6 @@ class Signed(NamedTuple):
     culprits: tuple[str, ...]
 
 
-async def complete(
-    office: Office,
-    voices: Mapping[Identifier, Voice],
-    proposal: Consider,
-    *,
-    clock: Clock,
-    entropy: Entropy,
-    told: Told,
-    patience_ms: int = SIGNER_SKEW_MS,
-    round_ms: int = ROUND_MS,
-    grace_ms: int | None = None,
-    heed: Heed = all_said,
-) -> Completed:
-    """Have an order signed, until its time is over.
-
-    Parameters
-    ----------
-    voices
-        Every keyholder of the roster, the own one too.
-    patience_ms
-        How long people are waited for; never longer than the order can be signed.
-    round_ms
-        How long a round waits for those who said yes: longer where sheets are carried.
-    grace_ms
-        How long one attempt keeps back the next, which is without those still waited for; None: to its end.
-    heed
-        Which of what signers say is missing in a LIFT makes this give up, even where others would sign it as it is.
-
-    Raises
-    ------
-    Expired
-        Too few answered in time.
-    LeavesStanding
-        The order is a LIFT, and a signer who is heeded says what is missing in it.
-    Refused
-        Too many said no.
-    """
-    signed = await gather(
-        office, voices, proposal,
-        clock=clock, entropy=entropy, told=told,
-        patience_ms=patience_ms, round_ms=round_ms, grace_ms=grace_ms, heed=heed,
-    )  # fmt: skip
-    return completed(office, proposal.order, [signed])
-
-
 def completed(office: Office, order: bytes, signed: Sequence[Signed]) -> Completed:
     """Put an order and its signatures together; they are checked.
 
@@ -145,26 +128,25 @@ def completed(office: Office, order: bytes, signed: Sequence[Signed]) -> Complet
 
 
 async def gather(
-    office: Office,
-    voices: Mapping[Identifier, Voice],
-    proposal: Proposal,
-    *,
-    clock: Clock,
-    entropy: Entropy,
-    told: Told,
-    patience_ms: int = SIGNER_SKEW_MS,
-    round_ms: int = ROUND_MS,
-    grace_ms: int | None = None,
-    heed: Heed = all_said,
+    party: Party, proposal: Proposal, means: Means, waits: Waits = OVER_A_NETWORK, *, heed: Heed = all_said
 ) -> Signed:
-    """Have one key's signature made; of a rehearsal, one that is worth nothing.
+    """Have one key's signature made until the order's time is over; of a rehearsal, one that is worth nothing.
+
+    Parameters
+    ----------
+    heed
+        Which of what signers say is missing in a LIFT makes this give up, even where others would sign it as it is.
 
     Raises
     ------
-    Expired, LeavesStanding, Refused
-        See `complete`.
+    Expired
+        Too few answered in time.
+    LeavesStanding
+        The order is a LIFT, and a signer who is heeded says what is missing in it.
+    Refused
+        Too many said no.
     """
-    return await _Gathering(office, voices, proposal, clock, entropy, told, patience_ms, round_ms, grace_ms, heed).run()
+    return await _Gathering(party, proposal, means, waits, heed).run()
 
 
 async def tell(voices: Mapping[Identifier, Voice], signed: bytes) -> None:
@@ -185,28 +167,15 @@ async def tell(voices: Mapping[Identifier, Voice], signed: bytes) -> None:
 class _Gathering:
     """One order on its way to a signature."""
 
-    def __init__(
-        self,
-        office: Office,
-        voices: Mapping[Identifier, Voice],
-        proposal: Proposal,
-        clock: Clock,
-        entropy: Entropy,
-        told: Told,
-        patience_ms: int,
-        round_ms: int,
-        grace_ms: int | None,
-        heed: Heed,
-    ) -> None:
-        self._round_ms, self._grace_ms = round_ms, grace_ms
-        self._heed = heed
-        self._office, self._voices, self._proposal = office, voices, proposal
-        self._clock, self._entropy, self._told = clock, entropy, told
+    def __init__(self, party: Party, proposal: Proposal, means: Means, waits: Waits, heed: Heed) -> None:
+        self._office, self._voices = party
+        self._clock, self._entropy, self._told = means
+        self._proposal, self._waits, self._heed = proposal, waits, heed
         order = opened(proposal.order)
         key = self._key = proposal.key if isinstance(proposal, Accede) else signing_key(order.action)
         self._id = proposal_id(proposal)
-        self._deadline = min(order.issued + SIGNER_SKEW_MS, clock.now() + patience_ms)
-        self._need = office.threshold(key)
+        self._deadline = min(order.issued + SIGNER_SKEW_MS, self._clock.now() + waits.patience_ms)
+        self._need = self._office.threshold(key)
         self._message = signed_bytes(proposal)
         self._asking: set[Identifier] = set()
         self._willing: dict[Identifier, tuple[Digest, ...]] = {}
@@ -323,7 +292,8 @@ class _Gathering:
             (self._over if self._done else over).set()
 
         tasks.start_soon(to_its_end)
-        with anyio.move_on_after(None if self._grace_ms is None else self._grace_ms / 1000):
+        grace = self._waits.grace_ms
+        with anyio.move_on_after(None if grace is None else grace / 1000):
             await over.wait()
 
     async def _attempt(self, attempt: bytes, held: Held, pool: Sequence[Identifier], tasks: TaskGroup) -> Signed | None:
@@ -379,7 +349,7 @@ class _Gathering:
 
         async def one(i: Identifier) -> None:
             try:
-                right = accept(i, await self._voices[i].ask(ask, patience_ms=self._round_ms))
+                right = accept(i, await self._voices[i].ask(ask, patience_ms=self._waits.round_ms))
             except DavyError as e:
                 right = None
                 self._told(self._voices[i].name, str(e))
@@ -389,7 +359,7 @@ class _Gathering:
             if len(good) == need or len(pool) - len(bad) < need:
                 round_.cancel_scope.cancel()
 
-        with anyio.move_on_after(self._round_ms / 1000) as waiting:
+        with anyio.move_on_after(self._waits.round_ms / 1000) as waiting:
             async with anyio.create_task_group() as round_:
                 for i in pool:
                     round_.start_soon(one, i)

@@ -6,31 +6,19 @@ order, gathered at once. Whoever coordinates belongs to both rosters, and can ch
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import anyio
 
 from davy.keyholders.claims import Heed, LeavesStanding, all_said
-from davy.keyholders.coordinator import ROUND_MS, Signed, Told, gather
-from davy.keyholders.keys import Office
+from davy.keyholders.coordinator import OVER_A_NETWORK, Means, Party, Signed, Waits, gather
 from davy.keyholders.messages import Accede, Consider, Proposal, Rehearse
-from davy.keyholders.voice import Voice
 from davy.killswitch.brake import first_state, take
-from davy.killswitch.group import Identifier
 from davy.protocol.errors import DavyError, Misconfigured
 from davy.protocol.genesis import Genesis
-from davy.protocol.limits import SIGNER_SKEW_MS
 from davy.protocol.order import GroupKey, Install, open_order
-from davy.protocol.ports import Clock, Entropy
 from davy.protocol.roster import Roster
-
-
-class Party(NamedTuple):
-    """One roster as its coordinator sees it: its own shares, and how each of its keyholders is asked."""
-
-    office: Office
-    voices: Mapping[Identifier, Voice]
 
 
 class Installing(NamedTuple):
@@ -43,17 +31,7 @@ class Installing(NamedTuple):
 
 
 async def install(
-    old: Party,
-    new: Party,
-    what: Installing,
-    *,
-    clock: Clock,
-    entropy: Entropy,
-    told: Told,
-    patience_ms: int = SIGNER_SKEW_MS,
-    round_ms: int = ROUND_MS,
-    grace_ms: int | None = None,
-    heed: Heed = all_said,
+    old: Party, new: Party, what: Installing, means: Means, waits: Waits = OVER_A_NETWORK, *, heed: Heed = all_said
 ) -> list[Signed]:
     """Have an INSTALL signed by the old LIFT key, the new HALT key and the new LIFT key, in this order.
 
@@ -75,12 +53,11 @@ async def install(
     failures: list[DavyError] = []
 
     async def one(place: int, label: str, party: Party, ask: Proposal) -> None:
+        def told(name: str, what: str) -> None:
+            means.told(f"{label}, {name}", what)
+
         try:
-            signed[place] = await gather(
-                party.office, party.voices, ask,
-                clock=clock, entropy=entropy, told=lambda name, what: told(f"{label}, {name}", what),
-                patience_ms=patience_ms, round_ms=round_ms, grace_ms=grace_ms, heed=heed,
-            )  # fmt: skip
+            signed[place] = await gather(party, ask, means._replace(told=told), waits, heed=heed)
         except DavyError as e:
             failures.append(e if isinstance(e, LeavesStanding) else type(e)(f"{label}: {e}"))
             tasks.cancel_scope.cancel()

@@ -10,7 +10,7 @@ import anyio
 
 from davy.keyholders.assembly import found
 from davy.keyholders.circle import Circle, Holder
-from davy.keyholders.coordinator import Completed, complete
+from davy.keyholders.coordinator import OVER_A_NETWORK, Completed, Means, Party, Waits, completed, gather
 from davy.keyholders.desk import HOLD_MS, Desk, Matter
 from davy.keyholders.founding import Founder
 from davy.keyholders.keys import Holdings, Office, first_holdings, generation_id, open_holdings
@@ -212,21 +212,22 @@ class Person:
         }
         return Order(**(given | changes))
 
+    def means(self) -> Means:
+        return Means(self.stage.clock, self.entropy, self.stage.told)
+
     async def complete(self, proposal: Consider | Order, voices: dict[Identifier, Voice] | None = None) -> Completed:
         """Coordinate; what an order names is sent along, as its coordinator's command does."""
         if isinstance(proposal, Order):
             named = [self.stage.orders[i] for i in named_ids(proposal.action) if i in self.stage.orders]
             proposal = propose(proposal, named)
-        done = await complete(
-            await self.office(),
-            voices or self.voices(),
-            proposal,
-            clock=self.stage.clock,
-            entropy=self.entropy,
-            told=self.stage.told,
-        )
+        done = await complete(Party(await self.office(), voices or self.voices()), proposal, self.means())
         self.stage.orders[done.order.id] = encode(done.order.order)
         return done
+
+
+async def complete(party: Party, proposal: Consider, means: Means, waits: Waits = OVER_A_NETWORK) -> Completed:
+    """Have an order signed, and put together, as `davy halt` does."""
+    return completed(party.office, proposal.order, [await gather(party, proposal, means, waits)])
 
 
 class Stage:

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from davy.keyholders.claims import MAX_WORDS, Claims, Heed, naming, until_signed
-from davy.keyholders.coordinator import Completed
-from davy.keyholders.coordinator import complete as coordinate
+from davy.keyholders.coordinator import Completed, Party, completed, gather
 from davy.keyholders.messages import Answer, Ask, Consider, Declined, Released, Sign
 from davy.keyholders.standing import in_force, known, left_of
 from davy.keyholders.voice import Voice
@@ -61,9 +60,8 @@ async def lift(
         if proposed is not None:
             proposed.append(len(named))
         ask = Consider(encode(alice.order(action)), REASON, tuple(named))
-        return await coordinate(
-            await alice.office(), voices, ask, clock=stage.clock, entropy=alice.entropy, told=stage.told, heed=heed
-        )
+        party = Party(await alice.office(), voices)
+        return completed(party.office, ask.order, [await gather(party, ask, alice.means(), heed=heed)])
 
     return await until_signed(naming(Lift((bytes(32),)), lifted), lifted, claims, propose)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from davy.keyholders.coordinator import Signed, gather
+from davy.keyholders.coordinator import Party, Signed, gather
 from davy.keyholders.messages import (
     Answer,
     Ask,
@@ -48,14 +48,7 @@ async def staged(**policies: tuple[str, ...]) -> Stage:
 
 
 async def go(person: Person, order: Order) -> Signed:
-    return await gather(
-        await person.office(),
-        person.voices(),
-        rehearsing(order),
-        clock=person.stage.clock,
-        entropy=person.entropy,
-        told=person.stage.told,
-    )
+    return await gather(Party(await person.office(), person.voices()), rehearsing(order), person.means())
 
 
 async def test_three_rehearse_and_no_place_takes_the_signature_for_an_order() -> None:

@@ -19,7 +19,7 @@ from davy.cli.gathering import Meeting
 from davy.keyholders.by_hand import HandVoice, answer_sheet
 from davy.keyholders.circle import Circle
 from davy.keyholders.claims import all_said
-from davy.keyholders.coordinator import Completed, complete
+from davy.keyholders.coordinator import Completed, Party, Waits
 from davy.keyholders.keys import generation_id
 from davy.keyholders.messages import Answer, Ask, Commit, Deal, Echoes, Noted, Recall, Sign
 from davy.keyholders.sheets import (
@@ -32,7 +32,7 @@ from davy.keyholders.sheets import (
     write_sheet,
 )
 from davy.keyholders.signer import Signer
-from davy.keyholders.succession import Party, roster_in_office
+from davy.keyholders.succession import roster_in_office
 from davy.keyholders.voice import OwnVoice, Voice
 from davy.killswitch.group import Identifier, identifier
 from davy.protocol.errors import BadSignature, DavyError, Expired, Malformed, Misdirected, Refused, TooLarge
@@ -40,7 +40,7 @@ from davy.protocol.limits import SIGNER_SKEW_MS
 from davy.protocol.order import verify_order
 from davy.protocol.roster import roster_digest
 from davy.protocol.words import PublicKey
-from tests.keyholders.stage import CHAIN, Bent, Person, Stage, propose
+from tests.keyholders.stage import CHAIN, Bent, Person, Stage, complete, propose
 from tests.keyholders.test_mending import mended
 from tests.keyholders.test_renewal import in_office, refreshed, signs
 from tests.keyholders.two_rosters import Near, Two
@@ -279,10 +279,8 @@ async def signed_without(gone: dict[str, float]) -> tuple[Completed, Vanishing, 
         return ask
 
     voices[identifier(1)] = Bent(voices[identifier(1)], before=watched)
-    done = await complete(
-        await alice.office(), voices, propose(alice.order()), clock=stage.clock, entropy=alice.entropy,
-        told=stage.told, patience_ms=600_000, round_ms=600_000, grace_ms=60_000,
-    )  # fmt: skip
+    party = Party(await alice.office(), voices)
+    done = await complete(party, propose(alice.order()), alice.means(), Waits(600_000, 600_000, 60_000))
     assert stage.roster is not None
     verify_order(done.order.raw, stage.roster, CHAIN)
     return done, courier, own
@@ -420,7 +418,7 @@ async def test_a_roster_is_installed_by_sheets() -> None:
             for n, (p, s) in enumerate(zip(side.people, side.signers, strict=True), 1)
         }  # fmt: skip
         sides.append(voices)
-    done = await t.install(old=sides[0], new=sides[1], patience_ms=600_000, round_ms=600_000)
+    done = await t.install(old=sides[0], new=sides[1], waits=Waits(600_000, 600_000))
     assert roster_in_office(t.genesis, [done.order.raw]) == t.new.roster
 
 

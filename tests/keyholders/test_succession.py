@@ -9,7 +9,7 @@ import pytest
 
 from davy.keyholders.circle import fingerprint
 from davy.keyholders.claims import LeavesStanding, nobody
-from davy.keyholders.coordinator import Completed, tell
+from davy.keyholders.coordinator import Completed, Waits, tell
 from davy.keyholders.messages import (
     Accede,
     Answer,
@@ -265,7 +265,7 @@ async def test_a_yes_to_a_rehearsed_install_is_none_to_the_real_one() -> None:
     with pytest.raises(DavyError):
         await frank.answer(own, Commit(real, bytes(16), bytes(32)))
     with pytest.raises(Expired):
-        await t.install(what, patience_ms=2_000)
+        await t.install(what, waits=Waits(2_000))
 
 
 def test_of_two_who_claim_one_office_neither_is_believed() -> None:

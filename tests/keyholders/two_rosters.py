@@ -9,12 +9,12 @@ import anyio
 import msgspec
 
 from davy.keyholders.circle import Circle, Holder
-from davy.keyholders.coordinator import Completed, Signed, complete, completed, tell
+from davy.keyholders.coordinator import Completed, Party, Signed, completed, tell
 from davy.keyholders.keys import Office, first_holdings, open_holdings
 from davy.keyholders.messages import Answer, Ask, Consider
 from davy.keyholders.signer import Signer
 from davy.keyholders.standing import SteadyJournal, in_force, known
-from davy.keyholders.succession import Installing, Party, install, roster_in_office
+from davy.keyholders.succession import Installing, install, roster_in_office
 from davy.keyholders.voice import Voice
 from davy.killswitch.group import Identifier, identifier
 from davy.protocol.encoding import encode
@@ -23,7 +23,7 @@ from davy.protocol.order import GroupKey, Install, Order, OrderAction, order_id,
 from davy.protocol.roster import Roster, roster_digest
 from davy.protocol.transaction import Endpoint
 from davy.protocol.words import PublicKey
-from tests.keyholders.stage import REASON, Person, Stage
+from tests.keyholders.stage import REASON, Person, Stage, complete
 from tests.killswitch.story import genesis
 from tests.twins import SeededEntropy, SeededKeys
 from tests.twins.dealer import deal
@@ -142,9 +142,7 @@ class Two:
 
     async def signatures(self, what: Installing, old: Any = None, new: Any = None, **how: Any) -> list[Signed]:
         before, after = await self.party(self.old, old), await self.party(self.new, new)
-        return await install(
-            before, after, what, clock=self.stage.clock, entropy=self.coordinator.entropy, told=self.stage.told, **how
-        )
+        return await install(before, after, what, self.coordinator.means(), **how)
 
     async def sign(self, side: Side, action: OrderAction, *, end: int = 0, named: Sequence[bytes] = ()) -> Completed:
         """One roster's order, told to all of it."""
@@ -154,10 +152,7 @@ class Two:
             end, self.coordinator.entropy.bytes(16),
         )  # fmt: skip
         party = await self.party(side)
-        done = await complete(
-            party.office, party.voices, Consider(encode(order), REASON, tuple(named)), clock=self.stage.clock,
-            entropy=self.coordinator.entropy, told=self.stage.told,
-        )  # fmt: skip
+        done = await complete(party, Consider(encode(order), REASON, tuple(named)), self.coordinator.means())
         await tell(party.voices, done.order.raw)
         return done
 
