@@ -32,7 +32,7 @@ from davy.protocol.words import Moment
 T = TypeVar("T")
 
 WORK_A_BLOCK: Final = 1 << 18
-"""Neurons that registrations in full subnets may look at in one block."""
+"""Neurons that registrations in full subnets may look at in one block, and models that those who serve are asked of."""
 EPOCH_WORK: Final = 1 << 12
 """What an epoch counts even where nobody is registered."""
 MAX_EPOCH_WORK: Final = EPOCH_WORK + 2 * MAX_EPOCH_CELLS

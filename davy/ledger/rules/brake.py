@@ -188,10 +188,8 @@ def write_halts(s: State, before: BrakeState | None) -> None:
     if after is before:
         return
     new = standing_halts(after)
-    if before is None:
-        old = {key[1:] for key in s.records if key[:1] == HALTED.tag}
-    else:
-        old = {*standing_halts(before)}
+    stood = (key[1:] for key in s.records if key[:1] == HALTED.tag) if before is None else standing_halts(before)
+    old = {*stood}
     for name in sorted(old - new.keys()):
         s.delete(HALTED, name)
     for name in sorted(new):

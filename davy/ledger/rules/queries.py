@@ -16,6 +16,7 @@ from davy.ledger.rules.coldkeys import owner_by
 from davy.ledger.rules.facts import keys_read, neuron_of, subject_facts
 from davy.ledger.rules.families import children_of, in_force, parents_of
 from davy.ledger.rules.frozen import counted_blocks
+from davy.ledger.rules.models import access_of
 from davy.ledger.rules.producers import producer_record, producing
 from davy.ledger.rules.records import (
     ATTESTATIONS,
@@ -90,7 +91,7 @@ class Queries:
     """Answers by path.
 
     /nonce /metagraph /weights /epoch /subnets /coming /model /issuance /parameters /genesis /brake /attestations
-    /subject /subject_rows /hotkey /subnet /neuron /model_state /budget /family /coldkey /producers
+    /subject /subject_rows /hotkey /subnet /neuron /model_state /access /budget /family /coldkey /producers
     """
 
     def __init__(self, g: Genesis, s: State, prove: Callable[[bytes], tuple[bytes | None, Proof]]) -> None:
@@ -123,6 +124,7 @@ class Queries:
             "/subnet": self._subnet,
             "/neuron": self._neuron,
             "/model_state": self._model_state,
+            "/access": lambda data, height: access_of(s, _exactly(data, 32)),
             "/budget": lambda data, height: s.need(BUDGETS, _exactly(data, 32), "there is no budget of this id"),
             "/family": self._family,
             "/coldkey": self._coldkey,

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from davy.ledger.rules.absences import address
 from davy.ledger.rules.records import BUDGETS, HOTKEYS, MODELS, ORDERS
 from davy.protocol.encoding import encode
-from davy.protocol.manifest import model_id
+from davy.protocol.manifest import Access, model_id
 from davy.protocol.transaction import (
     Action,
     AddStake,
@@ -28,6 +28,7 @@ from davy.protocol.transaction import (
     RemoveStake,
     RetireModel,
     RetireProducer,
+    SetAccess,
     SetHyperparameters,
     SetTake,
 )
@@ -109,6 +110,8 @@ def promising(w: World) -> list[tuple[str, Action]]:
         ("cat-hot", w.serving("one")),
         ("dan-hot", w.serving("two")),
         ("cat", RetireModel(model_id(manifest("one")))),
+        ("cat", SetAccess(model_id(manifest("one")), Access.NAMED, (pub("ann"),), ())),
+        ("dan", SetAccess(model_id(manifest("two")), Access.ADMITTED, (), ())),
         ("dan", RemoveStake(pub("dan-hot"), 5 * TOKEN)),
         ("eve", AddStake(pub("cat-hot"), 5 * TOKEN)),
         ("eve", MoveStake(pub("cat-hot"), pub("fresh"), TOKEN)),
