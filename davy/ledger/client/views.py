@@ -20,8 +20,8 @@ from davy.protocol.encoding import decode
 from davy.protocol.errors import NotEnabled, TxCode, TxFailed
 from davy.protocol.limits import MAX_RESULT_BYTES
 from davy.protocol.order import OrderId
-from davy.protocol.recorded import AttestationPage, Attested
-from davy.protocol.words import Height, Hotkey, Netuid, PublicKey
+from davy.protocol.recorded import AccessRecord, AttestationPage, Attested
+from davy.protocol.words import Height, Hotkey, ModelId, Netuid, PublicKey
 
 T = TypeVar("T")
 
@@ -93,6 +93,16 @@ class Views(ABC):
 
     async def issuance(self) -> Issuance:
         return await self._view("/issuance", b"", Issuance)
+
+    async def access(self, model: ModelId) -> AccessRecord:
+        """Who may ask for a model; `proved(access_key(model))` proves it.
+
+        Raises
+        ------
+        TxFailed
+            NOT_FOUND: no such model.
+        """
+        return await self._view("/access", model, AccessRecord)
 
     async def attestations(self, order: OrderId) -> tuple[Attested, ...]:
         """Return who answered an order or a drill."""

@@ -112,6 +112,9 @@ class LossyLedger:
     async def subject(self, netuid: int, hotkey: bytes, model: bytes | None = None) -> Any:
         raise NotImplementedError
 
+    async def access(self, model: bytes) -> Any:
+        raise NotImplementedError
+
     async def rows(self, netuid: int) -> Any:
         raise NotImplementedError
 
