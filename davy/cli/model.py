@@ -176,7 +176,7 @@ async def _retire(home: Home, network: Network, model: ModelId) -> dict[str, obj
 
 async def _state(network: Network, wanted: ModelId) -> tuple[ModelState, AccessRecord]:
     async with ledger_of(network) as ledger:
-        return await asked(ledger, "/model_state", wanted, ModelState), await ledger.access(wanted)
+        return await asked(ledger, "/model_state", wanted, ModelState), (await ledger.accesses((wanted,)))[0]
 
 
 async def _access(
@@ -193,4 +193,5 @@ async def _access(
         keys = unlocked(home, KeyRole.COLDKEY)
         action = SetAccess(model, access, tuple(sorted(coldkeys)), tuple(sorted(hotkeys)))
         result = await act(ledger, keys, KeyRole.COLDKEY, action)
-        return {"model": model.hex(), **access_told(await ledger.access(model)), "height": result.height}
+        (said,) = await ledger.accesses((model,))
+        return {"model": model.hex(), **access_told(said), "height": result.height}

@@ -101,5 +101,5 @@ async def _metagraph(network: Network, netuid: int) -> tuple[Metagraph, ComingHy
             coming = ComingHyperparameters(netuid, 0, ())
         m = await metagraph_of(ledger, netuid)
         served = sorted({n.model[0].model_id for n in m.neurons if n.model})
-        said = {model: (await ledger.access(model)).access for model in served}
-        return m, coming, {model: access for model, access in said.items() if access is not Access.ANY}
+        said = zip(served, await ledger.accesses(served), strict=True)
+        return m, coming, {model: a.access for model, a in said if a.access is not Access.ANY}

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from davy.network.access import Accesses, Applicant, admits, applicants
 from davy.network.openai import ModelCard
 from davy.protocol.chain import Head, Metagraph, ModelRecord, Neuron
-from davy.protocol.errors import Refused, TxFailed, Unauthorised
+from davy.protocol.errors import Refused, Unauthorised
 from davy.protocol.manifest import Access
 from davy.protocol.receipt import Anchor
 from davy.protocol.words import Hotkey, ModelId, Netuid, UnixMillis
@@ -88,16 +88,10 @@ class Directory:
         self._places = places
 
     async def _refusals(self, places: Sequence[Place], own: Applicant) -> dict[ModelId, Unauthorised]:
-        refused: dict[ModelId, Unauthorised] = {}
-        for model, netuid in {p.model_id: p.netuid for p in places}.items():
-            try:
-                said = await self._accesses.of(model, netuid, 0 if self.head is None else self.head.height)
-            except TxFailed as e:
-                refused[model] = Unauthorised(f"the ledger cannot say who may ask for this model: {e}")
-                continue
-            if not admits(said, own, for_scoring=False):
-                refused[model] = _refusal(said.access)
-        return refused
+        seen, models = 0 if self.head is None else self.head.height, {p.model_id for p in places}
+        await self._accesses.follow({p.netuid for p in places}, models, seen)
+        said = {model: await self._accesses.of(model, seen) for model in models}
+        return {m: _refusal(a.access) for m, a in said.items() if not admits(a, own, for_scoring=False)}
 
     def see(self, head: Head, now: UnixMillis) -> None:
         """Learn of a block; requests are anchored to the newest."""

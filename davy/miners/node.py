@@ -208,10 +208,11 @@ class MinerNode:
     async def _access(self, serving: Serving) -> AccessRecord | None:
         """Whom the registrant lets ask for this model; None where the ledger does not know the model."""
         try:
-            return await self._ledger.access(serving.model_id)
+            (said,) = await self._ledger.accesses((serving.model_id,))
         except TxFailed as e:
             log.warning("the ledger cannot say who may ask for our model: %s", e)
             return None
+        return said
 
     def _agrees(self) -> bool:
         """Whether the ledger says of us what is so, on every subnet where we are registered."""

@@ -7,15 +7,15 @@ as the metagraph is, on which it depends; `davy verify access` proves what is sa
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final, NamedTuple
+from typing import NamedTuple
+
+import anyio
 
 from davy.protocol.chain import Metagraph
 from davy.protocol.manifest import Access
 from davy.protocol.ports import LedgerClient
 from davy.protocol.recorded import AccessRecord
 from davy.protocol.words import Coldkey, Height, Hotkey, ModelId, Netuid
-
-_MOST: Final = 16_384
 
 
 class Applicant(NamedTuple):
@@ -67,24 +67,46 @@ def admits(access: AccessRecord, applicant: Applicant, *, for_scoring: bool = Tr
 
 
 class Accesses:
-    """Who may ask for models, by what the ledger said last; it is asked again where it may have changed."""
+    """Who may ask for models, by what the ledger said last; it is asked again, about all at once, when it changed."""
 
     def __init__(self, ledger: LedgerClient) -> None:
         self._ledger = ledger
-        self._known: dict[ModelId, tuple[AccessRecord, Height]] = {}
+        self._netuids: tuple[Netuid, ...] = ()
+        self._models: tuple[ModelId, ...] = ()
+        self._known: dict[ModelId, AccessRecord] = {}
+        self._since: Height = 0
+        self._looking = anyio.Lock()
 
-    async def of(self, model: ModelId, netuid: Netuid, seen: Height) -> AccessRecord:
-        """Return who may ask for a model that is served on a subnet, as of block `seen` or a later one.
+    async def follow(self, netuids: Iterable[Netuid], models: Iterable[ModelId], seen: Height) -> None:
+        """Know of these models, which are served on these subnets, and of no others, from now on.
+
+        Parameters
+        ----------
+        seen
+            The block that was followed last: what the ledger says is of this one or a later one.
 
         Raises
         ------
         TxFailed
-            NOT_FOUND: no such model.
+            NOT_FOUND: one of them is not registered.
         Unreachable
         """
-        known = self._known.get(model)
-        if known is None or not self._ledger.unchanged(netuid, known[1]):
-            if len(self._known) >= _MOST:
-                self._known.clear()
-            known = self._known[model] = await self._ledger.access(model), seen
-        return known[0]
+        self._netuids, self._models = tuple(netuids), tuple(sorted(set(models)))
+        await self._look(seen)
+
+    async def of(self, model: ModelId, seen: Height) -> AccessRecord:
+        """Return who may ask for a model; one that is not followed is asked about each time. See `follow`."""
+        await self._look(seen)
+        if model not in self._known:
+            (said,) = await self._ledger.accesses((model,))
+            return said
+        return self._known[model]
+
+    async def _look(self, seen: Height) -> None:
+        async with self._looking:
+            stands = all(self._ledger.unchanged(netuid, self._since) for netuid in self._netuids)
+            if stands and self._known.keys() >= set(self._models):
+                return
+            said = await self._ledger.accesses(self._models)
+            self._known = dict(zip(self._models, said, strict=True))
+            self._since = seen

@@ -134,6 +134,8 @@ MAX_LINEAGE: Final = 64
 MAX_MODELS_A_REGISTRANT: Final = 64
 MAX_NAMED_CALLERS: Final = 64
 """Coldkeys and hotkeys together that a model's registrant lets ask."""
+MAX_ACCESSES_ASKED: Final = 64
+"""Models that one query asks about."""
 MAX_GOVERNANCE_BYTES: Final = 4 * 1024
 """What a proposal, a vote or an execution may hold; nothing reads it yet."""
 MAX_SUBJECT_ROWS: Final = 4 + MAX_LINEAGE + 2 * (1 + MAX_MODELS_A_REGISTRANT)

@@ -6,7 +6,7 @@ a thousand simulated ones. Each has an in-memory twin in tests/twins.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple, Protocol
 
@@ -158,13 +158,13 @@ class LedgerClient(Protocol):
         """
         ...
 
-    async def access(self, model: ModelId) -> AccessRecord:
-        """Return who may ask for a model: the ledger's word, as the metagraph is.
+    async def accesses(self, models: Sequence[ModelId]) -> tuple[AccessRecord, ...]:
+        """Return who may ask for each of these models: the ledger's word, as the metagraph is.
 
         Raises
         ------
         TxFailed
-            NOT_FOUND: no such model.
+            NOT_FOUND: one of them is not registered.
         Unreachable
         """
         ...

@@ -23,7 +23,7 @@ from msgspec import Meta
 
 from davy.protocol.chain import Proof
 from davy.protocol.encoding import Wire, encode
-from davy.protocol.limits import MAX_NAMED_CALLERS, MAX_SIGNED_ORDER_BYTES, MAX_SUBJECT_ROWS
+from davy.protocol.limits import MAX_ACCESSES_ASKED, MAX_NAMED_CALLERS, MAX_SIGNED_ORDER_BYTES, MAX_SUBJECT_ROWS
 from davy.protocol.manifest import Access
 from davy.protocol.order import Global, Miner, Models, OrderId, Subnet, Target
 from davy.protocol.signing import Domain, digest
@@ -92,6 +92,12 @@ class AccessRecord(Wire):
     coldkeys: Annotated[tuple[Coldkey, ...], Meta(max_length=MAX_NAMED_CALLERS)]
     hotkeys: Annotated[tuple[Hotkey, ...], Meta(max_length=MAX_NAMED_CALLERS)]
     since: Height
+
+
+class AccessList(Wire):
+    """Who may ask for each of the models that were asked about, in their order; ANY, since 0, where nothing is said."""
+
+    records: Annotated[tuple[AccessRecord, ...], Meta(max_length=MAX_ACCESSES_ASKED)]
 
 
 class BrakePage(Wire):

@@ -171,7 +171,10 @@ class Examiner:
         """
         graphs = [await self._ledger.metagraph(n) for n in self._netuids]
         miners = list({n.hotkey: n for m in graphs for n in m.neurons if self._asked(n)}.values())
-        await self._brake.learn(place for miner in miners for place in _served(miner, graphs))
+        places = [place for miner in miners for place in _served(miner, graphs)]
+        await self._brake.learn(places)
+        models = {model for _, _, model in places}
+        await self._accesses.follow(self._netuids, models, self._challenger.head.height)
         miners = [n for n in miners if await self._permitted(n, graphs)]
         spared = self._hopeless(graphs) if self._pace.spares else frozenset[Hotkey]()
         all_ = rng.random(len(drawn)) < _SHARE if spared else [True] * len(drawn)
@@ -291,8 +294,8 @@ class Examiner:
         subjects = [await self._brake.subject(*place) for place in places]
         for subject in subjects:
             self._brake.guard.permit(subject)
-        for netuid, _, model in places:
-            said = await self._accesses.of(model, netuid, self._challenger.head.height)
+        for _, _, model in places:
+            said = await self._accesses.of(model, self._challenger.head.height)
             if said.access is not Access.ANY and not admits(
                 said, applicants(graphs).get(self._own, Applicant(self._own))
             ):

@@ -98,8 +98,8 @@ class Said:
     def unchanged(self, netuid: int, since: int) -> bool:
         return False  # it says nothing
 
-    async def access(self, model: ModelId) -> AccessRecord:
-        return self._said.get(model, ANYBODY)
+    async def accesses(self, models: Sequence[ModelId]) -> tuple[AccessRecord, ...]:
+        return tuple(self._said.get(model, ANYBODY) for model in models)
 
 
 class NoBrake:

@@ -1,6 +1,6 @@
 """A miner and a ledger that is sometimes not there: following, recording, changing the model, stopping."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
@@ -114,9 +114,9 @@ class Ledger:
     async def subject(self, netuid: int, hotkey: bytes, model: bytes | None = None) -> SubjectFacts:
         raise AssertionError("nobody can halt this chain")
 
-    async def access(self, model: bytes) -> AccessRecord:
+    async def accesses(self, models: Sequence[bytes]) -> tuple[AccessRecord, ...]:
         self._up()
-        return self.said
+        return (self.said,) * len(models)
 
     async def nonce(self, key: bytes) -> int:
         self._up()
@@ -245,13 +245,13 @@ async def test_whom_a_registrant_lets_ask_is_followed_and_outlives_an_outage() -
 async def test_a_model_that_the_ledger_does_not_know_is_answered_from_when_it_does(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async def unknown(self: Ledger, model: bytes) -> AccessRecord:
+    async def unknown(self: Ledger, models: Sequence[bytes]) -> tuple[AccessRecord, ...]:
         raise TxFailed(TxCode.NOT_FOUND, "no model of this id is registered")
 
     ledger = Ledger(ours(), neuron(1, VALIDATOR_KEY, 5 * TOKEN))
     async with living(ledger) as (miner, _):
         with monkeypatch.context() as patch:
-            patch.setattr(Ledger, "access", unknown)
+            patch.setattr(Ledger, "accesses", unknown)
             await anyio.sleep(2.5)
             assert await asked(miner, ledger) == 429
         await anyio.sleep(2)
@@ -267,10 +267,10 @@ async def test_a_model_that_is_changed_to_is_answered_to_whom_its_own_registrant
     other = model_id(Other().manifest())
     ledger = Ledger(ours(), neuron(1, VALIDATOR_KEY, 5 * TOKEN, permit=False))
 
-    async def access(self: Ledger, model: bytes) -> AccessRecord:
-        return named() if model == other else self.said
+    async def accesses(self: Ledger, models: Sequence[bytes]) -> tuple[AccessRecord, ...]:
+        return tuple(named() if model == other else self.said for model in models)
 
-    monkeypatch.setattr(Ledger, "access", access)
+    monkeypatch.setattr(Ledger, "accesses", accesses)
     async with living(ledger) as (miner, node):
         await anyio.sleep(2.5)
         assert await asked(miner, ledger) == 200

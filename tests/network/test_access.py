@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
+import anyio
 import pytest
 from msgspec.structs import replace
 
@@ -42,37 +44,47 @@ class Ledger:
     """Counts what it is asked."""
 
     def __init__(self) -> None:
-        self.asked: list[bytes] = []
+        self.asked: list[tuple[bytes, ...]] = []
         self.changed_at = 0
         self.said = ANYBODY
 
     def unchanged(self, netuid: int, since: int) -> bool:
         return since >= self.changed_at
 
-    async def access(self, model: bytes) -> AccessRecord:
-        self.asked.append(model)
-        return self.said
+    async def accesses(self, models: Sequence[bytes]) -> tuple[AccessRecord, ...]:
+        self.asked.append(tuple(models))
+        await anyio.lowlevel.checkpoint()
+        return (self.said,) * len(models)
 
 
 @pytest.mark.anyio
-async def test_the_ledger_is_asked_once_and_again_when_something_changed() -> None:
+async def test_the_ledger_is_asked_about_all_at_once_and_again_when_something_changed() -> None:
     ledger = Ledger()
     accesses = Accesses(cast("Any", ledger))
-    for height in (5, 5, 9):
-        assert await accesses.of(A, 1, height) == ANYBODY
-    assert await accesses.of(B, 1, 9) == ANYBODY
-    assert ledger.asked == [A, B]
+    await accesses.follow([1], [B, A, B], 5)
+    for height in (5, 9):
+        assert [await accesses.of(model, height) for model in (A, B)] == [ANYBODY] * 2
+    assert ledger.asked == [(A, B)]
     ledger.said, ledger.changed_at = ADMITTED, 10
-    assert await accesses.of(A, 1, 10) == ADMITTED
-    assert await accesses.of(A, 1, 11) == ADMITTED
-    assert ledger.asked == [A, B, A]
+    async with anyio.create_task_group() as tasks:
+        for model in (A, B, A):
+            tasks.start_soon(accesses.of, model, 10)
+    assert [await accesses.of(model, 11) for model in (A, B)] == [ADMITTED] * 2
+    assert ledger.asked == [(A, B), (A, B)], "once, however many wait for it"
+    await accesses.follow([1], [B], 11)
+    assert len(ledger.asked) == 2
+    await accesses.follow([1], [B, COLD], 11)
+    assert ledger.asked[2:] == [(COLD, B)]
 
 
 @pytest.mark.anyio
-async def test_a_ledger_that_says_nothing_of_changes_is_asked_each_time() -> None:
+async def test_what_is_not_followed_and_a_ledger_that_says_nothing_of_changes_are_asked_each_time() -> None:
     ledger = Ledger()
-    ledger.changed_at = 2**60
     accesses = Accesses(cast("Any", ledger))
-    for height in (5, 6, 6):
-        await accesses.of(A, 1, height)
-    assert ledger.asked == [A, A, A]
+    for _ in range(2):
+        assert await accesses.of(A, 5) == ANYBODY
+    assert ledger.asked == [(A,), (A,)]
+    ledger.changed_at = 2**60
+    await accesses.follow([1], [B], 5)
+    await accesses.of(B, 6)
+    assert ledger.asked[2:] == [(B,), (B,)]

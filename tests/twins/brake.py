@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 from typing import Any, Final
 
@@ -51,8 +52,8 @@ class KnowsModels:
     height = 0
     said = ANYBODY
 
-    async def access(self, model: bytes) -> AccessRecord:
-        return self.said
+    async def accesses(self, models: Sequence[bytes]) -> tuple[AccessRecord, ...]:
+        return (self.said,) * len(models)
 
     async def subject(self, netuid: int, hotkey: bytes, model: bytes | None = None) -> SubjectFacts:
         known = (Facts(model, (), REGISTRANT),) if model else ()

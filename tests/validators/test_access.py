@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import pytest
@@ -84,13 +85,13 @@ async def test_a_refusal_by_what_was_said_meanwhile_does_not() -> None:
     v = Ranked(s, permit=False)
     s.miner.handler.serving.access = NAMED
     s.miner.admission.update(metagraph(10, neuron(0, OWN, 5 * TOKEN, permit=False)))
-    known = v.ledger.access
+    known = v.ledger.accesses
     asked: list[bytes] = []
 
-    async def access(model: bytes) -> AccessRecord:
-        asked.append(model)
-        return NAMED if len(asked) > 1 else await known(model)
+    async def accesses(models: Sequence[bytes]) -> tuple[AccessRecord, ...]:
+        asked.extend(models)
+        return (NAMED,) * len(models) if len(asked) > 1 else await known(models)
 
-    v.ledger.access = access  # type: ignore[method-assign]
+    v.ledger.accesses = accesses  # type: ignore[method-assign]
     answer = await v.ask()
     assert (answer.response, answer.halted, len(asked)) == (None, True, 2)

@@ -8,7 +8,7 @@ as a model that is run again does on a shared machine.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, cast
@@ -175,8 +175,8 @@ class _Stage:
         miner = Neuron(0, own, b"c" * 32, 1, 0, 0, False, True, 0, 0, 0, 0, 0, 0, 0, (MINER,), served)
         return Metagraph(self._head.height, subnet, (miner,))
 
-    async def access(self, model: bytes) -> AccessRecord:
-        return ANYBODY
+    async def accesses(self, models: Sequence[bytes]) -> tuple[AccessRecord, ...]:
+        return (ANYBODY,) * len(models)
 
     async def _blocks(self) -> None:
         while True:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import TypeVar
 
 from davy.protocol.chain import (
@@ -17,10 +18,10 @@ from davy.protocol.chain import (
     SubnetList,
 )
 from davy.protocol.encoding import decode
-from davy.protocol.errors import NotEnabled, TxCode, TxFailed
-from davy.protocol.limits import MAX_RESULT_BYTES
+from davy.protocol.errors import Malformed, NotEnabled, TxCode, TxFailed
+from davy.protocol.limits import MAX_ACCESSES_ASKED, MAX_RESULT_BYTES
 from davy.protocol.order import OrderId
-from davy.protocol.recorded import AccessRecord, AttestationPage, Attested
+from davy.protocol.recorded import AccessList, AccessRecord, AttestationPage, Attested
 from davy.protocol.words import Height, Hotkey, ModelId, Netuid, PublicKey
 
 T = TypeVar("T")
@@ -94,15 +95,22 @@ class Views(ABC):
     async def issuance(self) -> Issuance:
         return await self._view("/issuance", b"", Issuance)
 
-    async def access(self, model: ModelId) -> AccessRecord:
-        """Who may ask for a model; `proved(access_key(model))` proves it.
+    async def accesses(self, models: Sequence[ModelId]) -> tuple[AccessRecord, ...]:
+        """Who may ask for each of these models; `proved(access_key(model))` proves it of one.
 
         Raises
         ------
         TxFailed
-            NOT_FOUND: no such model.
+            NOT_FOUND: one of them is not registered.
+        Malformed
+            The ledger tells of more or fewer.
         """
-        return await self._view("/access", model, AccessRecord)
+        told: list[AccessRecord] = []
+        for n in range(0, len(models), MAX_ACCESSES_ASKED):
+            told += (await self._view("/access", b"".join(models[n : n + MAX_ACCESSES_ASKED]), AccessList)).records
+        if len(told) != len(models):
+            raise Malformed("the ledger tells of other models than it was asked about; ask another ledger")
+        return tuple(told)
 
     async def attestations(self, order: OrderId) -> tuple[Attested, ...]:
         """Return who answered an order or a drill."""

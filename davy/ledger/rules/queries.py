@@ -71,8 +71,9 @@ from davy.protocol.chain import (
 from davy.protocol.encoding import Wire, encode
 from davy.protocol.errors import Malformed, TxCode, TxFailed
 from davy.protocol.genesis import Genesis
-from davy.protocol.limits import MAX_BRAKE_PAGE
+from davy.protocol.limits import MAX_ACCESSES_ASKED, MAX_BRAKE_PAGE
 from davy.protocol.recorded import (
+    AccessList,
     AttestationPage,
     Attested,
     BrakePage,
@@ -124,7 +125,7 @@ class Queries:
             "/subnet": self._subnet,
             "/neuron": self._neuron,
             "/model_state": self._model_state,
-            "/access": lambda data, height: access_of(s, _exactly(data, 32)),
+            "/access": self._access,
             "/budget": lambda data, height: s.need(BUDGETS, _exactly(data, 32), "there is no budget of this id"),
             "/family": self._family,
             "/coldkey": self._coldkey,
@@ -215,6 +216,13 @@ class Queries:
         found = self._state.need(MODELS, _exactly(data, 32), "no model of this id is registered")
         retired = self._state.get(RETIRED, data)
         return ModelState(found.model, found.bond, 0 if retired is None else retired.leaves)
+
+    def _access(self, data: bytes, height: int) -> AccessList:
+        """Of one model (32 bytes) or several, MAX_ACCESSES_ASKED at most."""
+        models = [data[n : n + 32] for n in range(0, len(data), 32)]
+        if not models or len(models[-1]) != 32 or len(models) > MAX_ACCESSES_ASKED:
+            raise Malformed(f"this query takes 32 bytes for each of up to {MAX_ACCESSES_ASKED} models, not {len(data)}")
+        return AccessList(tuple(access_of(self._state, model) for model in models))
 
     def _subnet(self, data: bytes, height: int) -> SubnetInfo:
         return subnet_info(self._state, int.from_bytes(_exactly(data, 2), "big"))

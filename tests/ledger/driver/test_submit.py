@@ -1,7 +1,7 @@
 """A transaction is included once, whatever is lost on the way; a lossy ledger in memory plays every part of it."""
 
 import random
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -112,7 +112,7 @@ class LossyLedger:
     async def subject(self, netuid: int, hotkey: bytes, model: bytes | None = None) -> Any:
         raise NotImplementedError
 
-    async def access(self, model: bytes) -> Any:
+    async def accesses(self, models: Sequence[bytes]) -> Any:
         raise NotImplementedError
 
     async def rows(self, netuid: int) -> Any:

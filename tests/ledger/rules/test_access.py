@@ -6,11 +6,11 @@ import pytest
 
 from davy.protocol.encoding import decode
 from davy.protocol.errors import Malformed, TxCode, TxFailed
-from davy.protocol.limits import MAX_NAMED_CALLERS, MAX_RESULT_BYTES, MAX_TX_BYTES, chain_parameters
+from davy.protocol.limits import MAX_ACCESSES_ASKED, MAX_NAMED_CALLERS, MAX_RESULT_BYTES, MAX_TX_BYTES, chain_parameters
 from davy.protocol.manifest import Access, ModelClass, model_id
 from davy.protocol.order import Models
 from davy.protocol.proof import verify_absence, verify_presence
-from davy.protocol.recorded import AccessRecord, access_key
+from davy.protocol.recorded import AccessList, AccessRecord, access_key
 from davy.protocol.transaction import RegisterModel, RetireModel, SetAccess
 from tests.ledger.rules.stand import ONE, Stand
 from tests.ledger.rules.world import World, genesis, manifest, pub
@@ -19,7 +19,8 @@ TWO = model_id(manifest("two"))
 
 
 def asked(w: World, model: bytes = ONE) -> AccessRecord:
-    return w.query("/access", model, AccessRecord)
+    (said,) = w.query("/access", model, AccessList).records
+    return said
 
 
 def proved(w: World, model: bytes = ONE) -> AccessRecord | None:
@@ -61,6 +62,18 @@ def test_a_registrant_says_who_may_ask_says_it_anew_and_takes_it_back(w: World) 
     w.ok("cat", plain(Access.ANY))
     assert proved(w) is None
     w.ok("cat", plain(Access.ANY))
+
+
+def test_several_are_asked_about_at_once_and_told_in_their_order(w: World) -> None:
+    w.ok("dan", plain(Access.ADMITTED, TWO))
+    told = w.query("/access", TWO + ONE + TWO, AccessList).records
+    assert [said.access for said in told] == [Access.ADMITTED, Access.ANY, Access.ADMITTED]
+
+
+def test_what_many_registrants_say_at_most_fits_into_one_answer(w: World) -> None:
+    keys = tuple(sorted(pub(f"caller {n}") for n in range(MAX_NAMED_CALLERS)))
+    w.ok("cat", SetAccess(ONE, Access.NAMED, keys, ()))
+    assert len(w.machine.query("/access", ONE * MAX_ACCESSES_ASKED)) < MAX_RESULT_BYTES // 16
 
 
 def test_nobody_else_does_nor_for_a_model_that_is_not_registered(w: World) -> None:
@@ -136,6 +149,10 @@ def test_what_cannot_be_asked_for(w: World) -> None:
     with pytest.raises(TxFailed) as refused:
         w.machine.query("/access", bytes(32))
     assert refused.value.code is TxCode.NOT_FOUND
-    for data in (b"", ONE[:-1], ONE + b"x"):
+    with pytest.raises(TxFailed):
+        w.machine.query("/access", ONE + bytes(32) + TWO)
+    many = ONE * MAX_ACCESSES_ASKED
+    assert len(w.query("/access", many, AccessList).records) == MAX_ACCESSES_ASKED
+    for data in (b"", ONE[:-1], ONE + b"x", many + TWO):
         with pytest.raises(Malformed):
             w.machine.query("/access", data)
