@@ -26,7 +26,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import aiohttp
 import anyio
@@ -43,6 +43,7 @@ from davy.miners.admission import Admission, Rules
 from davy.miners.chain_view import ChainView
 from davy.miners.server import MinerHandler
 from davy.miners.simple import SimpleBackend
+from davy.network.access import Accesses
 from davy.network.certificate import CertificateFiles, make_certificate
 from davy.network.http_client import HttpTransport
 from davy.network.http_server import serve
@@ -53,12 +54,13 @@ from davy.network.signed_client import Question, SignedClient
 from davy.protocol.chain import Head, Metagraph, Neuron, ServedModel, SubnetInfo
 from davy.protocol.limits import hyperparameters
 from davy.protocol.manifest import Identity, model_id
+from davy.protocol.ports import LedgerClient
 from davy.protocol.receipt import EMPTY_BRAKE_HEAD, Anchor
 from davy.protocol.transaction import Endpoint
 from davy.protocol.words import KeyRole
 from davy.tasks.shape import Shapes, outgoing
 from tests.gateway.stage import NoBrake
-from tests.twins.brake import guard_of, subject_of_manifest
+from tests.twins.brake import ANYBODY, KnowsModels, guard_of, subject_of_manifest
 
 GOAL_CPU_MS = 0.30
 GOAL_P50_MS, GOAL_P99_MS = 1.0, 3.0
@@ -159,6 +161,7 @@ async def scene(folder: Path) -> AsyncGenerator[Scene]:
             guard=guard_of(miner, clock, CHAIN), backend=backend,
         )  # fmt: skip
         handler.serving.subjects = (subject_of_manifest(backend.manifest(), hotkey),)
+        handler.serving.access = ANYBODY
         port = await opened.enter_async_context(serve(handler, HOST, 0, files))
         client = SignedClient(user, CHAIN, await opened.enter_async_context(HttpTransport(clock)), clock, entropy)
         endpoint, model = Endpoint(HOST, port, made.fingerprint, b""), model_id(backend.manifest())
@@ -187,7 +190,9 @@ def run_gateway(pipe: Any, hotkey: bytes, endpoint: tuple[Any, ...], model: byte
         clock, keys, rng = SystemClock(), Keys(), random.Random(0)
         async with HttpTransport(clock) as transport:
             client = SignedClient(keys, CHAIN, transport, clock, OsEntropy())
-            directory = Directory(keys.public(KeyRole.HOTKEY), _unregistered)
+            directory = Directory(
+                keys.public(KeyRole.HOTKEY), _unregistered, Accesses(cast("LedgerClient", OpenToAll()))
+            )
             directory.see(Head(10, clock.now(), bytes(32), bytes(32)), clock.now())
             await directory.update([_graph(hotkey, Endpoint(*endpoint), model)])
             means = Means(client, clock, directory, NoBrake(), rng, Shapes(), Sample(rng))
@@ -198,6 +203,13 @@ def run_gateway(pipe: Any, hotkey: bytes, endpoint: tuple[Any, ...], model: byte
                     pipe.send(time.process_time())
 
     anyio.run(main, backend_options={"use_uvloop": True})
+
+
+class OpenToAll(KnowsModels):
+    """Of a ledger what a directory asks for."""
+
+    def unchanged(self, netuid: int, since: int) -> bool:
+        return True
 
 
 async def _unregistered(_: bytes) -> None:

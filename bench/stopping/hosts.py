@@ -37,8 +37,9 @@ from davy.network.openai import CompletionRequest
 from davy.network.signed import RequestVerifier
 from davy.protocol.chain import Head
 from davy.protocol.errors import Unreachable
-from davy.protocol.manifest import model_id
+from davy.protocol.manifest import Access, model_id
 from davy.protocol.ports import Handler, IncomingStream, Response, SignedRequest, StreamReply, Transport
+from davy.protocol.recorded import AccessRecord
 from davy.protocol.roster import Roster
 from davy.protocol.transaction import Endpoint
 from davy.protocol.words import ChainId, KeyRole
@@ -213,6 +214,7 @@ async def _open(number: int, task: Task, weather: Weather, transport: HttpTransp
     )  # fmt: skip
     model = model_id(backend.manifest())
     handler.serving.subjects = (Subject(1, hotkey, ModelFacts(model, frozenset(), bytes(32))),)
+    handler.serving.access = AccessRecord(Access.ANY, (), (), 0)
     guard.serving = handler.serving.subjects
     made = make_certificate(entropy.bytes(32))
     files = CertificateFiles(task.folder / f"{number}.pem", task.folder / f"{number}.key")

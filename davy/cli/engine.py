@@ -12,7 +12,7 @@ import msgspec
 from anyio.abc import TaskStatus
 
 from davy.cli.ending import until_told
-from davy.cli.genesis import make_genesis, parse_allocation, read_roster
+from davy.cli.genesis import REVIEWED, make_genesis, parse_allocation, read_roster
 from davy.cli.join import place_of, renewed, write_producer
 from davy.cli.loop import run
 from davy.cli.network import Network, network_option, write_network
@@ -84,7 +84,11 @@ def init_net(
     keyholders: Path | None,
     block_time: int,
 ) -> None:
-    """Make a chain and the homes of all its producers, `producer-1` and so on; start each of them separately."""
+    """Make a chain and the homes of all its producers, `producer-1` and so on; start each of them separately.
+
+    A new model may be served a day after it is registered, at a block a second: `--parameters model_review=86400` is
+    what holds unless another number is given.
+    """
     from davy.ledger.driver.cometbft.configuration import Peer, Secrets, public_of
     from davy.ledger.driver.cometbft.supervisor import EnginePlace
 
@@ -100,6 +104,7 @@ def init_net(
         owner=key_from_text(KeyRole.COLDKEY, owner),
         subnets=subnets,
         parameters=parameters,
+        assumed=REVIEWED,
         allocations=dict(map(parse_allocation, allocations)),
         keyholders=None if keyholders is None else read_roster(keyholders),
     )

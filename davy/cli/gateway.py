@@ -33,6 +33,7 @@ from davy.host.home import Home
 from davy.host.keys import FileKeyStore
 from davy.host.store import SqliteStore
 from davy.ledger.client import RpcLedger
+from davy.network.access import Accesses
 from davy.network.brake_routes import BrakeRoutes
 from davy.network.exchange import Exchanges
 from davy.network.gossip.joining import Joining, join_gossip
@@ -185,7 +186,7 @@ async def gateway(node: Node, to: Door) -> AsyncGenerator[int]:
         except TxFailed:
             return None
 
-    directory = Directory(node.keys.public(KeyRole.HOTKEY), registered)
+    directory = Directory(node.keys.public(KeyRole.HOTKEY), registered, Accesses(node.ledger))
     sample = Sample(random.Random(entropy.bytes(16)))
     guard = Brake(node.brake)
     follower = GatewayNode(

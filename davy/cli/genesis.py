@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from davy.host.files import read_bounded
@@ -22,6 +23,13 @@ from davy.protocol.roster import Roster, check_roster
 from davy.protocol.words import MAX_SUPPLY, TOKEN, KeyRole, key_from_text
 
 _NUMBER: Final = re.compile("[0-9]{1,19}")
+REVIEWED: Final = MappingProxyType({"model_review": 86_400})
+"""Of a chain for others, unless it is told otherwise: a day, at a block a second, before a new model may be served.
+
+Long enough for keyholders to see who registers a copy of what they halted.
+"""
+TRIED_OUT: Final = MappingProxyType({"model_review": 0})
+"""Of a chain to try things on."""
 
 
 def parse_subnet(spec: str, netuid: int, owner: bytes, share: int) -> GenesisSubnet:
@@ -50,10 +58,16 @@ def make_genesis(
     owner: bytes,
     subnets: Sequence[str],
     parameters: str,
+    assumed: Mapping[str, int],
     allocations: Mapping[bytes, int],
     keyholders: Roster | None = None,
 ) -> Genesis:
     """Build a genesis; the emission is split evenly among subnets that name no share.
+
+    Parameters
+    ----------
+    assumed
+        Chain parameters that hold where `parameters` does not say otherwise; all others have their defaults.
 
     Raises
     ------
@@ -63,7 +77,7 @@ def make_genesis(
     built = tuple(parse_subnet(spec, n, owner, even) for n, spec in enumerate(subnets, 1))
     if sum(s.share for s in built) > EMISSION_PARTS:
         raise Misconfigured(f"the subnets' shares sum to more than {EMISSION_PARTS}; lower one")
-    chain = chain_parameters(**{name: int(value) for name, value in _numbers(parameters).items()})
+    chain = chain_parameters(**{**assumed, **{name: int(value) for name, value in _numbers(parameters).items()}})
     granted = tuple(Allocation(key, amount) for key, amount in sorted(allocations.items()))
     roster = () if keyholders is None else (keyholders,)
     try:  # what was typed may be too long, or too much

@@ -14,7 +14,7 @@ from anyio.abc import TaskStatus
 
 from davy.cli.ending import until_told
 from davy.cli.engine import init_net, install_engine, start
-from davy.cli.genesis import make_genesis, parse_allocation, read_roster
+from davy.cli.genesis import REVIEWED, make_genesis, parse_allocation, read_roster
 from davy.cli.join import join
 from davy.cli.later import Whole
 from davy.cli.loop import run
@@ -67,11 +67,15 @@ def init(
     note: str,
     keyholders: Path | None,
 ) -> None:
-    """Make a genesis and the producer key that signs its blocks."""
+    """Make a genesis and the producer key that signs its blocks.
+
+    A new model may be served a day after it is registered, at a block a second: `--parameters model_review=86400` is
+    what holds unless another number is given.
+    """
     owned_by = key_from_text(KeyRole.COLDKEY, owner)
     granted = dict(map(parse_allocation, allocations))
     roster = None if keyholders is None else read_roster(keyholders)
-    draft(subnets, parameters, granted, note, roster)
+    draft(subnets, parameters, REVIEWED, granted, note, roster)
     secret = password(KeyRole.PRODUCER, twice=True)
     made = Home.create(home)
     create_chain(
@@ -80,6 +84,7 @@ def init(
         owner=owned_by,
         subnets=subnets,
         parameters=parameters,
+        assumed=REVIEWED,
         allocations=granted,
         note=note,
         keyholders=roster,
@@ -116,6 +121,7 @@ def serve(home: Path, network: Path, as_json: bool, host: str, port: int, block_
 def draft(
     subnets: Sequence[str],
     parameters: str,
+    assumed: Mapping[str, int],
     allocations: Mapping[bytes, int],
     note: str,
     keyholders: Roster | None = None,
@@ -134,6 +140,7 @@ def draft(
         owner=bytes(32),
         subnets=subnets,
         parameters=parameters,
+        assumed=assumed,
         allocations=allocations,
         keyholders=keyholders,
     )
@@ -148,6 +155,7 @@ def create_chain(
     owner: bytes,
     subnets: Sequence[str],
     parameters: str,
+    assumed: Mapping[str, int],
     allocations: Mapping[bytes, int],
     note: str,
     keyholders: Roster | None = None,
@@ -162,7 +170,7 @@ def create_chain(
     """
     if home.has_genesis():
         raise Misconfigured(f"{home.root} has a chain already; choose another --home")
-    drafted = draft(subnets, parameters, allocations, note, keyholders)
+    drafted = draft(subnets, parameters, assumed, allocations, note, keyholders)
     if not key_path(home.keys, KeyRole.PRODUCER).exists():  # it is there when a first try was cut off here
         seed = OsEntropy().bytes(32)
         write_key(home.keys, KeyRole.PRODUCER, seed, producer_password, entropy=OsEntropy(), cost=cost)

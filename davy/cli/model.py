@@ -1,4 +1,4 @@
-"""`davy model`: put a model on the ledger's register, so that it may be served."""
+"""`davy model`: put a model on the ledger's register, so that it may be served, and say who may ask for it."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ import click
 from davy.cli.act import act
 from davy.cli.later import Whole
 from davy.cli.loop import run
-from davy.cli.network import Network, asked, ledger_of, network_option, read_network
+from davy.cli.network import Network, asked, coldkey_of, ledger_of, network_option, read_network
 from davy.cli.options import home_option, json_option, tokens, unlocked
 from davy.cli.output import show
 from davy.host.home import Home
 from davy.miners.loading import load_manifest, option, probed_manifest
 from davy.protocol.chain import ModelState
-from davy.protocol.errors import Malformed, TxCode, TxFailed
-from davy.protocol.manifest import ModelClass, model_id
-from davy.protocol.transaction import RegisterModel, RetireModel
-from davy.protocol.words import KeyRole, ModelId
+from davy.protocol.errors import Malformed, Misconfigured, TxCode, TxFailed
+from davy.protocol.limits import MAX_NAMED_CALLERS
+from davy.protocol.manifest import Access, ModelClass, model_id
+from davy.protocol.recorded import AccessRecord
+from davy.protocol.transaction import RegisterModel, RetireModel, SetAccess
+from davy.protocol.words import KeyRole, ModelId, key_from_text, key_text
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -41,7 +43,7 @@ def backend_options(function: F) -> F:
 
 @click.group("model", cls=Whole)
 def model_command() -> None:
-    """Register a model, look one up, or retire one."""
+    """Register a model, look one up, say who may ask for it, or retire it."""
 
 
 @model_command.command()
@@ -83,13 +85,32 @@ def retire(home: Path, network: Path, as_json: bool, model: str) -> None:
     show(run(_retire, Home.open(home), read_network(network), _id(model)), as_json=as_json)
 
 
+@model_command.command()
+@home_option
+@network_option
+@json_option
+@click.argument("model")
+@click.argument("policy", type=click.Choice([a.value for a in Access]))
+@click.option(
+    "--name", "names", multiple=True, metavar="KEY", help="A coldkey or a hotkey that may ask; may be repeated."
+)
+def access(home: Path, network: Path, as_json: bool, model: str, policy: str, names: tuple[str, ...]) -> None:
+    """Say who may ask for MODEL, whatever a miner's own switches say; the stricter of both counts.
+
+    `any` leaves it to the miners. `admitted`: callers with stake, also where a miner is open to all. `named`: those
+    named with --name (a coldkey stands for all of its hotkeys) and, so that it can be scored, validators with a permit.
+    Each call replaces what was said before. Honest nodes keep to it as soon as they see the block.
+    """
+    show(run(_access, Home.open(home), read_network(network), _id(model), Access(policy), names), as_json=as_json)
+
+
 @model_command.command("show")
 @network_option
 @json_option
 @click.argument("model")
 def show_model(network: Path, as_json: bool, model: str) -> None:
     """Print what the ledger knows of MODEL, an id in hex."""
-    state = run(_state, read_network(network), _id(model))
+    state, said = run(_state, read_network(network), _id(model))
     record = state.model
     m = record.manifest
     show(
@@ -105,9 +126,17 @@ def show_model(network: Path, as_json: bool, model: str) -> None:
             "leaves_at": state.leaves or None,
             "class": record.model_class.value,
             "ancestors": ", ".join(i.hex() for i in record.ancestors),
+            **access_told(said),
         },
         as_json=as_json,
     )
+
+
+def access_told(said: AccessRecord) -> dict[str, object]:
+    """Who may ask for a model, as people and programs read it."""
+    named = [key_text(KeyRole.COLDKEY, key) for key in said.coldkeys]
+    named += [key_text(KeyRole.HOTKEY, key) for key in said.hotkeys]
+    return {"access": said.access.value, "named": ", ".join(named)}
 
 
 def _id(model: str) -> ModelId:
@@ -130,8 +159,9 @@ async def _register(home: Home, network: Network, action: RegisterModel) -> dict
             if e.code is not TxCode.EXISTS:
                 raise
             return {**answer, "registered": "before"}
-        bond = (await ledger.genesis()).parameters.model_bond
-    return {**answer, "registered": result.height, "bond": tokens(bond)}
+        p = (await ledger.genesis()).parameters
+    permitted_from = result.height + p.model_review
+    return {**answer, "registered": result.height, "permitted_from": permitted_from, "bond": tokens(p.model_bond)}
 
 
 async def _retire(home: Home, network: Network, model: ModelId) -> dict[str, object]:
@@ -144,6 +174,24 @@ async def _retire(home: Home, network: Network, model: ModelId) -> dict[str, obj
     return {"model": model.hex(), "leaves_at": after.leaves, "bond_paid_back": back, "height": result.height}
 
 
-async def _state(network: Network, wanted: ModelId) -> ModelState:
+async def _state(network: Network, wanted: ModelId) -> tuple[ModelState, AccessRecord]:
     async with ledger_of(network) as ledger:
-        return await asked(ledger, "/model_state", wanted, ModelState)
+        return await asked(ledger, "/model_state", wanted, ModelState), (await ledger.accesses((wanted,)))[0]
+
+
+async def _access(
+    home: Home, network: Network, model: ModelId, access: Access, names: tuple[str, ...]
+) -> dict[str, object]:
+    if names and access is not Access.NAMED:
+        raise Misconfigured(f"keys are named under '{Access.NAMED}' only; leave --name out, or choose that")
+    hotkeys = {key_from_text(KeyRole.HOTKEY, name) for name in names if name.strip().startswith(KeyRole.HOTKEY)}
+    colds = [key_from_text(KeyRole.COLDKEY, name) for name in names if not name.strip().startswith(KeyRole.HOTKEY)]
+    async with ledger_of(network) as ledger:
+        coldkeys = {await coldkey_of(ledger, key) for key in colds}
+        if len(coldkeys) + len(hotkeys) > MAX_NAMED_CALLERS:
+            raise Misconfigured(f"at most {MAX_NAMED_CALLERS} keys are named; a coldkey stands for all of its hotkeys")
+        keys = unlocked(home, KeyRole.COLDKEY)
+        action = SetAccess(model, access, tuple(sorted(coldkeys)), tuple(sorted(hotkeys)))
+        result = await act(ledger, keys, KeyRole.COLDKEY, action)
+        (said,) = await ledger.accesses((model,))
+        return {"model": model.hex(), **access_told(said), "height": result.height}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -15,7 +16,8 @@ from davy.cli.output import show_table
 from davy.cli.subnet import differences
 from davy.protocol.chain import ComingHyperparameters, Metagraph, Neuron
 from davy.protocol.errors import TxFailed
-from davy.protocol.words import U16, KeyRole, key_text
+from davy.protocol.manifest import Access
+from davy.protocol.words import U16, KeyRole, ModelId, key_text
 
 _COLUMNS = ("uid", "hotkey", "stake", "permit", "consensus", "incentive", "dividends", "emission", "earned", "serves")
 
@@ -26,9 +28,9 @@ _COLUMNS = ("uid", "hotkey", "stake", "permit", "consensus", "incentive", "divid
 @json_option
 def status_command(network: Path, netuid: int, as_json: bool) -> None:
     """Show a subnet's neurons: stake, consensus, incentive, dividends, emission, and what they serve."""
-    m, coming = run(_metagraph, read_network(network), netuid)
+    m, coming, closed = run(_metagraph, read_network(network), netuid)
     changed = differences(m.subnet.hyperparameters, coming.hyperparameters[0]) if coming.hyperparameters else {}
-    rows = [neuron_row(n) for n in m.neurons]
+    rows = [{**neuron_row(n), "access": access_of(n, closed)} for n in m.neurons]
     if as_json:
         subnet = {k: getattr(m.subnet, k) for k in ("netuid", "task", "mechanism", "epoch", "next_epoch_at")}
         subnet |= {"paid_by_stake": paid_by_stake(m)}
@@ -46,6 +48,9 @@ def status_command(network: Path, netuid: int, as_json: bool) -> None:
     shown = [{**r, "hotkey": str(r["hotkey"])[:12] + "…", "serves": str(r["serves"])[:12]} for r in rows]
     if by_stake := paid_by_stake(m):
         title += f"\nthe last epoch found no {' and no '.join(by_stake)}: what is paid by that went by stake"
+    if closed:
+        told = ", ".join(f"{model.hex()[:12]} {access.value}" for model, access in sorted(closed.items()))
+        title += f"\nwhose registrants say who may ask: {told}"
     show_table(_COLUMNS, shown, as_json=False, title=title)
 
 
@@ -82,10 +87,19 @@ def neuron_row(n: Neuron) -> dict[str, object]:
     }
 
 
-async def _metagraph(network: Network, netuid: int) -> tuple[Metagraph, ComingHyperparameters]:
+def access_of(n: Neuron, closed: Mapping[ModelId, Access]) -> str:
+    """What the registrant of a neuron's model says of who may ask; empty where it serves none."""
+    return closed.get(n.model[0].model_id, Access.ANY).value if n.model else ""
+
+
+async def _metagraph(network: Network, netuid: int) -> tuple[Metagraph, ComingHyperparameters, dict[ModelId, Access]]:
+    """With the models that are served of which their registrants say who may ask."""
     async with ledger_of(network) as ledger:
         try:  # first: what was coming may be in force by the time the neurons are read, and then shows as nothing
             coming = await ledger.coming(netuid)
         except TxFailed:  # there is no such subnet, as the next answer says in words
             coming = ComingHyperparameters(netuid, 0, ())
-        return await metagraph_of(ledger, netuid), coming
+        m = await metagraph_of(ledger, netuid)
+        served = sorted({n.model[0].model_id for n in m.neurons if n.model})
+        said = zip(served, await ledger.accesses(served), strict=True)
+        return m, coming, {model: a.access for model, a in said if a.access is not Access.ANY}

@@ -19,7 +19,7 @@ from click.core import ParameterSource
 
 from davy.cli.act import act
 from davy.cli.ending import until_told
-from davy.cli.genesis import parse_allocation, read_roster
+from davy.cli.genesis import TRIED_OUT, parse_allocation, read_roster
 from davy.cli.ledger import STOPPED, create_chain, draft, run_ledger
 from davy.cli.loop import run
 from davy.cli.network import Network, ledger_of, network_option
@@ -67,7 +67,7 @@ _MOST_AT_ONCE: Final = 10_000 * TOKEN
 @subnets_option("text:tempo=40,immunity=400")
 @click.option(
     "--parameters",
-    default="unbonding=100",
+    default="unbonding=100,model_review=0",
     show_default=True,
     metavar="NAME=VALUE,…",
     help="Chain parameters that differ from their defaults.",
@@ -91,9 +91,9 @@ def up_command(
     granted = dict(map(parse_allocation, allocations))
     roster = None if keyholders is None else read_roster(keyholders)
     if place.has_genesis():
-        _check_same(place, draft(subnets, parameters, granted, _NOTE, roster))
+        _check_same(place, draft(subnets, parameters, TRIED_OUT, granted, _NOTE, roster))
     else:
-        draft(subnets, parameters, {bytes(32): _FAUCET_TOKENS * TOKEN, **granted}, _NOTE, roster)
+        draft(subnets, parameters, TRIED_OUT, {bytes(32): _FAUCET_TOKENS * TOKEN, **granted}, _NOTE, roster)
         _check_port(host, port)
         make_private_folder(whole_path(network).parent)
         place = _create(home, subnets, parameters, granted, roster)
@@ -118,6 +118,7 @@ def _create(
         owner=owner,
         subnets=subnets,
         parameters=parameters,
+        assumed=TRIED_OUT,
         allocations={owner: _FAUCET_TOKENS * TOKEN, **granted},
         note=_NOTE,
         keyholders=keyholders,

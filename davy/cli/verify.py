@@ -17,6 +17,7 @@ from davy.cli.output import show
 from davy.host.files import read_bounded, write_new
 from davy.ledger.client.saved import Shown, check_saved
 from davy.ledger.rules.records import (
+    ACCESS,
     ACCOUNTS,
     BRAKE,
     BUDGETS,
@@ -120,6 +121,7 @@ KINDS: Final[Mapping[str, tuple[bytes, tuple[Part, ...]]]] = MappingProxyType(
         "children": (CHILDREN.tag, (_NETUID, _HOT)),
         "model": (MODELS.tag, (_MODEL,)),
         "retired": (RETIRED.tag, (_MODEL,)),
+        "access": (ACCESS.tag, (_MODEL,)),
         "budget": (BUDGETS.tag, (Part("BUDGET", _digest),)),
         "brake": (BRAKE.tag, ()),
         "order": (ORDERS.tag, (Part("ORDER", _digest),)),

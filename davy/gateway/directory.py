@@ -1,4 +1,4 @@
-"""Who serves what, as the newest metagraphs say, and which models may be asked for."""
+"""Who serves what, as the newest metagraphs say, and which models this gateway may ask for."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, NamedTuple
 
+from davy.network.access import Accesses, Applicant, admits, applicants
 from davy.network.openai import ModelCard
 from davy.protocol.chain import Head, Metagraph, ModelRecord, Neuron
-from davy.protocol.errors import Refused
+from davy.protocol.errors import Refused, Unauthorised
+from davy.protocol.manifest import Access
 from davy.protocol.receipt import Anchor
 from davy.protocol.words import Hotkey, ModelId, Netuid, UnixMillis
 
@@ -47,10 +49,16 @@ class Directory:
         The gateway's hotkey: it never asks itself.
     registered
         Asks the ledger for a model's record; None when it is not registered.
+    accesses
+        Whom a model's registrant lets ask for it.
     """
 
-    def __init__(self, own: Hotkey, registered: Callable[[ModelId], Awaitable[ModelRecord | None]]) -> None:
-        self._own, self._registered = own, registered
+    def __init__(
+        self, own: Hotkey, registered: Callable[[ModelId], Awaitable[ModelRecord | None]], accesses: Accesses
+    ) -> None:
+        self._own, self._registered, self._accesses = own, registered, accesses
+        self._kept_out: dict[ModelId, Unauthorised] = {}
+        """Models that this gateway may not ask for, and why."""
         self._records: dict[ModelId, ModelRecord] = {}
         self._places: tuple[Place, ...] = ()
         self._seen_at: UnixMillis = 0
@@ -74,9 +82,16 @@ class Directory:
             record = await self._registered(model_id)
             if record is not None:
                 self._records[model_id] = record
+        self._kept_out = await self._refusals(places, applicants(graphs).get(self._own, Applicant(self._own)))
         served = {p.model_id for p in places}
         self._records = {model_id: r for model_id, r in self._records.items() if model_id in served}
         self._places = places
+
+    async def _refusals(self, places: Sequence[Place], own: Applicant) -> dict[ModelId, Unauthorised]:
+        seen, models = 0 if self.head is None else self.head.height, {p.model_id for p in places}
+        await self._accesses.follow({p.netuid for p in places}, models, seen)
+        said = {model: await self._accesses.of(model, seen) for model in models}
+        return {m: _refusal(a.access) for m, a in said.items() if not admits(a, own, for_scoring=False)}
 
     def see(self, head: Head, now: UnixMillis) -> None:
         """Learn of a block; requests are anchored to the newest."""
@@ -105,11 +120,20 @@ class Directory:
         ------
         NoSuchModel
             None does.
+        Unauthorised
+            The registrants of what is found keep this gateway out.
         """
         found = [p for p in self._places if model in (ANY, p.model_id.hex(), self.name(p.model_id))]
         if not found:
             raise NoSuchModel(f"no miner serves '{model}' now; GET /v1/models lists what is served, 'any' takes any")
-        return found
+        free = [p for p in found if self.may_ask(p)]
+        if not free:
+            raise self._kept_out[found[0].model_id]
+        return free
+
+    def may_ask(self, place: Place) -> bool:
+        """Whether the registrant of what is served there lets this gateway ask for it."""
+        return place.model_id not in self._kept_out
 
     def name(self, model_id: ModelId) -> str:
         """The name in a model's manifest; empty where it is not known."""
@@ -131,3 +155,15 @@ class Directory:
     def places(self) -> tuple[Place, ...]:
         """Everybody who serves something."""
         return self._places
+
+
+def _refusal(access: Access) -> Unauthorised:
+    if access is Access.NAMED:
+        return Unauthorised(
+            "the registrant of this model names who may ask for it, and this gateway is not among them; ask for "
+            "another model, or at a gateway that is named"
+        )
+    return Unauthorised(
+        "the registrant of this model lets callers with stake ask for it, and this gateway's hotkey has none; ask for "
+        "another model, or at another gateway"
+    )

@@ -2,7 +2,7 @@
 
 ========================  ================================================================================
 ``POST /v1/completions``  whole or as server-sent events; `model` is an id, a name, or ``any``
-``GET /v1/models``        what is served and not halted
+``GET /v1/models``        what is served, not halted, and open to this gateway
 ``GET /health``           whether requests are answered, and by how many miners; asks for no key
 ========================  ================================================================================
 """
@@ -127,7 +127,7 @@ class Gateway:
         return Response(code, (JSON,), msgspec.json.encode(body))
 
     async def _models(self, _: SignedRequest) -> Response:
-        free = [p for p in self._directory.places if self._is_free(p)]
+        free = [p for p in self._directory.places if self._directory.may_ask(p) and self._is_free(p)]
         return Response(200, (JSON,), to_json(ModelList(self._directory.cards(self._started, free))))
 
     def _is_free(self, place: Place) -> bool:

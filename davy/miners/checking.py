@@ -34,9 +34,10 @@ from davy.network.signed import RequestVerifier, sign_request
 from davy.protocol.chain import Head
 from davy.protocol.errors import BadAnswer, BadSignature, DavyError
 from davy.protocol.limits import NONCE_BYTES
-from davy.protocol.manifest import model_id
+from davy.protocol.manifest import Access, model_id
 from davy.protocol.ports import Clock, Entropy, KeyStore, LedgerClient, SignedRequest
 from davy.protocol.receipt import EMPTY_BRAKE_HEAD, Anchor, Outcome, Receipt
+from davy.protocol.recorded import AccessRecord
 from davy.protocol.transaction import Endpoint
 from davy.protocol.words import ChainId, KeyRole, ModelId, Netuid
 
@@ -104,6 +105,7 @@ async def check_miner(
         guard=Guard(BrakeState(chain, None), keys=keys, clock=clock, store=_Nowhere()), backend=backend,
     )  # fmt: skip
     handler.serving.subjects = (Subject(hotkey=own),)
+    handler.serving.access = AccessRecord(Access.ANY, (), (), 0)  # it is only this command that asks
     manifest = told_manifest(options.backend, backend)
     identity = identity_of(manifest)
     findings = [Finding("model", True, f"{manifest.name}, id {model_id(manifest).hex()}, identity {identity.value}")]

@@ -1,7 +1,8 @@
 """What a miner does besides answering: it follows the ledger, and keeps its record there right.
 
 Following: each new head moves the chain's view, once the brake's orders up to it were taken in; the metagraph tells
-admission who has stake, the ledger tells the guard what orders can know of the model. Recording: whenever
+admission who has stake, the ledger tells it whom the model's registrant lets ask, and the guard what orders can know of
+the model. Recording: whenever
 the ledger's `serve` record differs from what is served (address, certificate, model), it is written anew. A model is
 changed in that order too: the ledger names the new one before any answer comes from it; a halted one is not changed to.
 
@@ -28,12 +29,15 @@ from davy.network.node_brake import NodeBrake
 from davy.protocol.chain import Head, Metagraph, Neuron
 from davy.protocol.errors import DavyError, TxCode, TxFailed
 from davy.protocol.ports import Ports
+from davy.protocol.recorded import AccessRecord
 from davy.protocol.transaction import Endpoint, Serve, Served
 from davy.protocol.words import Digest, Height, KeyRole, Netuid
 
 log = logging.getLogger(__name__)
 
 RETRY_MS: Final = 1_000
+LONGEST_RETRY_MS: Final = 600_000
+"""While a model is under review, for a day maybe: each try is a transaction, and the pauses between them double."""
 FAREWELL_S: Final = 5.0
 """For streams that were interrupted to send their last events."""
 
@@ -102,7 +106,7 @@ class MinerNode:
         async with self._writing:
             before, self._wanted = self._wanted, new
             try:
-                new.subjects = await self._subjects(new)
+                new.subjects, new.access = await self._subjects(new), await self._access(new)
                 for subject in new.subjects:
                     self._brake.guard.permit(subject)
                 if self._neurons:
@@ -179,6 +183,7 @@ class MinerNode:
         serving, orders = self._handler.serving, self._brake.guard.head
         for each in (serving, *self._leaving):
             each.subjects = await self._subjects(each) or (each.subjects if each is not serving else ())
+        serving.access = await self._access(serving)
         self._learned = serving, orders
         self._tell_guard()  # it may have been changed meanwhile
 
@@ -200,6 +205,15 @@ class MinerNode:
             return ()
         return tuple(known)
 
+    async def _access(self, serving: Serving) -> AccessRecord | None:
+        """Whom the registrant lets ask for this model; None where the ledger does not know the model."""
+        try:
+            (said,) = await self._ledger.accesses((serving.model_id,))
+        except TxFailed as e:
+            log.warning("the ledger cannot say who may ask for our model: %s", e)
+            return None
+        return said
+
     def _agrees(self) -> bool:
         """Whether the ledger says of us what is so, on every subnet where we are registered."""
         wanted = [(self._wanted.model_id, self._wanted.identity)]
@@ -209,7 +223,7 @@ class MinerNode:
         )
 
     async def _record(self) -> None:
-        said = ""
+        said, pause = "", RETRY_MS
         while True:
             await self._differs.wait()
             try:
@@ -219,12 +233,14 @@ class MinerNode:
                         await self._write()
                         log.info("the ledger names %s:%d", self._endpoint.host, self._endpoint.port)
                 self._differs = anyio.Event()
-                said = ""
+                said, pause = "", RETRY_MS
             except DavyError as e:
                 if str(e) != said:
                     said = str(e)
                     log.warning("the ledger does not take our serve record: %s", e)
-                await self._clock.sleep_until(self._clock.now() + RETRY_MS)
+                await self._clock.sleep_until(self._clock.now() + pause)
+                reviewed = isinstance(e, TxFailed) and e.code is TxCode.WRONG_TIME
+                pause = min(2 * pause, LONGEST_RETRY_MS) if reviewed else RETRY_MS
 
     async def _write(self) -> None:
         """Write what is wanted into the ledger, and wait until it stands in a block."""

@@ -19,6 +19,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Final, NamedTuple
 
 import anyio
@@ -190,9 +191,12 @@ class MinerHandler:
         if not signed and not any(name == "signature" for name, _ in request.headers):
             caller = Caller(NOBODY, self._entropy.bytes(32), self._view.anchor(now), EMPTY_BRAKE_HEAD, now)
         else:
-            caller = await self._verifier.verify(request, admits=self._admission.authorise)
+            access = self.serving.access
+            admits = partial(self._admission.authorise, access=access)
+            caller = await self._verifier.verify(request, admits=admits)
             self._heard(caller.brake_head)
         serving = self.serving
+        self._admission.authorise(caller.hotkey, serving.access)  # the model may have been changed meanwhile
         self._permit(serving)
         self._view.check(caller.anchor, now)
         asked = parse_request(request.body)

@@ -12,6 +12,7 @@ from davy.miners.backend import Backend, Piece, SeesCaller, Stopped, Tally, iden
 from davy.network.openai import CompletionRequest
 from davy.protocol.errors import Busy
 from davy.protocol.manifest import model_id
+from davy.protocol.recorded import AccessRecord
 from davy.protocol.words import Hotkey
 
 
@@ -26,6 +27,8 @@ class Serving:
         self._for_caller = backend if isinstance(backend, SeesCaller) else None
         self.subjects: tuple[Subject, ...] = ()
         """What the guard is asked about, one for each subnet; empty until the ledger told of the model."""
+        self.access: AccessRecord | None = None
+        """Whom its registrant lets ask for it; None until the ledger told."""
         self.active = 0
         self._closed = False
         self._left = anyio.Event()

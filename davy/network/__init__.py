@@ -25,6 +25,7 @@ of a pipe, in the extra `gossip`.
 `gossip`                orders from peer to peer by libp2p: its own room
 `attesting`             puts a node's word on the ledger for each order that it obeyed
 `telling`               writes into the log what an operator should hear before something stops
+`access`                whom a model's registrant lets ask for it
 `graphs`                the metagraphs that a node goes by
 
 `meter`                 token buckets

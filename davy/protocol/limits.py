@@ -132,6 +132,12 @@ MAX_MOVES: Final = 16
 MAX_LINEAGE: Final = 64
 """These, and theirs, and so on."""
 MAX_MODELS_A_REGISTRANT: Final = 64
+MAX_NAMED_CALLERS: Final = 64
+"""Coldkeys and hotkeys together that a model's registrant lets ask."""
+MAX_ACCESSES_ASKED: Final = 64
+"""Models that one query asks about."""
+MAX_GOVERNANCE_BYTES: Final = 4 * 1024
+"""What a proposal, a vote or an execution may hold; nothing reads it yet."""
 MAX_SUBJECT_ROWS: Final = 4 + MAX_LINEAGE + 2 * (1 + MAX_MODELS_A_REGISTRANT)
 """What one subject's facts are read from: UID, neuron, subnet, model; its lineage; all models of two registrants."""
 CONVICTION_GRACE: Final = 10

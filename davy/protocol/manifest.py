@@ -20,6 +20,17 @@ class ModelClass(StrEnum):
     SYSTEMIC = "systemic"
 
 
+class Access(StrEnum):
+    """Whom a model's registrant lets ask for it, whatever a miner's own switch says; the stricter of both counts."""
+
+    ANY = "any"
+    """Whom the miner answers."""
+    ADMITTED = "admitted"
+    """Callers with stake, also where a miner is open to all."""
+    NAMED = "named"
+    """Of those whom the miner answers the hotkeys and coldkeys that are named, and who may score the model."""
+
+
 class Identity(StrEnum):
     """What a miner can show of the model it serves: its files, or only its word (an upstream server)."""
 

@@ -6,12 +6,12 @@ a thousand simulated ones. Each has an in-memory twin in tests/twins.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple, Protocol
 
 from davy.protocol.chain import EpochRecord, Head, Metagraph, RowsInForce, TxResult
-from davy.protocol.recorded import RecordedBrake, SubjectFacts
+from davy.protocol.recorded import AccessRecord, RecordedBrake, SubjectFacts
 from davy.protocol.signing import Domain
 from davy.protocol.transaction import Endpoint
 from davy.protocol.words import (
@@ -111,10 +111,11 @@ class LedgerClient(Protocol):
     async def metagraph(self, netuid: Netuid, at: Height | None = None) -> Metagraph: ...
 
     def unchanged(self, netuid: Netuid, since: Height) -> bool:
-        """Whether a metagraph of block `since` still shows what nodes go by, and orders' facts of its models stand.
+        """Whether a metagraph of block `since` still shows what nodes go by, and what is known of its models stands.
 
-        That is neurons with their stake, endpoints and models, the last epoch's results, and the next epoch's end. The
-        ledger's word, as the metagraph itself is; False where it said nothing.
+        That is neurons with their stake, endpoints and models, the last epoch's results, and the next epoch's end; and
+        of models orders' facts and who may ask. The ledger's word, as the metagraph itself is; False where it said
+        nothing.
         """
         ...
 
@@ -153,6 +154,17 @@ class LedgerClient(Protocol):
             NOT_FOUND: no such neuron or model.
         Refused
             The ledger does not prove that this is all.
+        Unreachable
+        """
+        ...
+
+    async def accesses(self, models: Sequence[ModelId]) -> tuple[AccessRecord, ...]:
+        """Return who may ask for each of these models: the ledger's word, as the metagraph is.
+
+        Raises
+        ------
+        TxFailed
+            NOT_FOUND: one of them is not registered.
         Unreachable
         """
         ...

@@ -1,4 +1,4 @@
-"""What the ledger keeps of the brake, and under which keys: whoever verifies a proof of it needs no more.
+"""What the ledger keeps of the brake, and who may ask a model, and under which keys: a proof's reader needs no more.
 
 =======================  ==========================================================================================
 key                      record
@@ -10,6 +10,7 @@ key                      record
 ``H`` ‖ name             `HaltedRecord`: a HALT names this; no record, no HALT (`target_names` makes names)
 ``A`` ‖ order id ‖ node  `AttestationRecord`: this node answered
 ``X`` ‖ hotkey           `ConvictionRecord`: this hotkey served after a halt
+``E`` ‖ model id         `AccessRecord`: whom its registrant lets ask for it; no record, whom a miner answers
 =======================  ==========================================================================================
 """
 
@@ -22,7 +23,8 @@ from msgspec import Meta
 
 from davy.protocol.chain import Proof
 from davy.protocol.encoding import Wire, encode
-from davy.protocol.limits import MAX_SIGNED_ORDER_BYTES, MAX_SUBJECT_ROWS
+from davy.protocol.limits import MAX_ACCESSES_ASKED, MAX_NAMED_CALLERS, MAX_SIGNED_ORDER_BYTES, MAX_SUBJECT_ROWS
+from davy.protocol.manifest import Access
 from davy.protocol.order import Global, Miner, Models, OrderId, Subnet, Target
 from davy.protocol.signing import Domain, digest
 from davy.protocol.words import Amount, Coldkey, Digest, Height, Hotkey, ModelId, Netuid, UnixMillis
@@ -81,6 +83,21 @@ class ConvictionRecord(Wire):
     receipt: Digest
     """`receipt_digest` of the signed receipt."""
     burned: Amount
+
+
+class AccessRecord(Wire):
+    """Whom a model's registrant lets ask for it, since a block; the keys are sorted, and there only where some are."""
+
+    access: Access
+    coldkeys: Annotated[tuple[Coldkey, ...], Meta(max_length=MAX_NAMED_CALLERS)]
+    hotkeys: Annotated[tuple[Hotkey, ...], Meta(max_length=MAX_NAMED_CALLERS)]
+    since: Height
+
+
+class AccessList(Wire):
+    """Who may ask for each of the models that were asked about, in their order; ANY, since 0, where nothing is said."""
+
+    records: Annotated[tuple[AccessRecord, ...], Meta(max_length=MAX_ACCESSES_ASKED)]
 
 
 class BrakePage(Wire):
@@ -167,6 +184,11 @@ def halted_key(name: bytes) -> bytes:
 def conviction_key(hotkey: Hotkey) -> bytes:
     """Key of a conviction; its absence proves that a hotkey is not barred."""
     return b"X" + hotkey
+
+
+def access_key(model: ModelId) -> bytes:
+    """Key of a model's access; its absence proves that its registrant sets none."""
+    return b"E" + model
 
 
 GLOBAL_NAME: Final = b"g" + bytes(32)

@@ -16,9 +16,11 @@ from davy.protocol.encoding import Wire, decode, encode
 from davy.protocol.limits import (
     MAX_ANCESTORS,
     MAX_CHILDREN,
+    MAX_GOVERNANCE_BYTES,
     MAX_HEADER_BYTES,
     MAX_HOST_CHARS,
     MAX_NAME_CHARS,
+    MAX_NAMED_CALLERS,
     MAX_RECEIPT_BYTES,
     MAX_SERVED_MODELS,
     MAX_SIGNED_ORDER_BYTES,
@@ -30,7 +32,7 @@ from davy.protocol.limits import (
     MAX_UIDS,
     Hyperparameters,
 )
-from davy.protocol.manifest import Identity, Manifest, ModelClass
+from davy.protocol.manifest import Access, Identity, Manifest, ModelClass
 from davy.protocol.order import OrderId
 from davy.protocol.signing import Domain, digest, verify
 from davy.protocol.words import (
@@ -308,6 +310,36 @@ class RetireProducer(Wire, tag="retire_producer"):
     producer: PublicKey
 
 
+class SetAccess(Wire, tag="set_access"):
+    """By a model's registrant: who may ask for it, from the block on that takes this; a coldkey means all its hotkeys.
+
+    Both lists are sorted, hold MAX_NAMED_CALLERS together at most, and are empty unless `access` is NAMED.
+    """
+
+    model_id: ModelId
+    access: Access
+    coldkeys: Annotated[tuple[Coldkey, ...], Meta(max_length=MAX_NAMED_CALLERS)]
+    hotkeys: Annotated[tuple[Hotkey, ...], Meta(max_length=MAX_NAMED_CALLERS)]
+
+
+class Propose(Wire, tag="propose"):
+    """A place that is kept: it is answered NOT_ENABLED, whatever `body` is."""
+
+    body: Annotated[bytes, Meta(max_length=MAX_GOVERNANCE_BYTES)]
+
+
+class Vote(Wire, tag="vote"):
+    """As `Propose`."""
+
+    body: Annotated[bytes, Meta(max_length=MAX_GOVERNANCE_BYTES)]
+
+
+class Execute(Wire, tag="execute"):
+    """As `Propose`."""
+
+    body: Annotated[bytes, Meta(max_length=MAX_GOVERNANCE_BYTES)]
+
+
 Action: TypeAlias = (
     Transfer
     | CreateSubnet
@@ -335,6 +367,10 @@ Action: TypeAlias = (
     | ConvictDoubleSpend
     | RegisterProducer
     | RetireProducer
+    | SetAccess
+    | Propose
+    | Vote
+    | Execute
 )
 
 

@@ -14,7 +14,8 @@ Miners that are paid, and those that may yet be, get them all: otherwise a stand
 used up.
 
 A halted miner is neither asked nor scored. Its standing stays as it was, and so does its weight: a halt is no
-judgement, and the ledger, which mints nothing for the halted, pays nothing of it to their rivals.
+judgement, and the ledger, which mints nothing for the halted, pays nothing of it to their rivals. Nor is one asked
+whose model's registrant keeps this validator out, for as long as it has no permit there.
 """
 
 from __future__ import annotations
@@ -28,9 +29,11 @@ from typing import Any, Final, NamedTuple
 import anyio
 
 from davy.killswitch.scope import Subject
+from davy.network.access import Accesses, Applicant, admits, applicants
 from davy.network.node_brake import NodeBrake, Place
 from davy.protocol.chain import Head, Metagraph, Neuron
-from davy.protocol.errors import BadAnswer, DavyError, StoreFailed
+from davy.protocol.errors import BadAnswer, DavyError, StoreFailed, Unauthorised
+from davy.protocol.manifest import Access
 from davy.protocol.ports import Clock, Entropy, LedgerClient, Store
 from davy.protocol.transaction import Weight
 from davy.protocol.words import Hotkey, UnixMillis
@@ -121,6 +124,7 @@ class Examiner:
         self._task, self._corpus, self._challenger = means.task, means.corpus, means.challenger
         self._evidence, self._ledger, self._entropy = tuple(means.evidence), means.ledger, means.entropy
         self._clock, self._offload, self._brake = means.clock, means.offload, means.brake
+        self._accesses = Accesses(means.ledger)
         self._judging = anyio.Lock()
         self._slots = anyio.Semaphore(pace.parallel, fast_acquire=True)
         # A miner that hangs holds its round up to the deadline; the next ones begin nevertheless.
@@ -167,7 +171,10 @@ class Examiner:
         """
         graphs = [await self._ledger.metagraph(n) for n in self._netuids]
         miners = list({n.hotkey: n for m in graphs for n in m.neurons if self._asked(n)}.values())
-        await self._brake.learn(place for miner in miners for place in _served(miner, graphs))
+        places = [place for miner in miners for place in _served(miner, graphs)]
+        await self._brake.learn(places)
+        models = {model for _, _, model in places}
+        await self._accesses.follow(self._netuids, models, self._challenger.head.height)
         miners = [n for n in miners if await self._permitted(n, graphs)]
         spared = self._hopeless(graphs) if self._pace.spares else frozenset[Hotkey]()
         all_ = rng.random(len(drawn)) < _SHARE if spared else [True] * len(drawn)
@@ -271,18 +278,28 @@ class Examiner:
         return n.hotkey != self._own and bool(n.endpoint) and bool(n.model)
 
     async def _subjects(self, miner: Neuron, graphs: Sequence[Metagraph]) -> list[Subject]:
-        """What the guard permits: all that a miner serves on these subnets.
+        """What the guard permits: all that a miner serves on these subnets, as far as its registrant lets us ask.
 
         Raises
         ------
         ModelHalted, Busy
             Something of it is not permitted.
+        Unauthorised
+            A registrant keeps this validator out: without a permit it scores nothing of it. What a miner says of that
+            counts for nothing, or it would answer only what it likes.
         TxFailed, Unreachable
             The ledger does not say.
         """
-        subjects = [await self._brake.subject(*place) for place in _served(miner, graphs)]
+        places = _served(miner, graphs)
+        subjects = [await self._brake.subject(*place) for place in places]
         for subject in subjects:
             self._brake.guard.permit(subject)
+        for _, _, model in places:
+            said = await self._accesses.of(model, self._challenger.head.height)
+            if said.access is not Access.ANY and not admits(
+                said, applicants(graphs).get(self._own, Applicant(self._own))
+            ):
+                raise Unauthorised("the registrant of this model keeps this validator out, which has no permit there")
         return subjects
 
     async def _permitted(self, miner: Neuron, graphs: Sequence[Metagraph]) -> bool:

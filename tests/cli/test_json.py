@@ -55,8 +55,33 @@ def test_a_member(place: Path, say: Say, monkeypatch: pytest.MonkeyPatch) -> Non
     assert graph["subnet"]["task"] == "text"
     model = say("model", "register", "-o", "folder=stdlib-a", "--json").json
     assert say("model", "show", model["model"], "--json").json["name"] == "stdlib-a"
+    assert model["permitted_from"] == model["registered"]
     again = say("model", "register", "-o", "folder=stdlib-a", "--json").json
     assert again == {"model": model["model"], "name": "stdlib-a", "registered": "before"}
+
+
+def test_a_registrant_who_says_who_may_ask(place: Path, say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set, shown, proved, set anew, taken back."""
+    monkeypatch.setenv("DAVY_HOME", "registrant")
+    assert [say(*words).code for words in (("key", "new", "--quick"), ("faucet",))] == [0, 0]
+    own = say("key", "show", "--json").json
+    other = say("key", "show", "--home", "member", "--json").json
+    model = say("model", "register", "-o", "folder=stdlib-weak", "--json").json["model"]
+    shown = say("model", "show", model, "--json").json
+    assert (shown["access"], shown["named"]) == ("any", "")
+    assert say("verify", "access", model, "--json").json["there"] is False
+    names = ("--name", other["hotkey"], "--name", own["coldkey"])
+    made = say("model", "access", model, "named", *names, "--json").json
+    assert (made["access"], made["named"]) == ("named", f"{own['coldkey']}, {other['hotkey']}")
+    shown = say("model", "show", model, "--json").json
+    assert (shown["access"], shown["named"]) == ("named", made["named"])
+    proved = say("verify", "access", model, "--json").json
+    assert (proved["record"], proved["access"], proved["since"]) == ("AccessRecord", "named", made["height"])
+    assert proved["hotkeys"] == [key_from_text(KeyRole.HOTKEY, other["hotkey"]).hex()]
+    made = say("model", "access", model, "admitted", "--json").json
+    assert (made["access"], made["named"]) == ("admitted", "")
+    assert say("model", "access", model, "any", "--json").json["access"] == "any"
+    assert say("verify", "access", model, "--json").json["there"] is False
 
 
 def test_a_delegator(place: Path, say: Say, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -186,6 +186,14 @@ MISTAKES = {
     ),
     "an unknown model": Mistake(f"model show {'0' * 64}", ("no model of this id",)),
     "another's model to retire": Mistake(f"model retire {'0' * 64} --home member", ("no model of this id",)),
+    "access of an unknown model": Mistake(f"model access {'0' * 64} any --home member", ("no model of this id",)),
+    "a policy that there is not": Mistake(f"model access {'0' * 64} some", ("'some'", "'named'")),
+    "names where none are named": Mistake(
+        f"model access {'0' * 64} admitted --name COLD --home member", ("under 'named' only", "leave --name out")
+    ),
+    "a name that is no key": Mistake(
+        f"model access {'0' * 64} named --name me --home member", ("begins with 'cold_'",)
+    ),
     "half a model id": Mistake("model show abcd", ("64 hex digits", "davy status")),
     "a backend that ends the process": Mistake(f"{MINER} --backend leaving.py:Mine", ("leaving.py", "sys.exit")),
     "a backend whose start ends the process": Mistake(

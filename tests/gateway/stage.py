@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from msgspec.structs import replace
 
@@ -20,20 +20,22 @@ from davy.miners.admission import Admission, Rules
 from davy.miners.backend import Backend
 from davy.miners.chain_view import ChainView
 from davy.miners.server import MinerHandler
+from davy.network.access import Accesses
 from davy.network.memory import MemoryNetwork, no_delay
 from davy.network.signed import RequestVerifier
 from davy.network.signed_client import SignedClient
 from davy.protocol.chain import ModelRecord, Neuron, ServedModel
 from davy.protocol.errors import DavyError, ModelHalted
 from davy.protocol.manifest import Identity, Manifest, ModelClass, model_id
-from davy.protocol.ports import Handler, Response, SignedRequest, StreamReply
+from davy.protocol.ports import Handler, LedgerClient, Response, SignedRequest, StreamReply
 from davy.protocol.receipt import EMPTY_BRAKE_HEAD
+from davy.protocol.recorded import AccessRecord
 from davy.protocol.transaction import Endpoint
 from davy.protocol.words import TOKEN, KeyRole, ModelId
 from davy.tasks.shape import Shapes
 from tests.miners.stage import CHAIN, Letters, head, metagraph, neuron
 from tests.twins import LoopClock, MemoryStore, SeededEntropy, SeededKeys
-from tests.twins.brake import guard_of, subject_of_manifest
+from tests.twins.brake import ANYBODY, guard_of, subject_of_manifest
 
 GATEWAY = SeededKeys(77)
 
@@ -82,8 +84,22 @@ class Miner:
             admission=admission, guard=guard_of(self.keys, clock, CHAIN), backend=self.backend,
         )  # fmt: skip
         handler.serving.subjects = (subject_of_manifest(self.backend.manifest(), self.hotkey),)
+        handler.serving.access = ANYBODY
         self.handler = self.wrap(handler)
         network.serve(self.endpoint, self)
+
+
+class Said:
+    """Of a ledger what a directory asks for: who may ask for models; that changes as the mapping does."""
+
+    def __init__(self, said: Mapping[ModelId, AccessRecord]) -> None:
+        self._said = said
+
+    def unchanged(self, netuid: int, since: int) -> bool:
+        return False  # it says nothing
+
+    async def accesses(self, models: Sequence[ModelId]) -> tuple[AccessRecord, ...]:
+        return tuple(self._said.get(model, ANYBODY) for model in models)
 
 
 class NoBrake:
@@ -138,6 +154,8 @@ async def stage(
     limits: Limits | None = None,
     patience: Patience | None = None,
     seed: int = 1,
+    said: Mapping[ModelId, AccessRecord] | None = None,
+    own: Neuron | None = None,
 ) -> AsyncGenerator[Stage]:
     clock = LoopClock()
     network = MemoryNetwork(clock, 0.0, no_delay, random.Random(0))
@@ -148,9 +166,12 @@ async def stage(
     async def registered(asked: ModelId) -> ModelRecord | None:
         return records.get(asked)
 
-    directory = Directory(GATEWAY.public(KeyRole.HOTKEY), registered)
+    directory = Directory(
+        GATEWAY.public(KeyRole.HOTKEY), registered, Accesses(cast("LedgerClient", Said({} if said is None else said)))
+    )
     directory.see(head(10), clock.now())
-    graph = metagraph(10, *(m.neuron(uid) for uid, m in enumerate(miners)))
+    neurons = [m.neuron(uid) for uid, m in enumerate(miners)]
+    graph = metagraph(10, *neurons, *(() if own is None else (own,)))
     await directory.update([replace(graph, subnet=replace(graph.subnet, task=task))])
     shapes, sample = Shapes(), Sample(random.Random(seed))
     client = SignedClient(GATEWAY, CHAIN, network.transport("gateway"), clock, SeededEntropy(seed))

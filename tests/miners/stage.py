@@ -22,7 +22,7 @@ from davy.protocol.receipt import EMPTY_BRAKE_HEAD, Anchor
 from davy.protocol.transaction import Endpoint
 from davy.protocol.words import TOKEN, KeyRole
 from tests.twins import LoopClock, MemoryStore, SeededEntropy, SeededKeys
-from tests.twins.brake import guard_of, subject_of_manifest
+from tests.twins.brake import ANYBODY, guard_of, subject_of_manifest
 
 CHAIN = b"\x0c" * 32
 NETUID = 1
@@ -96,6 +96,7 @@ async def start(backend: Backend, rules: Rules | None = None, guard: Guard | Non
     )  # fmt: skip
     subject = subject_of_manifest(handler.serving.manifest, MINER.public(KeyRole.HOTKEY))
     handler.serving.subjects = guard.serving = (subject,)
+    handler.serving.access = ANYBODY
     network = MemoryNetwork(clock, 0.0, no_delay, Random(0))
     endpoint = Endpoint("miner", 9000, b"\x0f" * 32, b"")
     network.serve(endpoint, BrakeRoutes(guard, handler, clock))

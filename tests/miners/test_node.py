@@ -1,6 +1,6 @@
 """A miner and a ledger that is sometimes not there: following, recording, changing the model, stopping."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
@@ -10,9 +10,9 @@ import pytest
 from davy.miners.node import RETRY_MS, MinerNode
 from davy.protocol.chain import Head, Metagraph, Neuron, RowsInForce, ServedModel, TxResult
 from davy.protocol.errors import Expired, TxCode, TxFailed, Unreachable
-from davy.protocol.manifest import Identity, model_id
+from davy.protocol.manifest import Access, Identity, model_id
 from davy.protocol.receipt import Anchor
-from davy.protocol.recorded import RecordedBrake, SubjectFacts
+from davy.protocol.recorded import AccessRecord, RecordedBrake, SubjectFacts
 from davy.protocol.transaction import AttestStop, Endpoint, Serve, open_tx, tx_hash, verify_tx
 from davy.protocol.words import TOKEN, KeyRole
 from tests.miners.stage import (
@@ -32,7 +32,7 @@ from tests.miners.stage import (
 )
 from tests.miners.test_server import Slow, error_of, read, receipt_of
 from tests.twins import LoopClock
-from tests.twins.brake import brake_of
+from tests.twins.brake import ANYBODY, brake_of
 
 pytestmark = pytest.mark.anyio
 
@@ -59,6 +59,8 @@ class Ledger:
         self.height = 10
         self.down = False
         self.refuses: TxCode | None = None
+        self.said = ANYBODY
+        self.tries = 0
         self.served: list[Serve] = []
         self._pending: list[bytes] = []
         self._included: dict[bytes, TxResult] = {}
@@ -81,7 +83,8 @@ class Ledger:
                 self._included[tx_hash(raw)] = TxResult(self.height, 0, TxCode.OK, "")
                 continue
             assert isinstance(body.action, Serve)
-            code = TxCode.NOT_FOUND if self.refuses else TxCode.OK
+            code = self.refuses or TxCode.OK
+            self.tries += 1
             if code is TxCode.OK:
                 self.served.append(body.action)
                 models = tuple(ServedModel(m.model_id, m.identity, self.height) for m in body.action.models)
@@ -110,6 +113,10 @@ class Ledger:
 
     async def subject(self, netuid: int, hotkey: bytes, model: bytes | None = None) -> SubjectFacts:
         raise AssertionError("nobody can halt this chain")
+
+    async def accesses(self, models: Sequence[bytes]) -> tuple[AccessRecord, ...]:
+        self._up()
+        return (self.said,) * len(models)
 
     async def nonce(self, key: bytes) -> int:
         self._up()
@@ -206,6 +213,74 @@ async def test_stakes_and_heads_are_followed() -> None:
         assert error_of(await miner.call(ask({"prompt": "a"}, anchor=beyond))) == (429, "busy")
 
 
+def named(*hotkeys: bytes) -> AccessRecord:
+    return AccessRecord(Access.NAMED, (), hotkeys, 1)
+
+
+async def asked(miner: Miner, ledger: Ledger) -> int:
+    anchor = Anchor(ledger.height, head(ledger.height).hash)
+    return (await miner.call(ask({"prompt": "a"}, anchor=anchor))).status
+
+
+async def test_whom_a_registrant_lets_ask_is_followed_and_outlives_an_outage() -> None:
+    ledger = Ledger(ours(), neuron(1, VALIDATOR_KEY, 5 * TOKEN, permit=False))
+    async with living(ledger) as (miner, _):
+        await anyio.sleep(2.5)
+        assert await asked(miner, ledger) == 200
+        ledger.said = named()
+        await anyio.sleep(2)
+        assert error_of(await miner.call(ask({"prompt": "a"}))) == (403, "unauthorised")
+        ledger.down = True
+        await anyio.sleep(20)
+        assert await asked(miner, ledger) == 403
+        ledger.said, ledger.down = named(VALIDATOR_KEY), False
+        await anyio.sleep(3)
+        assert await asked(miner, ledger) == 200
+        ledger.said = named()
+        ledger.neurons[VALIDATOR_KEY] = neuron(1, VALIDATOR_KEY, 5 * TOKEN, permit=True)
+        await anyio.sleep(2)
+        assert await asked(miner, ledger) == 200, "it has a permit now"
+
+
+async def test_a_model_that_the_ledger_does_not_know_is_answered_from_when_it_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def unknown(self: Ledger, models: Sequence[bytes]) -> tuple[AccessRecord, ...]:
+        raise TxFailed(TxCode.NOT_FOUND, "no model of this id is registered")
+
+    ledger = Ledger(ours(), neuron(1, VALIDATOR_KEY, 5 * TOKEN))
+    async with living(ledger) as (miner, _):
+        with monkeypatch.context() as patch:
+            patch.setattr(Ledger, "accesses", unknown)
+            await anyio.sleep(2.5)
+            assert await asked(miner, ledger) == 429
+        await anyio.sleep(2)
+        assert await asked(miner, ledger) == 200
+
+
+async def test_a_model_that_is_changed_to_is_answered_to_whom_its_own_registrant_lets_ask(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Other(Letters):
+        name = "other"
+
+    other = model_id(Other().manifest())
+    ledger = Ledger(ours(), neuron(1, VALIDATOR_KEY, 5 * TOKEN, permit=False))
+
+    async def accesses(self: Ledger, models: Sequence[bytes]) -> tuple[AccessRecord, ...]:
+        return tuple(named() if model == other else self.said for model in models)
+
+    monkeypatch.setattr(Ledger, "accesses", accesses)
+    async with living(ledger) as (miner, node):
+        await anyio.sleep(2.5)
+        assert await asked(miner, ledger) == 200
+        await node.swap(Other(), 1)
+        assert miner.handler.serving.model_id == other
+        assert await asked(miner, ledger) == 403, "at once, not from the next block on"
+        await anyio.sleep(3)
+        assert await asked(miner, ledger) == 403
+
+
 async def test_a_ledger_outage_is_survived_for_a_bounded_time() -> None:
     ledger = Ledger(ours(), neuron(1, VALIDATOR_KEY, 5 * TOKEN))
     async with living(ledger) as (miner, _):
@@ -218,6 +293,23 @@ async def test_a_ledger_outage_is_survived_for_a_bounded_time() -> None:
         ledger.down = False
         await anyio.sleep(3 + RETRY_MS / 1000)
         assert (await miner.call(ask({"prompt": "a"}))).status == 200
+
+
+async def test_a_model_under_review_is_tried_ever_more_seldom_and_served_when_it_is_over() -> None:
+    """Each try is a transaction; after a review of any length the miner waits no longer than it did before."""
+    ledger = Ledger(ours(), block_s=10)
+    ledger.refuses = TxCode.WRONG_TIME
+    async with living(ledger):
+        await anyio.sleep(3_600)
+        assert ledger.tries < 20
+        ledger.refuses = None
+        await anyio.sleep(620)
+        assert len(ledger.served) == 1
+        ledger.neurons[MINER_KEY] = ours()
+        ledger.refuses = TxCode.NOT_FOUND
+        before = ledger.tries
+        await anyio.sleep(120)
+        assert ledger.tries > before + 5, "what may be mended any moment is tried each second or two, as it was"
 
 
 async def test_a_record_that_the_ledger_refuses_is_tried_again() -> None:

@@ -22,6 +22,7 @@ from davy.protocol.signing import Domain, digest
 from davy.protocol.words import KeyRole
 from tests.miners.stage import CHAIN, MINER, STRANGER, VALIDATOR, Letters, Miner, ask, head, start
 from tests.twins import LoopClock
+from tests.twins.brake import ANYBODY
 
 pytestmark = pytest.mark.anyio
 
@@ -410,7 +411,7 @@ async def _with_swap(frames: Any, miner: Miner, new: Letters) -> AsyncGenerator[
     async for frame in frames:
         if first:
             changed = Serving(new)
-            changed.subjects = miner.handler.serving.subjects
+            changed.subjects, changed.access = miner.handler.serving.subjects, ANYBODY
             miner.handler.swap(changed)
             first = False
         yield frame

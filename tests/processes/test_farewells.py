@@ -75,7 +75,7 @@ def test_each_says_farewell_in_one_line_and_ends_with_code_0(tmp_path: Path, num
     keys = typed(["davy key new --quick --json"], env)
     owner = json.loads(keys)["coldkey"]
     chain = {**env, "DAVY_HOME": str(tmp_path / "chain")}
-    typed([f"davy ledger init --owner {owner} --allocate {owner}=5000"], chain)
+    typed([f"davy ledger init --owner {owner} --allocate {owner}=5000 --parameters model_review=0"], chain)
     with running("ledger serve --port 0 --block-time 100", chain, tmp_path) as ledger:
         ledger.wait_for((tmp_path / "network.json").exists)
         upstream = "--backend upstream -o url=http://localhost:1/v1 -o model=m"

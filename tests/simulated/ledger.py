@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from functools import lru_cache
 from typing import Any
@@ -28,7 +28,7 @@ from davy.protocol.errors import Expired, TxCode, TxFailed
 from davy.protocol.genesis import Genesis, chain_id
 from davy.protocol.limits import MAX_RESULT_BYTES
 from davy.protocol.ports import Clock
-from davy.protocol.recorded import BrakePage, OrderRecord, RecordedBrake, SubjectFacts
+from davy.protocol.recorded import AccessList, AccessRecord, BrakePage, OrderRecord, RecordedBrake, SubjectFacts
 from davy.protocol.transaction import is_brake_order, tx_hash
 
 
@@ -161,6 +161,9 @@ class SimulatedClient:
     async def subject(self, netuid: int, hotkey: bytes, model: bytes | None = None) -> SubjectFacts:
         raw = await self.query("/subject", netuid.to_bytes(2, "big") + hotkey + (model or b""))
         return decode(raw, SubjectFacts, limit=MAX_RESULT_BYTES)
+
+    async def accesses(self, models: Sequence[bytes]) -> tuple[AccessRecord, ...]:
+        return _read(await self.query("/access", b"".join(models)), AccessList).records if models else ()
 
     async def query(self, path: str, data: bytes) -> bytes:
         await self._carry()

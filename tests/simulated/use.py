@@ -16,6 +16,7 @@ from davy.gateway.guarding import Brake
 from davy.gateway.node import GatewayNode
 from davy.gateway.relay import Means
 from davy.gateway.sampling import Sample
+from davy.network.access import Accesses
 from davy.network.exchange import Exchanges
 from davy.network.openai import CompletionRequest, CompletionResponse
 from davy.network.signed_client import SignedClient
@@ -84,7 +85,7 @@ def library(world: World, record: ModelRecord) -> Known:
 @asynccontextmanager
 async def gateway(world: World, node: Node) -> AsyncGenerator[Gateway]:
     """A gateway under a node's hotkey, which puts exchanges into the node's store."""
-    directory = Directory(node.hotkey, lambda m: registered(node.client, m))
+    directory = Directory(node.hotkey, lambda m: registered(node.client, m), Accesses(node.client))
     sample = Sample(random.Random(1))
     client = SignedClient(node.keys, world.ledger.chain, world.net.transport(node.name), world.clock, node.entropy)
     brake = await world.brake(node)

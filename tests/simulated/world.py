@@ -65,6 +65,8 @@ class Setting:
     """Of each miner; spread evenly from 0 to 1 if not given."""
     gateways: int = 0
     """Hotkeys with a little stake that are no validators."""
+    permits: int = 8
+    """As many with the most stake get one."""
     keyheld: bool = False
     """Whether `tests.twins.keyholders.Keyholders` can halt this chain."""
 
@@ -317,7 +319,7 @@ def _genesis(setting: Setting, everybody: list[SeededKeys], time: int) -> Genesi
         immunity=1_000,
         activity_cutoff=1_000,
         max_uids=32,
-        max_validators=8,
+        max_validators=setting.permits,
         commit_reveal=setting.commit_reveal,
     )
     owner = everybody[0].public(KeyRole.COLDKEY)

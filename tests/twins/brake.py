@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
-from typing import Any
+from typing import Any, Final
 
 from davy.killswitch.brake import BrakeState
 from davy.killswitch.guard import Guard
@@ -12,9 +13,9 @@ from davy.network.attesting import Attesting
 from davy.network.brake_peers import BrakePeers
 from davy.network.memory import MemoryNetwork, no_delay
 from davy.network.node_brake import NodeBrake
-from davy.protocol.manifest import Manifest, model_id
+from davy.protocol.manifest import Access, Manifest, model_id
 from davy.protocol.ports import Clock, KeyStore
-from davy.protocol.recorded import Facts, SubjectFacts
+from davy.protocol.recorded import AccessRecord, Facts, SubjectFacts
 from davy.protocol.roster import Roster
 from davy.protocol.words import ChainId, Hotkey
 from tests.twins import MemoryStore, SeededEntropy
@@ -41,10 +42,18 @@ def brake_of(keys: KeyStore, clock: Clock, ledger: Any, chain: ChainId, roster: 
     return NodeBrake(guard, peers, Attesting(guard, keys, ledger, MemoryStore()), ledger)
 
 
+ANYBODY: Final = AccessRecord(Access.ANY, (), (), 0)
+"""Whom a registrant lets ask who has said nothing."""
+
+
 class KnowsModels:
-    """Mix into a twin of a ledger: every model is known to it, by its id only."""
+    """Mix into a twin of a ledger: every model is known to it, by its id only, and who may ask for them is `said`."""
 
     height = 0
+    said = ANYBODY
+
+    async def accesses(self, models: Sequence[bytes]) -> tuple[AccessRecord, ...]:
+        return (self.said,) * len(models)
 
     async def subject(self, netuid: int, hotkey: bytes, model: bytes | None = None) -> SubjectFacts:
         known = (Facts(model, (), REGISTRANT),) if model else ()

@@ -8,7 +8,7 @@ as a model that is run again does on a shared machine.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, cast
@@ -24,6 +24,7 @@ from davy.gateway.directory import Directory
 from davy.gateway.gateway import Gateway
 from davy.gateway.relay import Means as GatewayMeans
 from davy.gateway.sampling import Sample
+from davy.network.access import Accesses
 from davy.network.events import DONE, data_frame
 from davy.network.memory import MemoryNetwork
 from davy.network.openai import Choice, CompletionRequest, CompletionResponse, Logprobs, parse_request, to_json
@@ -43,6 +44,7 @@ from davy.protocol.ports import (
     Transport,
 )
 from davy.protocol.receipt import EMPTY_BRAKE_HEAD, Outcome
+from davy.protocol.recorded import AccessRecord
 from davy.protocol.transaction import Endpoint
 from davy.protocol.words import KeyRole
 from davy.tasks.shape import Shapes
@@ -51,7 +53,7 @@ from davy.validators.challenger import Challenger
 from davy.validators.examiner import Examiner, Means, Pace
 from tests.gateway.stage import NoBrake
 from tests.twins import LoopClock, MemoryStore, SeededEntropy, SeededKeys
-from tests.twins.brake import brake_of
+from tests.twins.brake import ANYBODY, brake_of
 
 CHAIN: Final = b"\x0c" * 32
 MODEL: Final = bytes(range(32))
@@ -111,7 +113,8 @@ class _Stage:
         self._seen: list[Seen] = []
         transport = self._net.transport("validator")
         users = SignedClient(self._keys, CHAIN, transport, self._clock, self._entropy)
-        self._directory = Directory(self._keys.public(KeyRole.HOTKEY), _unregistered)
+        ledger = cast("LedgerClient", self)  # of a ledger gateway and examiner need no more than there is
+        self._directory = Directory(self._keys.public(KeyRole.HOTKEY), _unregistered, Accesses(ledger))
         shapes = getattr(task, "shapes", Shapes())
         seeded = random.Random(scene.seed)
         means = GatewayMeans(users, self._clock, self._directory, NoBrake(), seeded, shapes, Sample(seeded))
@@ -120,7 +123,6 @@ class _Stage:
         brake = brake_of(self._keys, self._clock, None, CHAIN)
         challenges = SignedClient(self._keys, CHAIN, marked, self._clock, self._entropy)
         challenger = Challenger(challenges, self._clock, self._head, brake)
-        ledger = cast("LedgerClient", self)  # of a ledger the examiner needs the metagraph alone
         changed, store = _Changed(task, scene.change_request), MemoryStore()
         means = Means(changed, corpus, challenger, (), brake, ledger, store, self._entropy, self._clock, _thinks)
         self._examiner = Examiner([1], self._keys.public(KeyRole.HOTKEY), means, scene.pace)
@@ -172,6 +174,9 @@ class _Stage:
         own = self._miner.public(KeyRole.HOTKEY)
         miner = Neuron(0, own, b"c" * 32, 1, 0, 0, False, True, 0, 0, 0, 0, 0, 0, 0, (MINER,), served)
         return Metagraph(self._head.height, subnet, (miner,))
+
+    async def accesses(self, models: Sequence[bytes]) -> tuple[AccessRecord, ...]:
+        return (ANYBODY,) * len(models)
 
     async def _blocks(self) -> None:
         while True:

@@ -51,7 +51,7 @@ class Chain:
 
     async def start(self, subnets: Sequence[str], coldkeys: Iterable[str], owner: str, roster: Path | None) -> None:
         """Start it, with tokens for all these coldkeys, and keyholders if there is a roster; wait until it answers."""
-        words = ["--parameters", "unbonding=200,anchor_slack=8", "--block-time", str(self.block_ms)]
+        words = ["--parameters", "unbonding=200,anchor_slack=8,model_review=0", "--block-time", str(self.block_ms)]
         words += [word for s in subnets for word in ("--subnet", s)]
         words += [word for key in coldkeys for word in ("--allocate", f"{key}=1000")]
         words += [] if roster is None else ["--keyholders", str(roster)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import TypeVar
 
 from davy.protocol.chain import (
@@ -17,11 +18,11 @@ from davy.protocol.chain import (
     SubnetList,
 )
 from davy.protocol.encoding import decode
-from davy.protocol.errors import NotEnabled, TxCode, TxFailed
-from davy.protocol.limits import MAX_RESULT_BYTES
+from davy.protocol.errors import Malformed, NotEnabled, TxCode, TxFailed
+from davy.protocol.limits import MAX_ACCESSES_ASKED, MAX_RESULT_BYTES
 from davy.protocol.order import OrderId
-from davy.protocol.recorded import AttestationPage, Attested
-from davy.protocol.words import Height, Hotkey, Netuid, PublicKey
+from davy.protocol.recorded import AccessList, AccessRecord, AttestationPage, Attested
+from davy.protocol.words import Height, Hotkey, ModelId, Netuid, PublicKey
 
 T = TypeVar("T")
 
@@ -93,6 +94,23 @@ class Views(ABC):
 
     async def issuance(self) -> Issuance:
         return await self._view("/issuance", b"", Issuance)
+
+    async def accesses(self, models: Sequence[ModelId]) -> tuple[AccessRecord, ...]:
+        """Who may ask for each of these models; `proved(access_key(model))` proves it of one.
+
+        Raises
+        ------
+        TxFailed
+            NOT_FOUND: one of them is not registered.
+        Malformed
+            The ledger tells of more or fewer.
+        """
+        told: list[AccessRecord] = []
+        for n in range(0, len(models), MAX_ACCESSES_ASKED):
+            told += (await self._view("/access", b"".join(models[n : n + MAX_ACCESSES_ASKED]), AccessList)).records
+        if len(told) != len(models):
+            raise Malformed("the ledger tells of other models than it was asked about; ask another ledger")
+        return tuple(told)
 
     async def attestations(self, order: OrderId) -> tuple[Attested, ...]:
         """Return who answered an order or a drill."""

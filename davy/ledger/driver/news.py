@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from davy.ledger.rules.machine import Machine
 from davy.ledger.rules.records import (
+    ACCESS,
     BRAKE,
     CHAIN,
     HOTKEYS,
@@ -30,8 +31,8 @@ from davy.protocol.words import Height, Netuid
 
 KEPT: Final = 64
 """As many as heads may wait for a subscriber."""
-_OF_ALL: Final = frozenset({BRAKE.tag, CHAIN.tag, MODELS.tag, REGISTRANTS.tag})
-"""What orders can know of a model hangs on these, whatever subnet it is served on."""
+_OF_ALL: Final = frozenset({ACCESS.tag, BRAKE.tag, CHAIN.tag, MODELS.tag, REGISTRANTS.tag})
+"""What orders can know of a model, and who may ask for it, hang on these, whatever subnet it is served on."""
 _OF_ONE: Final = frozenset({NEURONS.tag, OUTCOMES.tag, SUBNETS.tag})
 """Their keys begin with a netuid."""
 

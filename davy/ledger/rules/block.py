@@ -10,7 +10,7 @@ and named in the operator's log; the rest of the block goes on.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
@@ -29,8 +29,10 @@ from davy.ledger.rules.upgrades import ABSENCES_SINCE, PRODUCERS_SINCE
 from davy.protocol.limits import MAX_BLOCK_ORDERS
 from davy.protocol.words import Moment
 
+T = TypeVar("T")
+
 WORK_A_BLOCK: Final = 1 << 18
-"""Neurons that registrations in full subnets may look at in one block."""
+"""Neurons that registrations in full subnets may look at in one block, and models that those who serve are asked of."""
 EPOCH_WORK: Final = 1 << 12
 """What an epoch counts even where nobody is registered."""
 MAX_EPOCH_WORK: Final = EPOCH_WORK + 2 * MAX_EPOCH_CELLS
@@ -54,10 +56,17 @@ def isolated(s: State, name: str, part: Callable[[], None], faults: list[str]) -
     return True
 
 
+def told(s: State, name: str, part: Callable[[], T], otherwise: T, faults: list[str]) -> T:
+    """What a part of a block that only looks says; `otherwise` if anything goes wrong in it, which is counted."""
+    found: list[T] = []
+    return found[0] if isolated(s, name, lambda: found.append(part()), faults) else otherwise
+
+
 class Begun(NamedTuple):
     """What a block began with."""
 
-    brake: BrakeState
+    brake: BrakeState | None
+    """None where it cannot be read."""
     halted: frozenset[int]
     """Subnets."""
 
@@ -67,45 +76,54 @@ def begin_block(
 ) -> Begun:
     """Convict who voted twice, note who is absent, pay what has unbonded, then mint or withhold each subnet's part."""
     s.work, s.order_room = WORK_A_BLOCK, MAX_BLOCK_ORDERS
-    begun = Begun(brake_of(s), halted(s, at, faults))
+    begun = Begun(told(s, "the brake", lambda: brake_of(s), None, faults), halted(s, at, faults))
     for address in evidence if s.edition >= PRODUCERS_SINCE else ():
         isolated(s, "a conviction", lambda a=address: convict_producer(s, at, a), faults)
     if s.edition >= ABSENCES_SINCE:
         isolated(s, "absences", lambda: note_absences(s, absent), faults)
     isolated(s, "payouts", lambda: pay_unbonded(s, at), faults)
     for netuid in s.need(CHAIN, b"", "the chain has no id").netuids:
-        if s.need(SUBNETS, subnet_key(netuid), "no such subnet").share:
-            part = withhold if netuid in begun.halted else accrue
-            isolated(s, f"accrual of subnet {netuid}", lambda n=netuid, p=part: p(s, at, n), faults)
+        part = withhold if netuid in begun.halted else accrue
+        isolated(s, f"accrual of subnet {netuid}", lambda n=netuid, p=part: _accrual(s, at, n, p), faults)
     return begun
+
+
+def _accrual(s: State, at: Moment, netuid: int, part: Callable[[State, Moment, int], None]) -> None:
+    if s.need(SUBNETS, subnet_key(netuid), "no such subnet").share:
+        part(s, at, netuid)
 
 
 def end_block(s: State, at: Moment, begun: Begun, faults: list[str]) -> None:
     """Freeze what is halted, whose epochs then are not due, and run those that are, the longest overdue first.
 
-    What exceeds the block's work runs in the next one.
+    What exceeds the block's work runs in the next one. Where nobody can say which epochs end, none does; one whose work
+    nobody can say is skipped like one that fails, and holds up no other.
     """
     isolated(s, "records of halts", lambda: write_halts(s, begun.brake), faults)
     isolated(s, "seats of producers", lambda: change_seats(s, at), faults)
     still = halted(s, at, faults)
-    overdue = still.intersection(due(s, at.height))
+    overdue = still.intersection(ending(s, at.height, faults))
     for netuid in sorted((begun.halted & still) | overdue):
         isolated(s, f"freezing subnet {netuid}", lambda n=netuid: freeze(s, n), faults)
     cells = 0
-    for netuid in due(s, at.height):
-        cells += epoch_work(s, netuid)
+    for netuid in ending(s, at.height, faults):
+        work = told(s, f"work of an epoch of subnet {netuid}", lambda n=netuid: epoch_work(s, n), None, faults)
+        cells += EPOCH_WORK if work is None else work
         if cells > MAX_EPOCH_WORK:
             return
-        if not isolated(s, f"epoch of subnet {netuid}", lambda n=netuid: run_epoch(s, at, n), faults):
+        if work is None or not isolated(s, f"epoch of subnet {netuid}", lambda n=netuid: run_epoch(s, at, n), faults):
             isolated(s, f"skipping an epoch of subnet {netuid}", lambda n=netuid: skip_epoch(s, at, n), faults)
 
 
 def halted(s: State, at: Moment, faults: list[str]) -> frozenset[int]:
     """Subnets that are halted; all of them where the brake cannot say, or an order that trips it would stop a chain."""
-    found: list[frozenset[int]] = []
-    if isolated(s, "the brake's verdict on subnets", lambda: found.append(halted_subnets(s, at)), faults):
-        return found[0]
-    return frozenset(s.need(CHAIN, b"", "the chain has no id").netuids)
+    everything = frozenset(s.need(CHAIN, b"", "the chain has no id").netuids)
+    return told(s, "the brake's verdict on subnets", lambda: halted_subnets(s, at), everything, faults)
+
+
+def ending(s: State, height: int, faults: list[str]) -> list[int]:
+    """`due`, or none."""
+    return told(s, "which epochs end", lambda: due(s, height), [], faults)
 
 
 def due(s: State, height: int) -> list[int]:

@@ -176,13 +176,21 @@ def standing_halts(brake: BrakeState) -> dict[bytes, HaltedRecord]:
     return found
 
 
-def write_halts(s: State, before: BrakeState) -> None:
-    """Bring the records by name up to the orders of this block; `before` is the brake at its beginning."""
+def write_halts(s: State, before: BrakeState | None) -> None:
+    """Bring the records by name up to the orders of this block.
+
+    Parameters
+    ----------
+    before
+        The brake at its beginning; None where that could not be read: then all that stand are looked at.
+    """
     after = brake_of(s)
     if after is before:
         return
-    old, new = standing_halts(before), standing_halts(after)
-    for name in sorted(old.keys() - new.keys()):
+    new = standing_halts(after)
+    stood = (key[1:] for key in s.records if key[:1] == HALTED.tag) if before is None else standing_halts(before)
+    old = {*stood}
+    for name in sorted(old - new.keys()):
         s.delete(HALTED, name)
     for name in sorted(new):
         if s.get(HALTED, name) != new[name]:  # an edition may have changed what stood there

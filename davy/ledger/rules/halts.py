@@ -88,6 +88,15 @@ def served_subject(
     return Subject(netuid, hotkey, facts_of(s, model, missing), ancestors, siblings, _class(s, netuid, m))
 
 
+def kin_asked(s: State, coldkey: bytes, model: bytes) -> int:
+    """How many models `served_subject` gathers to ask about; none while no order names any."""
+    m = s.need(MODELS, model, "no model of this id is registered; register it first").model
+    if not brake_of(s).naming.names_models:
+        return 0
+    known = [s.get(REGISTRANTS, key) for key in {m.registrant, coldkey}]
+    return 1 + len(m.ancestors) + sum(len(r.models) for r in known if r is not None)
+
+
 def neuron_subject(s: State, netuid: int, neuron: NeuronRecord, *, whole: bool = False) -> Subject:
     """A neuron with what it serves, or alone where it serves nothing; `whole` as in `served_subject`."""
     if neuron.model:

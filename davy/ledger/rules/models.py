@@ -1,4 +1,4 @@
-"""Models: their registration by a coldkey, with a bond, under the id that follows from the manifest; their class."""
+"""Models: their registration by a coldkey, with a bond, under the id that follows from the manifest; class, access."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from davy.incentive.fixed_point import Bool
 from davy.ledger.rules.accounts import credit, debit
 from davy.ledger.rules.halts import new_model_subject, require_running
 from davy.ledger.rules.records import (
+    ACCESS,
     MODELS,
     REGISTRANTS,
     RETIRED,
@@ -24,9 +25,10 @@ from davy.ledger.rules.records import (
 from davy.ledger.rules.state import State
 from davy.protocol.chain import ModelRecord
 from davy.protocol.errors import TxCode, TxFailed
-from davy.protocol.limits import MAX_LINEAGE, MAX_MODELS_A_REGISTRANT
-from davy.protocol.manifest import Identity, ModelClass, model_id
-from davy.protocol.transaction import RaiseClass, RegisterModel, RetireModel
+from davy.protocol.limits import MAX_LINEAGE, MAX_MODELS_A_REGISTRANT, MAX_NAMED_CALLERS
+from davy.protocol.manifest import Access, Identity, ModelClass, model_id
+from davy.protocol.recorded import AccessRecord
+from davy.protocol.transaction import RaiseClass, RegisterModel, RetireModel, SetAccess
 from davy.protocol.words import Moment
 
 
@@ -60,6 +62,7 @@ def register_model(s: State, at: Moment, sender: bytes, x: RegisterModel) -> Non
     bond = s.parameters.model_bond
     debit(s, sender, bond)
     s.delete(RETIRED, key)
+    s.delete(ACCESS, key)  # whoever registers it again says anew who may ask
     s.put(MODELS, key, RegisteredModel(record, bond))
     known = s.get(REGISTRANTS, sender)
     models = [] if known is None else list(known.models)
@@ -105,6 +108,50 @@ def raise_class(s: State, at: Moment, sender: bytes, x: RaiseClass) -> None:
         raise TxFailed(TxCode.EXISTS, "the model is systemic")
     raised = replace(m, model_class=ModelClass.SYSTEMIC, class_since=at.height)
     s.put(MODELS, x.model_id, replace(registered, model=raised))
+
+
+def set_access(s: State, at: Moment, sender: bytes, x: SetAccess) -> None:
+    """Say who may ask for a model; ANY takes back what was said.
+
+    Nothing here depends on it: it is for nodes, which keep to the stricter of this and a miner's own switch.
+
+    Raises
+    ------
+    TxFailed
+        NOT_FOUND: no such model, or it has left the register and its bond was paid back. NOT_OWNER: another coldkey
+        registered it. MALFORMED: keys not sorted or not each once, or keys where none are named. OUT_OF_RANGE: more
+        than MAX_NAMED_CALLERS. HALTED: it, what it descends from, or another of its registrant's.
+    """
+    model = s.need(MODELS, x.model_id, "no model of this id is registered; register it first").model
+    if model.registrant != sender:
+        raise TxFailed(TxCode.NOT_OWNER, "only its registrant says who may ask for a model")
+    retired = s.get(RETIRED, x.model_id)
+    if retired is not None and retired.paid:
+        raise TxFailed(TxCode.NOT_FOUND, "the model has left the register; register it again first")
+    require_running(s, at, new_model_subject(s, sender, model), "changing who may ask for this model", lease=False)
+    if any(a >= b for keys in (x.coldkeys, x.hotkeys) for a, b in pairwise(keys)):
+        raise TxFailed(TxCode.MALFORMED, "keys are named in rising order, each once; sort them")
+    named = len(x.coldkeys) + len(x.hotkeys)
+    if named and x.access is not Access.NAMED:
+        raise TxFailed(TxCode.MALFORMED, f"keys are named under '{Access.NAMED}' only; leave them out")
+    if named > MAX_NAMED_CALLERS:
+        raise TxFailed(TxCode.OUT_OF_RANGE, f"at most {MAX_NAMED_CALLERS} keys are named; name coldkeys")
+    if x.access is Access.ANY:
+        s.delete(ACCESS, x.model_id)
+    else:
+        s.put(ACCESS, x.model_id, AccessRecord(x.access, x.coldkeys, x.hotkeys, at.height))
+
+
+def access_of(s: State, model: bytes) -> AccessRecord:
+    """Who may ask for a model.
+
+    Raises
+    ------
+    TxFailed
+        NOT_FOUND: no such model.
+    """
+    s.need(MODELS, model, "no model of this id is registered")
+    return s.get(ACCESS, model) or AccessRecord(Access.ANY, (), (), 0)
 
 
 def retire_model(s: State, at: Moment, sender: bytes, x: RetireModel) -> None:

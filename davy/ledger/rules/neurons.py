@@ -17,6 +17,7 @@ from davy.ledger.rules.frozen import counted_blocks
 from davy.ledger.rules.halts import (
     Verdicts,
     barred,
+    kin_asked,
     registrant_subject,
     require_not_barred,
     require_running,
@@ -48,7 +49,7 @@ from davy.ledger.rules.records import (
 from davy.ledger.rules.stake import require_current
 from davy.ledger.rules.state import State
 from davy.ledger.rules.subnets import SURGE
-from davy.ledger.rules.upgrades import COLDKEYS_APART_SINCE, RAISED_ARE_PRUNED_SINCE
+from davy.ledger.rules.upgrades import COLDKEYS_APART_SINCE, RAISED_ARE_PRUNED_SINCE, SERVING_IS_WORK_SINCE
 from davy.protocol.chain import ServedModel
 from davy.protocol.errors import BadSignature, TxCode, TxFailed
 from davy.protocol.limits import Hyperparameters
@@ -212,7 +213,8 @@ def serve(s: State, at: Moment, sender: bytes, x: Serve) -> None:
         NOT_FOUND: the hotkey has no UID on a subnet it names, or never registered. MALFORMED: a subnet named twice,
         or a next fingerprint that is neither empty nor 32 bytes. HALTED: everything, or a subnet, the hotkey, the
         model, what it descends from or another of its registrant's, where it is not what is served there already.
-        BARRED, also one that was replaced. What `models.may_serve` refuses.
+        BARRED, also one that was replaced. What `models.may_serve` refuses. TOO_EXPENSIVE: while an order names any
+        model, the kin of each that it begins to serve is work.
     """
     require_running(s, at, Subject(), "serving")
     require_not_barred(s, sender)
@@ -228,6 +230,8 @@ def serve(s: State, at: Moment, sender: bytes, x: Serve) -> None:
             raise TxFailed(TxCode.NOT_FOUND, f"this hotkey has no UID on subnet {m.netuid}; register it first")
         may_serve(s, at, m.model_id, m.identity)
         if [b.model_id for b in neuron_of(s, m.netuid, sender)[1].model] != [m.model_id]:
+            if s.edition >= SERVING_IS_WORK_SINCE:
+                s.spend(kin_asked(s, hotkey.owner, m.model_id))
             asked = served_subject(s, m.netuid, sender, hotkey.owner, m.model_id)
             require_running(s, at, asked, f"serving on subnet {m.netuid}")
     s.put(HOTKEYS, sender, replace(hotkey, endpoint=(x.endpoint,)))

@@ -16,6 +16,7 @@ from davy.ledger.rules.coldkeys import owner_by
 from davy.ledger.rules.facts import keys_read, neuron_of, subject_facts
 from davy.ledger.rules.families import children_of, in_force, parents_of
 from davy.ledger.rules.frozen import counted_blocks
+from davy.ledger.rules.models import access_of
 from davy.ledger.rules.producers import producer_record, producing
 from davy.ledger.rules.records import (
     ATTESTATIONS,
@@ -70,8 +71,9 @@ from davy.protocol.chain import (
 from davy.protocol.encoding import Wire, encode
 from davy.protocol.errors import Malformed, TxCode, TxFailed
 from davy.protocol.genesis import Genesis
-from davy.protocol.limits import MAX_BRAKE_PAGE
+from davy.protocol.limits import MAX_ACCESSES_ASKED, MAX_BRAKE_PAGE
 from davy.protocol.recorded import (
+    AccessList,
     AttestationPage,
     Attested,
     BrakePage,
@@ -90,7 +92,7 @@ class Queries:
     """Answers by path.
 
     /nonce /metagraph /weights /epoch /subnets /coming /model /issuance /parameters /genesis /brake /attestations
-    /subject /subject_rows /hotkey /subnet /neuron /model_state /budget /family /coldkey /producers
+    /subject /subject_rows /hotkey /subnet /neuron /model_state /access /budget /family /coldkey /producers
     """
 
     def __init__(self, g: Genesis, s: State, prove: Callable[[bytes], tuple[bytes | None, Proof]]) -> None:
@@ -123,6 +125,7 @@ class Queries:
             "/subnet": self._subnet,
             "/neuron": self._neuron,
             "/model_state": self._model_state,
+            "/access": self._access,
             "/budget": lambda data, height: s.need(BUDGETS, _exactly(data, 32), "there is no budget of this id"),
             "/family": self._family,
             "/coldkey": self._coldkey,
@@ -213,6 +216,13 @@ class Queries:
         found = self._state.need(MODELS, _exactly(data, 32), "no model of this id is registered")
         retired = self._state.get(RETIRED, data)
         return ModelState(found.model, found.bond, 0 if retired is None else retired.leaves)
+
+    def _access(self, data: bytes, height: int) -> AccessList:
+        """Of one model (32 bytes) or several, MAX_ACCESSES_ASKED at most."""
+        models = [data[n : n + 32] for n in range(0, len(data), 32)]
+        if not models or len(models[-1]) != 32 or len(models) > MAX_ACCESSES_ASKED:
+            raise Malformed(f"this query takes 32 bytes for each of up to {MAX_ACCESSES_ASKED} models, not {len(data)}")
+        return AccessList(tuple(access_of(self._state, model) for model in models))
 
     def _subnet(self, data: bytes, height: int) -> SubnetInfo:
         return subnet_info(self._state, int.from_bytes(_exactly(data, 2), "big"))

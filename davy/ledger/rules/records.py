@@ -26,6 +26,7 @@ from davy.protocol.limits import (
 from davy.protocol.order import OrderId
 from davy.protocol.recorded import (
     BRAKE_KEY,
+    AccessRecord,
     AttestationRecord,
     BrakeRecord,
     ConvictionRecord,
@@ -409,6 +410,7 @@ ROSTERS: Final = Table(b"K", 1, Roster)
 HALTED: Final = Table(b"H", 33, HaltedRecord)
 ATTESTATIONS: Final = Table(b"A", 64, AttestationRecord)
 ANSWERS: Final = Table(b"Q", 8, AnswerRecord)
+ACCESS: Final = Table(b"E", 32, AccessRecord)
 CONVICTIONS: Final = Table(b"X", 32, ConvictionRecord)
 REGISTRANTS: Final = Table(b"M", 32, RegistrantRecord)
 ACCOUNTS: Final = Table(b"a", 32, AccountRecord)
@@ -445,7 +447,7 @@ TABLES: Final = {
         RUNNING, STAKES, SUBNETS, UIDS, UNBONDINGS, WEIGHTS, ANSWER_QUEUE, DRILL_LIST, BRAKE, ORDERS, DRILLS, ROSTERS,
         HALTED, ATTESTATIONS, ANSWERS, CONVICTIONS, REGISTRANTS, COMING, MOVES, BUDGETS, CHILDREN, PARENTS, RETIRED,
         ROTATIONS, SIGNERS, SIGNED_FOR, SWAPS,
-        PRODUCING, PRODUCERS, ABSENCES, SEATING,
+        PRODUCING, PRODUCERS, ABSENCES, SEATING, ACCESS,
     )
 }  # fmt: skip
 

@@ -21,7 +21,7 @@ from davy.ledger.rules.coldkeys import announce_coldkey_swap, execute_coldkey_sw
 from davy.ledger.rules.conservation import conserved
 from davy.ledger.rules.convictions import convict_served_after_halt
 from davy.ledger.rules.hyperparameters import set_hyperparameters
-from davy.ledger.rules.models import raise_class, register_model, retire_model
+from davy.ledger.rules.models import raise_class, register_model, retire_model, set_access
 from davy.ledger.rules.moves import move_stake
 from davy.ledger.rules.neurons import register, serve
 from davy.ledger.rules.producers import register_producer, retire_producer
@@ -57,6 +57,7 @@ from davy.protocol.transaction import (
     RevealWeights,
     RotateHotkey,
     Serve,
+    SetAccess,
     SetChildren,
     SetHyperparameters,
     SetTake,
@@ -100,9 +101,13 @@ RULES: Final = MappingProxyType[type, Rule](
         ConvictDoubleSpend: convict_double_spend,
         RegisterProducer: register_producer,
         RetireProducer: retire_producer,
+        SetAccess: set_access,
     }
 )
-"""Each action's rule: (state, moment, sender, action); it raises TxFailed or has happened."""
+"""Each action's rule: (state, moment, sender, action); it raises TxFailed or has happened.
+
+Those of governance have none yet.
+"""
 
 
 class Opened(NamedTuple):

@@ -11,6 +11,7 @@ it until the height that `CHAINS` names for it; so its old blocks give the hashe
 5    the state tells all changes of the producers; what a registrant made systemic keeps no UID; keys of coldkeys that
      are replaced, and of subnets' owners, stay apart; three votes tell the middle time, not the earliest
 6    a subnet grows no larger than an epoch can bear with the permits of before one that failed; LEASEs fill no brake
+7    who may ask for a model; places for votes; what a `serve` looks up counts as work
 ===  ==================================================================================================================
 """
 
@@ -24,17 +25,21 @@ from davy.protocol.transaction import (
     AnnounceColdkeySwap,
     CloseBudget,
     ConvictDoubleSpend,
+    Execute,
     ExecuteColdkeySwap,
     OpenBudget,
+    Propose,
     RegisterProducer,
     RetireModel,
     RetireProducer,
     RotateHotkey,
+    SetAccess,
     SetChildren,
+    Vote,
 )
 from davy.protocol.words import ChainId
 
-NEWEST: Final = 6
+NEWEST: Final = 7
 PRODUCERS_SINCE: Final = 3
 """The edition from which on the engine's evidence counts."""
 REPLACED_WHEN_RECORDED: Final = 4
@@ -53,6 +58,11 @@ SKIPPED_COUNT_SINCE: Final = 6
 """The edition from which on permits from before a failed epoch count in what a subnet's owner may set."""
 LEASES_APART_SINCE: Final = 6
 """The edition from which on LEASEs are bounded for themselves, and fill no brake."""
+
+ACCESS_SINCE: Final = 7
+"""The edition from which on a registrant says who may ask for a model, and proposals, votes and executions are read."""
+SERVING_IS_WORK_SINCE: Final = 7
+"""The edition from which on a `serve` spends work for the kin of the models that it names."""
 
 CHAINS: Final[Mapping[ChainId, tuple[int, ...]]] = MappingProxyType({})
 """Of chains that began under an older edition: the heights at which editions 1, 2, … begin; others never do."""
@@ -74,6 +84,7 @@ SINCE: Final[Mapping[type, int]] = MappingProxyType(
         2,
     )
     | dict.fromkeys((RegisterProducer, RetireProducer), PRODUCERS_SINCE)
+    | dict.fromkeys((SetAccess, Propose, Vote, Execute), ACCESS_SINCE)
 )
 """The edition in which an action came; before it its bytes were no transaction at all."""
 

@@ -152,6 +152,10 @@ async def test_a_query_that_cannot_be_answered_says_why(front: Front) -> None:
     for path, data, height, code, log in [
         ("/nowhere", "", "0", 6, "the names are"),
         ("/metagraph", "0009", "0", 6, "netuid"),
+        ("/subnet", "0009", "0", 6, "netuid"),
+        ("/neuron", "0009" + "00" * 32, "0", 6, "no UID on this subnet"),
+        ("/subnet", "0001", "1", 6, "only the state after block 2 is kept"),
+        ("/neuron", "0001" + "00" * 32, "1", 6, "only the state after block 2 is kept"),
         ("/issuance", "", "1", 6, "only the state after block 2 is kept"),
     ]:
         said = (await front.call("abci_query", path=path, data=data, height=height))["response"]
@@ -159,8 +163,9 @@ async def test_a_query_that_cannot_be_answered_says_why(front: Front) -> None:
         assert log in said["log"]
         assert said["value"] == ""
     assert (await front.call("abci_query", path="/issuance", height="2"))["response"]["code"] == 0
-    refused = await front.call("abci_query", path="/nonce", data="00")
-    assert (refused["code"], "32 bytes" in refused["data"]) == (-32602, True)
+    for path, data, takes in [("/nonce", "00", 32), ("/subnet", "00", 2), ("/neuron", "0001", 34)]:
+        refused = await front.call("abci_query", path=path, data=data)
+        assert (refused["code"], f"{takes} bytes" in refused["data"]) == (-32602, True)
 
 
 async def test_headers_come_in_bounded_pages_newest_first(front: Front, chain: Any) -> None:

@@ -1,7 +1,7 @@
 """A transaction is included once, whatever is lost on the way; a lossy ledger in memory plays every part of it."""
 
 import random
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -110,6 +110,9 @@ class LossyLedger:
         raise NotImplementedError
 
     async def subject(self, netuid: int, hotkey: bytes, model: bytes | None = None) -> Any:
+        raise NotImplementedError
+
+    async def accesses(self, models: Sequence[bytes]) -> Any:
         raise NotImplementedError
 
     async def rows(self, netuid: int) -> Any:

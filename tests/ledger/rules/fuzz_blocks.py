@@ -17,7 +17,7 @@ from davy.ledger.rules.machine import Machine
 from davy.protocol.encoding import encode
 from davy.protocol.signing import Domain, sign
 from davy.protocol.transaction import SignedTx
-from tests.ledger.rules.hostile import NAMES, order_envelopes, promising
+from tests.ledger.rules.hostile import NAMES, REPORTED, order_envelopes, promising
 from tests.ledger.rules.test_fuzz import apply_to_both, begun, conserves, restored
 from tests.ledger.rules.world import keys
 
@@ -35,6 +35,10 @@ class Kind(IntEnum):
     """One of those that were given."""
     ACTION = 3
     """Who signs, and an action."""
+    EVIDENCE = 4
+    """Who voted twice: one of those that an engine may report, or any bytes."""
+    ABSENT = 5
+    """Whose vote is missing, likewise."""
 
 
 def piece(kind: Kind, payload: bytes = b"") -> bytes:
@@ -61,16 +65,20 @@ def play(data: bytes) -> tuple[bytes, list[int]]:
     w, orders = begun()
     one, other = restored(w), restored(w)
     block: list[bytes] = []
+    reported: dict[Kind, list[bytes]] = {Kind.EVIDENCE: [], Kind.ABSENT: []}
     codes: list[int] = []
     nonces: dict[bytes, int] = {}
     for kind, payload in (*list(pieces(data))[:99], (Kind.END, b"")):
         if kind is Kind.END:
-            codes += [r.code for r in apply_to_both(one, other, block).results]
-            block, nonces = [], {}
+            done = apply_to_both(one, other, block, reported[Kind.EVIDENCE], reported[Kind.ABSENT])
+            codes += [r.code for r in done.results]
+            block, nonces, reported = [], {}, {Kind.EVIDENCE: [], Kind.ABSENT: []}
             if one.height - w.machine.height >= MAX_BLOCKS:
                 break
         elif kind is Kind.BYTES:
             block.append(payload)
+        elif kind in reported:
+            reported[kind].append(REPORTED[payload[0] % len(REPORTED)] if len(payload) == 1 else payload)
         elif payload:
             block.append(_signed(one, payload, nonces) if kind is Kind.ACTION else _order(orders, payload[0]))
     conserves(one)
@@ -91,13 +99,17 @@ def _signed(m: Machine, payload: bytes, nonces: dict[bytes, int]) -> bytes:
 
 
 def seeds() -> list[bytes]:
-    """What a fuzzer begins with: each action that would happen, alone and all in a row; the orders; noise."""
+    """What a fuzzer begins with: each action that would happen, alone and all in a row; the orders; reports; noise."""
     w, orders = begun()
     acts = [piece(Kind.ACTION, bytes([NAMES.index(name)]) + encode(action)) for name, action in promising(w)]
     given = [piece(Kind.ORDER, bytes([n])) for n in range(len(orders))]
     end = piece(Kind.END)
     row = b"".join(act + end for act in acts)
-    return [*(act + end for act in acts), row, b"".join(given), given[0] + row[:900], piece(Kind.BYTES, bytes(9))]
+    said = [piece(kind, bytes([n])) for kind in (Kind.EVIDENCE, Kind.ABSENT) for n in range(len(REPORTED))]
+    silent = b"".join(piece(Kind.ABSENT, bytes([n % 2])) + end for n in range(MAX_BLOCKS))
+    engine = [*(one + end for one in said), b"".join(said) + row[:900], silent, piece(Kind.EVIDENCE, bytes(19))]
+    noise = piece(Kind.BYTES, bytes(9))
+    return [*(act + end for act in acts), row, b"".join(given), given[0] + row[:900], *engine, noise]
 
 
 def digest(histories: Sequence[bytes]) -> str:

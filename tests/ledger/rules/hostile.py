@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from msgspec import inspect
 from msgspec.structs import replace
 
+from davy.ledger.rules.absences import address
 from davy.ledger.rules.records import BUDGETS, HOTKEYS, MODELS, ORDERS
 from davy.protocol.encoding import encode
-from davy.protocol.manifest import model_id
+from davy.protocol.manifest import Access, model_id
 from davy.protocol.transaction import (
     Action,
     AddStake,
@@ -27,15 +28,20 @@ from davy.protocol.transaction import (
     RemoveStake,
     RetireModel,
     RetireProducer,
+    SetAccess,
     SetHyperparameters,
     SetTake,
 )
 from davy.protocol.words import TOKEN
+from tests.ledger.rules.stand import FOUR
 from tests.ledger.rules.world import PEOPLE, World, manifest, pub
 
 NAMES = (*PEOPLE, "ann-hot", "ben-hot", "cat-hot", "dan-hot", "spare", "fresh", "fresher", "nobody")
 SENDERS = (*NAMES[:-4], *NAMES)
 """Those that the ledger knows twice as often."""
+PRODUCERS = (*FOUR, "fifth", "sixth")
+REPORTED = tuple(address(pub(name)) for name in (*PRODUCERS, "a producer", "nobody"))
+"""Whom an engine may report; the last one makes no blocks."""
 WORDS = ("yuma2", "yuma3", "text", "127.0.0.1", "é" * 9, "safetensors", "a")
 
 
@@ -104,6 +110,8 @@ def promising(w: World) -> list[tuple[str, Action]]:
         ("cat-hot", w.serving("one")),
         ("dan-hot", w.serving("two")),
         ("cat", RetireModel(model_id(manifest("one")))),
+        ("cat", SetAccess(model_id(manifest("one")), Access.NAMED, (pub("ann"),), ())),
+        ("dan", SetAccess(model_id(manifest("two")), Access.ADMITTED, (), ())),
         ("dan", RemoveStake(pub("dan-hot"), 5 * TOKEN)),
         ("eve", AddStake(pub("cat-hot"), 5 * TOKEN)),
         ("eve", MoveStake(pub("cat-hot"), pub("fresh"), TOKEN)),
@@ -114,6 +122,11 @@ def promising(w: World) -> list[tuple[str, Action]]:
         ("eve", ConvictDoubleSpend(*(w.ticket("ann-hot", budget, 1, miner) for miner in ("cat-hot", "fresh")))),
         ("owner", SetHyperparameters(1, replace(w.subnet().hyperparameters, tempo=5))),
     ]
+
+
+def reports(most: int) -> st.SearchStrategy[list[bytes]]:
+    """What an engine, or who stands in for one, may say of producers: several, again, strangers, and no addresses."""
+    return st.lists(st.sampled_from(REPORTED) | st.binary(max_size=40), max_size=most)
 
 
 def bent(raw: bytes, at: int, by: int) -> bytes:

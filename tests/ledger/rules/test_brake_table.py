@@ -14,7 +14,7 @@ from davy.ledger.rules.records import BONDS, NEURONS, UIDS, neuron_key, subnet_k
 from davy.protocol.encoding import encode
 from davy.protocol.errors import TxCode
 from davy.protocol.limits import hyperparameters
-from davy.protocol.manifest import Identity, ModelClass
+from davy.protocol.manifest import Access, Identity, ModelClass
 from davy.protocol.order import GroupKey, Halt, Miner
 from davy.protocol.ticket import budget_id
 from davy.protocol.transaction import (
@@ -25,8 +25,10 @@ from davy.protocol.transaction import (
     CommitWeights,
     ConvictDoubleSpend,
     CreateSubnet,
+    Execute,
     MoveStake,
     OpenBudget,
+    Propose,
     RaiseClass,
     Register,
     RegisterModel,
@@ -35,10 +37,12 @@ from davy.protocol.transaction import (
     RetireProducer,
     RevealWeights,
     Served,
+    SetAccess,
     SetHyperparameters,
     SetTake,
     SetWeights,
     Transfer,
+    Vote,
 )
 from davy.protocol.words import TOKEN
 from tests.ledger.rules.stand import ONE, SCOPES, Stand
@@ -161,6 +165,12 @@ def raise_class(scope: str) -> str:
     w = Stand()
     w.halted_by(scope)
     return said(w, "cat", RaiseClass(ONE))
+
+
+def set_access(scope: str) -> str:
+    w = Stand()
+    w.halted_by(scope)
+    return said(w, "cat", SetAccess(ONE, Access.ADMITTED, (), ()))
 
 
 def attest_stop(scope: str) -> str:
@@ -401,8 +411,8 @@ TABLES: dict[str, tuple[Callable[[str], str], ...]] = {
     "Transactions": (
         transfer, create_subnet, set_hyperparameters, register, serve, add_stake, remove_stake, move_stake, set_take,
         commit_weights, reveal_weights, set_weights,
-        register_model, raise_class, attest_stop, convict_served_after_halt, set_children, retire_model, rotate_hotkey,
-        announce_coldkey_swap, execute_coldkey_swap, open_budget, close_budget, convict_double_spend,
+        register_model, raise_class, set_access, attest_stop, convict_served_after_halt, set_children, retire_model,
+        rotate_hotkey, announce_coldkey_swap, execute_coldkey_swap, open_budget, close_budget, convict_double_spend,
         register_producer, retire_producer, brake_order,
     ),
     "Deadlines": (end_of_the_epoch, reveal, activity, immunity, pruning, bonds, unbonding, review_of_a_model),
@@ -436,8 +446,17 @@ def test_the_tables_are_whole() -> None:
         assert {trial_of(row) for row, _ in cells} == {t.__name__ for t in trials}
         assert {column for _, column in cells} == SCOPES.keys() - {"nothing"}
         assert len(cells) == 4 * len(trials)
-    actions = {str(kind.__struct_config__.tag) for kind in get_args(Action)} | {"brake_order"}
+    done = {*get_args(Action)} - {Propose, Vote, Execute}
+    actions = {str(kind.__struct_config__.tag) for kind in done} | {"brake_order"}
     assert {row for row, _ in table("Transactions")} == actions
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.parametrize("kind", [Propose, Vote, Execute])
+def test_what_is_not_enabled_is_so_whatever_is_halted(kind: type, scope: str) -> None:
+    w = Stand()
+    w.halted_by(scope)
+    assert said(w, "cat", kind(b"")) == "NOT_ENABLED"
 
 
 def test_the_sample_serves_and_registers_as_said() -> None:

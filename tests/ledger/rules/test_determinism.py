@@ -7,13 +7,14 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from davy.protocol.manifest import ModelClass, model_id
+from davy.protocol.manifest import Access, ModelClass, model_id
 from davy.protocol.transaction import (
     AddStake,
     MoveStake,
     OpenBudget,
     RegisterModel,
     RetireModel,
+    SetAccess,
     SetHyperparameters,
     SetTake,
 )
@@ -50,7 +51,9 @@ def told() -> World:
 
 
 def later(w: World) -> None:
-    """What came with the second edition of the rules, over two epochs more."""
+    """What came with later editions of the rules, over two epochs more."""
+    w.ok("cat", SetAccess(model_id(manifest("one")), Access.NAMED, (pub("eve"),), (pub("ann-hot"),)))
+    w.ok("cat", SetAccess(model_id(manifest("three")), Access.ADMITTED, (), ()))
     w.ok("ann", w.lending("ann-hot", {"ben-hot": 20_000, "cat-hot": 30_000}))
     w.ok("dan", w.lending("dan-hot", {"ben-hot": 65_535}))
     w.ok("ben", w.rotation("ben", "ben-hot", "ben-new"))

@@ -1,5 +1,7 @@
 """Nothing that stands in a block stops a node or parts two of them: noise, well-formed malice, replays, any order.
 
+Nor does anything that an engine reports with it: who voted twice, and whose vote is missing.
+
 ``FUZZ_EXAMPLES`` says how many histories are played; `make fuzz` plays more, under another seed each time.
 """
 
@@ -7,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, get_args
 
@@ -15,10 +17,11 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from davy.ledger.rules import transactions
+from davy.ledger.rules import absences, block, transactions
 from davy.ledger.rules.conservation import places
 from davy.ledger.rules.machine import BlockResult, Machine
-from davy.ledger.rules.records import HOTKEYS, ISSUANCE, HotkeyRecord
+from davy.ledger.rules.producers import convict_producer, note_absences
+from davy.ledger.rules.records import HOTKEYS, ISSUANCE, HotkeyRecord, ProducerRecord
 from davy.ledger.rules.state import State
 from davy.protocol.errors import TxCode
 from davy.protocol.limits import chain_parameters, hyperparameters
@@ -26,18 +29,34 @@ from davy.protocol.manifest import ModelClass
 from davy.protocol.order import Global, GroupKey, Halt, Lift, Miner
 from davy.protocol.transaction import Action, OpenBudget, RegisterModel, SetTake, open_tx
 from davy.protocol.words import TOKEN, Moment
-from tests.ledger.rules.hostile import SENDERS, action_of, actions, bent, good, order_envelopes, pools
+from tests.ledger.rules.hostile import (
+    PRODUCERS,
+    SENDERS,
+    action_of,
+    actions,
+    bent,
+    good,
+    order_envelopes,
+    pools,
+    reports,
+)
 from tests.ledger.rules.world import World, genesis, id_of, manifest, pub
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "30"))
-MET: Counter[TxCode] = Counter()
+MET: Counter[TxCode | str] = Counter()
+"""What became of transactions, and of producers."""
+
+
+@pytest.fixture(autouse=True)
+def _soon_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(absences, "LONGEST_ABSENCE", 2)
 
 
 @cache
 def begun() -> tuple[World, list[bytes]]:
     """A market in which there is something to lose, and orders that were given and not handed in."""
     h = hyperparameters(tempo=3, immunity=0, max_uids=5, max_validators=3, registrations_an_epoch=3)
-    w = World(genesis(h=h, p=chain_parameters(unbonding=2, burn_low=3)))
+    w = World(genesis(h=h, p=chain_parameters(unbonding=2, burn_low=3), producers=PRODUCERS))
     for cold in ("ann", "ben", "cat", "dan"):
         w.register(cold, f"{cold}-hot")
         w.stake(cold, f"{cold}-hot", 100 * TOKEN)
@@ -94,7 +113,8 @@ def history(data: st.DataObject) -> None:
     nonces: dict[str, int] = {}
     for _ in range(data.draw(st.integers(2, 6))):
         block = draw_block(data, orders, nonces, sent)
-        mine = apply_to_both(one, other, block)
+        evidence = data.draw(reports(2)) if data.draw(st.integers(0, 2)) == 2 else []
+        mine = apply_to_both(one, other, block, evidence, data.draw(reports(9)))
         MET.update(TxCode(r.code) for r in mine.results)
         rows = {k: v for k, v in (rows | mine.changes.puts).items() if k not in mine.changes.deletes}
         sent += block
@@ -102,17 +122,23 @@ def history(data: st.DataObject) -> None:
             other = Machine.restore(w.genesis, rows.items(), other.height, other.time)
             assert other.app_hash == one.app_hash
     conserves(one)
+    for record in one.state.records.values():
+        if isinstance(record, ProducerRecord):
+            MET["convicted"] += bool(record.convicted)
+            MET["silent"] += bool(record.left and not record.leaves and not record.convicted)
 
 
-def apply_to_both(one: Machine, other: Machine, block: list[bytes]) -> BlockResult:
+def apply_to_both(
+    one: Machine, other: Machine, block: list[bytes], evidence: Sequence[bytes] = (), absent: Sequence[bytes] = ()
+) -> BlockResult:
     """Apply a block to two machines, of which one was handed all of it before, backwards and twice: they do the same.
 
     Nothing goes wrong inside.
     """
     for raw in (*reversed(block), *block):
         other.check_tx(raw)
-    mine = one.apply_block(one.height + 1, one.time + 250, block)
-    theirs = other.apply_block(other.height + 1, other.time + 250, block)
+    mine = one.apply_block(one.height + 1, one.time + 250, block, evidence, absent)
+    theirs = other.apply_block(other.height + 1, other.time + 250, block, evidence, absent)
     assert (mine.results, mine.app_hash, mine.changes) == (theirs.results, theirs.app_hash, theirs.changes)
     assert not mine.faults
     assert TxCode.INTERNAL not in {TxCode(r.code) for r in mine.results}
@@ -140,6 +166,8 @@ def test_nothing_in_a_block_stops_a_node_or_parts_two() -> None:
     play()
     assert MET[TxCode.OK] > EXAMPLES // 4, "most of it must not be turned down at the first look"
     assert len(MET) > 9, MET
+    assert MET["convicted"] > 3, "and what an engine reports must come to something"
+    assert MET["silent"] > 3
 
 
 def test_a_rule_with_a_bug_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,9 +184,30 @@ def test_a_rule_with_a_bug_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
     quick = played(phases=[Phase.generate], report_multiple_bugs=False)
     for rule in (raises, remembers):
-        monkeypatch.setattr(transactions, "RULES", {**transactions.RULES, SetTake: rule})
-        with pytest.raises(AssertionError):
-            quick()
+        with monkeypatch.context() as patch:
+            patch.setattr(transactions, "RULES", {**transactions.RULES, SetTake: rule})
+            with pytest.raises(AssertionError):
+                quick()
+
+
+@pytest.mark.parametrize("part", ["convict_producer", "note_absences"])
+def test_what_an_engine_reports_is_looked_at_with_care(monkeypatch: pytest.MonkeyPatch, part: str) -> None:
+    """Whoever takes all that is reported for addresses of producers is found out."""
+
+    def strict(addresses: Sequence[bytes]) -> None:
+        assert all(len(a) == 20 for a in addresses)
+
+    def convicts(s: State, at: Moment, called: bytes) -> None:
+        strict([called])
+        convict_producer(s, at, called)
+
+    def notes(s: State, absent: Sequence[bytes]) -> None:
+        strict(absent)
+        note_absences(s, absent)
+
+    monkeypatch.setattr(block, part, {"convict_producer": convicts, "note_absences": notes}[part])
+    with pytest.raises(AssertionError):
+        played(phases=[Phase.generate], report_multiple_bugs=False)()
 
 
 @seed(8)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from davy.ledger.rules import transactions
+from davy.ledger.rules import block, transactions
 from davy.ledger.rules.state import State
 from davy.protocol.errors import TxCode
 from davy.protocol.transaction import SetTake
@@ -30,6 +30,21 @@ def test_most_of_what_it_begins_with_happens() -> None:
 def test_any_bytes_are_blocks(data: bytes) -> None:
     assert sum(3 + len(payload) for _, payload in pieces(data)) <= len(data) + 3
     play(data)
+
+
+def test_what_an_engine_reports_is_among_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each kind of report reaches the rules, from the seeds and from any bytes; what is no address does no harm."""
+    before = play(b"")[0]
+    assert len({before, *(play(piece(kind, b"\0"))[0] for kind in (Kind.EVIDENCE, Kind.ABSENT))}) == 3
+    for kind in (Kind.EVIDENCE, Kind.ABSENT):
+        assert play(piece(kind, b"no address"))[0] == before
+
+    def raises(s: State, at: Moment, called: bytes) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(block, "convict_producer", raises)
+    with pytest.raises(AssertionError):
+        digest(seeds())
 
 
 def test_a_rule_that_errs_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ from davy.protocol.encoding import encode
 from davy.protocol.errors import TxCode
 from davy.protocol.genesis import Genesis, GenesisSubnet
 from davy.protocol.limits import DAY_MS, MAX_TAKE, Hyperparameters, chain_parameters, describe, hyperparameters
-from davy.protocol.manifest import Identity, ModelClass, model_id
+from davy.protocol.manifest import Access, Identity, ModelClass, model_id
 from davy.protocol.order import (
     Drill,
     Global,
@@ -50,8 +50,10 @@ from davy.protocol.transaction import (
     ConvictDoubleSpend,
     CreateSubnet,
     Endpoint,
+    Execute,
     MoveStake,
     OpenBudget,
+    Propose,
     RaiseClass,
     Register,
     RegisterModel,
@@ -60,10 +62,12 @@ from davy.protocol.transaction import (
     RevealWeights,
     Serve,
     Served,
+    SetAccess,
     SetHyperparameters,
     SetTake,
     SetWeights,
     Transfer,
+    Vote,
     Weight,
 )
 from davy.protocol.words import MAX_SUPPLY, TOKEN
@@ -258,7 +262,7 @@ class History(RuleBasedStateMachine):
 
 
 class LaterHistory(History):
-    """The same with all that the second edition of the rules brought."""
+    """The same with all that later editions of the rules brought."""
 
     @rule(sender=coldkeys, parent=hotkeys, child=hotkeys, part=st.sampled_from([1, 30_000, 65_535]), netuid=netuids)
     def set_children(self, sender: str, parent: str, child: str, part: int, netuid: int) -> None:
@@ -267,6 +271,18 @@ class LaterHistory(History):
     @rule(sender=coldkeys, model=st.sampled_from("xyz"))
     def retire_model(self, sender: str, model: str) -> None:
         self.queue(sender, RetireModel(model_id(manifest(model))))
+
+    @rule(sender=coldkeys, model=st.sampled_from("xyz"), access=st.sampled_from(Access), names=st.sets(anybody))
+    def set_access(self, sender: str, model: str, access: Access, names: set[str]) -> None:
+        """Names of both kinds, and now and then where none belong."""
+        cold = tuple(sorted(pub(n) for n in names if not n.startswith("hot-")))
+        hot = tuple(sorted(pub(n) for n in names if n.startswith("hot-")))
+        some = access is Access.NAMED or len(names) > 4
+        self.queue(sender, SetAccess(model_id(manifest(model)), access, cold if some else (), hot if some else ()))
+
+    @rule(sender=anybody, kind=st.sampled_from([Propose, Vote, Execute]), body=st.binary(max_size=9))
+    def govern(self, sender: str, kind: type[Propose | Vote | Execute], body: bytes) -> None:
+        self.queue(sender, kind(body))
 
     @rule(sender=coldkeys, place=st.integers(0, 5), successor=hotkeys)
     def rotate_hotkey(self, sender: str, place: int, successor: str) -> None:
@@ -403,13 +419,13 @@ def test_whatever_is_sent_the_books_balance_and_every_node_agrees() -> None:
 def test_so_they_do_when_keys_are_replaced_lent_to_and_convicted() -> None:
     succeeded = {
         "SetChildren", "RetireModel", "RotateHotkey", "AnnounceColdkeySwap", "ExecuteColdkeySwap", "OpenBudget",
-        "CloseBudget", "ConvictDoubleSpend",
+        "CloseBudget", "ConvictDoubleSpend", "SetAccess",
     }  # fmt: skip
     refused = {
         TxCode.INSUFFICIENT, TxCode.NOT_FOUND, TxCode.EXISTS, TxCode.OUT_OF_RANGE, TxCode.WRONG_TIME, TxCode.MISMATCH,
-        TxCode.BAD_SIGNATURE, TxCode.NOT_OWNER, TxCode.BARRED,
+        TxCode.BAD_SIGNATURE, TxCode.NOT_OWNER, TxCode.BARRED, TxCode.NOT_ENABLED,
     }  # fmt: skip
-    play(LaterHistory, 12, succeeded, refused)
+    play(LaterHistory, 18, succeeded, refused)
 
 
 def test_so_they_do_under_any_orders_of_keyholders(monkeypatch: pytest.MonkeyPatch) -> None:

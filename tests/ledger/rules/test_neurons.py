@@ -3,6 +3,8 @@
 import pytest
 
 from davy.ledger.rules import block, packed
+from davy.ledger.rules.block import WORK_A_BLOCK
+from davy.ledger.rules.machine import Machine
 from davy.ledger.rules.neurons import MAX_SUBNETS_A_HOTKEY, deregister
 from davy.ledger.rules.records import BONDS, COMMITS, HOTKEYS, NEURONS, UIDS, WEIGHTS, neuron_key, subnet_key
 from davy.ledger.rules.stake import stake_of
@@ -12,6 +14,7 @@ from davy.protocol.errors import TxCode
 from davy.protocol.genesis import Genesis, GenesisSubnet
 from davy.protocol.limits import hyperparameters
 from davy.protocol.manifest import Identity, ModelClass, model_id
+from davy.protocol.order import Models, Subnet
 from davy.protocol.transaction import (
     AddStake,
     CommitWeights,
@@ -24,7 +27,7 @@ from davy.protocol.transaction import (
     Transfer,
 )
 from davy.protocol.words import TOKEN
-from tests.ledger.rules.world import FAST, SMALL, World, genesis, manifest, market, pub
+from tests.ledger.rules.world import FAST, SMALL, World, begins, genesis, manifest, market, pub
 
 
 def test_a_registration_burns_the_price_and_gives_the_next_uid(world: World) -> None:
@@ -271,3 +274,51 @@ def test_a_hotkey_is_on_a_bounded_number_of_subnets() -> None:
     assert set(w.block()) == {TxCode.OK}
     w.refused(TxCode.FULL, "ann", w.registration("ann", "ann-hot", netuid=MAX_SUBNETS_A_HOTKEY + 1))
     w.ok("ann", AddStake(pub("ann-hot"), TOKEN))
+
+
+def kin() -> World:
+    """Eve may serve dan's model, which he made from cat's; there are two models of his, one of cat's, two of eve's."""
+    w = World()
+    models: list[tuple[str, str, tuple[str, ...]]] = [
+        ("cat", "parent", ()), ("dan", "child", ("parent",)), ("dan", "other", ()), ("eve", "a", ()), ("eve", "b", ()),
+    ]  # fmt: skip
+    for owner, name, parents in models:
+        ancestors = tuple(model_id(manifest(parent)) for parent in parents)
+        w.ok(owner, RegisterModel(manifest(name), ancestors, ModelClass.ORDINARY))
+    w.register("eve", "eve-hot")
+    return w
+
+
+def spent(w: World, *names: str) -> int:
+    """Units that one block spends on serving these, one after the other."""
+    w.ok("eve-hot", *(w.serving(name) for name in names))
+    return WORK_A_BLOCK - w.machine.state.work
+
+
+def test_who_is_asked_about_whether_a_model_may_be_served_is_work_while_an_order_names_any() -> None:
+    w = kin()
+    assert spent(w, "child") == 0
+    w.halt(Subnet(7))
+    assert spent(w, "a") == 0, "such an order names no model"
+    w.halt(Models((bytes(32),), (), ()))
+    assert spent(w, "child") == 1 + 1 + 2 + 2, "itself, its parent, dan's, eve's"
+    assert spent(w, "child", "child") == 0, "what it serves already it is not asked about"
+    assert spent(w, "a") == 1 + 2, "eve is both: her models are counted once"
+    assert spent(w, "child", "a") == 6 + 3
+
+
+def test_a_block_without_work_left_takes_no_serve_and_the_next_one_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(block, "WORK_A_BLOCK", 8)
+    w = kin()
+    w.halt(Models((bytes(32),), (), ()))
+    w.send("eve-hot", w.serving("child"), w.serving("a"))
+    assert w.block() == [TxCode.OK, TxCode.TOO_EXPENSIVE]
+    assert w.neuron("eve-hot").model[0].model_id == model_id(manifest("child"))
+    w.ok("eve-hot", w.serving("a"))
+
+
+def test_serving_is_no_work_before_its_edition() -> None:
+    w = kin()
+    w.machine = Machine.restore(w.genesis, w.rows.items(), w.machine.height, w.machine.time, begins(6))
+    w.halt(Models((bytes(32),), (), ()))
+    assert spent(w, "child") == 0

@@ -35,14 +35,16 @@ FROZEN = {
     "subnets.SURGE": 3,
     "producers.SEATED_AFTER": 2,
     "upgrades.ABSENCES_SINCE": 4,
+    "upgrades.ACCESS_SINCE": 7,
     "upgrades.CHANGES_TOLD_SINCE": 5,
     "upgrades.COLDKEYS_APART_SINCE": 5,
     "upgrades.LEASES_APART_SINCE": 6,
     "upgrades.MIDDLE_TIME_SINCE": 5,
-    "upgrades.NEWEST": 6,
+    "upgrades.NEWEST": 7,
     "upgrades.PRODUCERS_SINCE": 3,
     "upgrades.RAISED_ARE_PRUNED_SINCE": 5,
     "upgrades.REPLACED_WHEN_RECORDED": 4,
+    "upgrades.SERVING_IS_WORK_SINCE": 7,
     "upgrades.SKIPPED_COUNT_SINCE": 6,
 }
 

@@ -57,7 +57,7 @@ from davy.protocol.order import (
     order_id,
 )
 from davy.protocol.proof import value_hash, verify_absence, verify_presence
-from davy.protocol.recorded import HaltedRecord, SubjectFacts, halted_key, recorded_digest
+from davy.protocol.recorded import AccessList, HaltedRecord, SubjectFacts, halted_key, recorded_digest
 from davy.protocol.signing import Domain, sign
 from davy.protocol.ticket import SignedTicket, Ticket
 from davy.protocol.transaction import (
@@ -200,8 +200,9 @@ class World:
             m = self.metagraph(s.netuid)
             places = [s.netuid.to_bytes(2, "big") + n.hotkey for n in m.neurons]
             facts = [replace(self.query("/subject", place, SubjectFacts), height=0) for place in places]
+            access = [self.query("/access", n.model[0].model_id, AccessList) for n in m.neurons if n.model]
             neurons = [replace(n, last_update=0, active=False) for n in m.neurons]
-            found[s.netuid] = (neurons, facts, replace(m.subnet, registration_price=0, pending=0))
+            found[s.netuid] = (neurons, facts, access, replace(m.subnet, registration_price=0, pending=0))
         return found
 
     def ok(self, name: str, *actions: Action) -> None:

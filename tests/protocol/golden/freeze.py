@@ -104,7 +104,8 @@ def types() -> dict[str, str]:
 def words() -> dict[str, Any]:
     """Every enumeration's values: they stand in signed bytes and in consensus."""
     kinds: list[type[enum.Enum]] = [
-        Domain, TxCode, KeyRole, manifest.Identity, manifest.ModelClass, order.GroupKey, receipt.Outcome,
+        Domain, TxCode, KeyRole, manifest.Access, manifest.Identity, manifest.ModelClass, order.GroupKey,
+        receipt.Outcome,
     ]  # fmt: skip
     return {type_name(k): {m.name: m.value for m in k} for k in kinds}
 

@@ -1,0 +1,110 @@
+"""One subnet, and one neuron, asked for by name: what the lists say of it, and nothing of any other."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from davy.protocol.chain import Neuron, SubnetInfo
+from davy.protocol.errors import Malformed, TxCode, TxFailed
+from davy.protocol.transaction import CreateSubnet, SetHyperparameters, Transfer
+from davy.protocol.words import TOKEN
+from tests.ledger.rules.stand import Stand
+from tests.ledger.rules.world import World, pub
+
+ONE = b"\0\1"
+
+
+def asked(w: World, hotkey: str, netuid: int = 1) -> Neuron:
+    return w.query("/neuron", netuid.to_bytes(2, "big") + pub(hotkey), Neuron)
+
+
+def refusal(w: World, path: str, data: bytes) -> TxCode | str:
+    """Why a query is not answered."""
+    try:
+        w.machine.query(path, data)
+    except TxFailed as e:
+        return e.code
+    except Malformed as e:
+        return str(e)
+    raise AssertionError(f"{path} {data.hex()} is answered")
+
+
+def test_a_neuron_is_as_the_metagraph_shows_it() -> None:
+    """Whatever its UID: who came first, who came last, who serves, who votes, before and after an epoch that paid."""
+    w = Stand()
+    w.vote()
+    for _ in range(2):
+        shown = w.metagraph().neurons
+        assert len(shown) == 4
+        assert [asked(w, f"{name}-hot") for name in ("ann", "ben", "cat", "dan")] == list(shown)
+        w.end_epoch()
+    assert any(n.incentive for n in w.metagraph().neurons), "there was something to show"
+    w.register("eve", "eve-hot")
+    new = asked(w, "eve-hot")
+    assert (new.uid, new.incentive, new.registered_at) == (4, 0, w.machine.height)
+    assert new == w.metagraph().neurons[4]
+
+
+def test_a_neuron_is_asked_for_on_one_subnet() -> None:
+    w = Stand()
+    w.register("cat", "cat-hot", netuid=2)
+    one, other = asked(w, "cat-hot"), asked(w, "cat-hot", 2)
+    assert (one.uid, other.uid) == (2, 0)
+    assert one.model
+    assert not other.model
+    assert refusal(w, "/neuron", b"\0\2" + pub("dan-hot")) is TxCode.NOT_FOUND
+
+
+def test_who_lost_its_uid_is_no_neuron_and_who_has_it_now_is_another() -> None:
+    w = Stand(max_uids=4)
+    w.end_epoch()
+    before = {n.hotkey: n.uid for n in w.metagraph().neurons}
+    w.register("eve", "eve-hot")
+    (gone,) = before.keys() - {n.hotkey for n in w.metagraph().neurons}
+    assert asked(w, "eve-hot").uid == before[gone]
+    assert refusal(w, "/neuron", ONE + gone) is TxCode.NOT_FOUND
+
+
+def test_a_subnet_is_as_the_list_shows_it_and_follows_its_blocks() -> None:
+    w = Stand()
+    for _ in range(3):
+        for netuid in (1, 2):
+            assert w.query("/subnet", netuid.to_bytes(2, "big"), SubnetInfo) == w.subnet(netuid)
+        w.block()
+    before = w.query("/subnet", ONE, SubnetInfo)
+    w.end_epoch()
+    after = w.query("/subnet", ONE, SubnetInfo)
+    assert (after.epoch, after.pending) == (before.epoch + 1, 0)
+    w.ok("owner", SetHyperparameters(1, replace(after.hyperparameters, kappa=after.hyperparameters.kappa - 1)))
+    assert w.query("/subnet", ONE, SubnetInfo).hyperparameters == after.hyperparameters, "it is coming"
+    w.end_epoch()
+    assert w.query("/subnet", ONE, SubnetInfo).hyperparameters.kappa == after.hyperparameters.kappa - 1
+
+
+def test_a_subnet_is_there_from_the_block_that_makes_it() -> None:
+    w = Stand()
+    h = w.subnet().hyperparameters
+    assert refusal(w, "/subnet", b"\0\0") is TxCode.NOT_FOUND
+    w.ok("owner", Transfer(pub("cat"), 500 * TOKEN))
+    w.ok("cat", CreateSubnet("new", "yuma3", h))
+    made = w.query("/subnet", b"\0\0", SubnetInfo)
+    assert (made.owner, made.task, made.share, made.epoch) == (pub("cat"), "new", 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("path", "data"),
+    [("/subnet", b"\0\x09"), ("/subnet", b"\xff\xff"), ("/neuron", ONE + pub("nobody")), ("/neuron", ONE + bytes(32)),
+     ("/neuron", b"\0\x09" + pub("ann-hot")), ("/neuron", ONE + pub("ann"))],
+)  # fmt: skip
+def test_what_is_not_there_is_not_found(path: str, data: bytes) -> None:
+    assert refusal(Stand(), path, data) is TxCode.NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    ("path", "takes", "lengths"), [("/subnet", 2, (0, 1, 3, 34, 4_096)), ("/neuron", 34, (0, 2, 32, 33, 35, 66, 4_096))]
+)
+def test_data_of_another_length_is_malformed(path: str, takes: int, lengths: tuple[int, ...]) -> None:
+    w = World()
+    for length in lengths:
+        assert f"takes {takes} bytes of data, not {length}" in str(refusal(w, path, bytes(length)))
