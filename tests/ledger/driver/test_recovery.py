@@ -170,7 +170,7 @@ FRAME = 24 + 4096
 
 
 def ends_of_power(log: bytes) -> Iterator[tuple[int, bytes]]:
-    """What a disk may hold of a log that was being written: whole up to somewhere, and from there on gone or garbage."""
+    """What a disk may hold of a log that was being written: whole up to somewhere, then nothing or garbage."""
     for whole in range(32, len(log) + 1, FRAME):
         for rest in (b"", log[whole : whole + 1000], bytes(FRAME), b"\xa5" * FRAME):
             yield whole, log[:whole] + rest
@@ -187,7 +187,7 @@ async def test_a_lost_end_of_the_log_costs_no_block_that_was_acknowledged(
             producer.submit(chain.tx(0, nonce))
             await producer.make_block()
             acknowledged.append(log.stat().st_size)
-        main, written = database.read_bytes(), log.read_bytes()
+        main, written = database.read_bytes(), log.read_bytes()  # noqa: ASYNC240  # a small file, and nothing else runs
     assert acknowledged == sorted(set(acknowledged))
     found = list[tuple[int, int]]()
     for n, (whole, left) in enumerate(ends_of_power(written)):
