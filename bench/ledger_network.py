@@ -1,10 +1,11 @@
 """Four producers that somebody falls behind, joins, and fills the disk of: seconds and bytes, of real processes.
 
-    python -m bench.ledger_network [--engine FILE] [--blocks 200]
+    python -m bench.ledger_network [--engine FILE] [--blocks 200] [--forgets 6000]
 
 All four producers, whoever joins and the load share this machine, so seconds belong to it; the blocks that were missed
 meanwhile and the bytes do not. Eight senders transfer without a pause, a block is made every fifth of a second or
-later. Producers 1 and 2 keep all blocks, 3 and 4 the newest `KEEP`.
+later. What is forgotten makes room for what comes, in files of megabytes, which four producers do not fill in minutes.
+So a fifth that is alone makes blocks as fast as it can, and keeps the newest `KEEP`; its unbonding time is as short.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from tests.ledger.driver.cometbft.engines import Producers, reach
 KEEP: Final = 100
 SNAPSHOTS: Final = 50
 DAY_S: Final = 86_400
+VOTES: Final = "engine/data/cs.wal"
 SENDERS: Final = [bindings.crypto_sign_seed_keypair(bytes([n]) * 32) for n in range(1, 9)]
 
 
@@ -76,17 +78,30 @@ class Seen:
         return await self.height()
 
     async def disk(self, blocks: int) -> None:
-        """Measure what a block adds, to one that keeps all and to one that keeps the newest."""
-        begin, sent = await self.height(), await self.sent()
-        before = [size(self.producers.home(n)) for n in (1, 3)]
+        """Measure what a block adds to one that keeps all; the engine's log of votes is cut whatever is kept."""
+        begin, sent, home = await self.height(), await self.sent(), self.producers.home(1)
+        before, log = size(home), size(home / VOTES)
         end = await self.later(blocks)
-        grown = [size(self.producers.home(n)) - b for n, b in zip((1, 3), before, strict=True)]
-        txs = await self.sent() - sent
-        kept, cut = (g / (end - begin) for g in grown)
+        txs, log = await self.sent() - sent, size(home / VOTES) - log
+        kept, votes = (size(home) - before - log) / (end - begin), log / (end - begin)
         self.lines.append(
             f"Disk, {end - begin} blocks of {txs / (end - begin):.1f} transfers: {kept / 1024:.1f} KiB a block where "
-            f"all are kept ({kept * DAY_S / 1e9:.2f} GB a day, with a block a second), {cut / 1024:.1f} KiB where the "
-            f"newest {KEEP} are ({cut * DAY_S / 1e9:.2f} GB)."
+            f"all are kept ({kept * DAY_S / 1e9:.2f} GB a day, with a block a second), and {votes / 1024:.1f} KiB in "
+            "the log of votes, which is cut at 10 MB."
+        )
+
+    async def forgotten(self, blocks: int) -> None:
+        """Measure how large one becomes that keeps the newest, in the first half of some blocks and in the second."""
+        home, most, sent = self.producers.home(1), [0, 0], await self.sent()
+        for half in (0, 1):
+            until = (1 + half) * blocks // 2
+            while (height := await self.height()) < until:
+                most[half] = max(most[half], size(home))
+                await reach(self.first, min(height + 20, until))
+        txs = (await self.sent() - sent) / blocks
+        self.lines.append(
+            f"Disk of one that keeps the newest {KEEP} of {blocks} blocks of {txs:.1f} transfers: at most "
+            f"{most[0] / 1e6:.0f} MB in the first half of them, {most[1] / 1e6:.0f} MB in the second."
         )
 
     async def catch_up(self, blocks: int) -> None:
@@ -120,16 +135,15 @@ class Seen:
 
 
 @asynccontextmanager
-async def running(folder: Path, program: Path) -> AsyncGenerator[Seen]:
+async def running(folder: Path, program: Path, count: int, block_time: int, *kept: str) -> AsyncGenerator[Seen]:
     """Make the chain, start its producers and the load."""
     owner = key_text(KeyRole.COLDKEY, SENDERS[0][0])
     granted = [word for public, _ in SENDERS for word in ("--allocate", f"{key_text(KeyRole.COLDKEY, public)}=1000")]
     with ExitStack() as stack:
         producers = Producers(folder, program, stack)
-        producers.make(4, ("--owner", owner, *granted), block_time=200)
+        producers.make(count, ("--owner", owner, "--parameters", f"unbonding={KEEP}", *granted), block_time=block_time)
         try:
-            producers.start(1, 2, options=("--snapshots", str(SNAPSHOTS)))
-            producers.start(3, 4, options=("--snapshots", str(SNAPSHOTS), "--keep", str(KEEP)))
+            producers.start(*range(1, count + 1), options=("--snapshots", str(SNAPSHOTS), *kept))
             async with RpcLedger(producers.url(1), producers.chain) as first, anyio.create_task_group() as tasks:
                 await reach(first, 2)
                 for public, secret in SENDERS:
@@ -140,25 +154,28 @@ async def running(folder: Path, program: Path) -> AsyncGenerator[Seen]:
             producers.stop()
 
 
-async def measure(program: Path, blocks: int) -> list[str]:
+async def measure(program: Path, blocks: int, forgets: int) -> list[str]:
     with tempfile.TemporaryDirectory(prefix="davy-") as folder:
-        async with running(Path(folder) / "n", program) as seen:
+        async with running(Path(folder) / "n", program, 4, 200) as seen:
             await seen.later(KEEP + SNAPSHOTS)
             await seen.disk(blocks)
             await seen.catch_up(blocks)
             await seen.join()
             await seen.join("--every-block")
-            return seen.lines
+        async with running(Path(folder) / "m", program, 1, 0, "--keep", str(KEEP)) as alone:
+            await alone.forgotten(forgets)
+        return [*seen.lines, *alone.lines]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--engine", type=Path, default=Path("build/engine") / NAME)
     parser.add_argument("--blocks", type=int, default=200)
+    parser.add_argument("--forgets", type=int, default=6_000)
     asked = parser.parse_args()
     if not is_engine(asked.engine.absolute()):
         raise SystemExit(f"there is no engine at {asked.engine}: `make engine` builds it; nothing was measured")
-    print("\n".join(anyio.run(measure, asked.engine.absolute(), asked.blocks)))
+    print("\n".join(anyio.run(measure, asked.engine.absolute(), asked.blocks, asked.forgets)))
 
 
 if __name__ == "__main__":

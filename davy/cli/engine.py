@@ -140,7 +140,11 @@ def init_net(
     help="Blocks from one snapshot to the next; 0 for none.",
 )
 @click.option(
-    "--keep", type=click.IntRange(0), default=0, show_default=True, help="How many blocks to keep; 0 for all."
+    "--keep",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="How many blocks to keep; 0 for all. The engine keeps the last unbonding time's, too.",
 )
 def start(
     home: Path, network: Path, as_json: bool, host: str, port: int, engine: Path | None, snapshots: int, keep: int

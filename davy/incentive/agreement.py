@@ -65,5 +65,5 @@ def trust(x: EpochInputs, result: EpochResult) -> Int64:
 
     0 where it was given none. No other rule depends on it.
     """
-    given = (result.active_stake[..., None, :] @ row_normalise(counted_weights(x)))[..., 0, :] >> ONE_BITS
+    given = rank(result.active_stake, row_normalise(counted_weights(x))) >> ONE_BITS
     return np.where(given > 0, result.rank * ONE // np.maximum(given, 1), 0)

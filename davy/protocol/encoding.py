@@ -17,10 +17,11 @@ T = TypeVar("T")
 
 
 @dataclass_transform(frozen_default=True)
-class Wire(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class Wire(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """Base of every struct on a wire: an array, immutable, no unknown fields.
 
-    A signed struct's field 0 is `version`; it has no defaults, floats, maps or nulls (a test walks them all).
+    A signed struct's field 0 is `version`; it has no defaults, floats, maps or nulls (a test walks them all). What
+    never changes never refers to itself: Python's collector need not visit it, and a ledger holds very many.
     """
 
 

@@ -7,6 +7,7 @@ key that is absent is proved by the leaf where the search for it ends: an honest
 
 from __future__ import annotations
 
+import hashlib
 from typing import Final
 
 from davy.protocol.chain import Proof
@@ -16,21 +17,25 @@ from davy.protocol.words import Digest
 
 EMPTY_ROOT: Final = digest(Domain.STATE_NODE, b"")
 """The app hash of a map with no keys."""
+_VALUE: Final = Domain.STATE_LEAF.prefix
+_LEAF: Final = Domain.STATE_NODE.prefix + b"\0"
+_NODE: Final = Domain.STATE_NODE.prefix + b"\1"
+# Three times `digest` with its prefix at hand: a block hashes some thousand times.
 
 
 def value_hash(value: bytes) -> bytes:
     """SHA-256 of a value's bytes in the domain STATE_LEAF."""
-    return digest(Domain.STATE_LEAF, value)
+    return hashlib.sha256(_VALUE + value).digest()
 
 
 def leaf_hash(key: bytes, hashed_value: bytes) -> bytes:
     """Hash of a leaf: 00 ‖ len(key) as 2 bytes big-endian ‖ key ‖ value hash, in the domain STATE_NODE."""
-    return digest(Domain.STATE_NODE, b"\0" + len(key).to_bytes(2, "big") + key + hashed_value)
+    return hashlib.sha256(_LEAF + len(key).to_bytes(2, "big") + key + hashed_value).digest()
 
 
 def node_hash(bit: int, left: bytes, right: bytes) -> bytes:
     """Hash of an inner node: 01 ‖ critical bit as 2 bytes big-endian ‖ left ‖ right, in the domain STATE_NODE."""
-    return digest(Domain.STATE_NODE, b"\1" + bit.to_bytes(2, "big") + left + right)
+    return hashlib.sha256(_NODE + bit.to_bytes(2, "big") + left + right).digest()
 
 
 def key_bit(key: bytes, bit: int) -> int:

@@ -6,7 +6,7 @@ must leave issued − everything held at zero. A part that breaks this is rolled
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Final
 
@@ -47,13 +47,17 @@ HELD: Final = MappingProxyType[type[Wire | None], Held](
 
 
 _COUNTS: Final = MappingProxyType({"issued": -1, "unminted": 0})
+_FIELDS: Final[Mapping[type[Wire | None], Held]] = dict(HELD)  # asked for each record that a block writes
+_SIGNED: Final[Mapping[type[Wire | None], tuple[tuple[str, int], ...]]] = {
+    kind: tuple((field, _COUNTS.get(place, 1)) for place, field in held) for kind, held in HELD.items()
+}
 
 
 def places(records: Iterable[Wire | None]) -> dict[str, int]:
     """Sum what records hold, by place; names are `Issuance`'s."""
     sums = dict.fromkeys(Issuance.__struct_fields__, 0)
     for record in records:
-        for place, field in HELD.get(type(record), ()):
+        for place, field in _FIELDS.get(type(record), ()):
             sums[place] += getattr(record, field)
     return sums
 
@@ -85,6 +89,6 @@ def issuance(s: State, height: int) -> Issuance:
 def _held(record: Wire | None) -> int:
     """What a record holds; what it says was issued counts against it, what was not minted is nowhere."""
     held = 0
-    for place, field in HELD.get(type(record), ()):
-        held += _COUNTS.get(place, 1) * getattr(record, field)
+    for field, sign in _SIGNED.get(type(record), ()):
+        held += sign * getattr(record, field)
     return held

@@ -89,14 +89,12 @@ def epoch_inputs(
     the first may weigh itself.
     """
     subjects = packed.pack_subjects([neuron.subject for neuron in seats.neurons])
-    weights = np.zeros((len(seats.rows), len(seats.neurons)), dtype=np.int64)
     updates: list[int] = []
     commits: list[int] = []
     rows: list[int] = seats.rows.tolist()
-    for i, uid in enumerate(rows):
-        row = s.get(WEIGHTS, neuron_key(netuid, uid))
-        if row is not None:
-            weights[i] = packed.row_values(row.row, subjects)
+    given = [s.get(WEIGHTS, neuron_key(netuid, uid)) for uid in rows]
+    weights = packed.row_values([b"" if row is None else row.row for row in given], subjects)
+    for uid, row in zip(rows, given, strict=True):
         neuron = seats.neurons[uid]
         last, frozen = (neuron.registered_at, neuron.frozen) if row is None else (row.height, row.frozen)
         updates.append(last + running.frozen - frozen)
@@ -169,8 +167,7 @@ def write_outcome(
     emission = paid.miners + paid.validators
     earned = emission.copy()
     if (before := s.get(OUTCOMES, key)) is not None:
-        same = np.array([neuron.registered_at <= before.height for neuron in seats.neurons])
-        earned += np.where(same, packed.amounts(before.earned, n), 0)
+        earned += np.where(x.registered_at <= before.height, packed.amounts(before.earned, n), 0)
     s.put(
         OUTCOMES,
         key,
@@ -202,7 +199,7 @@ def write_record(
         miners=packed.pack_amounts(paid.miners),
         validators=packed.pack_amounts(paid.validators),
         voters=tuple(seats.rows[voted].tolist()),
-        weights=tuple(packed.pack_pairs(x.weights[i]) for i in voted),
+        weights=packed.pack_pairs(x.weights[voted]),
     )
     s.put(PAID, epoch_key(netuid, running.epoch), record)
     if running.epoch >= KEPT_EPOCHS:

@@ -45,10 +45,13 @@ def parents_of(s: State, netuid: int, hotkey: bytes, epoch: int) -> tuple[bytes,
 
 def families_of(s: State, netuid: int, neurons: Sequence[NeuronRecord], epoch: int) -> Families | None:
     """All loans that hold in an epoch, by UID; None without any. A convicted key neither lends nor is lent to."""
-    place = {neuron.hotkey: uid for uid, neuron in enumerate(neurons)}
+    key = subnet_key(netuid)
+    known = [s.get(CHILDREN, key + neuron.hotkey) for neuron in neurons]
+    lenders = [(uid, neurons[uid], record) for uid, record in enumerate(known) if record is not None]
+    place = {neuron.hotkey: uid for uid, neuron in enumerate(neurons)} if lenders else {}
     loans: list[tuple[int, int, int, bool]] = []
-    for uid, neuron in enumerate(neurons):
-        for loan in in_force(children_of(s, netuid, neuron.hotkey), epoch):
+    for uid, neuron, record in lenders:
+        for loan in in_force(record, epoch):
             child = place.get(loan.hotkey)
             if child is not None and not barred(s, neuron.hotkey) and not barred(s, loan.hotkey):
                 loans.append((uid, child, loan.proportion, neurons[child].coldkey == neuron.coldkey))

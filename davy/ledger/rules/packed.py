@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from struct import Struct
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from davy.incentive.fixed_point import ONE, Int64
+from davy.incentive.fixed_point import ONE, Int64, Weights
 from davy.protocol.transaction import Weight
 from davy.protocol.words import U16
 
 _WEIGHT: Final = Struct(">H8sH")
-_WEIGHTS: Final = np.dtype([("uid", ">u2"), ("subject", ">u8"), ("value", ">u2")])
+_WEIGHTS: Final = np.dtype([("uid", ">u2"), ("subject", "u8"), ("value", ">u2")])
+"""A subject is only ever compared, so its bytes may stand for any number: this machine's is the fastest."""
 _PAIRS: Final = np.dtype([("uid", ">u2"), ("value", ">u2")])
 
 
@@ -73,16 +75,17 @@ def pack_row(weights: Sequence[Weight]) -> bytes:
 
 def pack_subjects(subjects: Sequence[bytes]) -> NDArray[np.uint64]:
     """All neurons' subjects as numbers, to be compared with a row's."""
-    return np.frombuffer(b"".join(subjects), dtype=">u8").astype(np.uint64)
+    return np.frombuffer(b"".join(subjects), dtype=np.uint64)
 
 
-def row_values(row: bytes, subjects: NDArray[np.uint64]) -> Int64:
-    """A row's weights by UID, [n], all of them below n; zero where the subject is not the neuron's current one."""
-    weights = np.frombuffer(row, dtype=_WEIGHTS)
+def row_values(rows: Sequence[bytes], subjects: NDArray[np.uint64]) -> Int64:
+    """Rows' weights by UID, [rows, n], all UIDs below n; zero where the subject is not the neuron's current one."""
+    weights = np.frombuffer(b"".join(rows), dtype=_WEIGHTS)
+    begins = np.arange(0, len(rows) * len(subjects), len(subjects))
     uid = weights["uid"].astype(np.int64)
     bound = weights["subject"] == subjects[uid]
-    values = np.zeros(len(subjects), dtype=np.int64)
-    values[uid[bound]] = weights["value"][bound]
+    values = np.zeros((len(rows), len(subjects)), dtype=np.int64)
+    values.reshape(-1)[uid + begins.repeat([len(row) // _WEIGHTS.itemsize for row in rows])] = weights["value"] * bound
     return values
 
 
@@ -91,12 +94,14 @@ def row_pairs(row: bytes) -> tuple[tuple[int, int], ...]:
     return tuple((int(w["uid"]), int(w["value"])) for w in np.frombuffer(row, dtype=_WEIGHTS))
 
 
-def pack_pairs(values: Int64) -> bytes:
-    """The weights of a row that are not zero, 4 bytes each."""
-    where = np.flatnonzero(values)
-    pairs = np.empty(len(where), dtype=_PAIRS)
-    pairs["uid"], pairs["value"] = where, values[where]
-    return pairs.tobytes()
+def pack_pairs(values: Weights) -> tuple[bytes, ...]:
+    """The weights of each row [rows, n] that are not zero, below 2^16, 4 bytes each: (uid, value)."""
+    given = values != 0
+    uids = np.arange(values.shape[1], dtype=np.int64) << 16
+    whole: Int64 = values.astype(np.int64) | uids
+    data = whole[given].astype(">u4").tobytes()
+    ends = [0, *(given.sum(axis=1).cumsum() * _PAIRS.itemsize).tolist()]
+    return tuple(data[first:end] for first, end in pairwise(ends))
 
 
 def pairs(data: bytes) -> tuple[tuple[int, int], ...]:

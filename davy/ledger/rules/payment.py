@@ -54,10 +54,11 @@ def pay(s: State, netuid: int, seats: Seats, e: Emission, halted: Bool, *, withh
     burned += charge_unrevealed(s, netuid, seats, validators, subnet.hyperparameters.unrevealed_penalty)
     validators, lost = between_families(s, seats, validators, halted)
     paid = Paid(int(e.owner), e.incentive.copy(), validators, (left if withheld else 0) + lost)
+    for_mining, for_validating = paid.miners.tolist(), paid.validators.tolist()
     for uid in np.flatnonzero(paid.miners + paid.validators).tolist():
         neuron = seats.neurons[uid]
-        shares = dividend_shares(s, neuron, int(paid.validators[uid]), seats.counted[uid])
-        shares[neuron.coldkey] = shares.get(neuron.coldkey, 0) + int(paid.miners[uid])
+        shares = dividend_shares(s, neuron, for_validating[uid], seats.counted[uid])
+        shares[neuron.coldkey] = shares.get(neuron.coldkey, 0) + for_mining[uid]
         for coldkey in sorted(shares):
             if shares[coldkey]:
                 change_position(s, neuron.hotkey, coldkey, shares[coldkey])
@@ -72,11 +73,11 @@ def charge_unrevealed(s: State, netuid: int, seats: Seats, dividends: Int64, pen
     burned = 0
     for uid in np.flatnonzero(dividends).tolist():
         neuron = seats.neurons[uid]
-        cost = unrevealed_cost(neuron, int(dividends[uid]), penalty)
         if neuron.unrevealed:
+            cost = unrevealed_cost(neuron, int(dividends[uid]), penalty)
             s.put(NEURONS, neuron_key(netuid, uid), replace(neuron, unrevealed=0))
-        dividends[uid] -= cost
-        burned += cost
+            dividends[uid] -= cost
+            burned += cost
     return burned
 
 

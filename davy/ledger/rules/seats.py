@@ -40,7 +40,7 @@ def take_seats(s: State, netuid: int, h: Hyperparameters, running: RunningRecord
     n = running.neurons
     neurons = [s.need(NEURONS, neuron_key(netuid, uid), "a UID without a neuron") for uid in range(n)]
     counted = [counted_stake(s, netuid, neuron, running) for neuron in neurons]
-    own = np.array([sum(amount for _, amount in positions) for positions in counted], dtype=np.int64)
+    own = np.array([sum([amount for _, amount in positions]) for positions in counted], dtype=np.int64)
     families = families_of(s, netuid, neurons, running.epoch)
     stake = own if families is None else voting_stake(own, families)
     held = np.zeros(n, dtype=np.bool_)

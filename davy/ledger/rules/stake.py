@@ -78,7 +78,8 @@ def stake_of(s: State, hotkey: bytes, coldkey: bytes) -> int:
 def change_position(s: State, hotkey: bytes, coldkey: bytes, change: int) -> None:
     """Add to a position, or take from it (`change` < 0), and keep the least it held in each running epoch."""
     h = s.need(HOTKEYS, hotkey, "the ledger does not know this hotkey; register it first")
-    before = s.get(STAKES, hotkey + coldkey) or _NO_STAKE
+    position = hotkey + coldkey
+    before = s.get(STAKES, position) or _NO_STAKE
     amount = before.amount + change
     if amount < 0:
         raise TxFailed(
@@ -86,12 +87,14 @@ def change_position(s: State, hotkey: bytes, coldkey: bytes, change: int) -> Non
             f"{tokens(-change)} tokens are to leave and {tokens(before.amount)} are staked; take less",
         )
     if amount == 0:
-        s.delete(STAKES, hotkey + coldkey)
+        s.delete(STAKES, position)
         s.put(HOTKEYS, hotkey, replace(h, delegators=tuple(c for c in h.delegators if c != coldkey)))
         return
-    epochs = [(n, s.need(RUNNING, subnet_key(n), "a subnet without epochs").epoch) for n in h.netuids]
-    lows = tuple(Low(n, e, min(amount, least_held(before, n, e))) for n, e in epochs)
-    s.put(STAKES, hotkey + coldkey, StakeRecord(amount, lows, before.pledges))
+    lows: list[Low] = []
+    for n in h.netuids:
+        epoch = s.need(RUNNING, subnet_key(n), "a subnet without epochs").epoch
+        lows.append(Low(n, epoch, min(amount, least_held(before, n, epoch))))
+    s.put(STAKES, position, StakeRecord(amount, tuple(lows), before.pledges))
     if before.amount == 0:
         delegators = list(h.delegators)
         insort(delegators, coldkey)

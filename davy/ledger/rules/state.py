@@ -131,8 +131,9 @@ class State:
         """End the block: what differs from its beginning, encoded, in key order; the journal is empty afterwards."""
         puts: dict[bytes, bytes] = {}
         deletes: set[bytes] = set()
-        for key, before in sorted(self.touched(0).items(), key=lambda item: item[0]):
-            now = self.records.get(key)
+        touched = self.touched(0)
+        for key in sorted(touched):
+            before, now = touched[key], self.records.get(key)
             if now is None:
                 if before is not None:
                     deletes.add(key)

@@ -20,11 +20,8 @@ class _Leaf:
     def __init__(self, key: bytes, value: bytes) -> None:
         self.key = key
         self.up: _Node | None = None
-        self.set(value)
-
-    def set(self, value: bytes) -> None:
         self.value = value
-        self.hash = leaf_hash(self.key, value)
+        self.hash = leaf_hash(key, value)
 
 
 class _Node:
@@ -56,7 +53,7 @@ class Trie:
         """Set the value hash at a key."""
         leaf = self._leaves.get(key)
         if leaf is not None:
-            leaf.set(value)
+            leaf.value, leaf.hash = value, leaf_hash(key, value)
             _mark(leaf.up)
             return
         leaf = self._leaves[key] = _Leaf(key, value)
@@ -87,16 +84,11 @@ class Trie:
         """Return the app hash; hashes only what changed since the last call."""
         if self._root is None:
             return EMPTY_ROOT
-        stack = [self._root]
-        while stack:
-            node = stack[-1]
-            if isinstance(node, _Leaf) or node.hash:
-                stack.pop()
-            elif node.left.hash and node.right.hash:
-                node.hash = node_hash(node.bit, node.left.hash, node.right.hash)
-                stack.pop()
-            else:
-                stack += [child for child in (node.left, node.right) if not child.hash]
+        marked = [] if isinstance(self._root, _Leaf) or self._root.hash else [self._root]
+        for node in marked:  # it grows: those below come after those above
+            marked += [child for child in (node.left, node.right) if isinstance(child, _Node) and not child.hash]
+        for node in reversed(marked):
+            node.hash = node_hash(node.bit, node.left.hash, node.right.hash)
         return self._root.hash
 
     def prove(self, key: bytes) -> Proof:

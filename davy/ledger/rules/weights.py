@@ -132,9 +132,11 @@ def expire(s: State, netuid: int, uid: int, epoch: int) -> int | None:
     Returns the height of the neuron's earliest commit that is still open.
     """
     key = neuron_key(netuid, uid)
-    commits = _commits(s, key)
-    still = tuple(c for c in commits if c.due > epoch)
-    if len(still) < len(commits):
+    record = s.get(COMMITS, key)
+    if record is None:
+        return None
+    still = tuple(c for c in record.commits if c.due > epoch)
+    if len(still) < len(record.commits):
         _keep_commits(s, key, still)
         neuron = s.need(NEURONS, key, "a UID without a neuron")
         s.put(NEURONS, key, replace(neuron, unrevealed=1))

@@ -165,6 +165,42 @@ async def test_a_torn_file_is_refused_or_whole(chain: Any, grown: Path, clock: A
     assert outcomes.count("refused") > len(outcomes) // 2
 
 
+FRAME = 24 + 4096
+"""Of SQLite's log, whose head has 32 bytes: a page and what stands before it."""
+
+
+def ends_of_power(log: bytes) -> Iterator[tuple[int, bytes]]:
+    """What a disk may hold of a log that was being written: whole up to somewhere, then nothing or garbage."""
+    for whole in range(32, len(log) + 1, FRAME):
+        for rest in (b"", log[whole : whole + 1000], bytes(FRAME), b"\xa5" * FRAME):
+            yield whole, log[:whole] + rest
+
+
+async def test_a_lost_end_of_the_log_costs_no_block_that_was_acknowledged(
+    chain: Any, database: Path, clock: Any, tmp_path: Path
+) -> None:
+    """Power goes while blocks are on their way to the disk, all of them in SQLite's log yet."""
+    log, acknowledged = database.with_name(database.name + "-wal"), list[int]()
+    with closing(BlockStore(database)) as store:
+        producer = Producer(chain.genesis, store, chain.producer, clock)
+        for nonce in range(4):
+            producer.submit(chain.tx(0, nonce))
+            await producer.make_block()
+            acknowledged.append(log.stat().st_size)
+        main, written = database.read_bytes(), log.read_bytes()  # noqa: ASYNC240  # a small file, and nothing else runs
+    assert acknowledged == sorted(set(acknowledged))
+    found = list[tuple[int, int]]()
+    for n, (whole, left) in enumerate(ends_of_power(written)):
+        place = tmp_path / f"{n}.db"
+        place.write_bytes(main)
+        place.with_name(place.name + "-wal").write_bytes(left)
+        with closing(BlockStore(place)) as store:
+            height = Producer(chain.genesis, store, chain.producer, clock).head.height
+        found.append((height, sum(end <= whole for end in acknowledged)))
+    assert all(height >= least for height, least in found)
+    assert {height for height, _ in found} == {0, 1, 2, 3, 4}
+
+
 def test_a_file_that_is_no_database_is_refused(database: Path) -> None:
     database.write_bytes(b"no database" * 1000)
     with pytest.raises(Misconfigured, match="restore a backup or name another file"):

@@ -14,6 +14,7 @@ commits out to clients. A producer's machine trusts its own engine, as far as th
 `node`           joins application and engine, and learns each block's header with its commit
 `supervisor`     runs the engine's process
 `configuration`  what the engine reads at its start
+`vote_log`       the engine's log of votes, which would fill a gigabyte
 `snapshots`      the state in chunks, for those who join; `fetched` such chunks on their way here
 `install`        builds the engine from its source
 ===============  =========================================================================================

@@ -24,13 +24,14 @@ from davy.ledger.driver.cometbft.proposals import may_be_a_block, prepare
 from davy.ledger.driver.cometbft.snapshots import SnapshotHead, Snapshots
 from davy.ledger.driver.news import NewsOfBlocks
 from davy.ledger.headers import Authority
+from davy.ledger.rules import upgrades
 from davy.ledger.rules.machine import BlockResult, Machine, Verdict
 from davy.ledger.rules.producers import SEATED_AFTER, producing
 from davy.ledger.rules.records import SEATING
 from davy.protocol.chain import Succession, seats_digest
 from davy.protocol.encoding import decode, encode
 from davy.protocol.errors import Misconfigured, Refused, StoreFailed
-from davy.protocol.genesis import Genesis
+from davy.protocol.genesis import Genesis, chain_id
 from davy.protocol.limits import MAX_COMMITTED_HEADER_BYTES, MAX_PRODUCER_CHANGES
 from davy.protocol.words import INT63, Digest, Height, PublicKey
 
@@ -41,6 +42,10 @@ _TIME: Final = "time"
 _APP_HASH: Final = "app hash"
 """Of the state that the file began with, where it did not begin with the genesis."""
 _PRUNED_AT_ONCE: Final = 100
+_SHOWN: Final = 200_000, 14 * 86_400 * 1_000_000_000
+"""`votes_shown` on a chain of an older edition."""
+_BLOCKS_A_SECOND: Final = 100
+"""No chain makes more."""
 PRODUCERS_FROM: Final = "producers "
 """And the height that they make the first block of: whom the engine was told of."""
 SUCCESSION_FROM: Final = "succession "
@@ -53,6 +58,17 @@ class Where(NamedTuple):
 
     height: int
     app_hash: bytes
+
+
+def votes_shown(g: Genesis) -> tuple[int, int]:
+    """Until when two votes can be shown, in blocks and nanoseconds: as long as a bond is held that answers for them.
+
+    The engine drops evidence that is older than both, so the blocks alone decide. A producer that leaves its seat in
+    a block still votes for the next one, hence one less. A chain of an older edition keeps what its engines began with.
+    """
+    if upgrades.edition(upgrades.begins(chain_id(g)), 1) < upgrades.ABSENCES_SINCE:
+        return _SHOWN
+    return max(g.parameters.unbonding - 1, 1), 1_000_000_000
 
 
 def at_height(name: str, height: int) -> str:
@@ -73,7 +89,7 @@ class Application:
     snapshots
         Blocks from one snapshot of the state to the next; 0: none are taken.
     keep
-        Blocks that are kept, by the engine too; 0: all.
+        Blocks that are kept; 0: all. The engine keeps those in which two votes can still be shown as well.
 
     Raises
     ------
@@ -86,7 +102,7 @@ class Application:
     def __init__(self, genesis: Genesis, store: BlockStore, *, snapshots: int = 0, keep: int = 0) -> None:
         self.genesis, self.store = genesis, store
         self.snapshots = Snapshots(store.path.parent / "snapshots", snapshots)
-        self._keep = keep
+        self._keep, self._shown = keep, votes_shown(genesis)[0] + _BLOCKS_A_SECOND
         self._fetched: Fetched | None = None
         self.fetching = store.path.parent / "fetched"
         """Where chunks wait that are fetched."""
@@ -170,7 +186,7 @@ class Application:
         return done
 
     async def commit(self) -> int:
-        """Keep the block that was applied; durable on return. Returns the first height that is to be kept; 0: all.
+        """Keep the block that was applied; durable on return. Returns the first height that the engine keeps; 0: all.
 
         Raises
         ------
@@ -256,7 +272,7 @@ class Application:
         self.kept = anyio.Event()
 
     def _tidy(self, height: int) -> int:
-        """Begin a snapshot if one is due, and forget old blocks; returns the first height that is kept, 0 for all."""
+        """Begin a snapshot if one is due, and forget old blocks; returns the engine's first, 0 for all."""
         try:
             if self.snapshots.due(height):
                 self._begin_snapshot()
@@ -265,7 +281,8 @@ class Application:
             first = min([height - self._keep + 1, self.store.told(), *self.snapshots.heights()[:1]])
             if first > 1:
                 self.store.prune(first, _PRUNED_AT_ONCE)
-            return max(first, 0)
+            # Of a block that it is told to drop earlier the engine keeps header and votes, and never looks again.
+            return max(min(first, height - self._shown), 0)
         except Misconfigured as e:  # the block is kept, and that is what counts
             _log.error("after block %d: %s", height, e)
             return 0

@@ -16,10 +16,9 @@ from msgspec import Meta
 from nacl import bindings
 
 from davy.ledger.commits import address, engine_chain_id, in_order, power
-from davy.ledger.driver.cometbft.application import APP_VERSION
+from davy.ledger.driver.cometbft.application import APP_VERSION, votes_shown
 from davy.ledger.driver.mempool import MAX_WAITING_BYTES
 from davy.ledger.driver.shapes import public_key_json, rfc3339, to_base64, upper_hex
-from davy.ledger.rules import upgrades
 from davy.protocol.encoding import encode
 from davy.protocol.errors import Misconfigured
 from davy.protocol.genesis import Genesis, chain_id
@@ -163,14 +162,7 @@ def genesis_document(g: Genesis) -> dict[str, Any]:
 
 
 def _evidence(g: Genesis) -> dict[str, str]:
-    """Until when two votes can be shown: as long as a bond is held that answers for them.
-
-    The engine drops evidence that is older than both, so the blocks alone decide. A producer that leaves its seat in
-    a block still votes for the next one, hence one less. A chain of an older edition keeps what its engines began with.
-    """
-    blocks, age = 200_000, 14 * 86_400 * 1_000_000_000
-    if upgrades.edition(upgrades.begins(chain_id(g)), 1) >= upgrades.ABSENCES_SINCE:
-        blocks, age = max(g.parameters.unbonding - 1, 1), 1_000_000_000
+    blocks, age = votes_shown(g)
     return {"max_age_num_blocks": str(blocks), "max_age_duration": str(age), "max_bytes": str(_EVIDENCE_BYTES)}
 
 
@@ -206,6 +198,9 @@ max_txs_bytes = {MAX_WAITING_BYTES}
 [consensus]
 timeout_commit = "{block_time}ms"
 peer_gossip_sleep_duration = "10ms"
+
+[storage]
+discard_abci_responses = true
 
 [tx_index]
 indexer = "null"

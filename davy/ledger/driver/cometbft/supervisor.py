@@ -22,6 +22,7 @@ from typing import IO, Any, Final, NamedTuple, TypeVar
 
 import anyio
 
+from davy.ledger.driver.cometbft.vote_log import VoteLog
 from davy.protocol.errors import Misconfigured
 
 T = TypeVar("T")
@@ -65,6 +66,11 @@ class EnginePlace(NamedTuple):
     def temporary(self) -> Path:
         """What the engine writes there it forgets when it is killed."""
         return self.root / "temporary"
+
+    @property
+    def votes(self) -> Path:
+        """The folder of `vote_log`."""
+        return self.root / "data/cs.wal"
 
     def check(self) -> None:
         """Raise Misconfigured where a socket's path is longer than a Unix socket's may be."""
@@ -150,7 +156,8 @@ class _Watch(NamedTuple):
     connections: Callable[[], int]
 
     async def until_end(self, seen: int) -> int | None:
-        """Wait until it ends, or has hung up for good: None. Look at its height and at its log, from `seen` on."""
+        """Wait until it ends, or has hung up for good: None. Look at its height and at its logs, from `seen` on."""
+        votes = VoteLog(self.place.votes)
         stands, since, spoke, silent = self.height(), anyio.current_time(), False, anyio.current_time()
         while True:
             with anyio.move_on_after(_LOOK_S):
@@ -160,6 +167,7 @@ class _Watch(NamedTuple):
             if seen > _MAX_LOG_BYTES:
                 self.log.truncate(0)
                 seen = 0
+            votes.tidy(self.height)
             if self.connections():
                 spoke, silent = True, now
             elif spoke and now - silent >= _PATIENCE_S:

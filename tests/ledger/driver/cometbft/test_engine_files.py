@@ -5,6 +5,7 @@ import os
 import signal
 import stat
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from davy.ledger.driver.cometbft import install as building
 from davy.ledger.driver.cometbft.configuration import Peer, Secrets, files, genesis_document, producer_of, public_of
 from davy.ledger.driver.cometbft.install import MODULE_SUM, NAME, VERSION, check_sum, install, is_engine
 from davy.ledger.driver.cometbft.supervisor import EnginePlace, supervise
+from davy.ledger.driver.cometbft.vote_log import VoteLog
 from davy.ledger.rules import upgrades
 from davy.protocol.errors import Misconfigured
 from davy.protocol.genesis import chain_id
@@ -69,6 +71,9 @@ def test_each_producer_knows_the_others_and_its_own_keys(chain: Any) -> None:
     assert f'persistent_peers = "{address(public_of(theirs.node)).hex()}@10.0.0.2:1"' in settings
     assert "addr_book_strict = true" in settings
     assert 'timeout_commit = "250ms"' in settings
+    read = tomllib.loads(settings)
+    assert read["storage"]["discard_abci_responses"], "results of blocks are kept here, and asked of nobody else"
+    assert read["tx_index"]["indexer"] == "null", "so are transactions by their hashes"
     local = files(chain.genesis, mine, here._replace(host="127.0.0.1"), [there], 250)["config/config.toml"].decode()
     assert 'laddr = "tcp://127.0.0.1:26656"' in local
     assert "addr_book_strict = false" in local
@@ -254,6 +259,55 @@ async def test_the_engine_is_ended_with_the_pair(tmp_path: Path) -> None:
         tasks.cancel_scope.cancel()
     with pytest.raises(ProcessLookupError):  # deaf to SIGTERM, it was killed
         os.kill(int(pid.read_text()), signal.SIGCONT)
+
+
+def pieces(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_full_pieces_of_the_vote_log_go_once_later_blocks_ended_in_another(tmp_path: Path) -> None:
+    """What the engine looks for at its start is where its newest block ended: here in wal, or in a piece of now."""
+    log, at = VoteLog(tmp_path), iter([7, 8, 9, 10, 11])
+    others = ["wal", "wal.CORRUPTED", "wal.x12"]
+    for name in (*others, "wal.000", "wal.001"):
+        (tmp_path / name).write_bytes(b"votes")
+    log.tidy(lambda: next(at))
+    log.tidy(lambda: next(at))
+    assert pieces(tmp_path) == sorted([*others, "wal.000", "wal.001"]), "block 8 may have ended in the last of them"
+    (tmp_path / "wal.002").write_bytes(b"votes")
+    log.tidy(lambda: next(at))
+    assert pieces(tmp_path) == sorted([*others, "wal.002"])
+    (tmp_path / "wal.000").write_bytes(b"its engine began to count anew")
+    log.tidy(lambda: next(at))
+    assert pieces(tmp_path) == sorted([*others, "wal.000", "wal.002"])
+    log.tidy(lambda: next(at))
+    assert pieces(tmp_path) == sorted([*others, "wal.000"])
+
+
+def test_a_piece_that_fills_while_the_height_is_asked_is_of_a_later_block(tmp_path: Path) -> None:
+    log = VoteLog(tmp_path)
+
+    def height() -> int:
+        (tmp_path / "wal.000").write_bytes(b"full meanwhile, of blocks up to 6")
+        return 5
+
+    log.tidy(height)
+    log.tidy(lambda: 7)
+    assert pieces(tmp_path) == ["wal.000"]
+
+
+async def test_a_running_engines_old_votes_are_forgotten(tmp_path: Path) -> None:
+    place, heights = EnginePlace(tmp_path), iter(range(1_000))
+    place.votes.mkdir(parents=True)
+    for name in ("wal", "wal.000", "wal.001"):
+        (place.votes / name).write_bytes(b"votes")
+    engine = program(tmp_path / "engine", "exec sleep 999")
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(supervise, engine, place, lambda: next(heights), lambda: 4)
+        with anyio.fail_after(60):
+            while pieces(place.votes) != ["wal"]:  # noqa: ASYNC110
+                await anyio.sleep(0.05)
+        tasks.cancel_scope.cancel()
 
 
 async def test_no_engine_is_one_sentence(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from tests.twins.keyholders import Keyholders
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.engine]
 COUNCIL = Keyholders()
-KILLS = int(os.environ.get("DAVY_KILLS", "3"))
+KILLS = int(os.environ.get("DAVY_KILLS", "12"))
 PUBLIC, SECRET = bindings.crypto_sign_seed_keypair(b"alice".ljust(32, b"."))
 TO = bytes(31) + b"\1"
 
@@ -193,8 +193,11 @@ async def test_one_that_computes_something_else_ends_and_can_be_mended(
     assert await clients[3].nonce(PUBLIC) == 2
 
 
-async def test_a_kill_at_any_moment_loses_nothing(tmp_path: Path) -> None:
+async def test_a_kill_at_any_moment_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """davy, the engine, or both, at moments drawn by a seed, while transfers are sent; DAVY_KILLS times."""
+    for module in ("submit", "client.ledger"):  # a patient client's pauses would be most of a life
+        monkeypatch.setattr(f"davy.ledger.{module}._SHORTEST_PAUSE_S", 0.02)
+        monkeypatch.setattr(f"davy.ledger.{module}._LONGEST_PAUSE_S", 0.1)
     drawn = random.Random(8)
     with running(tmp_path, 1) as producers:
         sender = Sender(producers.chain)

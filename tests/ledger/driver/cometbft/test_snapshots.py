@@ -21,6 +21,7 @@ from davy.ledger.rules.producers import PRODUCER_BOND
 from davy.ledger.rules.records import ABSENCES, AbsenceRecord
 from davy.protocol.encoding import encode
 from davy.protocol.errors import Malformed, TxCode
+from davy.protocol.limits import chain_parameters
 from davy.protocol.transaction import Transfer
 from tests.ledger.driver.cometbft.places import Place, change, grown, tx
 from tests.ledger.rules.stand import FOUR
@@ -116,6 +117,24 @@ async def test_old_snapshots_and_old_blocks_go(place: Callable[..., Place]) -> N
     kept = place("q", keep=5)
     await grown(kept, 20)
     assert kept.app.store.earliest() == 1, "no header is known yet"
+
+
+@pytest.mark.parametrize(("unbonding", "first"), [(3, 16), (18, 3), (50, 0)])
+async def test_the_engine_keeps_blocks_as_long_as_two_votes_can_be_shown(
+    place: Callable[..., Place], monkeypatch: pytest.MonkeyPatch, unbonding: int, first: int
+) -> None:
+    """Of a block that it is to drop earlier it drops but a part, and that once: header and votes stay for good."""
+    g = genesis(p=chain_parameters(unbonding=unbonding), producers=FOUR)
+    monkeypatch.setattr(application, "_BLOCKS_A_SECOND", 0)
+    p = place("p", g, keep=5)
+    told: list[int] = []
+    for height in range(1, 21):
+        p.app.finalize(height, 1_000 * (1 + height), ())
+        told.append(await p.app.commit())
+        p.app.store.put_header(height, b"known")
+    assert told == [max(0, first - 20 + height) for height in range(1, 21)]
+    assert p.app.store.earliest() == 16, "what clients ask for is forgotten all the same"
+    assert application.votes_shown(g) == (unbonding - 1, 10**9)
 
 
 async def test_the_engine_is_told_who_joins_and_tells_who_voted_twice(place: Callable[..., Place]) -> None:

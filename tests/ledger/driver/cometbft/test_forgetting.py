@@ -1,0 +1,63 @@
+"""A real producer that keeps few blocks: its engine drops the older ones too, and old votes, and starts again."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+
+import anyio
+import msgspec
+import pytest
+from nacl import bindings
+
+from davy.ledger.client import RpcLedger
+from davy.ledger.driver.cometbft.engine import Engine
+from davy.ledger.driver.cometbft.supervisor import EnginePlace
+from davy.protocol.words import KeyRole, key_text
+from tests.ledger.driver.cometbft.engines import PATIENCE_S, Producers, engine, reach, until
+
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.engine]
+KEEP = 100
+KEPT = ("--snapshots", "20", "--keep", str(KEEP))
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+async def first_of(place: EnginePlace) -> int:
+    """The first block that an engine has."""
+    async with Engine(place.rpc) as asked:
+        said = msgspec.json.decode(await asked.relay("status", {}))
+    return int(said["sync_info"]["earliest_block_height"])
+
+
+async def test_an_engine_forgets_blocks_and_votes_and_starts_again(tmp_path: Path) -> None:
+    program = engine()
+    if program is None:
+        pytest.skip("there is no engine: `make engine` builds it, and needs Go")
+    owner = key_text(KeyRole.COLDKEY, bindings.crypto_sign_seed_keypair(b"owner".ljust(32, b"."))[0])
+    with ExitStack() as stack:
+        producers = Producers(tmp_path / "n", program, stack)
+        producers.make(1, ("--owner", owner, "--parameters", "unbonding=5"), block_time=0)
+        place = EnginePlace(producers.home(1) / "engine")
+        try:
+            producers.start(1, options=KEPT)
+            async with RpcLedger(producers.url(1), producers.chain) as ledger:
+                await reach(ledger, 20)
+                producers.kill(1)
+                await until(lambda: producers.engine_of(1) is None, "an engine without its application ends")
+                piece = place.votes / "wal.000"
+                (place.votes / "wal").rename(piece)  # as where it is killed when a piece has just become full
+                producers.start(1, options=KEPT)
+                await until(lambda: not piece.exists(), "a piece that no start reads again goes")
+                producers.kill(1)
+                await until(lambda: producers.engine_of(1) is None, "an engine without its application ends")
+                producers.start(1, options=KEPT)
+                await reach(ledger, 2 * KEEP)
+                with anyio.fail_after(PATIENCE_S):
+                    while await first_of(place) == 1 or await ledger.earliest() == 1:
+                        await reach(ledger, (await ledger.head()).height + 1)
+        finally:
+            producers.stop()
