@@ -33,7 +33,7 @@ from davy.protocol.words import KeyRole, PublicKey
 from tests.twins import LoopClock, MemoryStore, SeededEntropy, SeededKeys
 from tests.twins.dealer import deal
 
-NAMES = ("alice", "bob", "carol", "dave", "erin", "frank", "grace")
+NAMES = ("alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy")
 CHAIN = bytes(range(32))
 REASON = "it answers with other people's mail"
 MODEL = b"\x07" * 32
