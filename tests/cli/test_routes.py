@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from davy.cli import ordering
-from davy.cli.network import Network
+from davy.cli.network import Network, write_network
 from davy.cli.ordering import routes, source_of
 from davy.host.home import Home
 from davy.keyholders.release import Book, Delivery, release_by_all
@@ -52,7 +52,7 @@ async def test_an_order_reaches_a_node_of_no_book_also_when_the_ledger_is_gone(
     first, second = (order_of(story.given[story.halt(day, 1)]) for day in (0, 0.001))
     keyholder: Any = SimpleNamespace(clock=WallClock(), entropy=SeededEntropy(1), home=Home(tmp_path))
     file = tmp_path / "network.json"
-    file.write_text('{"version":1,"chain":"%s","ledger":"http://127.0.0.1:1"}' % story.chain.hex())
+    write_network(file, Network(1, story.chain.hex(), "http://127.0.0.1:1"))
 
     async def hand_in(*_: Any, **__: Any) -> None:
         raise Unreachable("the ledger records nothing")

@@ -57,6 +57,8 @@ class MemoryJournal:
         self.kept[order] = body
 
     async def keep_signed(self, order: bytes, signed: bytes) -> None:
+        if self.full:
+            raise StoreFailed("the disk is full; free some space")
         self.whole[order] = signed
 
     async def drop(self, order: bytes) -> None:
