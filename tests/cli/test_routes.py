@@ -69,7 +69,8 @@ async def test_an_order_reaches_a_node_of_no_book_also_when_the_ledger_is_gone(
     monkeypatch.setattr(ordering, "ledger_of", ledger_of)
     monkeypatch.setattr("davy.keyholders.release.hand_in", hand_in)
     async with a_node(story, tmp_path) as (guard, port):
-        ledger.chain, ledger.named = story.chain, [[("127.0.0.1", port)]]
+        ledger.chain = story.chain
+        ledger.named.append([("127.0.0.1", port)])
         there = [("ledger", False), ("named", True)]
         assert [(d.route, d.reached) for d in await release(first)] == there
         ledger.is_up = False
