@@ -2,58 +2,78 @@
 
 from __future__ import annotations
 
+from itertools import permutations
 from typing import Any
 
 from davy.killswitch import dkg, frost
 from davy.killswitch.conformance import postcard
-from davy.killswitch.conformance.reading import BadFile, by_member, count, from_hex, member, member_of, octets, rows
+from davy.killswitch.conformance.reading import (
+    BadFile,
+    by_member,
+    count,
+    from_hex,
+    member,
+    member_of,
+    note_others,
+    octets,
+    rows,
+)
 from davy.killswitch.conformance.report import Report
 from davy.killswitch.dkg import Confirmed, Round1Package, Round2Secret, Round2Share, Terms
 from davy.killswitch.frost import Nonces, SignatureShare, SigningCommitments
 from davy.killswitch.group import CONTEXT, Identifier, named, number, subtract_scalars
 from davy.killswitch.keys import KeyPackage, PublicKeyPackage, VerifyingShare, check_key, check_public
-from davy.killswitch.sharing import is_share
+from davy.killswitch.sharing import committed, is_share, sum_of_commitments
 from davy.protocol.signing import verify_raw
 
 _READ = {"ciphersuite", "crate", "n", "t", "dkg", "key_packages", "public", "signing"}
 
 
 def check(content: dict[str, Any], report: Report) -> None:
-    """Compare proofs, shares, keys, and each signature, and every form on the wire that stands beside them."""
-    report.unread += [name for name in content if name not in _READ]
+    """Compare proofs, shares, keys, and each signature, and every form on the wire that stands beside them.
+
+    A transcript may end with the making of the key, or with the keys.
+    """
+    note_others(content, _READ, report)
     if content.get("ciphersuite", CONTEXT.decode()) != CONTEXT.decode():
         raise BadFile(f"its ciphersuite is another than {CONTEXT.decode()}")
-    public, keys = _public(content), _keys(content)
-    report.accepts("public key package", lambda: check_public(public))
-    _forms(member(content, "public"), "public key package", report, *_public_forms(public))
-    for row in rows(content, "key_packages"):
-        key = keys[member_of(member(row, "identifier"))]
-        report.accepts(f"key package of {named([key.identifier])}", lambda key=key: check_key(key, public))
-        _forms(row, f"key package of {named([key.identifier])}", report, postcard.from_key(key))
+    public = _public(content, report) if content.keys() & {"public", "key_packages", "signing"} else None
+    keys = _keys(content, public, report) if public and content.keys() & {"key_packages", "signing"} else {}
     if "dkg" in content:
         _make(content, public, keys, report)
-    signings = member(content, "signing")
-    for signing in rows(content, "signing") if isinstance(signings, list) else [signings]:
-        _sign(signing, public, keys, report)
+    elif public:
+        n = count(content, "n") if "n" in content else len(public.shares())
+        report.equal("members", (len(public.shares()), set(keys)), (n, set(public.shares())))
+    if public and "signing" in content:
+        signings = member(content, "signing")
+        for signing in rows(content, "signing") if isinstance(signings, list) else [signings]:
+            _sign(signing, public, keys, report)
 
 
-def _public(content: Any) -> PublicKeyPackage:
+def _public(content: Any, report: Report) -> PublicKeyPackage:
     row = member(content, "public")
+    note_others(row, ("verifying_key", "verifying_shares"), report)
     shares = [(member_of(i), from_hex(y, "a verifying share")) for i, y in member(row, "verifying_shares").items()]
     ordered = tuple(VerifyingShare(*each) for each in sorted(shares, key=lambda each: number(each[0])))
-    return PublicKeyPackage(1, count(content, "t"), octets(row, "verifying_key"), ordered)
+    public = PublicKeyPackage(1, count(content, "t"), octets(row, "verifying_key"), ordered)
+    report.accepts("public key package", lambda: check_public(public))
+    _forms(row, "public key package", report, *_public_forms(public))
+    return public
 
 
-def _keys(content: Any) -> dict[Identifier, KeyPackage]:
-    t, group_key = count(content, "t"), octets(member(content, "public"), "verifying_key")
+def _keys(content: Any, public: PublicKeyPackage, report: Report) -> dict[Identifier, KeyPackage]:
     keys: dict[Identifier, KeyPackage] = {}
     for i, row in by_member(rows(content, "key_packages")).items():
-        keys[i] = KeyPackage(1, i, t, octets(row, "signing_share"), octets(row, "verifying_share"), group_key)
+        parts = octets(row, "signing_share"), octets(row, "verifying_share")
+        keys[i] = key = KeyPackage(1, i, public.threshold, *parts, public.group_key)
+        report.accepts(f"key package of {named([i])}", lambda key=key: check_key(key, public))
+        _forms(row, f"key package of {named([i])}", report, postcard.from_key(key))
     return keys
 
 
-def _make(content: Any, public: PublicKeyPackage, keys: dict[Identifier, KeyPackage], report: Report) -> None:
+def _make(content: Any, public: PublicKeyPackage | None, keys: dict[Identifier, KeyPackage], report: Report) -> None:
     made = member(content, "dkg")
+    note_others(made, ("round1", "round2"), report)
     packages: list[Round1Package] = []
     for row in rows(made, "round1"):
         i = member_of(member(row, "identifier"))
@@ -61,7 +81,8 @@ def _make(content: Any, public: PublicKeyPackage, keys: dict[Identifier, KeyPack
         packages.append(Round1Package(1, b"", i, commitment, octets(row, "proof_of_knowledge")))
         _forms(row, f"round one of {named([i])}", report, postcard.from_round1(packages[-1]))
     terms = Terms(count(content, "t"), tuple(sorted((p.identifier for p in packages), key=number)))
-    report.equal("members", (len(terms.members), set(keys)), (count(content, "n"), set(terms.members)))
+    having = set(keys) or set(terms.members)
+    report.equal("members", (len(terms.members), having), (count(content, "n"), set(terms.members)))
     report.accepts("proofs of knowledge", lambda: dkg.check_round1(terms, packages))
     if report.failures():
         return
@@ -72,9 +93,34 @@ def _make(content: Any, public: PublicKeyPackage, keys: dict[Identifier, KeyPack
         shares.append(Round2Share(1, b"", sender, recipient, octets(row, "signing_share")))
         where = f"share of {named([sender])} for {named([recipient])}"
         _forms(row, where, report, postcard.from_round2(shares[-1]))
+    if public is None or not keys:
+        _dealt(confirmed, shares, public, report)
+        return
     for i, key in keys.items():
         received = [each for each in shares if each.recipient == i]
         _finish(confirmed, received, key, public, report)
+
+
+def _dealt(confirmed: Confirmed, shares: list[Round2Share], public: PublicKeyPackage | None, report: Report) -> None:
+    """As far as a transcript goes that has no keys: what each dealt to each, and the key that follows."""
+    members, packages = confirmed.checked.terms.members, confirmed.checked.packages
+    pairs = [(each.sender, each.recipient) for each in shares]
+    report.equal("one share of each for each other", sorted(pairs), sorted(permutations(members, 2)))
+    if report.failures():
+        return
+    commitments = {p.identifier: p.commitment for p in packages}
+    for s in shares:
+        name = f"share of {named([s.sender])} for {named([s.recipient])}"
+        report.holds(name, lambda s=s: is_share(s.share, commitments[s.sender], s.recipient))
+    if public is not None:
+        report.holds("public key package of these commitments", lambda: _sum(confirmed) == public)
+
+
+def _sum(confirmed: Confirmed) -> PublicKeyPackage:
+    terms, packages = confirmed.checked
+    total = sum_of_commitments([p.commitment for p in packages])
+    shares = tuple(VerifyingShare(i, committed(total, i)) for i in terms.members)
+    return PublicKeyPackage(1, terms.threshold, total[0], shares)
 
 
 def _finish(
@@ -91,6 +137,7 @@ def _finish(
 
 
 def _sign(signing: Any, public: PublicKeyPackage, keys: dict[Identifier, KeyPackage], report: Report) -> None:
+    note_others(signing, ("message", "round1", "round2", "signature", "signers"), report)
     message = octets(signing, "message")
     nonces, commitments = dict[Identifier, Nonces](), list[SigningCommitments]()
     for row in rows(signing, "round1"):
