@@ -341,8 +341,8 @@ async def routes(
         found.append(ToLedger(partial(ledger_of, there)))
     names, clock = Strangers(), keyholder.clock
     async with (
-        HttpTransport(clock, pinned=False, plain=book.plain) as transport,
-        HttpTransport(clock, pinned=False, resolver=names) as far,
+        HttpTransport(clock, pinned=False, plain=book.plain, keeps_alive=False) as transport,
+        HttpTransport(clock, pinned=False, resolver=names, keeps_alive=False) as far,
     ):
         nodes = ToNodes(book.nodes, transport, clock) if book.nodes else None
         if nodes is not None:

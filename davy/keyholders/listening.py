@@ -43,9 +43,13 @@ _ASKING_MS: Final = 10_000
 _ASKING_AT_LEISURE_MS: Final = 60_000
 _ALL_MS: Final = 30_000
 _HEAD_START_S: Final = 0.5
-_FIRST: Final = Spreading(patience_ms=1_500, attempt_ms=1_500, parallel=192, pause_ms=1_500)
-"""Each is asked once, so that those who answer do not wait behind those who do not."""
-_AGAIN: Final = Spreading(patience_ms=3_500, attempt_ms=3_000, parallel=192)
+_FIRST: Final = Spreading(patience_ms=1_500, attempt_ms=1_500, parallel=224, pause_ms=1_500)
+"""Each is asked once, so that those who answer do not wait behind those who do not.
+
+Both lists and a book at the same time take fewer than the 1,024 files that a process mostly may open; `MAX_LISTENING`
+that never answer take 28 s.
+"""
+_AGAIN: Final = Spreading(patience_ms=3_500, attempt_ms=3_000, parallel=224)
 _UNASKED: Final = "there was no time to ask it"
 
 _log = logging.getLogger(__name__)

@@ -53,6 +53,9 @@ class HttpTransport:
         Hosts and ports that speak no TLS: gateways, which may hear of orders, too.
     resolver
         Looks up names; the system's, where there is none.
+    keeps_alive
+        False closes each connection after its answer: thousands of nodes that are asked once would use up a process's
+        files.
 
     Raises
     ------
@@ -67,6 +70,7 @@ class HttpTransport:
         pinned: bool = True,
         plain: Set[tuple[str, int]] = frozenset(),
         resolver: AbstractResolver | None = None,
+        keeps_alive: bool = True,
     ) -> None:
         if pinned and plain:
             raise ValueError("nothing that needs a certificate may go out in plain HTTP")
@@ -74,6 +78,7 @@ class HttpTransport:
         self._pinned = pinned
         self._plain = plain
         self._resolver = resolver
+        self._keeps_alive = keeps_alive
         self._session: ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -81,7 +86,8 @@ class HttpTransport:
             connector=TCPConnector(
                 limit=_MAX_CONNECTIONS,
                 limit_per_host=_MAX_CONNECTIONS_A_PEER,
-                keepalive_timeout=_IDLE_S,
+                keepalive_timeout=_IDLE_S if self._keeps_alive else None,
+                force_close=not self._keeps_alive,
                 resolver=self._resolver,
             ),
             timeout=ClientTimeout(total=None),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 from collections.abc import Iterator
@@ -121,3 +122,26 @@ async def test_names_that_are_never_found_hold_up_nobody_elses(monkeypatch: pyte
             with anyio.fail_after(60):
                 assert await lies_within("other")
             tasks.cancel_scope.cancel()
+
+
+async def test_connections_to_many_who_are_asked_once_are_closed_at_once() -> None:
+    """Else thousands of them, kept for later, would leave no file for the address book."""
+    ended = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+        assert await reader.read() == b""
+        ended.set()
+        writer.close()
+
+    clock = WallClock()
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as listener:
+        port = listener.sockets[0].getsockname()[1]
+        plain = {("127.0.0.1", port)}
+        async with HttpTransport(clock, pinned=False, plain=plain, keeps_alive=False) as transport:
+            to = Endpoint("127.0.0.1", port, bytes(32), b"")
+            request = SignedRequest("GET", "/", (), b"")
+            assert (await transport.call(to, request, deadline=clock.now() + 20_000)).status == 200
+            with anyio.fail_after(60):
+                await ended.wait()
