@@ -186,6 +186,8 @@ async def ask(
                     return await where_named(ledger, entropy, patience_ms=patience_ms), await lies_within(source.host)
         except DavyError as e:
             _log.info("the ledger does not tell where nodes listen: %s", e)
+        except Exception:  # an order may be on its way to those who are remembered
+            _log.exception("the ledger could not be asked where nodes listen")
     return None
 
 

@@ -189,6 +189,31 @@ def read(reach: Reach, addresses: Sequence[Address], *, within: bool = True) -> 
     return msgspec.json.encode(merged(None, reach.hall.story.chain, addresses, within, START))
 
 
+async def test_whatever_goes_wrong_with_the_ledger_ends_neither_this_route_nor_serve(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    reach = Reach()
+    reach.memory.raw = read(reach, [("node1", 1)])
+
+    async def fails(*_: Any) -> Any:
+        raise LookupError("nobody foresaw this")
+
+    monkeypatch.setattr(reach.ledger, "subnets", fails)
+    assert reached(await reach.release())["named"] == ["node1:1"]
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(
+            keep_remembering, reach.source, reach.memory, reach.hall.story.chain, reach.hall.clock, SeededEntropy(2)
+        )
+        await anyio.sleep(1)
+        monkeypatch.undo()
+        await anyio.sleep(3_600)
+        tasks.cancel_scope.cancel()
+    kept = read_remembered(reach.memory.raw, reach.hall.story.chain)
+    assert kept is not None
+    assert len(kept.nodes) == 3
+    assert "nobody foresaw this" in caplog.text
+
+
 async def test_a_book_whose_nodes_are_all_dead_delays_nobody_else() -> None:
     reach = Reach()
     reach.hall.net.stop(reach.hall.book[0])
