@@ -15,21 +15,24 @@ from davy.cli.carrying import hand_voices
 from davy.cli.gathering import tell_person
 from davy.cli.keyholding import Keyholder, ask_person, asked_desk
 from davy.cli.options import at_terminal
-from davy.cli.ordering import learn, routes
+from davy.cli.ordering import learn, network_there, routes, source_of
 from davy.cli.output import show
 from davy.host.files import write_new
+from davy.host.journal import FileJournal
 from davy.host.store import SqliteStore
 from davy.keyholders import control
 from davy.keyholders.assembly import found
 from davy.keyholders.by_hand import answer_sheet
 from davy.keyholders.circle import Circle, fingerprint
-from davy.keyholders.release import Book, release_by_all
+from davy.keyholders.listening import keep_remembering
+from davy.keyholders.release import Book, release_by_all, told_lines
 from davy.keyholders.server import Door
 from davy.keyholders.voice import Voice
 from davy.killswitch.group import Identifier
 from davy.network.certificate import CertificateFiles
 from davy.network.http_server import serve
 from davy.protocol.encoding import encode
+from davy.protocol.genesis import chain_id
 from davy.protocol.order import VerifiedOrder
 from davy.protocol.roster import Roster, roster_digest
 
@@ -74,6 +77,7 @@ async def attend(
             tasks.start_soon(_release_again, keyholder, book, network, finished)
             if keyholder.home.has_genesis():
                 tasks.start_soon(learn, keyholder, book, network)
+                tasks.start_soon(_keep_remembering, keyholder, network)
             said = {"name": keyholder.own.name, "listens": f"{host}:{listens}"}
             show(said, as_json=True) if as_json else click.echo(f"{said['name']} listens at {said['listens']}")
             await ask_person(arriving, desk, at_terminal())
@@ -92,12 +96,18 @@ async def _release_again(
     async def one(order: VerifiedOrder) -> None:
         async with routes(keyholder, book, network) as every:
             deliveries = await release_by_all(every, order)
-        for d in deliveries:
-            click.echo(f"order {order.id.hex()[:16]}, {' '.join(filter(None, (d.route, d.to)))}: {d.told}", err=True)
+        for line in told_lines(deliveries):
+            click.echo(f"order {order.id.hex()[:16]}, {line}", err=True)
 
     async with anyio.create_task_group() as tasks:
         async for order in finished:
             tasks.start_soon(one, order)
+
+
+async def _keep_remembering(keyholder: Keyholder, network: Path) -> None:
+    if (source := source_of(network_there(network))) is not None:
+        memory, chain = FileJournal(keyholder.home.orders), chain_id(keyholder.home.genesis())
+        await keep_remembering(source, memory, chain, keyholder.clock, keyholder.entropy)
 
 
 async def assemble(

@@ -55,7 +55,7 @@ def lower_class(asked: Asked, models: tuple[str, ...], raised: tuple[str, ...]) 
 def heartbeat(asked: Asked) -> int:
     """Let nodes that see no ledger run what is leased for another minute; the HALT key signs.
 
-    It is for the nodes of --book; a ledger needs none, and takes none.
+    It is for nodes: those of --book, and those that the ledger named. A ledger needs none, and takes none.
     """
     return run(_heartbeat, asked)
 

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from functools import partial, wraps
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
+from urllib.parse import urlsplit
 
 import anyio
 import click
@@ -23,6 +24,7 @@ from davy.keyholders.claims import Claims, Heed, LeavesStanding, most_named, nam
 from davy.keyholders.coordinator import Completed, Signed, completed
 from davy.keyholders.drills import DrillRelease, drill_released, release_line, write_release
 from davy.keyholders.keys import Office
+from davy.keyholders.listening import Source, ToListening, Way
 from davy.keyholders.messages import Consider, Rehearse, is_rehearsal
 from davy.keyholders.release import (
     MAX_BOOK_BYTES,
@@ -33,6 +35,7 @@ from davy.keyholders.release import (
     ToNodes,
     read_book,
     release_by_all,
+    told_lines,
 )
 from davy.keyholders.screen import View, rehearsed, screen
 from davy.keyholders.standing import fitting, in_force, known, left_of, named_orders, opened
@@ -40,6 +43,7 @@ from davy.keyholders.watch import Seen, ask_node, ledger_seen, together
 from davy.killswitch.brake import first_state, forget, take
 from davy.killswitch.clocks import Clocks
 from davy.network.http_client import HttpTransport
+from davy.network.strangers import Strangers
 from davy.protocol.encoding import encode
 from davy.protocol.errors import DavyError, Malformed, Misconfigured, StoreFailed
 from davy.protocol.limits import NONCE_BYTES, SIGNER_SKEW_MS
@@ -273,8 +277,8 @@ def _show(done: Completed, signed_at: UnixMillis, deliveries: Sequence[Delivery]
         show(value, as_json=True)
         return
     click.echo(f"signed by {', '.join(done.signers)}: order {done.order.id.hex()}")
-    for d in deliveries:
-        click.echo(f"  {' '.join(filter(None, (d.route, d.to)))}: {d.told}")
+    for line in told_lines(deliveries):
+        click.echo(f"  {line}")
 
 
 def has_it(order: VerifiedOrder, deliveries: Sequence[Delivery], orders: Path) -> int:
@@ -331,12 +335,31 @@ def network_there(path: Path) -> Network | None:
 async def routes(
     keyholder: Keyholder, book: Book, network: Path, out: Path | None = None
 ) -> AsyncGenerator[list[Release]]:
-    """Yield every route that there is: the ledger's only where there is a network file."""
+    """Yield every route that there is: the ledger's only where there is a network file, and a book's if it is given."""
     found: list[Release] = [] if out is None else [ToFile(out)]
     if (there := network_there(network)) is not None:
         found.append(ToLedger(partial(ledger_of, there)))
-    async with HttpTransport(keyholder.clock, pinned=False, plain=book.plain) as transport:
-        yield [*found, ToNodes(book.nodes, transport, keyholder.clock)] if book.nodes else found
+    names, clock = Strangers(), keyholder.clock
+    async with (
+        HttpTransport(clock, pinned=False, plain=book.plain, keeps_alive=False) as transport,
+        HttpTransport(clock, pinned=False, resolver=names, keeps_alive=False) as far,
+    ):
+        nodes = ToNodes(book.nodes, transport, clock) if book.nodes else None
+        if nodes is not None:
+            found.append(nodes)
+        way, memory = Way(far, names, clock, keyholder.entropy), FileJournal(keyholder.home.orders)
+        yield [*found, ToListening(source_of(there), memory, way, nodes)]
+
+
+def source_of(there: Network | None) -> Source | None:
+    """The ledger of a network, as a source of where nodes listen."""
+    if there is None:
+        return None
+    try:
+        host = urlsplit(there.ledger).hostname or ""
+    except ValueError:
+        host = ""  # whoever opens a client to it says what is wrong with it
+    return Source(host, partial(ledger_of, there))
 
 
 async def learn(keyholder: Keyholder, book: Book, network: Path) -> None:

@@ -6,7 +6,7 @@
      ├─ keys/          one encrypted file a role (davy.host.keys)
      ├─ tls/           certificate.pem and key.pem of the node's endpoint
      ├─ shares/        a keyholder's shares of group keys, one encrypted file a roster (davy.host.shares)
-     ├─ orders/        orders that this keyholder released a share for (davy.host.journal)
+     ├─ orders/        orders that this keyholder released a share for, and what else it remembers (davy.host.journal)
      ├─ keyholders     the circle: who they are and where they listen (davy.keyholders.circle)
      ├─ keyholders-next   that of the roster which is to follow
      ├─ store.db       small durable state (davy.host.store)

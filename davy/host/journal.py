@@ -15,6 +15,8 @@ from davy.protocol.words import Digest
 
 _DRILL: Final = "last-drill"
 _RELEASED: Final = "last-drill-released"
+_NODES: Final = "nodes-named"
+_MAX_NODES_BYTES: Final = 2 * 1024 * 1024
 _MAX_RELEASED_BYTES: Final = 8 * 1024 * 1024
 """All the nodes of an address book."""
 _WHOLE: Final = 4
@@ -65,7 +67,7 @@ class FileJournal:
         ------
         StoreFailed, Misconfigured
         """
-        await to_thread.run_sync(self._write_drill, signed)
+        await to_thread.run_sync(self._write_one, signed)
 
     async def drill(self) -> bytes | None:
         """Return the drill last kept.
@@ -75,7 +77,7 @@ class FileJournal:
         Misconfigured
             It cannot be read.
         """
-        return await to_thread.run_sync(self._read_drill)
+        return await to_thread.run_sync(self._read_one)
 
     async def keep_released(self, told: bytes) -> None:
         """Remember what came of the drill last released here (`davy.keyholders.drills`).
@@ -84,7 +86,7 @@ class FileJournal:
         ------
         StoreFailed, Misconfigured
         """
-        await to_thread.run_sync(self._write_drill, told, _RELEASED)
+        await to_thread.run_sync(self._write_one, told, _RELEASED)
 
     async def released(self) -> bytes | None:
         """Return what was last kept by `keep_released`.
@@ -94,7 +96,26 @@ class FileJournal:
         Misconfigured
             It cannot be read.
         """
-        return await to_thread.run_sync(self._read_drill, _RELEASED, _MAX_RELEASED_BYTES)
+        return await to_thread.run_sync(self._read_one, _RELEASED, _MAX_RELEASED_BYTES)
+
+    async def keep_nodes(self, told: bytes) -> None:
+        """Remember where nodes listen (`davy.keyholders.listening`).
+
+        Raises
+        ------
+        StoreFailed, Misconfigured
+        """
+        await to_thread.run_sync(self._write_one, told, _NODES)
+
+    async def nodes(self) -> bytes | None:
+        """Return what was last kept by `keep_nodes`.
+
+        Raises
+        ------
+        Misconfigured
+            It cannot be read.
+        """
+        return await to_thread.run_sync(self._read_one, _NODES, _MAX_NODES_BYTES)
 
     async def orders(self) -> list[bytes]:
         """Return the bytes of every order remembered by `keep`.
@@ -150,10 +171,10 @@ class FileJournal:
                     raise
         return found
 
-    def _write_drill(self, data: bytes, name: str = _DRILL) -> None:
+    def _write_one(self, data: bytes, name: str = _DRILL) -> None:
         make_private_folder(self._folder)
         write_over(self._folder / name, data)
 
-    def _read_drill(self, name: str = _DRILL, limit: int = MAX_SIGNED_ORDER_BYTES) -> bytes | None:
+    def _read_one(self, name: str = _DRILL, limit: int = MAX_SIGNED_ORDER_BYTES) -> bytes | None:
         path = self._folder / name
         return read_bounded(path, limit) if path.exists() else None

@@ -34,6 +34,7 @@ the signature.
 `sheets`                questions and answers as text that is carried by hand
 `by_hand`               a keyholder who is asked by sheets
 `release`               a signed order leaves by every route there is
+`listening`             the nodes that the ledger names, or named before: one of these routes
 `drills`                how long a drill took, by the clock of who released it
 `watch`                 how the brake stands on every node and on the ledger
 ======================  ==============================================================================

@@ -11,6 +11,7 @@ from typing import Literal
 
 import msgspec
 
+from davy.keyholders.listening import ToListening
 from davy.keyholders.release import Delivery, ToNodes
 from davy.protocol.errors import Malformed
 from davy.protocol.order import VerifiedOrder
@@ -39,7 +40,7 @@ class DrillRelease(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def drill_released(v: VerifiedOrder, signed_at: UnixMillis, deliveries: Sequence[Delivery]) -> DrillRelease:
     """Sum up who answered a drill that was signed here at a moment, and who did not."""
-    nodes = [d for d in deliveries if d.route == ToNodes.name]
+    nodes = [d for d in deliveries if d.route in (ToNodes.name, ToListening.name)]
     took = sorted(max(0, d.at - signed_at) for d in nodes if d.reached)
     away = tuple(d.to for d in nodes if not d.reached)
     return DrillRelease(1, v.order.chain.hex(), v.id.hex(), signed_at, tuple(took), away)

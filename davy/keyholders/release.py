@@ -1,7 +1,8 @@
 """An order that is signed leaves by every route there is, at once; one that fails holds up no other.
 
-The routes that share nothing: the nodes themselves (an address book, no ledger needed), the ledger, and a file that
-can be carried by hand. Every keyholder that hears of the whole order releases it once more.
+The routes that share nothing: the nodes themselves (an address book, no ledger needed; and those that a ledger names,
+`listening`), the ledger, and a file that can be carried by hand. Every keyholder that hears of the whole order releases
+it once more.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import anyio
 
 from davy.keyholders.circle import parse_address
 from davy.ledger.submit import hand_in
-from davy.network.fan_out import Addressee, spread
+from davy.network.fan_out import Addressee, Told, spread
 from davy.protocol.errors import DavyError, Malformed
 from davy.protocol.order import VerifiedOrder
 from davy.protocol.ports import Clock, LedgerClient, Transport
@@ -26,6 +27,7 @@ _log = logging.getLogger(__name__)
 
 MAX_BOOK_BYTES: Final = 1024 * 1024
 _LEDGER_PATIENCE_S: Final = 30.0
+_MOST_LINES: Final = 8
 _PLAIN: Final = "http://"
 
 
@@ -78,20 +80,17 @@ class ToNodes:
 
     def __init__(self, book: Sequence[Endpoint], transport: Transport, clock: Clock) -> None:
         self._book, self._transport, self._clock = book, transport, clock
+        self.addresses = frozenset((to.host.lower(), to.port) for to in book)
+        self.released = anyio.Event()
+        """Set when each node was told, or given up."""
 
     async def release(self, order: VerifiedOrder) -> Sequence[Delivery]:
         """Deliver an order to each node until it attests it; see `davy.network.fan_out.spread`."""
-        told = await spread([order.raw], [Addressee(to) for to in self._book], self._transport, self._clock)
-        return [
-            Delivery(
-                self.name,
-                f"{t.to.endpoint.host}:{t.to.endpoint.port}",
-                t.is_reached,
-                f"attested; {t.attested[0].attestation.streams} answers broken off" if t.is_reached else t.fault,
-                t.at,
-            )
-            for t in told
-        ]
+        try:
+            told = await spread([order.raw], [Addressee(to) for to in self._book], self._transport, self._clock)
+        finally:
+            self.released.set()
+        return [delivery(self.name, t) for t in told]
 
 
 class ToLedger:
@@ -118,6 +117,29 @@ class ToLedger:
         async with self._ledger() as ledger:
             await hand_in(ledger, order.raw, patience=_LEDGER_PATIENCE_S)
         return [Delivery(self.name, "", True, "recorded in a block")]
+
+
+def delivery(route: str, t: Told) -> Delivery:
+    """What came of telling one node of one order."""
+    words = f"attested; {t.attested[0].attestation.streams} answers broken off" if t.is_reached else t.fault
+    return Delivery(route, f"{t.to.endpoint.host}:{t.to.endpoint.port}", t.is_reached, words, t.at)
+
+
+def told_lines(deliveries: Sequence[Delivery]) -> list[str]:
+    """What came of an order, a line for each addressee; where a route has many, one line that counts them."""
+    by_route: dict[str, list[Delivery]] = {}
+    for d in deliveries:
+        by_route.setdefault(d.route, []).append(d)
+    return [line for route, rows in by_route.items() for line in _lines(route, rows)]
+
+
+def _lines(route: str, rows: Sequence[Delivery]) -> list[str]:
+    if len(rows) <= _MOST_LINES:
+        return [f"{' '.join(filter(None, (d.route, d.to)))}: {d.told}" for d in rows]
+    away = [d.to for d in rows if not d.reached]
+    names = f"; not {', '.join(away[:_MOST_LINES])}" if away else ""
+    more = ", …" if len(away) > _MOST_LINES else ""
+    return [f"{route}: reached {len(rows) - len(away)} of {len(rows)}{names}{more}"]
 
 
 async def release_by_all(routes: Sequence[Release], order: VerifiedOrder) -> list[Delivery]:

@@ -22,7 +22,6 @@ from davy.protocol.ports import Clock, SignedRequest, Transport
 from davy.protocol.transaction import Endpoint
 from davy.protocol.words import Digest, Hotkey, UnixMillis
 
-_PAUSE_MS: Final = 250
 _HEADERS: Final = (("content-type", "application/octet-stream"),)
 
 _log = logging.getLogger(__name__)
@@ -65,6 +64,8 @@ class Spreading(NamedTuple):
     attempt_ms: int = 3_000
     """One request and its answer; a message may be lost."""
     parallel: int = 256
+    pause_ms: int = 250
+    """After an attempt that failed; as long as the patience, it leaves one attempt."""
 
 
 async def spread(
@@ -169,10 +170,10 @@ async def _deliver(
         missing = orders.keys() - attested.keys()
         if missing and not fault:
             fault = printable(refused[0].message) if refused else f"{len(missing)} orders were not attested in time"
-        if not missing or final or clock.now() + _PAUSE_MS >= until:
+        if not missing or final or clock.now() + how.pause_ms >= until:
             kept = tuple(attested[i] for i in orders if i in attested)
             return Told(to, head, kept, refused, fault if missing else "", clock.now())
-        await clock.sleep_until(clock.now() + _PAUSE_MS)
+        await clock.sleep_until(clock.now() + how.pause_ms)
 
 
 def _checked(raw: bytes, orders: dict[OrderId, Order], to: Addressee) -> Attestation:

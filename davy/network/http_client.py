@@ -21,6 +21,7 @@ from aiohttp import (
     ServerFingerprintMismatch,
     TCPConnector,
 )
+from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from davy.network.client_failures import told_of_client
@@ -50,6 +51,11 @@ class HttpTransport:
         lost or changed may stop.
     plain
         Hosts and ports that speak no TLS: gateways, which may hear of orders, too.
+    resolver
+        Looks up names; the system's, where there is none.
+    keeps_alive
+        False closes each connection after its answer: thousands of nodes that are asked once would use up a process's
+        files.
 
     Raises
     ------
@@ -57,18 +63,32 @@ class HttpTransport:
         Plain addresses beside pinned ones.
     """
 
-    def __init__(self, clock: Clock, *, pinned: bool = True, plain: Set[tuple[str, int]] = frozenset()) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        pinned: bool = True,
+        plain: Set[tuple[str, int]] = frozenset(),
+        resolver: AbstractResolver | None = None,
+        keeps_alive: bool = True,
+    ) -> None:
         if pinned and plain:
             raise ValueError("nothing that needs a certificate may go out in plain HTTP")
         self._clock = clock
         self._pinned = pinned
         self._plain = plain
+        self._resolver = resolver
+        self._keeps_alive = keeps_alive
         self._session: ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         self._session = ClientSession(
             connector=TCPConnector(
-                limit=_MAX_CONNECTIONS, limit_per_host=_MAX_CONNECTIONS_A_PEER, keepalive_timeout=_IDLE_S
+                limit=_MAX_CONNECTIONS,
+                limit_per_host=_MAX_CONNECTIONS_A_PEER,
+                keepalive_timeout=_IDLE_S if self._keeps_alive else None,
+                force_close=not self._keeps_alive,
+                resolver=self._resolver,
             ),
             timeout=ClientTimeout(total=None),
             cookie_jar=DummyCookieJar(),

@@ -33,7 +33,7 @@ from davy.protocol.words import KeyRole, PublicKey
 from tests.twins import LoopClock, MemoryStore, SeededEntropy, SeededKeys
 from tests.twins.dealer import deal
 
-NAMES = ("alice", "bob", "carol", "dave", "erin", "frank", "grace")
+NAMES = ("alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy")
 CHAIN = bytes(range(32))
 REASON = "it answers with other people's mail"
 MODEL = b"\x07" * 32
@@ -57,6 +57,8 @@ class MemoryJournal:
         self.kept[order] = body
 
     async def keep_signed(self, order: bytes, signed: bytes) -> None:
+        if self.full:
+            raise StoreFailed("the disk is full; free some space")
         self.whole[order] = signed
 
     async def drop(self, order: bytes) -> None:

@@ -14,7 +14,7 @@ from davy.killswitch.conformance import postcard
 from davy.killswitch.conformance.__main__ import check, main
 from davy.killswitch.dkg import Round1Package, Round2Share, Terms
 from davy.killswitch.group import L, identifier
-from davy.killswitch.keys import KeyPackage
+from davy.killswitch.keys import KeyPackage, PublicKeyPackage
 from davy.protocol.errors import Malformed
 from tests.killswitch import wrong
 from tests.killswitch.ceremony import plain
@@ -128,11 +128,6 @@ def transcript(t: int, numbers: list[int], signers: list[int]) -> dict[str, Any]
     parts = plain(made)
     keys = {i: key for i, (key, _) in parts.finish().items()}
     public = next(iter(parts.finish().values()))[1]
-    some = [keys[identifier(n)] for n in signers]
-    begun = begin(some, public, b"halt", SeededEntropy(8))
-    nonces = {i: n.spend() for i, n in begun.nonces.items()}
-    again = begin(some, public, b"halt", SeededEntropy(8))
-    shares = shares_of(some, public, again)
     packages = parts.secrets[made.members[0]].confirmed.checked.packages
     return {
         "t": t,
@@ -144,24 +139,33 @@ def transcript(t: int, numbers: list[int], signers: list[int]) -> dict[str, Any]
             "verifying_shares": {i.hex(): y.hex() for i, y in public.shares().items()},
             "public_key_package_postcard": postcard.from_public(public).hex(),
         },
-        "signing": {
-            "message": b"halt".hex(),
-            "signers": signers,
-            "signing_package_postcard": postcard.from_signing_package(again.package).hex(),
-            "round1": [
-                {
-                    "identifier": c.identifier.hex(),
-                    "hiding_nonce": nonces[c.identifier][0].hex(),
-                    "binding_nonce": nonces[c.identifier][1].hex(),
-                    "hiding_commitment": c.hiding.hex(),
-                    "binding_commitment": c.binding.hex(),
-                    "postcard": postcard.from_commitments(c).hex(),
-                }
-                for c in again.package.commitments
-            ],
-            "round2": [{"identifier": s.identifier.hex(), "sig_share": s.share.hex()} for s in shares],
-            "signature": frost.aggregate(public, again.package, shares).hex(),
-        },
+        "signing": signed_by([keys[identifier(n)] for n in signers], public, signers),
+    }
+
+
+def signed_by(some: list[KeyPackage], public: PublicKeyPackage, signers: list[int]) -> dict[str, Any]:
+    """The section of a signature."""
+    begun = begin(some, public, b"halt", SeededEntropy(8))
+    nonces = {i: n.spend() for i, n in begun.nonces.items()}
+    again = begin(some, public, b"halt", SeededEntropy(8))
+    shares = shares_of(some, public, again)
+    return {
+        "message": b"halt".hex(),
+        "signers": signers,
+        "signing_package_postcard": postcard.from_signing_package(again.package).hex(),
+        "round1": [
+            {
+                "identifier": c.identifier.hex(),
+                "hiding_nonce": nonces[c.identifier][0].hex(),
+                "binding_nonce": nonces[c.identifier][1].hex(),
+                "hiding_commitment": c.hiding.hex(),
+                "binding_commitment": c.binding.hex(),
+                "postcard": postcard.from_commitments(c).hex(),
+            }
+            for c in again.package.commitments
+        ],
+        "round2": [{"identifier": s.identifier.hex(), "sig_share": s.share.hex()} for s in shares],
+        "signature": frost.aggregate(public, again.package, shares).hex(),
     }
 
 

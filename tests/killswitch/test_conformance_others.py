@@ -199,7 +199,7 @@ FILES: dict[str, Any] = {
     "samples": lambda: load("frost-ed25519-samples"),
     "cases": verification,
 }
-OPTIONAL = {"dkg", "group", "name"}
+OPTIONAL = {"dkg", "group", "name", "signing"}
 """What a file may lack; and the name of a case is any."""
 MAY_HOLD = {*OPTIONAL, "public_key", "message", "signature", "invalid_element"}
 """Where another value may make as right a file: what is refused all the same, or no point either."""
@@ -301,3 +301,73 @@ def test_a_file_that_cannot_be_used_keeps_no_other_from_being_compared(
 def test_an_endless_file_is_not_read_to_its_end(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["/dev/zero"]) == 2
     assert "larger than" in capsys.readouterr().err
+
+
+JUNK: list[Any] = [{}, [], {"round1": "junk"}, ["junk"], {"key_packages": [], "public": {}}, [[1]]]
+
+
+def sections(kind: str) -> list[tuple[str | int, ...]]:
+    """Where a file may have a section that nothing compares: at its top, and within those that are compared."""
+    inner = {"transcript": [("dkg",), ("public",), ("signing",)], "making": [("inputs",)]}
+    return [(), *inner.get(kind, [])]
+
+
+@pytest.mark.parametrize("kind", [k for k in FILES if k != "cases"])
+@pytest.mark.parametrize("name", ["refresh", "repair", "anything"])
+def test_a_section_that_nothing_compares_is_not_passed(
+    tmp_path: Path, kind: str, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = FILES[kind]()
+    assert main([write(tmp_path, content)]) == 0
+    for place in sections(kind):
+        for junk in JUNK:
+            assert main([write(tmp_path, put(content, (*place, name), junk))]) == 2, (place, junk)
+            assert "Traceback" not in capsys.readouterr().err
+        assert main([write(tmp_path, put(content, (*place, "remark"), "from a person"))]) == 0
+        assert "remark is not read" in capsys.readouterr().out
+
+
+def without(content: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in content.items() if name not in names}
+
+
+TRANSCRIPTS = {
+    "the making of the key alone": ("key_packages", "public", "signing"),
+    "and the key": ("key_packages", "signing"),
+    "and all shares": ("signing",),
+    "a key that a dealer made": ("dkg",),
+    "and nothing signed with it": ("dkg", "signing"),
+}
+
+
+@pytest.mark.parametrize("absent", TRANSCRIPTS.values(), ids=TRANSCRIPTS)
+def test_a_transcript_is_compared_as_far_as_it_goes(tmp_path: Path, absent: tuple[str, ...]) -> None:
+    for whole in (transcript(3, [1, 2, 4], [4, 1, 2]), load("transcript-dkg-sign-2of3")):
+        content = without(whole, *absent)
+        report = check(write(tmp_path, content))
+        assert report.failures() == []
+        assert report.unread == []
+        for place in leaves(content):
+            assert main([write(tmp_path, spoilt(content, place))]) != 0, place
+        for place in _subtrees(content):
+            if place[-1] in (*OPTIONAL, "n", "ciphersuite", "crate", *whole) or "postcard" in str(place[-1]):
+                continue
+            copy = json.loads(json.dumps(content))
+            record = copy
+            for key in place[:-1]:
+                record = record[key]
+            del record[place[-1]]
+            assert main([write(tmp_path, copy)]) != 0, place
+
+
+def test_a_transcript_lacks_nothing_that_another_part_of_it_needs(tmp_path: Path) -> None:
+    whole = transcript(2, [1, 2], [1, 2])
+    for absent in (("key_packages",), ("public",), ("public", "signing"), ("public", "key_packages"), ("t",)):
+        assert main([write(tmp_path, without(whole, *absent))]) == 2, absent
+    assert main([write(tmp_path, {"t": 2, "n": 3, "public": whole["public"]})]) == 2, "it made nothing"
+
+
+@pytest.mark.parametrize("group", ["Ed25519", "ED25519", "ed25519 ", "", "edwards25519", None, ["ed25519"]])
+def test_a_group_is_written_as_the_vectors_write_it(tmp_path: Path, group: Any) -> None:
+    for content in (signing_file(2, [1, 2], [1, 2], b""), making_file(2, [1, 2])):
+        assert main([write(tmp_path, put(content, ("config", "group"), group))]) == 2

@@ -38,6 +38,8 @@ ROUTES: Final = frozenset({"ledger", "fan-out", "pull"})
 DAY: Final = 86_400_000
 SMALL = Setting(seed=5, miners=4, validators=2, challenges=2, epochs=12, loss=0.01, keyheld=True)
 SOON_MS = 15_000
+ATTEMPT_MS: Final = 1_000
+"""After which a message of the keyholders' is taken to be lost."""
 
 
 class Patient(Guesser):
@@ -116,7 +118,7 @@ class Halting:
         nodes = [n for n in self.world.miners if to(n)]
         addressees = [Addressee(_unpinned(self.world.endpoints[n.name]), n.hotkey) for n in nodes]
         transport = self.world.net.transport("keyholder", pinned=False)
-        return await spread([raw], addressees, transport, self.world.clock, how=Spreading(10_000, 1_000))
+        return await spread([raw], addressees, transport, self.world.clock, how=Spreading(10_000, ATTEMPT_MS))
 
     async def play(self, story: Callable[[], Any]) -> None:
         """Let users watch every miner; the story begins when all of them stream."""

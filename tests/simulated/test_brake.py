@@ -9,7 +9,7 @@ import pytest
 
 from davy.protocol.order import Models
 from davy.protocol.receipt import Outcome
-from tests.simulated.halting import ROUTES, SMALL, SOON_MS, Halting, forever, halted, restarted
+from tests.simulated.halting import ATTEMPT_MS, ROUTES, SMALL, SOON_MS, Halting, forever, halted, restarted
 from tests.simulated.play import play
 from tests.simulated.world import World
 
@@ -18,11 +18,12 @@ def stopped_all(told: dict[str, Any]) -> bool:
     return all(at is not None for at in told["halted"].values()) and told["heads"] == 1
 
 
-def test_all_routes_together_stop_every_node_within_a_second() -> None:
+def test_all_routes_together_stop_every_node_and_none_needs_a_third_message() -> None:
+    """In virtual time, in which only a message that was lost takes any; how fast real nodes are, `bench/` measures."""
     told = halted()
     assert stopped_all(told)
     assert told["orders"]
-    assert max(told["halted"].values()) - told["given"] < 1_500  # a message may be lost, and is sent again after 1 s
+    assert max(told["halted"].values()) - told["given"] < 2 * ATTEMPT_MS
     assert told["attested"] == [True] * 4
     assert len(told["answers"]) == 6, "every miner and every validator answers on the ledger"
     assert set(told["outcomes"]) == {Outcome.HALTED}

@@ -76,7 +76,7 @@ def _compare(content: Any, report: Report) -> None:
     match cast("dict[str, Any]", content):
         case {"round_one_outputs": _}:
             signing.check(content, report)
-        case {"key_packages": _, "signing": _}:
+        case {"dkg": _} | {"key_packages": _}:
             transcript.check(content, report)
         case {"inputs": _, "config": _}:
             making.check(content, report)

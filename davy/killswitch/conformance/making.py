@@ -5,7 +5,17 @@ from __future__ import annotations
 from typing import Any, cast
 
 from davy.killswitch import dkg
-from davy.killswitch.conformance.reading import by_member, check_group, count, from_hex, member, member_of, octets, rows
+from davy.killswitch.conformance.reading import (
+    by_member,
+    check_group,
+    count,
+    from_hex,
+    member,
+    member_of,
+    note_others,
+    octets,
+    rows,
+)
 from davy.killswitch.conformance.report import Report
 from davy.killswitch.dkg import Confirmed, Round1Package, Round2Secret, Round2Share, Terms
 from davy.killswitch.group import Identifier, Scalar, named, number
@@ -21,8 +31,11 @@ def check(content: Any, report: Report) -> None:
     """
     inputs, config = member(content, "inputs"), member(content, "config")
     check_group(config)
-    objects: list[Any] = [row for row in cast("dict[str, Any]", inputs).values() if isinstance(row, dict)]
-    found = by_member([row for row in objects if "vss_commitments" in row])
+    note_others(content, ["inputs", "config"], report)
+    given = cast("dict[str, Any]", inputs)
+    dealers = [name for name, row in given.items() if isinstance(row, dict) and "vss_commitments" in row]
+    note_others(given, [*dealers, "verifying_key", "verifying_key_key", "secret"], report)
+    found = by_member([given[name] for name in dealers])
     members = tuple(sorted(found, key=number))
     terms = Terms(count(config, "MIN_PARTICIPANTS"), members)
     dkg.check_terms(terms)

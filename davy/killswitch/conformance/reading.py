@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Collection
 from typing import Any, Final, cast
 
+from davy.killswitch.conformance.report import Report
 from davy.killswitch.group import Identifier, identifier, named, nonzero
 from davy.protocol.errors import Malformed
 
@@ -109,6 +111,20 @@ def by_member(found: list[Any]) -> dict[Identifier, Any]:
     if twice := [i for i, times in Counter(members).items() if times > 1]:
         raise Malformed(f"{named(twice)} stands there twice; one of them would not be compared")
     return dict(zip(members, found, strict=True))
+
+
+def note_others(record: dict[str, Any], known: Collection[str], report: Report) -> None:
+    """Note single values that no check looks at. Of a section nobody is to think that it was looked at.
+
+    Raises
+    ------
+    BadFile
+        An object or a list that is none of `known`.
+    """
+    others = [name for name in record if name not in known and not name.endswith("postcard")]
+    if sections := [name for name in others if isinstance(record[name], dict | list)]:
+        raise BadFile(f"nothing here compares the section {ascii(sections[0])[:40]}: {_FORMATS}")
+    report.unread += others
 
 
 def check_group(config: Any) -> None:

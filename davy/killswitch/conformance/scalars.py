@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, cast
 
-from davy.killswitch.conformance.reading import BadFile, from_hex, member, octets
+from davy.killswitch.conformance.reading import BadFile, from_hex, member, note_others, octets
 from davy.killswitch.conformance.report import Report
 from davy.killswitch.group import ZERO, add_scalars, is_point, is_scalar
 
@@ -15,6 +15,7 @@ _NONE = re.compile("invalid|identity|small|mixed|torsion|non_?canonical|off_curv
 
 def elements(content: Any, report: Report) -> None:
     """What is called invalid, identity or the like is no point of the prime-order group; all others are."""
+    note_others(content, ["elements"], report)
     for name, text in cast("dict[str, Any]", member(content, "elements")).items():
         data, valid = from_hex(text, name), not _NONE.search(name.lower())
         report.equal(f"{name} is {'a' if valid else 'no'} point", is_point(data), valid)
@@ -35,7 +36,7 @@ def samples(content: dict[str, Any], report: Report) -> None:
         elif name.startswith("scalar"):
             report.equal(f"{name} is a scalar", is_scalar(from_hex(text, name)), True)
         else:
-            report.unread.append(name)
+            note_others({name: text}, [], report)
 
 
 def repair(content: dict[str, Any], report: Report) -> None:
@@ -50,7 +51,7 @@ def repair(content: dict[str, Any], report: Report) -> None:
         if not isinstance(section, dict):
             if title.endswith("_generation"):
                 raise BadFile(f"{title} is to list numbered scalars and one sum of them")
-            report.unread.append(title)
+            note_others({title: section}, [], report)
             continue
         values = cast("dict[str, Any]", section)
         summands = {name: octets(values, name) for name in values if re.fullmatch(r"[a-z_]+_\d+", name)}

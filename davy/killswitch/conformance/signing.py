@@ -5,7 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from davy.killswitch import frost
-from davy.killswitch.conformance.reading import by_member, check_group, count, from_hex, member, member_of, octets, rows
+from davy.killswitch.conformance.reading import (
+    by_member,
+    check_group,
+    count,
+    from_hex,
+    member,
+    member_of,
+    note_others,
+    octets,
+    rows,
+)
 from davy.killswitch.conformance.report import Report
 from davy.killswitch.frost import Nonces, SigningCommitments
 from davy.killswitch.group import CONTEXT, Identifier, Scalar, hash_to_scalar, multiply_base, named, number
@@ -13,9 +23,12 @@ from davy.killswitch.keys import KeyPackage, PublicKeyPackage, VerifyingShare
 from davy.killswitch.sharing import Polynomial
 from davy.protocol.signing import verify_raw
 
+_READ = ("config", "inputs", "round_one_outputs", "round_two_outputs", "final_output")
+
 
 def check(content: Any, report: Report) -> None:
     """Compare shares of the key, nonces and commitments, binding factors, signature shares and the signature."""
+    note_others(content, _READ, report)
     inputs = member(content, "inputs")
     coefficients = [
         octets(inputs, "group_secret_key"),

@@ -2,79 +2,111 @@
 
 from __future__ import annotations
 
+from itertools import permutations
 from typing import Any
 
 from davy.killswitch import dkg, frost
-from davy.killswitch.conformance import postcard
-from davy.killswitch.conformance.reading import BadFile, by_member, count, from_hex, member, member_of, octets, rows
+from davy.killswitch.conformance import mended, postcard
+from davy.killswitch.conformance.packages import (
+    compare_forms,
+    first_round,
+    key_packages,
+    public_package,
+    second_round,
+)
+from davy.killswitch.conformance.reading import (
+    BadFile,
+    count,
+    member,
+    member_of,
+    note_others,
+    octets,
+    rows,
+)
 from davy.killswitch.conformance.report import Report
-from davy.killswitch.dkg import Confirmed, Round1Package, Round2Secret, Round2Share, Terms
+from davy.killswitch.dkg import Confirmed, Round2Secret, Round2Share, Terms
 from davy.killswitch.frost import Nonces, SignatureShare, SigningCommitments
 from davy.killswitch.group import CONTEXT, Identifier, named, number, subtract_scalars
-from davy.killswitch.keys import KeyPackage, PublicKeyPackage, VerifyingShare, check_key, check_public
-from davy.killswitch.sharing import is_share
+from davy.killswitch.keys import KeyPackage, PublicKeyPackage, VerifyingShare
+from davy.killswitch.sharing import committed, is_share, sum_of_commitments
 from davy.protocol.signing import verify_raw
 
-_READ = {"ciphersuite", "crate", "n", "t", "dkg", "key_packages", "public", "signing"}
+_READ = {"ciphersuite", "crate", "n", "t", "dkg", "key_packages", "public", "signing", "refresh", "repair"}
+_WITH_A_KEY = {"public", "key_packages", "signing", "refresh", "repair"}
+_WITH_KEYS = _WITH_A_KEY - {"public"}
 
 
 def check(content: dict[str, Any], report: Report) -> None:
-    """Compare proofs, shares, keys, and each signature, and every form on the wire that stands beside them."""
-    report.unread += [name for name in content if name not in _READ]
+    """Compare proofs, shares, keys, and each signature, and every form on the wire that stands beside them.
+
+    A transcript may end with the making of the key, or with the keys; a refresh and a repair may follow.
+    """
+    note_others(content, _READ, report)
     if content.get("ciphersuite", CONTEXT.decode()) != CONTEXT.decode():
         raise BadFile(f"its ciphersuite is another than {CONTEXT.decode()}")
-    public, keys = _public(content), _keys(content)
-    report.accepts("public key package", lambda: check_public(public))
-    _forms(member(content, "public"), "public key package", report, *_public_forms(public))
-    for row in rows(content, "key_packages"):
-        key = keys[member_of(member(row, "identifier"))]
-        report.accepts(f"key package of {named([key.identifier])}", lambda key=key: check_key(key, public))
-        _forms(row, f"key package of {named([key.identifier])}", report, postcard.from_key(key))
+    public = public_package(content, report) if content.keys() & _WITH_A_KEY else None
+    keys = key_packages(content, public, report) if public and content.keys() & _WITH_KEYS else {}
     if "dkg" in content:
         _make(content, public, keys, report)
-    signings = member(content, "signing")
-    for signing in rows(content, "signing") if isinstance(signings, list) else [signings]:
-        _sign(signing, public, keys, report)
+    elif public:
+        n = count(content, "n") if "n" in content else len(public.shares())
+        report.equal("members", (len(public.shares()), set(keys)), (n, set(public.shares())))
+    if public:
+        _signings(content, public, keys, report)
+        if "repair" in content:
+            mended.repair_share(content, public, keys, report)
+        if "refresh" in content:
+            new_public, new_keys = mended.refresh_shares(content, public, keys, report)
+            _signings(content["refresh"], new_public, new_keys, report)
 
 
-def _public(content: Any) -> PublicKeyPackage:
-    row = member(content, "public")
-    shares = [(member_of(i), from_hex(y, "a verifying share")) for i, y in member(row, "verifying_shares").items()]
-    ordered = tuple(VerifyingShare(*each) for each in sorted(shares, key=lambda each: number(each[0])))
-    return PublicKeyPackage(1, count(content, "t"), octets(row, "verifying_key"), ordered)
+def _signings(section: Any, public: PublicKeyPackage, keys: dict[Identifier, KeyPackage], report: Report) -> None:
+    if "signing" in section:
+        signings = member(section, "signing")
+        for signing in rows(section, "signing") if isinstance(signings, list) else [signings]:
+            _sign(signing, public, keys, report)
 
 
-def _keys(content: Any) -> dict[Identifier, KeyPackage]:
-    t, group_key = count(content, "t"), octets(member(content, "public"), "verifying_key")
-    keys: dict[Identifier, KeyPackage] = {}
-    for i, row in by_member(rows(content, "key_packages")).items():
-        keys[i] = KeyPackage(1, i, t, octets(row, "signing_share"), octets(row, "verifying_share"), group_key)
-    return keys
-
-
-def _make(content: Any, public: PublicKeyPackage, keys: dict[Identifier, KeyPackage], report: Report) -> None:
+def _make(content: Any, public: PublicKeyPackage | None, keys: dict[Identifier, KeyPackage], report: Report) -> None:
     made = member(content, "dkg")
-    packages: list[Round1Package] = []
-    for row in rows(made, "round1"):
-        i = member_of(member(row, "identifier"))
-        commitment = tuple(from_hex(each, "a commitment") for each in rows(row, "vss_commitment", "vss_commitments"))
-        packages.append(Round1Package(1, b"", i, commitment, octets(row, "proof_of_knowledge")))
-        _forms(row, f"round one of {named([i])}", report, postcard.from_round1(packages[-1]))
+    note_others(made, ("round1", "round2"), report)
+    packages = first_round(made, report)
     terms = Terms(count(content, "t"), tuple(sorted((p.identifier for p in packages), key=number)))
-    report.equal("members", (len(terms.members), set(keys)), (count(content, "n"), set(terms.members)))
+    having = set(keys) or set(terms.members)
+    report.equal("members", (len(terms.members), having), (count(content, "n"), set(terms.members)))
     report.accepts("proofs of knowledge", lambda: dkg.check_round1(terms, packages))
     if report.failures():
         return
     confirmed = Confirmed(dkg.check_round1(terms, packages))
-    shares: list[Round2Share] = []
-    for row in rows(made, "round2"):
-        sender, recipient = member_of(member(row, "from")), member_of(member(row, "to"))
-        shares.append(Round2Share(1, b"", sender, recipient, octets(row, "signing_share")))
-        where = f"share of {named([sender])} for {named([recipient])}"
-        _forms(row, where, report, postcard.from_round2(shares[-1]))
+    shares = second_round(made, report)
+    if public is None or not keys:
+        _dealt(confirmed, shares, public, report)
+        return
     for i, key in keys.items():
         received = [each for each in shares if each.recipient == i]
         _finish(confirmed, received, key, public, report)
+
+
+def _dealt(confirmed: Confirmed, shares: list[Round2Share], public: PublicKeyPackage | None, report: Report) -> None:
+    """As far as a transcript goes that has no keys: what each dealt to each, and the key that follows."""
+    members, packages = confirmed.checked.terms.members, confirmed.checked.packages
+    pairs = [(each.sender, each.recipient) for each in shares]
+    report.equal("one share of each for each other", sorted(pairs), sorted(permutations(members, 2)))
+    if report.failures():
+        return
+    commitments = {p.identifier: p.commitment for p in packages}
+    for s in shares:
+        name = f"share of {named([s.sender])} for {named([s.recipient])}"
+        report.holds(name, lambda s=s: is_share(s.share, commitments[s.sender], s.recipient))
+    if public is not None:
+        report.holds("public key package of these commitments", lambda: _sum(confirmed) == public)
+
+
+def _sum(confirmed: Confirmed) -> PublicKeyPackage:
+    terms, packages = confirmed.checked
+    total = sum_of_commitments([p.commitment for p in packages])
+    shares = tuple(VerifyingShare(i, committed(total, i)) for i in terms.members)
+    return PublicKeyPackage(1, terms.threshold, total[0], shares)
 
 
 def _finish(
@@ -91,6 +123,7 @@ def _finish(
 
 
 def _sign(signing: Any, public: PublicKeyPackage, keys: dict[Identifier, KeyPackage], report: Report) -> None:
+    note_others(signing, ("message", "round1", "round2", "signature", "signers"), report)
     message = octets(signing, "message")
     nonces, commitments = dict[Identifier, Nonces](), list[SigningCommitments]()
     for row in rows(signing, "round1"):
@@ -103,7 +136,7 @@ def _sign(signing: Any, public: PublicKeyPackage, keys: dict[Identifier, KeyPack
         report.equal(f"commitments of {named([i])}", (nonces[i].hiding, nonces[i].binding), listed)
         public_form = postcard.from_commitments(commitments[-1])
         secret_form = postcard.HEADER + octets(row, "hiding_nonce") + octets(row, "binding_nonce") + public_form
-        _forms(row, f"commitments or nonces of {named([i])}", report, public_form, secret_form)
+        compare_forms(row, f"commitments or nonces of {named([i])}", report, public_form, secret_form)
     package = frost.signing_package(public, message, commitments)
     report.equal("signers", package.identifiers(), tuple(sorted(map(member_of, rows(signing, "signers")), key=number)))
     shares: list[SignatureShare] = []
@@ -116,22 +149,9 @@ def _sign(signing: Any, public: PublicKeyPackage, keys: dict[Identifier, KeyPack
                 name, lambda i=i, share=shares[-1]: frost.sign(keys[i], public, nonces[i], package, message) == share
             )
             bare = shares[-1].share
-            _forms(row, name, report, bare, postcard.HEADER + bare)
+            compare_forms(row, name, report, bare, postcard.HEADER + bare)
     signature = octets(signing, "signature")
     whole = postcard.from_signing_package(package), signature, postcard.varint(64) + signature
-    _forms(signing, "signing package or signature", report, *whole)
+    compare_forms(signing, "signing package or signature", report, *whole)
     report.holds("signature", lambda: frost.aggregate(public, package, shares) == signature)
     report.accepts("signature as plain Ed25519", lambda: verify_raw(public.group_key, message, signature))
-
-
-def _public_forms(public: PublicKeyPackage) -> tuple[bytes, bytes]:
-    """With the threshold, and as the crate wrote it before 3.0.0."""
-    whole = postcard.from_public(public)
-    return whole, whole[: -1 - len(postcard.varint(public.threshold))]
-
-
-def _forms(row: Any, what: str, report: Report, *forms: bytes) -> None:
-    """Compare what stands beside as the crate's own form on the wire with those that it may have."""
-    for name in row:
-        if name == "postcard" or name.endswith("_postcard"):
-            report.equal(f"{what}, {name}", octets(row, name) in forms, True)

@@ -1,0 +1,147 @@
+"""What strangers write down as their address leads nowhere within, and their names hold up nobody else's."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from davy.network import strangers
+from davy.network.certificate import CertificateFiles, make_certificate
+from davy.network.http_client import HttpTransport
+from davy.network.http_server import serve
+from davy.network.strangers import Strangers, lies_within
+from davy.protocol.errors import Unreachable
+from davy.protocol.ports import Response, SignedRequest
+from davy.protocol.transaction import Endpoint
+from tests.network.conftest import Answering
+from tests.twins import WallClock
+
+pytestmark = pytest.mark.anyio
+
+WITHIN = ["127.0.0.1", "10.0.0.1", "172.16.0.1", "192.168.1.1", "100.64.0.1", "::1", "fd00::1", "::ffff:127.0.0.1"]
+NOWHERE = ["0.0.0.0", "::", "169.254.169.254", "fe80::1", "fe80::1%1", "224.0.0.1", "ff02::1", "::ffff:169.254.169.254"]
+OUTSIDE = ["1.1.1.1", "2606:4700::1111"]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.mark.parametrize("host", [*WITHIN, *NOWHERE, *OUTSIDE])
+def test_which_addresses_are_asked(host: str) -> None:
+    assert Strangers().admits(host) == (host in OUTSIDE)
+    assert Strangers(within=True).admits(host) == (host not in NOWHERE)
+
+
+@contextmanager
+def looked_up(monkeypatch: pytest.MonkeyPatch, answers: dict[str, list[str]]) -> Iterator[list[str]]:
+    """Names resolve to these; those without an answer never do, until the end."""
+    asked: list[str] = []
+    over = threading.Event()
+
+    def getaddrinfo(host: str, port: int | None, *_: Any, **how: Any) -> list[Any]:
+        asked.append(host)
+        if host not in answers:
+            over.wait()
+        return [
+            (socket.AF_INET6 if ":" in a else socket.AF_INET, socket.SOCK_STREAM, 6, "", (a, port))
+            for a in answers.get(host, [])
+        ]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(strangers.socket, "getaddrinfo", getaddrinfo)
+        try:
+            yield asked
+        finally:
+            over.set()
+
+
+async def test_a_name_leads_nowhere_within(monkeypatch: pytest.MonkeyPatch) -> None:
+    with looked_up(monkeypatch, {"in": ["10.0.0.1", "::1"], "both": ["10.0.0.1", "1.1.1.1"], "out": ["1.1.1.1"]}):
+        assert [r["host"] for r in await Strangers().resolve("both", 7)] == ["1.1.1.1"]
+        assert [(r["host"], r["port"]) for r in await Strangers().resolve("out", 7)] == [("1.1.1.1", 7)]
+        with pytest.raises(OSError, match="private network"):
+            await Strangers().resolve("in", 7)
+        assert len(await Strangers(within=True).resolve("in", 7)) == 2
+        assert [await lies_within(host) for host in ("in", "both", "out", "10.0.0.1", "1.1.1.1")] == [
+            True,
+            False,
+            False,
+            True,
+            False,
+        ]
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+async def test_a_transport_to_strangers_asks_no_name_of_this_machine(host: str, tmp_path: Path) -> None:
+    certificate = make_certificate(bytes(32))
+    files = CertificateFiles(tmp_path / "certificate", tmp_path / "key")
+    files.certificate.write_bytes(certificate.certificate)
+    files.key.write_bytes(certificate.key)
+    heard: list[str] = []
+
+    async def hear(r: SignedRequest) -> Response:
+        heard.append(r.path)
+        return Response(200, (), b"")
+
+    clock, names = WallClock(), Strangers()
+    async with (
+        serve(Answering(hear), "127.0.0.1", 0, files) as port,
+        HttpTransport(clock, pinned=False, resolver=names) as transport,
+    ):
+
+        async def call() -> Response:
+            to = Endpoint(host, port, bytes(32), b"")
+            return await transport.call(to, SignedRequest("GET", "/", (), b""), deadline=clock.now() + 20_000)
+
+        if host == "localhost":
+            with pytest.raises(Unreachable):
+                await call()
+            assert heard == []
+        names.within = True
+        assert (await call()).status == 200
+
+
+async def test_names_that_are_never_found_hold_up_nobody_elses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They fill the threads of strangers; what the machine itself looks up has others."""
+    names = Strangers(within=True)
+    with looked_up(monkeypatch, {"other": ["10.0.0.1"]}):
+        async with anyio.create_task_group() as tasks:
+            for n in range(100):
+                tasks.start_soon(names.resolve, f"slow{n}", 7)
+            await anyio.wait_all_tasks_blocked()
+            with anyio.fail_after(60):
+                assert await lies_within("other")
+            tasks.cancel_scope.cancel()
+
+
+async def test_connections_to_many_who_are_asked_once_are_closed_at_once() -> None:
+    """Else thousands of them, kept for later, would leave no file for the address book."""
+    ended = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+        assert await reader.read() == b""
+        ended.set()
+        writer.close()
+
+    clock = WallClock()
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as listener:
+        port = listener.sockets[0].getsockname()[1]
+        plain = {("127.0.0.1", port)}
+        async with HttpTransport(clock, pinned=False, plain=plain, keeps_alive=False) as transport:
+            to = Endpoint("127.0.0.1", port, bytes(32), b"")
+            request = SignedRequest("GET", "/", (), b"")
+            assert (await transport.call(to, request, deadline=clock.now() + 20_000)).status == 200
+            with anyio.fail_after(60):
+                await ended.wait()
