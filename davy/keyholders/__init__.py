@@ -19,6 +19,7 @@ the signature.
 
 `signer`                one keyholder's part in a signature
 `standing`              which HALTs a LIFT must name, as one signer knows them
+`spending`              how long the allowance lets a HALT last, as one signer knows it
 `claims`                which HALTs others say it must name, as far as they are heeded
 `founding`              one keyholder's part in the making of a roster
 `mending`               one keyholder's part in a refresh or a repair

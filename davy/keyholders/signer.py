@@ -37,6 +37,7 @@ from davy.keyholders.messages import (
     signed_bytes,
 )
 from davy.keyholders.screen import REHEARSAL, View, rehearsed, screen
+from davy.keyholders.spending import allowed
 from davy.keyholders.standing import (
     Left,
     SteadyJournal,
@@ -224,7 +225,8 @@ class Signer:
         named = named_orders(order.action, ask.named, k)
         left = left_of(order.action, named, k, self._clock.now())
         proposer = self._circle.holder(sender).name
-        return order, left, View(ask.order, order, ask.reason, roster, proposer, named, left.rest, self._names)
+        view = View(ask.order, order, ask.reason, roster, proposer, named, left.rest, self._names)
+        return order, left, view._replace(allowed=allowed(order, named, k))
 
     def _agreed(self, i: Digest) -> tuple[Proposal, Order]:
         matter = self._desk.find(self._acceding[i].matter if i in self._acceding else i)
