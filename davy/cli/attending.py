@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import anyio
 import click
-from anyio.streams.memory import MemoryObjectReceiveStream
 
 from davy.cli.carrying import hand_voices
 from davy.cli.gathering import tell_person
@@ -20,6 +19,7 @@ from davy.cli.output import show
 from davy.host.files import write_new
 from davy.host.store import SqliteStore
 from davy.keyholders import control
+from davy.keyholders.again import Again
 from davy.keyholders.assembly import found
 from davy.keyholders.by_hand import answer_sheet
 from davy.keyholders.circle import Circle, fingerprint
@@ -47,9 +47,8 @@ async def attend(
     as_json: bool,
 ) -> None:
     desk, arriving = asked_desk(keyholder, yes_to)
-    # Only a quorum can fill it, and an order that is signed is never dropped.
-    send, finished = anyio.create_memory_object_stream[VerifiedOrder](math.inf)
-    attendants = [(c, keyholder.attendant(desk, send.send_nowait, circle=c)) for c in keyholder.circles]
+    again = Again(partial(_release_again, keyholder, book, network))
+    attendants = [(c, keyholder.attendant(desk, again.put, circle=c)) for c in keyholder.circles]
     store = SqliteStore(keyholder.home.store)
     try:
         door = Door(attendants, keyholder.key, keyholder.clock, store)
@@ -71,7 +70,7 @@ async def attend(
             control.controlled(keyholder.home.control, desk, keyholder.circles, carried),
             anyio.create_task_group() as tasks,
         ):
-            tasks.start_soon(_release_again, keyholder, book, network, finished)
+            tasks.start_soon(again.run)
             if keyholder.home.has_genesis():
                 tasks.start_soon(learn, keyholder, book, network)
             said = {"name": keyholder.own.name, "listens": f"{host}:{listens}"}
@@ -81,23 +80,12 @@ async def attend(
         store.close()
 
 
-async def _release_again(
-    keyholder: Keyholder,
-    book: Book,
-    network: Path,
-    finished: MemoryObjectReceiveStream[VerifiedOrder],
-) -> None:
-    """Release what another keyholder coordinated, once more from here: its routes may be cut."""
-
-    async def one(order: VerifiedOrder) -> None:
-        async with routes(keyholder, book, network) as every:
-            deliveries = await release_by_all(every, order)
-        for d in deliveries:
-            click.echo(f"order {order.id.hex()[:16]}, {' '.join(filter(None, (d.route, d.to)))}: {d.told}", err=True)
-
-    async with anyio.create_task_group() as tasks:
-        async for order in finished:
-            tasks.start_soon(one, order)
+async def _release_again(keyholder: Keyholder, book: Book, network: Path, order: VerifiedOrder) -> None:
+    """Release what another keyholder coordinated, once more from here."""
+    async with routes(keyholder, book, network) as every:
+        deliveries = await release_by_all(every, order)
+    for d in deliveries:
+        click.echo(f"order {order.id.hex()[:16]}, {' '.join(filter(None, (d.route, d.to)))}: {d.told}", err=True)
 
 
 async def assemble(

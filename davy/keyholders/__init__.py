@@ -35,6 +35,7 @@ the signature.
 `sheets`                questions and answers as text that is carried by hand
 `by_hand`               a keyholder who is asked by sheets
 `release`               a signed order leaves by every route there is
+`again`                 which that others coordinated leave once more from here, and how many at a time
 `drills`                how long a drill took, by the clock of who released it
 `watch`                 how the brake stands on every node and on the ledger
 ======================  ==============================================================================
