@@ -35,7 +35,8 @@ def runbook(page: str) -> dict[str, list[str]]:
 
 
 CHANGES = runbook("keyholders.md")
-BOOK = runbook("halt.md") | CHANGES
+HALT = runbook("halt.md")
+BOOK = HALT | CHANGES
 TYPED: set[tuple[str, str]] = set()
 """Commands of the runbooks that were typed, with their headings."""
 
