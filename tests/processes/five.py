@@ -62,6 +62,8 @@ class Table:
         self.lines: dict[str, str] = {}
         self.words: dict[str, str] = {}
         self.serving: dict[str, Shell] = {}
+        self.chain: Shell | None = None
+        """Its ledger, where that is one process."""
         self._open: dict[str, ExitStack] = {}
 
     def env(self, name: str) -> dict[str, str]:
