@@ -6,12 +6,9 @@ The runbook's commands are typed as they stand in docs/halt.md; what a newcomer 
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -29,16 +26,14 @@ from davy.protocol.signing import Domain, sign
 from davy.protocol.words import KeyRole, key_text
 from tests.ledger.driver.cometbft.engines import engine
 from tests.processes.five import HALT, NAMES, RECORDED, TYPED, Table, line
-from tests.processes.mine import BACKEND, hasty, status_of
 from tests.processes.producers import FourProducers
-from tests.processes.shells import PATIENCE_S, ROOT, shell, typed, wait_until
+from tests.processes.shells import PATIENCE_S, ROOT, shell, wait_until
 from tests.twins.keyholders import pair
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2_400)]
 
 MODEL = "07" * 32
 QUICKLY = "--patience 15s"
-FRESH_S = 10
 
 
 @contextmanager
@@ -463,45 +458,6 @@ def test_a_mistake_is_one_sentence(table: Table, command: str) -> None:
         assert words in told, told
     after = sorted(p.name for p in table.folder.iterdir())
     assert after == before
-
-
-def test_three_keep_a_leased_model_running_once_the_ledger_is_gone_for_good(all_serve: Table) -> None:
-    """Each heartbeat is made by three keyholders, for a node that takes for fresh what is `FRESH_S` old."""
-    table, named = all_serve, "--backend mine.py:Mine"
-    assert table.chain is not None
-    (table.folder / "mine.py").write_text(BACKEND + hasty(FRESH_S))
-    env = {**table.env("miner"), "PYTHONPATH": f"{table.folder}:{os.environ.get('PYTHONPATH', '')}".strip(":")}
-    here = f"cd {table.folder}"
-    typed([here, "davy key new --quick", "davy faucet", "davy register"], env)
-    model = json.loads(typed([here, f"davy model register {named} --systemic --json"], env))["model"]
-    serve = f"exec davy miner {named} --insecure-local 0 --brake mine:hasty --json"
-    with shell([here, serve], env, table.folder / "miner.log") as miner:
-        miner.wait_for('"local"')
-        (started,) = [json.loads(printed) for printed in miner.printed.splitlines() if printed.startswith("{")]
-        (table.folder / "book").write_text(f"{started['endpoint']}\n")
-
-        def answers() -> bool:
-            return status_of(started["local"], model) == 200
-
-        with unseen(table, ["bob", "carol", "dave"], "lease,heartbeat"):
-            lease = line("Systemic models", "davy keyholder lease", MODEL=model)
-            assert table.coordinate("alice", f"{lease} --yes --json").result()["signers"]
-            wait_until(answers, miner)
-            os.kill(table.chain.pid, signal.SIGKILL)
-            gone = time.monotonic()
-            heartbeat = line("Systemic models", "davy keyholder heartbeat") + " --book book --network nowhere"
-
-            def goes_on() -> bool:
-                acting = table.coordinate("alice", f"{heartbeat} --yes --json")
-                beaten = acting.result()
-                assert acting.says("keeps running  systemic models that are leased")
-                assert [(d["route"], d["reached"]) for d in beaten["released"]] == [("node", True)]
-                assert len(beaten["signers"]) == 3
-                return answers() and time.monotonic() > gone + 2 * FRESH_S
-
-            wait_until(goes_on, miner)
-        wait_until(lambda: status_of(started["local"], model) == 451, miner)
-        miner.wait_for("this node is stale")
 
 
 def test_every_command_of_the_page_was_typed() -> None:

@@ -6,6 +6,8 @@ A node takes for fresh what is `FRESH_S` old here instead of a minute, so that n
 from __future__ import annotations
 
 import json
+import os
+import signal
 import ssl
 import threading
 import time
@@ -29,14 +31,16 @@ from davy.protocol.encoding import decode, encode
 from davy.protocol.genesis import Genesis, chain_id
 from davy.protocol.limits import DAY_MS
 from davy.protocol.order import Heartbeat, Lease, OrderAction
+from tests.processes.five import line
 from tests.processes.mine import BACKEND, hasty, status_of
 from tests.processes.producers import FourProducers
 from tests.processes.shells import Shell, environment, shell, typed, wait_until
+from tests.processes.test_keyholders import made, unseen
 from tests.twins.keyholders import Keyholders
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2_400)]
 
-FRESH_S = 6
+FRESH_S, LESS_FRESH_S = 6, 10
 NAMED = "--backend mine.py:Mine"
 
 
@@ -220,3 +224,42 @@ def test_a_clock_that_was_ahead_stops_it_and_the_ledgers_time_lets_it_go_on(plac
     with place.serving() as miner:
         wait_until(lambda: place.asked() == 200, miner)
         assert "ahead once" not in miner.printed
+
+
+def test_heartbeats_of_three_keyholders_keep_it_running_once_the_ledger_is_gone_for_good() -> None:
+    """Each is made by three processes, and this node takes for fresh what is `LESS_FRESH_S` old."""
+    with made() as table:
+        assert table.chain is not None
+        (table.folder / "mine.py").write_text(BACKEND + hasty(LESS_FRESH_S))
+        env = {**table.env("miner"), "PYTHONPATH": f"{table.folder}:{os.environ.get('PYTHONPATH', '')}".strip(":")}
+        here = f"cd {table.folder}"
+        typed([here, "davy key new --quick", "davy faucet", "davy register"], env)
+        model = json.loads(typed([here, f"davy model register {NAMED} --systemic --json"], env))["model"]
+        serve = f"exec davy miner {NAMED} --insecure-local 0 --brake mine:hasty --json"
+        with shell([here, serve], env, table.folder / "miner.log") as miner:
+            miner.wait_for('"local"')
+            (started,) = [json.loads(printed) for printed in miner.printed.splitlines() if printed.startswith("{")]
+            (table.folder / "book").write_text(f"{started['endpoint']}\n")
+
+            def answers() -> bool:
+                return status_of(started["local"], model) == 200
+
+            with unseen(table, ["bob", "carol", "dave"], "lease,heartbeat"):
+                lease = line("Systemic models", "davy keyholder lease", MODEL=model)
+                assert table.coordinate("alice", f"{lease} --yes --json").result()["signers"]
+                wait_until(answers, miner)
+                os.kill(table.chain.pid, signal.SIGKILL)
+                gone = time.monotonic()
+                heartbeat = line("Systemic models", "davy keyholder heartbeat") + " --book book --network nowhere"
+
+                def goes_on() -> bool:
+                    acting = table.coordinate("alice", f"{heartbeat} --yes --json")
+                    beaten = acting.result()
+                    assert acting.says("keeps running  systemic models that are leased")
+                    assert [(d["route"], d["reached"]) for d in beaten["released"]] == [("node", True)]
+                    assert len(beaten["signers"]) == 3
+                    return answers() and time.monotonic() > gone + 2 * LESS_FRESH_S
+
+                wait_until(goes_on, miner)
+            wait_until(lambda: status_of(started["local"], model) == 451, miner)
+            miner.wait_for("this node is stale")
