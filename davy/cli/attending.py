@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import anyio
 import click
-from anyio.streams.memory import MemoryObjectReceiveStream
 
 from davy.cli.carrying import hand_voices
 from davy.cli.gathering import tell_person
@@ -21,6 +20,7 @@ from davy.host.files import write_new
 from davy.host.journal import FileJournal
 from davy.host.store import SqliteStore
 from davy.keyholders import control
+from davy.keyholders.again import Again
 from davy.keyholders.assembly import found
 from davy.keyholders.by_hand import answer_sheet
 from davy.keyholders.circle import Circle, fingerprint
@@ -50,9 +50,8 @@ async def attend(
     as_json: bool,
 ) -> None:
     desk, arriving = asked_desk(keyholder, yes_to)
-    # Only a quorum can fill it, and an order that is signed is never dropped.
-    send, finished = anyio.create_memory_object_stream[VerifiedOrder](math.inf)
-    attendants = [(c, keyholder.attendant(desk, send.send_nowait, circle=c)) for c in keyholder.circles]
+    again = Again(partial(_release_again, keyholder, book, network))
+    attendants = [(c, keyholder.attendant(desk, again.put, circle=c)) for c in keyholder.circles]
     store = SqliteStore(keyholder.home.store)
     try:
         door = Door(attendants, keyholder.key, keyholder.clock, store)
@@ -74,7 +73,7 @@ async def attend(
             control.controlled(keyholder.home.control, desk, keyholder.circles, carried),
             anyio.create_task_group() as tasks,
         ):
-            tasks.start_soon(_release_again, keyholder, book, network, finished)
+            tasks.start_soon(again.run)
             if keyholder.home.has_genesis():
                 tasks.start_soon(learn, keyholder, book, network)
                 tasks.start_soon(_keep_remembering, keyholder, network)
@@ -85,23 +84,12 @@ async def attend(
         store.close()
 
 
-async def _release_again(
-    keyholder: Keyholder,
-    book: Book,
-    network: Path,
-    finished: MemoryObjectReceiveStream[VerifiedOrder],
-) -> None:
-    """Release what another keyholder coordinated, once more from here: its routes may be cut."""
-
-    async def one(order: VerifiedOrder) -> None:
-        async with routes(keyholder, book, network) as every:
-            deliveries = await release_by_all(every, order)
-        for line in told_lines(deliveries):
-            click.echo(f"order {order.id.hex()[:16]}, {line}", err=True)
-
-    async with anyio.create_task_group() as tasks:
-        async for order in finished:
-            tasks.start_soon(one, order)
+async def _release_again(keyholder: Keyholder, book: Book, network: Path, order: VerifiedOrder) -> None:
+    """Release what another keyholder coordinated, once more from here."""
+    async with routes(keyholder, book, network) as every:
+        deliveries = await release_by_all(every, order)
+    for line in told_lines(deliveries):
+        click.echo(f"order {order.id.hex()[:16]}, {line}", err=True)
 
 
 async def _keep_remembering(keyholder: Keyholder, network: Path) -> None:

@@ -10,6 +10,7 @@ import anyio
 import click
 
 from davy.cli.act import act
+from davy.cli.clock import clock_command
 from davy.cli.later import Whole
 from davy.cli.loop import run
 from davy.cli.network import Network, ledger_of, network_option, read_network
@@ -119,6 +120,9 @@ def bring(network: Path, book: Path | None, as_json: bool, file: Path) -> int:
         raise Misconfigured("there is nobody to bring it to: name nodes with --book, or a ledger with --network")
     show_table(("route", "to", "told"), rows, as_json=as_json)
     return 0 if any(r["reached"] for r in rows) else 1
+
+
+brake_command.add_command(clock_command)
 
 
 async def _bring(raw: bytes, book: Book, network: Path) -> list[dict[str, Any]]:
@@ -408,7 +412,7 @@ def _show(told: dict[str, Any]) -> None:
             click.echo(f"  {what}")
     if not told["halts"]:
         click.echo("nothing is halted")
-    stale = {"fault": "STALE: it sees neither blocks nor heartbeats"}
+    stale = {"fault": "STALE: it sees neither blocks nor heartbeats, or its clock is wrong, or was; its log says which"}
     rows = [{**p, **(stale if p["stale"] else {})} for p in told["places"]]
     show_table(("where", "knows", "orders", "fault"), rows, as_json=False)
     for lease in told["leases"]:

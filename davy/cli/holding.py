@@ -124,7 +124,7 @@ add_targets(drill, "Rehearse to stop", _drill)
 )
 @order_options
 def extend(asked: Asked, halt: str, term: int) -> int:
-    """Keep what the HALT stops stopped for longer; HALT is its id, 8 digits or more."""
+    """Keep what the HALT stops stopped for longer; HALT is its id, 8 digits or more. The HALT key signs."""
     return run(_extend, asked, halt, term)
 
 

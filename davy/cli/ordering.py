@@ -38,6 +38,7 @@ from davy.keyholders.release import (
     told_lines,
 )
 from davy.keyholders.screen import View, rehearsed, screen
+from davy.keyholders.spending import allowed
 from davy.keyholders.standing import fitting, in_force, known, left_of, named_orders, opened
 from davy.keyholders.watch import Seen, ask_node, ledger_seen, together
 from davy.killswitch.brake import first_state, forget, take
@@ -207,7 +208,8 @@ async def _confirm(keyholder: Keyholder, office: Office, order: Order, named: Se
     ended = named_orders(order.action, named, k)
     rest = left_of(order.action, ended, k, keyholder.clock.now()).rest
     names = {h.key: h.name for circle in keyholder.circles for h in circle.holders}
-    shown = screen(View(body, order, asked.reason, office.roster, "you", ended, rest, names))
+    view = View(body, order, asked.reason, office.roster, "you", ended, rest, names, allowed(order, ended, k))
+    shown = screen(view)
     click.echo(rehearsed(shown) if asked.rehearse else shown, err=True)
     if asked.yes:
         return

@@ -19,6 +19,7 @@ the signature.
 
 `signer`                one keyholder's part in a signature
 `standing`              which HALTs a LIFT must name, as one signer knows them
+`spending`              how long the allowance lets a HALT last, as one signer knows it
 `claims`                which HALTs others say it must name, as far as they are heeded
 `founding`              one keyholder's part in the making of a roster
 `mending`               one keyholder's part in a refresh or a repair
@@ -35,6 +36,7 @@ the signature.
 `by_hand`               a keyholder who is asked by sheets
 `release`               a signed order leaves by every route there is
 `listening`             the nodes that the ledger names, or named before: one of these routes
+`again`                 which that others coordinated leave once more from here, and how many at a time
 `drills`                how long a drill took, by the clock of who released it
 `watch`                 how the brake stands on every node and on the ledger
 ======================  ==============================================================================

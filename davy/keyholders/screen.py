@@ -12,8 +12,16 @@ from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from davy.keyholders.circle import fingerprint
+from davy.keyholders.spending import Allowed
 from davy.protocol.encoding import encode
-from davy.protocol.limits import DAY_MS, MAX_SHOWN_ORDERS
+from davy.protocol.limits import (
+    ALLOWANCE_MS,
+    ALLOWANCE_WINDOW_MS,
+    DAY_MS,
+    FRESH_MS,
+    LEASE_GRACE_MS,
+    MAX_SHOWN_ORDERS,
+)
 from davy.protocol.order import (
     Drill,
     Extend,
@@ -44,6 +52,10 @@ _LABEL: Final = 15
 _LAST_MOMENT_MS: Final = 253_402_300_799_999
 """The end of the year 9999: what calendars can say."""
 _STAYS: Final = "transfers, unbonding, governance and the brake itself go on"
+_EVERYWHERE: Final = "on every node of the network"
+_RECORDED: Final = f"{_EVERYWHERE}, once the ledger has recorded it"
+_ALL_OF_IT: Final = "and, of a model, its descendants and all else of its registrant"
+_SYSTEMIC: Final = "a systemic model until it is lifted and leased anew"
 
 
 class View(NamedTuple):
@@ -61,6 +73,8 @@ class View(NamedTuple):
     """Of a LIFT, HALTs known here that it leaves in force; of an INSTALL, what it lets end."""
     names: Mapping[PublicKey, str] = {}
     """What keyholders are called here; others are shown by their keys alone."""
+    allowed: Allowed | None = None
+    """Of a HALT or an EXTEND by the HALT key, how far the allowance lets it last."""
 
 
 def screen(v: View) -> str:
@@ -95,6 +109,12 @@ def moment(t: UnixMillis) -> str:
     if t > _LAST_MOMENT_MS:
         return f"{t} ms after 1970, later than the year 9999"
     return f"{datetime.fromtimestamp(t // 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def duration(ms: int) -> str:
+    """A length of time as people read it, to the hour."""
+    days, rest = divmod(ms, DAY_MS)
+    return f"{days} days {rest // 3_600_000} hours"
 
 
 def target_lines(target: Target) -> list[str]:
@@ -143,47 +163,90 @@ def _labelled(label: str, lines: list[str]) -> list[tuple[str, str]]:
 
 
 def _until(o: Order) -> list[tuple[str, str]]:
-    days, rest = divmod(o.end - o.issued, DAY_MS)
-    return [("until", f"{moment(o.end)} ({days} days {rest // 3_600_000} hours)")]
+    return [("until", f"{moment(o.end)} ({duration(o.end - o.issued)})")]
 
 
 def _what(v: View) -> list[tuple[str, str]]:
     match v.order.action:
-        case Halt(target=target):
-            return [
-                *_labelled("stops", target_lines(target)),
-                ("", "and, of a model, its descendants and all else of its registrant"),
-                ("where", "on every node of the network"),
-                *_until(v.order),
-                ("", "a systemic model until it is lifted and leased anew"),
-                ("costs", "answers break off; what is stopped earns nothing and is not slashed"),
-                ("goes on", _STAYS),
-            ]
-        case Extend(previous_end=previous_end):
-            rows = [row for o in v.named for row in _labelled("stopped", _halted(o))]
-            return [*rows, ("ended", moment(previous_end)), *_until(v.order), ("goes on", _STAYS)]
-        case Drill(target=target):
-            return [*_labelled("rehearses", target_lines(target)), *_until(v.order), ("costs", "nothing stops")]
-        case Raise(models=models):
-            return [
-                *_labelled("models", _models(models)),
-                ("", "and their descendants"),
-                ("costs", "without a LEASE they stop; HALTs of them no longer end by themselves"),
-            ]
-        case Heartbeat(head=head):
-            return [("brake head", head.hex())]
-        case Lift():
-            return [row for o in v.named for row in _labelled("frees", _halted(o))] + _stays(v)
-        case Lease(models=models):
-            return [*_labelled("models", [f"model {i.hex()}" for i in models]), *_until(v.order)]
-        case Lower(models=models):
-            rows = _labelled("models", [f"model {i.hex()}" for i in models])
-            for o in v.named:
-                if isinstance(o.action, Raise):
-                    rows += _labelled("no longer", [f"raised by {order_name(o)}", *_models(o.action.models)])
-            return [*rows, ("costs", "HALTs of them end by themselves, and they run without a LEASE")]
+        case Halt() | Extend() | Drill() | Raise():
+            return _stopping(v)
         case Install(roster=roster):
             return _succession(v, roster)
+        case _:
+            return _permitting(v)
+
+
+def _stopping(v: View) -> list[tuple[str, str]]:
+    """What the HALT key can do without anybody's consent."""
+    o = v.order
+    match o.action:
+        case Halt(target=target):
+            rows = [*_labelled("stops", target_lines(target)), ("", _ALL_OF_IT), ("where", _EVERYWHERE), *_until(o)]
+            costs = "answers break off; what is stopped earns nothing and is not slashed"
+            return [*rows, ("", _SYSTEMIC), *_allowance(v), ("costs", costs), ("goes on", _STAYS)]
+        case Extend(previous_end=previous_end):
+            rows = [row for halt in v.named for row in _labelled("stopped", _halted(halt))]
+            rows += [("", _ALL_OF_IT), ("where", _EVERYWHERE), ("ended", moment(previous_end)), *_until(o)]
+            rows += [("", f"in all {duration(o.end - halt.issued)} since that HALT") for halt in v.named]
+            costs = "it gives no answers and earns nothing for so much longer; it is not slashed"
+            return [*rows, ("", _SYSTEMIC), *_allowance(v), ("costs", costs), ("goes on", _STAYS)]
+        case Drill(target=target):
+            rows = [*_labelled("rehearses", target_lines(target)), ("where", _EVERYWHERE), *_until(o)]
+            return [*rows, ("costs", "nothing stops; every node answers, and the ledger keeps the answers")]
+        case Raise(models=models):
+            rows = [*_labelled("models", _models(models)), ("", "and their descendants"), ("where", _EVERYWHERE)]
+            rows.append(("until", "a LOWER ends it: it takes the LIFT key"))
+            return [*rows, ("costs", "without a LEASE they stop; HALTs of them no longer end by themselves")]
+        case _:
+            return []
+
+
+def _permitting(v: View) -> list[tuple[str, str]]:
+    """What lets something run."""
+    o = v.order
+    match o.action:
+        case Heartbeat(head=head):
+            rows = [("keeps running", "systemic models that are leased and that nothing halts")]
+            rows.append(("where", "on the nodes that it reaches and that see no blocks of the ledger"))
+            rows.append(("until", f"{moment(o.issued + FRESH_MS)} ({FRESH_MS // 1000} seconds)"))
+            costs = "they run on there though the ledger is not seen: what only the ledger has halted runs on, too"
+            return [*rows, ("brake head", head.hex()), ("costs", costs)]
+        case Lift():
+            rows = [row for halt in v.named for row in _labelled("frees", _halted(halt))] + _stays(v)
+            rows += [("where", _RECORDED), ("until", "another HALT stops it: this has no end by itself")]
+            rows.append(("costs", "it is in use again, with whatever it was halted for"))
+            return [*rows, ("", "a systemic model stays stopped until it has a LEASE that is newer than its HALT")]
+        case Lease(models=models):
+            rows = [*_labelled("models", [f"model {i.hex()}" for i in models]), ("where", _RECORDED)]
+            rows += [("", "and only while they see blocks or heartbeats"), *_until(o)]
+            grace = moment(o.end + LEASE_GRACE_MS)
+            rows.append(("", f"and {duration(LEASE_GRACE_MS)} of grace: without another LEASE they stop {grace}"))
+            return [*rows, ("costs", "they are in use until then; a HALT voids this LEASE, and no LIFT renews it")]
+        case Lower(models=models):
+            rows = _labelled("models", [f"model {i.hex()}" for i in models])
+            for raised in v.named:
+                if isinstance(raised.action, Raise):
+                    ended = [f"raised by {order_name(raised)}", *_models(raised.action.models)]
+                    rows += _labelled("no longer", ended)
+            rows += [("where", _RECORDED), ("until", "another RAISE makes them systemic again")]
+            return [*rows, ("costs", "HALTs of them end by themselves, and they run without a LEASE")]
+        case _:
+            return []
+
+
+def _allowance(v: View) -> list[tuple[str, str]]:
+    """How far the allowance goes: it bounds what the HALT key stops of ordinary models, once the ledger recorded it."""
+    if signing_key(v.order.action) is GroupKey.LIFT:
+        return [("allowance", "none is used: what the LIFT key stops is not bounded by it")]
+    whole = f"{ALLOWANCE_MS // DAY_MS} days of any {ALLOWANCE_WINDOW_MS // DAY_MS} for an ordinary model"
+    if v.allowed is None:
+        return [("allowance", f"{whole}; what is left of it is not known here")]
+    rows = [("allowance", f"{whole}; by the orders known here {duration(v.allowed.used)} are used before this")]
+    if v.allowed.until < v.order.end:
+        rows.append(
+            ("ENDS SOONER", f"{moment(v.allowed.until)} of an ordinary model; beyond it only the LIFT key halts")
+        )
+    return rows
 
 
 def _halted(o: Order) -> list[str]:
@@ -220,6 +283,10 @@ def _succession(v: View, new: Roster) -> list[tuple[str, str]]:
     permits = [o for o in v.rest if not isinstance(o.action, Halt | Raise)]
     for label, ends in (("ENDS in 7 days", stops), ("ENDS in 3 days", permits)):
         rows += _labelled(label, [line for o in ends[:MAX_SHOWN_ORDERS] for line in _carried(o)] + _more(ends))
+    rows += [
+        ("where", "on every node of the network, from the block on that records it"),
+        ("until", "the next INSTALL"),
+    ]
     return [*rows, ("costs", "today's keys sign nothing any more, and there is no way back but by the new ones")]
 
 

@@ -37,6 +37,7 @@ from davy.keyholders.messages import (
     signed_bytes,
 )
 from davy.keyholders.screen import REHEARSAL, View, rehearsed, screen
+from davy.keyholders.spending import allowed
 from davy.keyholders.standing import (
     Left,
     SteadyJournal,
@@ -50,6 +51,8 @@ from davy.keyholders.standing import (
     opened,
 )
 from davy.keyholders.steps import unless_yes
+from davy.killswitch.brake import has_lapsed
+from davy.killswitch.clocks import Clocks
 from davy.killswitch.frost import Nonces, SigningCommitments, commit, sign
 from davy.protocol.encoding import decode, encode
 from davy.protocol.errors import (
@@ -62,7 +65,7 @@ from davy.protocol.errors import (
     TooLarge,
     Unauthorised,
 )
-from davy.protocol.limits import MAX_CEREMONY_BYTES, MAX_SHOWN_ORDERS, SIGNER_SKEW_MS
+from davy.protocol.limits import MAX_BRAKE_ORDERS, MAX_CEREMONY_BYTES, MAX_SHOWN_ORDERS, SIGNER_SKEW_MS
 from davy.protocol.order import (
     Drill,
     Extend,
@@ -84,17 +87,17 @@ from davy.protocol.order import (
 )
 from davy.protocol.ports import Clock, Entropy
 from davy.protocol.roster import Roster, roster_digest
-from davy.protocol.words import Digest, PublicKey
+from davy.protocol.words import Digest, PublicKey, UnixMillis
 
 MAX_ATTEMPTS: Final = 64
 """Attempts of one keyholder at one order: more than rounds that end with a culprit can take."""
 _FLEETING: Final = (Drill, Heartbeat)
 """Orders that change nothing and are not remembered."""
-_STOPPING: Final = (Halt, Extend, Raise)
-"""Orders that only stop: no disk may keep them from being signed."""
+STOPPING: Final = (Halt, Extend, Raise)
+"""Orders that only stop: no disk may keep them from being signed, and no other order from leaving."""
 _NO_DISK: Final = "the disk takes no order there, and what permits is not signed before it is written down; make room"
-_REMEMBERED: Final = 1_024
-"""Whole orders that are not released again when they are told of again."""
+_REMEMBERED: Final = 2 * MAX_BRAKE_ORDERS
+"""Whole orders that are not released again when they are told of again: of those that last more than a roster signs."""
 
 _log = logging.getLogger(__name__)
 
@@ -143,7 +146,8 @@ class Signer:
         self._tries: dict[tuple[PublicKey, Digest], int] = {}
         self._acceding: dict[Digest, _Acceding] = {}
         """By `proposal_id`, what people said yes to of `Accede`."""
-        self._told: deque[OrderId] = deque(maxlen=_REMEMBERED)
+        self._told = {passing: deque[OrderId](maxlen=_REMEMBERED) for passing in (False, True)}
+        """By whether an order passes by itself: who is told of many of these forgets none that stops."""
         self._releasing = anyio.Lock()
 
     async def answer(self, sender: PublicKey, ask: Proposal | Commit | Sign | Finished) -> Answer:
@@ -224,7 +228,8 @@ class Signer:
         named = named_orders(order.action, ask.named, k)
         left = left_of(order.action, named, k, self._clock.now())
         proposer = self._circle.holder(sender).name
-        return order, left, View(ask.order, order, ask.reason, roster, proposer, named, left.rest, self._names)
+        view = View(ask.order, order, ask.reason, roster, proposer, named, left.rest, self._names)
+        return order, left, view._replace(allowed=allowed(order, named, k))
 
     def _agreed(self, i: Digest) -> tuple[Proposal, Order]:
         matter = self._desk.find(self._acceding[i].matter if i in self._acceding else i)
@@ -272,7 +277,7 @@ class Signer:
         if is_rehearsal(considered) or isinstance(order.action, _FLEETING):
             return
         i = order_id(considered.order)
-        if isinstance(order.action, _STOPPING):
+        if isinstance(order.action, STOPPING):
             await self._journal.keep_stop(i, considered.order)
             return
         try:
@@ -297,8 +302,9 @@ class Signer:
         chain, roster = await self._offices.in_office()
         whole = verify_order(ask.signed, roster, chain)
         self._desk.withdraw(whole.id)
-        if self._finished is not None and whole.id not in self._told:
-            self._told.append(whole.id)
+        told = self._told[isinstance(whole.order.action, (*_FLEETING, Lease))]
+        if self._finished is not None and whole.id not in told and not _is_over(whole.order, self._clock.now()):
+            told.append(whole.id)
             self._finished(whole)  # first: it goes out though it may not be written down here
         if not isinstance(whole.order.action, _FLEETING):
             await keep_whole(self._journal, whole, self._clock.now())
@@ -337,6 +343,17 @@ def _held(office: Office, generation: Digest) -> Held:
     if held is None:
         raise Misdirected("this keyholder has no share of that generation, or has it no more; ask it for those it has")
     return held
+
+
+def _is_over(o: Order, now: UnixMillis) -> bool:
+    """Whether it does nothing any more wherever it arrives; what stops a systemic model never does so by time."""
+    match o.action:
+        case Heartbeat():
+            return now > o.issued + SIGNER_SKEW_MS
+        case Drill():
+            return now >= o.end
+        case _:
+            return has_lapsed(o, Clocks(now, None))
 
 
 def _kind(ask: Proposal, o: Order) -> str:

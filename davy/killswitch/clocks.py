@@ -6,6 +6,7 @@ ended when any is. On the ledger both are block time.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from davy.protocol.limits import FRESH_MS
@@ -51,3 +52,17 @@ class Clocks(NamedTuple):
         """
         seen = [t for t in (self.block, self.heartbeat) if t is not None and abs(self.own - t) <= FRESH_MS]
         return max(seen) + FRESH_MS + 1 if seen else None
+
+
+def clock_was_ahead(ahead: int) -> str:
+    """Begin a sentence on a node whose own clock, a maximum, is so many milliseconds later than its machine's."""
+    days, hours = divmod(ahead // 3_600_000, 24)
+    return f"this node's clock was {days} days {hours} hours ahead once, and does not go back by itself"
+
+
+def moment(t: UnixMillis) -> str:
+    """A time as people write it, in UTC; as a number where no calendar reaches."""
+    try:
+        return datetime.fromtimestamp(t / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    except (ValueError, OverflowError, OSError):
+        return f"{t} ms"

@@ -34,17 +34,17 @@ import anyio
 
 from davy.killswitch.brake import BrakeState, Taken, by_id, forget, head, heartbeat, on_record, record, take
 from davy.killswitch.clocks import Clocks
-from davy.killswitch.index import Index, Recorded
+from davy.killswitch.index import INDEX, ORDER, Index, Recorded, read_index
 from davy.killswitch.refusal import refusal
 from davy.killswitch.roster import FOREVER
 from davy.killswitch.running import Running
-from davy.killswitch.scope import Subject, covers
+from davy.killswitch.scope import Subject, covers, target_of
 from davy.killswitch.verdict import Permitted, verdict
 from davy.protocol.attestation import Attestation, sign_attestation
 from davy.protocol.chain import Head
-from davy.protocol.encoding import decode, encode
-from davy.protocol.errors import Busy, DavyError, Expired, ModelHalted, Refused, StoreFailed
-from davy.protocol.limits import MAX_SERVED_MODELS, MAX_STORED_BYTES
+from davy.protocol.encoding import encode
+from davy.protocol.errors import Busy, DavyError, Expired, ModelHalted, StoreFailed
+from davy.protocol.limits import FRESH_MS, MAX_SERVED_MODELS
 from davy.protocol.order import (
     Drill,
     Extend,
@@ -52,7 +52,6 @@ from davy.protocol.order import (
     Heartbeat,
     OrderId,
     Raise,
-    Target,
     VerifiedOrder,
 )
 from davy.protocol.ports import Clock, KeyStore, Store
@@ -68,8 +67,6 @@ _FORGET_MS: Final = 60_000
 """Of block time, between two looks at what can matter no more."""
 _MAX_CACHED: Final = 4_096
 _MAX_ATTESTED: Final = 1_024
-_INDEX: Final = b"brake/index"
-_ORDER: Final = b"brake/order/"
 _ACT_UNSAVED: Final = (Halt, Extend, Raise, Drill, Heartbeat)
 """Orders that permit nothing, and so are obeyed on a full disk."""
 
@@ -155,16 +152,13 @@ class Guard:
         StoreFailed
             It cannot be read.
         """
-        raw = await self._store.get(_INDEX)
+        raw = await self._store.get(INDEX)
         if raw is None:
             return
-        try:
-            index = decode(raw, Index, limit=MAX_STORED_BYTES)
-        except Refused as e:
-            raise StoreFailed(f"the brake's index in the store cannot be read ({e}); restore the store") from None
+        index = read_index(raw)
         if index.chain != self.chain:
             return
-        found = {i: await self._store.get(_ORDER + i) for i in index.orders}
+        found = {i: await self._store.get(ORDER + i) for i in index.orders}
         self._on_disk = {i: order for i, order in found.items() if order}
         state = self._taken(self._on_disk.values(), {r.id: r.time for r in index.recorded}).state
         if len(state.orders) < len(index.orders):
@@ -182,7 +176,7 @@ class Guard:
         while True:
             await self._clock.sleep_until(self._clock.now() + _TICK_MS)
             self._enforce()
-            if len(self._view.held) > 1 or self.now() - self._written >= _MARKS_MS:
+            if len(self._view.held) > 1 or abs(self._clock.now() - self._written) >= _MARKS_MS:
                 try:
                     await self._save()
                     told = False
@@ -221,6 +215,16 @@ class Guard:
         if now > self._own:
             self._own = now
         return self._own
+
+    @property
+    def ahead(self) -> int:
+        """By how much the own clock is later than the machine's, in milliseconds: that was ahead once."""
+        return self.now() - self._clock.now()
+
+    @property
+    def seen(self) -> UnixMillis:
+        """What this node tells others of `Clocks.seen`: 0 too where that is no use to it, as its clock was ahead."""
+        return 0 if self.ahead > FRESH_MS else self.clocks.seen
 
     def permit(self, subject: Subject) -> None:
         """Return if this may be done now. May be asked by any thread.
@@ -439,7 +443,7 @@ class Guard:
         for state in (*reversed(view.held), view.recorded):
             v = verdict(state, x, at)
             if not isinstance(v, Permitted):
-                raise refusal(v)
+                raise refusal(v, self.ahead)
             until = min(until, v.until)
         if len(view.until) < _MAX_CACHED:
             view.until[x] = until
@@ -452,7 +456,7 @@ class Guard:
         return broken
 
     def _obey(self, v: VerifiedOrder, now: UnixMillis, broken: Sequence[Running]) -> _Obeyed:
-        target = self._target(v)
+        target = target_of(v, self.state.orders)
         covered: list[Running] = []
         models: set[ModelId] = set()
         if target is not None:
@@ -466,32 +470,21 @@ class Guard:
             self._obeyed.popitem(last=False)
         return obeyed
 
-    def _target(self, v: VerifiedOrder) -> Target | None:
-        match v.order.action:
-            case Halt(target=target) | Drill(target=target):
-                return target
-            case Raise(models=models):
-                return models
-            case Extend(halt=halt) if halt in self.state.orders and halt != v.id:
-                return self._target(self.state.orders[halt])
-            case _:
-                return None
-
     async def _save(self) -> None:
         async with self._saving:
             state = self.state
             for i, v in state.orders.items():
                 if self._on_disk.get(i) != v.raw:
-                    await self._store.put(_ORDER + i, v.raw)
+                    await self._store.put(ORDER + i, v.raw)
                     self._on_disk[i] = v.raw
             recorded = tuple(Recorded(i, t) for i, t in sorted(state.recorded.items()))
             block = self._view.block or 0
             index = Index(1, self.chain, tuple(sorted(state.orders)), recorded, self.now(), block, self._height)
-            await self._store.put(_INDEX, encode(index))
+            await self._store.put(INDEX, encode(index))
             for i in self._on_disk.keys() - state.orders.keys():
-                await self._store.put(_ORDER + i, b"")
+                await self._store.put(ORDER + i, b"")
                 del self._on_disk[i]
-            self._written = index.own
+            self._written = self._clock.now()
             view = self._view
             if view.held[0] is not state:
                 place = next(n for n, held in enumerate(view.held) if held is state)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import NamedTuple
 
 from davy.killswitch.brake import BrakeState
-from davy.killswitch.clocks import Clocks
+from davy.killswitch.clocks import Clocks, clock_was_ahead, moment
 from davy.killswitch.leases import days_warned
 from davy.killswitch.scope import Subject
 from davy.killswitch.verdict import Lapsed, lease_of, model_class, verdict
+from davy.protocol.limits import FRESH_MS
 from davy.protocol.manifest import ModelClass
-from davy.protocol.words import ModelId, UnixMillis
+from davy.protocol.words import ModelId
 
 
 class Notice(NamedTuple):
@@ -24,22 +24,28 @@ class Notice(NamedTuple):
     text: str
 
 
-STALE = 1
+STALE, AHEAD = 1, 2
 _URGENCY = {7: 1, 3: 2, 1: 3, 0: 4}
 _LAPSED = 5
 
 
-def notices(s: BrakeState, serving: Iterable[Subject], at: Clocks) -> list[Notice]:
+def notices(s: BrakeState, serving: Iterable[Subject], at: Clocks, ahead: int = 0) -> list[Notice]:
     """Return what should be told now of what a node serves, and of the node.
 
     Parameters
     ----------
     s
         What permits must stand on the ledger: see `davy.killswitch.brake.on_record`.
+    ahead
+        See `davy.killswitch.guard.Guard.ahead`. What follows from that alone is not told besides.
     """
+    if ahead > FRESH_MS and s.first is not None:
+        mend = f"until {moment(at.own)}, or until you stop it and type `davy brake clock`"
+        return [Notice(b"", AHEAD, f"{clock_was_ahead(ahead)}: it runs no systemic model {mend}")]
     found = {n.topic: n for x in serving if (n := _of_lease(s, x, at)) is not None}
     if at.fresh_until is None and s.first is not None:
         seen = f"the newest is of {moment(at.seen)}" if at.seen else "it never saw one"
+        seen = f"{seen}, its clock says {moment(at.own)}"
         text = f"this node is stale: it sees neither blocks nor heartbeats ({seen}); no systemic model runs on it"
         found[b""] = Notice(b"", STALE, text)
     return list(found.values())
@@ -65,11 +71,3 @@ def _of_lease(s: BrakeState, x: Subject, at: Clocks) -> Notice | None:
 
 def _within(days: int) -> str:
     return "a day or less" if days == 1 else f"{days} days or less"
-
-
-def moment(t: UnixMillis) -> str:
-    """A time as people write it, in UTC; as a number where no calendar reaches."""
-    try:
-        return datetime.fromtimestamp(t / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
-    except (ValueError, OverflowError, OSError):
-        return f"{t} ms"

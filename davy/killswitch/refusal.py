@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from davy.killswitch.clocks import clock_was_ahead
 from davy.killswitch.verdict import Cause, Halted, Lapsed, Stale
 from davy.protocol.errors import ModelHalted
+from davy.protocol.limits import FRESH_MS
 from davy.protocol.words import UnixMillis
 
 
-def refusal(v: Halted | Lapsed | Stale) -> ModelHalted:
-    """Return what to raise: with the order that stops something, or none where only a permission is missing."""
+def refusal(v: Halted | Lapsed | Stale, ahead: int = 0) -> ModelHalted:
+    """Return what to raise: with the order that stops something, or none where only a permission is missing.
+
+    Parameters
+    ----------
+    ahead
+        See `davy.killswitch.guard.Guard.ahead`: by such a clock every LEASE has lapsed, and nothing is fresh.
+    """
+    if ahead > FRESH_MS and not isinstance(v, Halted):
+        return ModelHalted(f"{clock_was_ahead(ahead)}, so it runs no systemic model; its operator can mend that")
     match v:
         case Halted(order=order, cause=Cause.DISPUTE):
             text = "two rosters claim to be the next, so everything stops until the ledger knows which"

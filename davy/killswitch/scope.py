@@ -6,10 +6,23 @@ so are its declared descendants and all that its registrant registers or serves.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from davy.protocol.manifest import ModelClass
-from davy.protocol.order import Global, Miner, Models, Subnet, Target
+from davy.protocol.order import (
+    Drill,
+    Extend,
+    Global,
+    Halt,
+    Miner,
+    Models,
+    OrderId,
+    Raise,
+    Subnet,
+    Target,
+    VerifiedOrder,
+)
 from davy.protocol.words import Coldkey, Digest, Hotkey, ModelId, Netuid
 
 
@@ -54,6 +67,19 @@ def covers(target: Target, x: Subject) -> bool:
             return x.hotkey == hotkey
         case Models():
             return any(names(target, m) for m in (*x.lineage, *x.siblings))
+
+
+def target_of(v: VerifiedOrder, orders: Mapping[OrderId, VerifiedOrder]) -> Target | None:
+    """What an order stops, or a drill rehearses to stop: of an EXTEND what its HALT does, if that is among `orders`."""
+    match v.order.action:
+        case Halt(target=target) | Drill(target=target):
+            return target
+        case Raise(models=models):
+            return models
+        case Extend(halt=halt) if halt in orders and halt != v.id:
+            return target_of(orders[halt], orders)
+        case _:
+            return None
 
 
 def names(models: Models, m: ModelFacts) -> bool:

@@ -98,15 +98,15 @@ class BrakeRoutes:
 def page_of(guard: Guard, head: Digest | None, after: Digest | None) -> OrderPage:
     """What a node tells of its orders: nothing to those who have its head, else from the order `after` on."""
     if head == guard.head:
-        return OrderPage(2, guard.head, (), (), guard.is_open, guard.clocks.seen)
+        return OrderPage(2, guard.head, (), (), guard.is_open, guard.seen)
     page: list[bytes] = []
     size = 0
     for v in _from(after, sorted(guard.state.orders.values(), key=_place)):
         size += len(v.raw) + 5
         if len(page) == MAX_ORDER_SET or size > _PAGE_BYTES:
-            return OrderPage(2, guard.head, tuple(page), (v.id,), guard.is_open, guard.clocks.seen)
+            return OrderPage(2, guard.head, tuple(page), (v.id,), guard.is_open, guard.seen)
         page.append(v.raw)
-    return OrderPage(2, guard.head, tuple(page), (), guard.is_open, guard.clocks.seen)
+    return OrderPage(2, guard.head, tuple(page), (), guard.is_open, guard.seen)
 
 
 def _place(v: VerifiedOrder) -> tuple[bool, int, bytes]:

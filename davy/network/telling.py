@@ -35,7 +35,8 @@ class Telling:
         """Tell what was not told yet; what is over can be told again."""
         if not self._guard.is_open:
             return
-        due = {n.topic: n for n in notices(on_record(self._guard.state), self._guard.serving, self._guard.clocks)}
+        guard = self._guard
+        due = {n.topic: n for n in notices(on_record(guard.state), guard.serving, guard.clocks, guard.ahead)}
         for topic, notice in due.items():
             if notice.urgency != self._told.get(topic):
                 _log.warning("%s", notice.text)

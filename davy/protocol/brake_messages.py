@@ -60,4 +60,7 @@ class OrderPage(Wire):
     pulled: bool
     """Whether this node has itself pulled since it began: one that has not may lack what it once knew."""
     seen: UnixMillis
-    """Time of the newest block or heartbeat that it verified; 0 before the first. One that sees neither is stale."""
+    """Time of the newest block or heartbeat that it verified; 0 before the first, and while its clock makes it stale.
+
+    One that sees neither is stale.
+    """

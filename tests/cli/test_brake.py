@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -9,6 +10,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import anyio
+import msgspec
 import pytest
 
 from davy.cli import brake, holding, ordering
@@ -17,18 +20,22 @@ from davy.cli.ordering import Asked, has_it
 from davy.host.clock import SystemClock
 from davy.host.home import Home
 from davy.host.journal import FileJournal
+from davy.host.store import SqliteStore
 from davy.keyholders.claims import all_said
 from davy.keyholders.coordinator import Completed
 from davy.keyholders.drills import DrillRelease, drill_released, read_release
 from davy.keyholders.messages import Consider
 from davy.keyholders.release import Book, Delivery
+from davy.keyholders.screen import moment
 from davy.keyholders.watch import DrillSeen, Seen, ledger_seen, seen
 from davy.killswitch.brake import first_state, head, take
 from davy.killswitch.clocks import Clocks
+from davy.killswitch.index import INDEX, Index, read_index
 from davy.killswitch.scope import Subject
 from davy.protocol.chain import Head
 from davy.protocol.encoding import encode
 from davy.protocol.errors import Misconfigured
+from davy.protocol.limits import DAY_MS, FRESH_MS
 from davy.protocol.order import Extend, Miner, Subnet, Target
 from davy.protocol.receipt import EMPTY_BRAKE_HEAD
 from tests.cli.conftest import PASSWORD, Say
@@ -122,6 +129,63 @@ def test_who_has_forgotten_what_lapsed_knows_all(capsys: pytest.CaptureFixture[s
 
     assert knows(0.5) == ["all", "less", "less"]
     assert knows(5) == ["all", "all", "less"]
+
+
+def aged(home: Path, chain: str, days: float) -> Index:
+    """A home whose node has kept a time of so many days from now."""
+
+    async def put() -> Index:
+        own = SystemClock().now() + round(days * DAY_MS)
+        kept = Index(1, bytes.fromhex(chain), (), (), own, 0, 1)
+        with SqliteStore(Home(home).store) as store:
+            await store.put(INDEX, encode(kept))
+        return kept
+
+    return anyio.run(put)
+
+
+def kept_in(home: Path) -> Index:
+    async def get() -> Index:
+        with SqliteStore(Home(home).store) as store:
+            return read_index(await store.get(INDEX) or b"")
+
+    return anyio.run(get)
+
+
+def test_a_node_gets_the_ledgers_time_and_only_if_it_was_ahead(place: Path, say: Say) -> None:
+    chain = json.loads((place / "network.json").read_text())["chain"]
+    clock = ("brake", "clock", "--home", "member", "--json")
+    before = aged(place / "member", chain, 400)
+    told = say(*clock).json
+    after = kept_in(place / "member")
+    assert abs(after.own - SystemClock().now()) < FRESH_MS
+    assert after == msgspec.structs.replace(before, own=after.own)
+    assert (told["kept_before"], told["kept_now"]) == (moment(before.own), moment(after.own))
+    again = say(*clock)
+    assert (again.code, "is not ahead" in again.err) == (2, True)
+    assert kept_in(place / "member") == after
+
+
+def test_where_a_clock_cannot_be_mended_it_says_why_and_changes_nothing(place: Path, say: Say) -> None:
+    chain = json.loads((place / "network.json").read_text())["chain"]
+    clock = ("brake", "clock", "--home", "stranger")
+
+    def refused(words: str) -> None:
+        said = say(*clock)
+        assert (said.code, said.out) == (2, "")
+        assert words in said.err
+
+    refused("no node has run in")
+    aged(place / "stranger", "00" * 32, 400)
+    refused("another chain")
+    before = aged(place / "stranger", chain, 400)
+    with Home(place / "stranger").running():
+        refused("a node runs in")
+    ahead = msgspec.structs.replace(before, height=2**40)
+    with SqliteStore(Home(place / "stranger").store) as store:
+        anyio.run(store.put, INDEX, encode(ahead))
+    refused("this node has seen 1099511627776")
+    assert kept_in(place / "stranger") == ahead
 
 
 def test_a_brake_that_fills_is_told_in_time(

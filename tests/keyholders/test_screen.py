@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -11,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from davy.keyholders.circle import fingerprint
-from davy.keyholders.screen import View, moment, screen
+from davy.keyholders.screen import View, moment, rehearsed, screen
+from davy.keyholders.spending import Allowed
 from davy.protocol.encoding import encode
 from davy.protocol.errors import Misdirected, Refused
-from davy.protocol.limits import DAY_MS
+from davy.protocol.limits import DAY_MS, FRESH_MS
 from davy.protocol.order import (
     Drill,
     Extend,
@@ -29,6 +31,7 @@ from davy.protocol.order import (
     Miner,
     Models,
     Order,
+    OrderAction,
     Raise,
     Subnet,
     order_id,
@@ -58,21 +61,34 @@ RAISED = view(Raise(M)).order
 SHOWN: list[tuple[View, tuple[str, ...]]] = [
     (view(Halt(M, GroupKey.HALT)), ("HALT: stop this", "01" * 32, "02" * 32, "03" * 32,
         key_text(KeyRole.COLDKEY, b"\4" * 32), "every node",
-        "(1 days 0 hours)", "HALT: 3 of 5 keyholders sign; 2 besides you", "earns nothing")),
-    (view(Halt(M, GroupKey.LIFT)), ("by the LIFT key beyond the allowance", "LIFT: 4 of 5", "3 besides you")),
+        "(1 days 0 hours)", "HALT: 3 of 5 keyholders sign; 2 besides you", "earns nothing",
+        "what is left of it is not known")),
+    (view(Halt(M, GroupKey.HALT), allowed=Allowed(14 * DAY_MS, NOW + DAY_MS)),
+        ("21 days of any 90", "14 days 0 hours are used before this")),
+    (view(Halt(M, GroupKey.HALT), allowed=Allowed(20 * DAY_MS, NOW + 1)), ("ENDS SOONER    " + moment(NOW + 1),)),
+    (view(Halt(M, GroupKey.LIFT)),
+        ("by the LIFT key beyond the allowance", "LIFT: 4 of 5", "3 besides you", "allowance      none is used")),
     (view(Halt(Global(), GroupKey.HALT)), ("EVERYTHING",)),
     (view(Halt(Subnet(513), GroupKey.HALT)), ("subnet 513",)),
     (view(Halt(Miner(K), GroupKey.HALT)), (key_text(KeyRole.HOTKEY, K), "whatever it serves")),
     (view(Drill(M)), ("DRILL: a rehearsal; nothing stops", "rehearses", "01" * 32, "nothing stops")),
     (view(Extend(order_id(encode(HALTED)), HALTED.end), end=NOW + 2 * DAY_MS, named=(HALTED,)),
-        ("EXTEND", "01" * 32, order_id(encode(HALTED)).hex()[:16], moment(HALTED.end), "(2 days 0 hours)")),
+        ("EXTEND", "01" * 32, order_id(encode(HALTED)).hex()[:16], moment(HALTED.end), "(2 days 0 hours)",
+         "in all 2 days 0 hours since that HALT", "for so much longer", "goes on", "what is left of it is not known")),
+    (view(Extend(order_id(encode(HALTED)), HALTED.end), end=NOW + 7 * DAY_MS, named=(HALTED,),
+          allowed=Allowed(19 * DAY_MS, NOW + 3 * DAY_MS)),
+        ("19 days 0 hours are used before this", "ENDS SOONER    " + moment(NOW + 3 * DAY_MS), "only the LIFT key")),
     (view(Raise(M)), ("RAISE", "01" * 32, "03" * 32, "without a LEASE")),
-    (view(Heartbeat(K)), ("HEARTBEAT", K.hex())),
+    (view(Heartbeat(K)),
+        ("HEARTBEAT", K.hex(), "keeps running  systemic models that are leased",
+         moment(NOW + FRESH_MS) + " (60 seconds)", "on the nodes that it reaches", "though the ledger is not seen")),
     (view(Lift((order_id(encode(HALTED)),)), named=(HALTED,)),
-        ("LIFT: let this run again", "frees", "01" * 32, "STILL STOPPED  nothing else", "LIFT: 4 of 5")),
+        ("LIFT: let this run again", "frees", "01" * 32, "STILL STOPPED  nothing else", "LIFT: 4 of 5",
+         "in use again", "a systemic model stays stopped until it has a LEASE that is newer than its HALT")),
     (view(Lift((order_id(encode(HALTED)),)), named=(HALTED,), rest=(view(Halt(Miner(K), GroupKey.HALT)).order,)),
         ("STILL STOPPED  the miner " + key_text(KeyRole.HOTKEY, K),)),
-    (view(Lease((K,)), end=NOW + 30 * DAY_MS), ("LEASE", K.hex(), "(30 days 0 hours)", "LIFT: 4 of 5")),
+    (view(Lease((K,)), end=NOW + 30 * DAY_MS), ("LEASE", K.hex(), "(30 days 0 hours)", "LIFT: 4 of 5",
+        "3 days 0 hours of grace: without another LEASE they stop " + moment(NOW + 33 * DAY_MS), "a HALT voids this")),
     (view(Lower((K,), (order_id(encode(RAISED)),)), named=(RAISED,)), ("LOWER", K.hex(), "01" * 32, "raised by order")),
 ]  # fmt: skip
 
@@ -84,6 +100,40 @@ def test_each_action_shows_what_it_does(v: View, words: tuple[str, ...]) -> None
     everywhere = (REASON, "asked by       bob", CHAIN.hex(), i.hex(), fingerprint(i), moment(NOW))
     for part in (*words, *everywhere):
         assert part in text, (part, text)
+
+
+def labels(text: str) -> list[str]:
+    """What begins the lines of a screen, for each of a real one and of a rehearsal's."""
+    return [found[1] for line in text.splitlines() if (found := re.match(r"(?:REHEARSAL \| )?  (\S.*?)(?:  |$)", line))]
+
+
+KINDS = {type(v.order.action).__name__: v for v, _ in SHOWN}
+"""One of each, with an INSTALL."""
+
+
+def installing(**more: Any) -> View:
+    after = msgspec.structs.replace(Keyholders(1).roster, members=HOLDERS.roster.members)
+    return view(Install(after, HOLDERS.digest, ()), **more)
+
+
+KINDS["Install"] = installing()
+
+
+def test_every_kind_of_order_is_tried() -> None:
+    assert set(KINDS) == {kind.__name__ for kind in get_args(OrderAction)}
+
+
+@pytest.mark.parametrize("word", [kind.__name__ for kind in get_args(OrderAction)])
+def test_every_screen_says_where_until_when_why_and_what_it_costs(word: str) -> None:
+    """In a rehearsal, too, where no line lacks the word that it is one."""
+    real = screen(KINDS[word])
+    rehearsal = rehearsed(real)
+    assert all(line.startswith("REHEARSAL | ") for line in rehearsal.splitlines())
+    for text in (real, rehearsal):
+        assert {"where", "until", "why", "costs"} <= set(labels(text)), text
+        for each in ("where", "until", "costs"):
+            assert labels(text).count(each) == 1, text
+            assert re.search(rf"  {each} +\S+ \S+", text), text
 
 
 def test_an_install_shows_who_comes_who_goes_and_what_goes_on() -> None:

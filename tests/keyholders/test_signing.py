@@ -35,6 +35,7 @@ from davy.protocol.errors import (
     Refused,
     Unreachable,
 )
+from davy.protocol.limits import DAY_MS
 from davy.protocol.order import (
     Drill,
     Extend,
@@ -87,6 +88,25 @@ async def test_extend_and_lift_name_orders_that_signers_are_shown() -> None:
     with pytest.raises(Refused, match="send it along"):
         await alice.complete(alice.order(Lift((b"\1" * 32,))))
     await alice.complete(propose(alice.order(Lift((first.order.id,))), named))
+
+
+async def test_a_screen_says_what_the_signer_knows_of_the_allowance() -> None:
+    stage = Stage()
+    for person in stage.people:
+        person.yes_to, person.decide = (), lambda _: True
+    await stage.start()
+    alice = stage.people[0]
+    first = (await alice.complete(alice.order())).order
+    for person in stage.people[:2]:
+        await person.journal.keep_signed(first.id, first.raw)
+    extend = alice.order(Extend(first.id, first.order.end), end=first.order.end + DAY_MS)
+    await alice.complete(extend)
+    screens = [person.seen[1].screen for person in stage.people]
+    assert all("by the orders known here 1 days 0 hours are used before this" in text for text in screens), "its HALT's"
+    await stage.clock.sleep_until(first.order.end)
+    await alice.complete(alice.order())
+    told = ["1 days 0 hours are used" in p.seen[2].screen for p in stage.people]
+    assert told == [True, True, False, False, False]
 
 
 async def test_two_of_five_cannot_halt_three_can() -> None:

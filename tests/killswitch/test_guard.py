@@ -5,15 +5,20 @@ from __future__ import annotations
 import anyio
 import anyio.lowlevel
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from davy.killswitch import guard as module
 from davy.killswitch.brake import first_state
+from davy.killswitch.clocks import Clocks
 from davy.killswitch.guard import Guard
-from davy.killswitch.index import Index, Recorded
+from davy.killswitch.index import INDEX, Index, Recorded, clock_mended, read_index
 from davy.killswitch.scope import Subject
+from davy.killswitch.verdict import Halted, Lapsed, Permitted, verdict
 from davy.protocol.attestation import open_attestation
 from davy.protocol.encoding import encode
-from davy.protocol.errors import BadSignature, Busy, ModelHalted, StoreFailed, UnknownRoster
+from davy.protocol.errors import BadSignature, Busy, Misconfigured, ModelHalted, StoreFailed, UnknownRoster
 from davy.protocol.limits import (
     DAY_MS,
     FRESH_MS,
@@ -28,7 +33,7 @@ from davy.protocol.order import Global, GroupKey, Halt
 from davy.protocol.receipt import EMPTY_BRAKE_HEAD
 from davy.protocol.words import KeyRole
 from tests.killswitch.guarded import KEYS, Node, block, may
-from tests.killswitch.story import MINUTE, START, Story, genesis, models, name, subject
+from tests.killswitch.story import MINUTE, START, Story, genesis, models, ms, name, subject, systemic
 from tests.twins import MemoryStore, SetClock
 from tests.twins.keyholders import Keyholders
 
@@ -253,6 +258,113 @@ class TestClocks:
         await node.guard.at_block(block(3, 1), [])
         assert node.guard.now() == START + 14 * DAY_MS
         assert not node.runs(**systemic)
+
+    async def test_a_clock_that_was_ahead_is_named_and_mended_without_losing_an_order(
+        self, node: Node, story: Story
+    ) -> None:
+        systemic = {"model_class": ModelClass.SYSTEMIC}
+        lease, unheard = story.lease(0, 10), story.halt(0, 3, models("other"))
+        await node.open(7, lease)
+        await node.hear(unheard)  # no ledger knows it
+        node.clock.time = START + 400 * DAY_MS
+        assert node.guard.ahead == 0
+        await node.hear(story.halt(0, 2, models("third")))  # which writes the clock
+        node.clock.time = START + 1_000
+        await node.restart()
+        await node.pull(8, lease)
+        with pytest.raises(ModelHalted, match="clock was 399 days 23 hours ahead once") as told:
+            node.guard.permit(subject(**systemic))
+        assert told.value.order == b""
+        assert (node.guard.ahead, node.guard.seen) == (400 * DAY_MS - 1_000, 0)
+        assert node.runs(), "nothing else is stopped by it"
+        assert not node.runs(word="other")
+
+        kept = read_index(await node.store.get(INDEX) or b"")
+        mended = clock_mended(kept, node.guard.state, node.clock.time, block(8))
+        await node.store.put(INDEX, encode(mended))
+        await node.restart()
+        with pytest.raises(Busy):
+            node.guard.permit(subject(**systemic))
+        await node.pull(6, lease)
+        assert not node.guard.is_open, "the height that was seen is kept, too"
+        await node.pull(8, lease)
+        assert node.runs(**systemic)
+        assert not node.runs(word="other"), "and a HALT that no ledger knows"
+        assert (node.guard.ahead, node.guard.seen) == (0, START)
+
+    async def test_marks_are_written_while_the_clock_is_behind_what_was_kept(self, node: Node, story: Story) -> None:
+        node.clock.time = START + 400 * DAY_MS
+        await node.open()
+        await node.hear(story.halt(0, 1, models("other")))  # which writes the clock
+        node.clock.time = START
+        await node.restart()
+        await node.pull(7)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(node.guard.run)
+            while node.clock.time < START + 5_000:
+                await anyio.lowlevel.checkpoint()
+            await node.pull(9)
+            while node.clock.time < START + 70_000:
+                await anyio.lowlevel.checkpoint()
+            tasks.cancel_scope.cancel()
+        kept = read_index(await node.store.get(INDEX) or b"")
+        assert (kept.height, kept.own) == (9, START + 400 * DAY_MS)
+
+    @pytest.mark.parametrize(
+        ("now", "height", "block_day", "why"),
+        [
+            (START + DAY_MS, 6, 1.0, "the ledger stands at 6, and this node has seen 7"),
+            (START + DAY_MS, 7, 0.9, "8640 s apart; set the clock first"),
+            (START + 11 * DAY_MS, 7, 1.0, "864000 s apart; set the clock first"),
+            (START + 20 * DAY_MS - FRESH_MS, 7, 20.0, "is not ahead"),
+        ],
+    )
+    async def test_a_clock_is_mended_by_a_ledger_that_agrees_only(
+        self, now: int, height: int, block_day: float, why: str
+    ) -> None:
+        kept = Index(1, bytes(32), (), (), START + 20 * DAY_MS, START, 7)
+        with pytest.raises(Misconfigured, match=why):
+            clock_mended(kept, Story().state, now, block(height, block_day))
+
+    @pytest.mark.parametrize(("begins", "lifted"), [(5, False), (5, True), (0, False)])
+    async def test_no_clock_is_mended_before_a_halt_that_already_stops_by_it(
+        self, story: Story, begins: float, lifted: bool
+    ) -> None:
+        """A HALT that is dated ahead stops where the clock is ahead: that it begins later is no end of it."""
+        halt = story.halt(begins, begins + 2)
+        kept, now = Index(1, story.chain, (halt,), (), ms(20), START, 7), block(8, 1)
+        if lifted:
+            story.lift(begins, halt)
+        if begins > 1 and not lifted:
+            with pytest.raises(Misconfigured, match=r"from 2027-01-20 07:00 UTC on"):
+                clock_mended(kept, story.state, now.time, now)
+        else:
+            assert clock_mended(kept, story.state, now.time, now) == replace(kept, own=now.time)
+
+    @given(data=st.data())
+    def test_mending_a_clock_permits_nothing_but_by_the_time_of_blocks(self, data: st.DataObject) -> None:
+        """No HALT ends, and no LEASE that has lapsed by the ledger's time is in force again."""
+        day = st.integers(0, 40)
+        now, end, begin = data.draw(day), data.draw(st.integers(1, 7)), data.draw(day)
+        seen, ahead = data.draw(st.integers(0, now)), data.draw(st.integers(1, 400))
+        story = Story()
+        if data.draw(st.booleans()):
+            story.lease(leased := data.draw(day), leased + data.draw(st.integers(1, 30)))
+        story.halt(begin, begin + end)
+        before, newest = Index(1, story.chain, (), (), ms(now + ahead), ms(seen), 7), block(8, now)
+        try:
+            after = clock_mended(before, story.state, ms(now), newest)
+        except Misconfigured:
+            assert begin > now
+            return
+        assert after == replace(before, own=ms(now))
+        then, mended = Clocks(before.own, newest.time), Clocks(after.own, newest.time)
+        for x in (subject(), systemic()):
+            was, is_now = (verdict(story.state, x, at) for at in (then, mended))
+            if isinstance(was, Halted):
+                assert isinstance(is_now, Halted)
+            if isinstance(is_now, Permitted):
+                assert not isinstance(verdict(story.state, x, Clocks(newest.time, newest.time)), Halted | Lapsed)
 
     async def test_a_halt_ends_when_own_clock_and_block_time_are_past_it(self, node: Node, story: Story) -> None:
         await node.open()

@@ -124,6 +124,22 @@ def test_a_node_that_sees_nothing_fresh_says_that_it_is_stale(story: Story) -> N
     assert "never saw one" in never.text
 
 
+def test_a_clock_that_was_ahead_is_told_instead_of_what_follows_from_it(story: Story) -> None:
+    story.lease(0, 30)
+    at = Clocks(ms(400), ms(1))
+    (notice,) = notices(story.state, [systemic()], at, ms(400) - ms(1))
+    assert notice.topic == b""
+    for words in ("clock was 399 days 0 hours ahead once", "until 2028-02-19 08:00 UTC", "`davy brake clock`"):
+        assert words in notice.text
+    assert len(notices(story.state, [systemic()], at, FRESH_MS)) == 2, "as it always was"
+
+
+def test_who_is_stale_says_what_its_clock_says(story: Story) -> None:
+    """So that whoever reads it sees a clock that is wrong."""
+    (notice,) = notices(story.state, [], Clocks(ms(400), ms(1)))
+    assert "the newest is of 2027-01-16 08:00 UTC, its clock says 2028-02-19 08:00 UTC" in notice.text
+
+
 def test_times_that_no_calendar_knows_are_told_as_they_are(story: Story) -> None:
     (notice,) = notices(story.state, [], Clocks(2**62, 2**62 - FRESH_MS - 1))
     assert f"{2**62 - FRESH_MS - 1} ms" in notice.text

@@ -6,6 +6,7 @@ import pytest
 
 from davy.killswitch.refusal import refusal
 from davy.killswitch.verdict import Cause, Halted, Lapsed, Stale
+from davy.protocol.limits import FRESH_MS
 from tests.killswitch.story import Story, ms, order_of
 
 
@@ -27,6 +28,13 @@ def test_a_refusal_says_for_how_long_and_carries_its_order(
     assert text in str(told)
     assert (order.id.hex()[:16] in str(told)) == (cause is Cause.ORDER)
     assert told.order == order.raw
+
+
+@pytest.mark.parametrize("v", [Lapsed(ms(1)), Lapsed(None), Stale(None)])
+def test_a_clock_that_was_ahead_is_told_instead(v: Lapsed | Stale) -> None:
+    told = refusal(v, FRESH_MS + 1)
+    assert str(told).startswith("this node's clock was 0 days 0 hours ahead once")
+    assert str(refusal(v, FRESH_MS)) == str(refusal(v))
 
 
 @pytest.mark.parametrize(("v", "text"), [(Lapsed(ms(1)), "no LEASE"), (Stale(None), "neither the ledger nor")])

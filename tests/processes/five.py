@@ -35,7 +35,8 @@ def runbook(page: str) -> dict[str, list[str]]:
 
 
 CHANGES = runbook("keyholders.md")
-BOOK = runbook("halt.md") | CHANGES
+HALT = runbook("halt.md")
+BOOK = HALT | CHANGES
 TYPED: set[tuple[str, str]] = set()
 """Commands of the runbooks that were typed, with their headings."""
 
@@ -61,6 +62,8 @@ class Table:
         self.lines: dict[str, str] = {}
         self.words: dict[str, str] = {}
         self.serving: dict[str, Shell] = {}
+        self.chain: Shell | None = None
+        """Its ledger, where that is one process."""
         self._open: dict[str, ExitStack] = {}
 
     def env(self, name: str) -> dict[str, str]:

@@ -25,7 +25,7 @@ from davy.protocol.receipt import Anchor, Outcome, Receipt, SignedReceipt
 from davy.protocol.signing import Domain, sign
 from davy.protocol.words import KeyRole, key_text
 from tests.ledger.driver.cometbft.engines import engine
-from tests.processes.five import BOOK, NAMES, RECORDED, Table, line
+from tests.processes.five import HALT, NAMES, RECORDED, TYPED, Table, line
 from tests.processes.producers import FourProducers
 from tests.processes.shells import PATIENCE_S, ROOT, shell, wait_until
 from tests.twins.keyholders import pair
@@ -42,6 +42,7 @@ def of_one_process(table: Table) -> Iterator[None]:
     up = [f"cd {table.folder}", "exec davy up --home chain --port 0 --block-time 100 --keyholders roster"]
     with shell(up, table.env("alice"), table.folder / "up.log") as network:
         network.wait_for("the faucet gives tokens")
+        table.chain = network
         yield
 
 
@@ -181,6 +182,33 @@ def test_three_of_five_halt_three_cannot_lift_four_can(all_serve: Table) -> None
     assert halted["order"] not in {h["order"] for h in brake_status(table)["halts"]}
 
 
+def test_a_halt_is_carried_on_and_four_halt_beyond_the_allowance(all_serve: Table) -> None:
+    table, model, heading = all_serve, "88" * 32, "When a halt runs out"
+
+    def until(order: str) -> str:
+        (found,) = [h["until"] for h in brake_status(table)["halts"] if h["order"] == order]
+        return found
+
+    with unseen(table, ["bob", "carol", "dave"], "halt,extend"):
+        halted = table.coordinate("alice", f"{halting(model=model)} --for 1d --yes --json").result()["order"]
+        before = until(halted)
+        acting = table.coordinate("alice", line(heading, "davy keyholder extend", ORDER=halted[:12]) + " --yes --json")
+        assert any(row.items() >= RECORDED.items() for row in acting.result()["released"])
+        assert acting.says("by the orders known here 1 days 0 hours are used before this")
+        assert acting.says(f"ended          {before}")
+        assert until(halted) > before
+        beyond = line(heading, "davy halt model", MODEL=model)
+        table.stop("dave")
+        trying = table.coordinate("alice", f"{beyond} --yes --json {QUICKLY}")
+        assert "3 of the 4 keyholders needed" in trying.refusal()
+        table.serve("dave", options="--yes-to halt")
+        acting = table.coordinate("alice", f"{beyond} --yes --json")
+        done = acting.result()
+        assert (len(done["signers"]), acting.says("none is used: what the LIFT key stops")) == (4, True)
+        assert done["order"] in {h["order"] for h in brake_status(table)["halts"]}
+    table.serve("bob", "carol", "dave")
+
+
 @pytest.mark.engine
 def test_on_four_producers_too() -> None:
     """The orders stand in blocks that three of four producers signed."""
@@ -278,8 +306,7 @@ def test_a_drill_is_rehearsed_unseen_only_where_that_was_said(all_serve: Table) 
 
 def test_a_halt_by_sheets_that_are_carried(all_serve: Table) -> None:
     table = all_serve
-    (folder,) = [c for c in BOOK["Without a network"] if c.startswith("mkdir")]
-    table.type("alice", folder)
+    table.type("alice", line("Without a network", "mkdir"))
     command = line("Without a network", "davy halt model", MODEL="55" * 32, FILE="carried")
     acting = table.coordinate("alice", f"{command} --yes --json")
     sheets = table.folder / "sheets"
@@ -433,8 +460,13 @@ def test_a_mistake_is_one_sentence(table: Table, command: str) -> None:
     assert after == before
 
 
+def test_every_command_of_the_page_was_typed() -> None:
+    """Needs all tests before it."""
+    assert {(heading, command) for heading, commands in HALT.items() for command in commands} <= TYPED
+
+
 def brake_status(table: Table) -> dict[str, Any]:
-    return json.loads(table.type("alice", "davy brake status --json"))
+    return json.loads(table.type("alice", line("Who is there", "davy brake status") + " --json"))
 
 
 def check_with_davy(table: Table, name: str) -> None:
