@@ -19,6 +19,7 @@ A subcommand stands in the module of its name (`COMMANDS`). Some are in files of
 `engine`, `join`  of `ledger`: several producers
 `replacing`       of `key`: rotate, announce-swap, swap
 `lending`         of `stake`: lend, consent, children
+`probing`         of `brake`: probe
 `targets`         of `halt` and `keyholder drill`: what can be halted, as it is typed
 `ordering`        an order from words typed by a keyholder: signed, and released by every route
 `gathering`       who is asked for an order's signature, and how; `carrying` does it by sheets
