@@ -33,6 +33,8 @@ from davy.protocol.receipt import Anchor
 from davy.protocol.words import KeyRole, Netuid, UnixMillis, key_text
 
 _LOOK_S: Final = 0.1
+_OPENING_S: Final = 5.0
+"""For streams to be opened: a miner may be busy, or a block behind."""
 
 
 class Held(NamedTuple):
@@ -135,16 +137,17 @@ async def _hold(held: Sequence[Held], term: int) -> None:
 
 
 async def _tell(held: Sequence[Held]) -> None:
-    """Say when all streams are open, and then who stops."""
-    while not all(h.watch.flows or h.watch.fault or h.watch.ended for h in held):  # noqa: ASYNC110 - others' doing
-        await anyio.sleep(_LOOK_S)
-    for h in held:
-        if h.watch.fault:
-            click.echo(f"{h.where}: {h.watch.fault}", err=True)
-    flowing = sum(h.watch.flows for h in held)
-    click.echo(f"Streams are open at {flowing} of {len(held)} miners: give the order now.", err=True)
-    said = set[Probed]()
+    """Say at how many miners streams are open, when all are or enough time was given; then who stops."""
+    until, said, announced = anyio.current_time() + _OPENING_S, set[Probed](), -1
     while True:
+        ready = sum(h.watch.flows or h.watch.ended is not None for h in held)
+        if ready > announced and (ready == len(held) or anyio.current_time() >= until):
+            for h in held:
+                if h.watch.fault and announced < 0:
+                    click.echo(f"{h.where}: {h.watch.fault}", err=True)
+            flowing, announced = sum(h.watch.flows for h in held), ready
+            now = ": give the order now" if flowing else ""
+            click.echo(f"Streams are open at {flowing} of {len(held)} miners{now}.", err=True)
         for h in held:
             if h.watch.ended is not None and h.watch.to not in said:
                 said.add(h.watch.to)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
+from trio.testing import MockClock
 
 from davy.cli import probing
 from davy.cli.probing import Held, told_of
@@ -45,6 +47,32 @@ def test_between_two_answers_it_goes_on_and_after_a_fault_it_is_not_reached() ->
     assert held(0, tokens=7).state == "goes on"
     assert held(0, tokens=7, fault="away").state == "unreached"
     assert held(0).state == "unreached"
+
+
+@pytest.mark.anyio
+async def test_the_order_is_asked_for_when_all_that_can_be_held_are_held(capsys: pytest.CaptureFixture[str]) -> None:
+    behind, away = held(0, fault="busy: a block behind"), held(1, fault="away")
+
+    async def said(after_s: float) -> str:
+        await anyio.sleep(after_s)
+        return capsys.readouterr().err
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(probing._tell, [behind, away])  # pyright: ignore[reportPrivateUsage]
+        assert await said(2) == ""
+        assert await said(8) == "h:1: busy: a block behind\nh:2: away\nStreams are open at 0 of 2 miners.\n"
+        behind.watch.flows, behind.watch.fault = True, ""
+        assert await said(1) == "Streams are open at 1 of 2 miners: give the order now.\n"
+        away.watch.flows = True
+        assert await said(1) == "Streams are open at 2 of 2 miners: give the order now.\n"
+        behind.watch.tokens, behind.watch.ended, behind.watch.flows = 3, ms(0), False
+        assert await said(9) == "h:1 stopped, 2027-01-15 08:00:00.000 UTC\n"
+        tasks.cancel_scope.cancel()
+
+
+@pytest.fixture
+def anyio_backend() -> object:
+    return "trio", {"clock": MockClock(autojump_threshold=0)}
 
 
 @pytest.fixture
