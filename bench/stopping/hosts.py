@@ -1,7 +1,7 @@
-"""Some hosts in one process: davy's HTTP server over TLS, guard, miner and exchange between nodes, for each of them.
+"""Some hosts in one process: davy's HTTP server over TLS, guard, miner and a route for orders, for each of them.
 
 A silent relay takes what it is told and stops, and passes nothing on: it answers no exchange and brings nobody an
-order. On the far side of a partition nothing passes between hosts, nor from the keyholders.
+order. On the far side of a partition nothing passes between hosts, nor from the keyholders. Both are of the exchange.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ import random
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import anyio
 import anyio.to_thread
+from anyio.abc import TaskGroup
 
+from bench.stopping.routes import HOST, HostRoute, Own, Route, Weather, open_route
 from davy.host.clock import SystemClock
 from davy.host.entropy import OsEntropy
 from davy.killswitch.brake import BrakeState
@@ -28,24 +29,19 @@ from davy.miners.backend import Piece, Stopped, Tally
 from davy.miners.chain_view import ChainView
 from davy.miners.server import MinerHandler
 from davy.miners.simple import SimpleBackend
-from davy.network.brake_peers import BrakePeers
-from davy.network.brake_routes import BrakeRoutes
 from davy.network.certificate import CertificateFiles, make_certificate
 from davy.network.http_client import HttpTransport
 from davy.network.http_server import serve
 from davy.network.openai import CompletionRequest
 from davy.network.signed import RequestVerifier
 from davy.protocol.chain import Head
-from davy.protocol.errors import Unreachable
 from davy.protocol.manifest import Access, model_id
-from davy.protocol.ports import Handler, IncomingStream, Response, SignedRequest, StreamReply, Transport
 from davy.protocol.recorded import AccessRecord
 from davy.protocol.roster import Roster
 from davy.protocol.transaction import Endpoint
 from davy.protocol.words import ChainId, KeyRole
 from tests.twins import MemoryStore, SeededKeys
 
-HOST = "127.0.0.1"
 NEXT = {97: 0.5, 98: 0.25}
 LAG_S = 0.02
 
@@ -72,19 +68,9 @@ class Task(NamedTuple):
     roster: Roster
     folder: Path
     token_s: float
-
-
-@dataclass
-class Weather:
-    """Who is silent, and who is cut off, now; shared by the hosts of a process."""
-
-    silent: frozenset[int] = frozenset()
-    island: frozenset[int] = frozenset()
-    numbers: Mapping[int, int] = field(default_factory=dict[int, int])
-    """Hosts by port."""
-
-    def parts(self, a: int, b: int) -> bool:
-        return (a in self.island) != (b in self.island)
+    route: Route = Route.EXCHANGE
+    ledger: str = ""
+    """Where one answers, for those who follow it."""
 
 
 class Slow(SimpleBackend):
@@ -118,38 +104,19 @@ class Slow(SimpleBackend):
             yield paced(items)
 
 
-class Door:
-    """A host's front door; a silent one leaves exchanges of orders unanswered."""
-
-    def __init__(self, number: int, weather: Weather, rest: Handler) -> None:
-        self._number, self._weather, self._rest = number, weather, rest
-
-    async def handle(self, request: SignedRequest) -> Response | StreamReply:
-        if request.method == "GET" and request.path.startswith("/brake") and self._number in self._weather.silent:
-            await anyio.sleep_forever()
-        return await self._rest.handle(request)
-
-
-class Way:
-    """A host's way to the others."""
-
-    def __init__(self, number: int, weather: Weather, rest: Transport) -> None:
-        self._number, self._weather, self._rest = number, weather, rest
-
-    async def call(self, to: Endpoint, r: SignedRequest, *, deadline: int) -> Response:
-        w = self._weather
-        if w.parts(self._number, w.numbers[to.port]) or (r.method == "POST" and self._number in w.silent):
-            raise Unreachable("cut off, or silent")
-        return await self._rest.call(to, r, deadline=deadline)
-
-    def stream(self, to: Endpoint, r: SignedRequest, *, deadline: int) -> AbstractAsyncContextManager[IncomingStream]:
-        return self._rest.stream(to, r, deadline=deadline)
-
-
 class Node(NamedTuple):
     post: Post
     guard: Guard
-    peers: BrakePeers
+    route: HostRoute
+    subject: Subject
+
+
+class Used(NamedTuple):
+    """Processor seconds of one process of hosts, and of what runs for them beside it; the worst lag since the last."""
+
+    own_s: float
+    beside_s: float
+    lag_s: float
 
 
 def run_hosts(pipe: Any, task: Task) -> None:
@@ -162,14 +129,15 @@ async def _live(pipe: Any, task: Task) -> None:
     weather, lag, rng = Weather(), Lag(), random.Random(task.numbers.start)
     async with AsyncExitStack() as opened, anyio.create_task_group() as tasks:
         transport = await opened.enter_async_context(HttpTransport(SystemClock()))
-        nodes = [await _open(n, task, weather, transport, opened) for n in task.numbers]
+        nodes = [await _open(n, task, weather, transport, opened, tasks) for n in task.numbers]
         pipe.send([node.post for node in nodes])
         everybody: list[Post] = await anyio.to_thread.run_sync(pipe.recv)
         weather.numbers = {post.port: post.number for post in everybody}
-        for node in nodes:
-            await node.peers.know((p.endpoint, p.hotkey) for p in everybody if p.number != node.post.number)
-            tasks.start_soon(node.guard.run)
-            tasks.start_soon(node.peers.run)
+        async with anyio.create_task_group() as meeting:
+            for node in nodes:
+                others = [(p.endpoint, p.hotkey) for p in everybody if p.number != node.post.number]
+                meeting.start_soon(node.route.meet, others, tasks)
+                tasks.start_soon(node.guard.run)
         tasks.start_soon(lag.watch)
         pipe.send("ready")
         height = 1
@@ -183,9 +151,12 @@ async def _live(pipe: Any, task: Task) -> None:
                     async with anyio.create_task_group() as seeing:
                         for node in nodes:
                             seeing.start_soon(_see, node, block, orders, rng.uniform(0, spread_s))
+                case ("free",):
+                    for node in nodes:
+                        await node.guard.until_permitted(node.subject)
                 case _:
                     pass
-            pipe.send((time.process_time(), lag.worst()))
+            pipe.send(Used(time.process_time(), sum(node.route.cpu_s() for node in nodes), lag.worst()))
         tasks.cancel_scope.cancel()
 
 
@@ -195,34 +166,35 @@ async def _see(node: Node, block: Head, orders: Sequence[tuple[bytes, int]], aft
     await node.guard.at_block(block, orders)
 
 
-async def _open(number: int, task: Task, weather: Weather, transport: HttpTransport, opened: AsyncExitStack) -> Node:
+async def _open(
+    number: int, task: Task, weather: Weather, transport: HttpTransport, opened: AsyncExitStack, tasks: TaskGroup
+) -> Node:
     clock, entropy, keys, store = SystemClock(), OsEntropy(), SeededKeys(number), MemoryStore()
     hotkey = keys.public(KeyRole.HOTKEY)
     guard = Guard(BrakeState(task.chain, task.roster), keys=keys, clock=clock, store=store)
     await guard.open()
-    head = Head(1, clock.now(), bytes(32), bytes(32))
-    await guard.at_block(head, [])
-    peers = BrakePeers(guard, Way(number, weather, transport), clock, entropy, store)
+    own = Own(number, guard, keys, clock, entropy, store)
+    route = open_route(task.route, own, weather, transport, task.chain, task.ledger, opened)
+    await route.open(tasks)
     backend, view = Slow(task.token_s), ChainView(1, 10**9)
-    view.see(head, clock.now())
+    view.see(Head(1, clock.now(), bytes(32), bytes(32)), clock.now())
     verifier = RequestVerifier(hotkey, task.chain, clock, store)
     await verifier.open()
     handler = MinerHandler(
         keys=keys, chain=task.chain, verifier=verifier, clock=clock, entropy=entropy, view=view,
         admission=Admission(Rules(open=True, rate=1e3, burst=1_000), clock), guard=guard, backend=backend,
-        heard=peers.heard,
+        heard=route.heard,
     )  # fmt: skip
     model = model_id(backend.manifest())
-    handler.serving.subjects = (Subject(1, hotkey, ModelFacts(model, frozenset(), bytes(32))),)
+    subject = Subject(1, hotkey, ModelFacts(model, frozenset(), bytes(32)))
+    guard.serving = handler.serving.subjects = (subject,)
     handler.serving.access = AccessRecord(Access.ANY, (), (), 0)
-    guard.serving = handler.serving.subjects
     made = make_certificate(entropy.bytes(32))
     files = CertificateFiles(task.folder / f"{number}.pem", task.folder / f"{number}.key")
     files.certificate.write_bytes(made.certificate)
     files.key.write_bytes(made.key)
-    door = Door(number, weather, BrakeRoutes(guard, handler, clock))
-    port = await opened.enter_async_context(serve(door, HOST, 0, files))
-    return Node(Post(number, port, made.fingerprint, hotkey, model), guard, peers)
+    port = await opened.enter_async_context(serve(route.door(handler), HOST, 0, files))
+    return Node(Post(number, port, made.fingerprint, hotkey, model), guard, route, subject)
 
 
 class Lag:

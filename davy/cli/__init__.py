@@ -20,6 +20,7 @@ A subcommand stands in the module of its name (`COMMANDS`). Some are in files of
 `replacing`       of `key`: rotate, announce-swap, swap
 `lending`         of `stake`: lend, consent, children
 `clock`           of `brake`: the time that a node has kept
+`probing`         of `brake`: probe
 `targets`         of `halt` and `keyholder drill`: what can be halted, as it is typed
 `ordering`        an order from words typed by a keyholder: signed, and released by every route
 `gathering`       who is asked for an order's signature, and how; `carrying` does it by sheets

@@ -17,6 +17,7 @@ from davy.cli.network import Network, ledger_of, network_option, read_network
 from davy.cli.options import home_option, json_option, tokens, unlocked
 from davy.cli.ordering import network_there, read_book_file
 from davy.cli.output import show, show_table
+from davy.cli.probing import probe
 from davy.host.clock import SystemClock
 from davy.host.files import read_bounded, whole_path
 from davy.host.home import Home
@@ -77,6 +78,9 @@ _MAX_EVIDENCE: Final = MAX_HEADER_BYTES + MAX_RECEIPT_BYTES + 64
 @click.group("brake", cls=Whole)
 def brake_command() -> None:
     """Look at the brake, and convict whoever serves in spite of it."""
+
+
+brake_command.add_command(probe)
 
 
 @brake_command.command()

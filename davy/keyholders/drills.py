@@ -56,7 +56,7 @@ def release_line(r: DrillRelease, most: int = 8) -> str:
     if not r.took:
         return line
     times = "/".join(str(r.percentile(q)) for q in (50, 99, 100))
-    return f"{line}, p50/p99/max {times} ms from the signature to the answer, by the clock here"
+    return f"{line}, p50/p99/max {times} ms from the signature to the answer, by the clock here (a drill stops nothing)"
 
 
 def write_release(r: DrillRelease) -> bytes:

@@ -11,6 +11,7 @@ of a pipe, in the extra `gossip`.
 `signed`                davy's profile of it: who asks whom, on which chain, knowing which block
 `freshness`             no signed request is accepted twice, not even across a restart
 `signed_client`         signs a request, and signs it anew where the other node restarted
+`probing`               holds a stream open at a miner, and sees how it ends
 `receipts`              how a miner's receipt is made, travels and is checked
 `exchange`              a request, its answer and the receipt, for whoever checks them later
 `openai`, `events`      the schemas and the event streams of OpenAI's API

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import anyio
@@ -60,7 +60,8 @@ class Endless(Letters):
                 await anyio.sleep(0.1)
 
         try:
-            yield pieces()
+            async with aclosing(pieces()) as every:
+                yield every
         finally:
             self.left.set()
 

@@ -12,8 +12,10 @@ import pytest
 from bench.stopping.distances import CLOUD, SIMBLOCK, Distances
 from bench.stopping.figures import Curve, cells, into_page, picture
 from bench.stopping.loopback import Case, Outcome, Stage, stage
+from bench.stopping.routes import Route
 from bench.stopping.virtual import Plan, play
-from bench.time_to_stop import cases, curve_of, plans, write_loopback, write_virtual
+from bench.time_to_stop import alone, cases, curve_of, plans, write_alone, write_loopback, write_virtual
+from tests.network.gossip.conftest import needs_libp2p
 
 PATIENCE_S = 300.0
 
@@ -42,6 +44,41 @@ def test_real_hosts_stop_whoever_is_silent_or_cut_off(tmp_path: Path) -> None:
     write_loopback([(o.case, [o]) for o in found], page, "said")
     assert page.read_text().startswith("before\n<!-- loopback -->\n| 6 hosts | p50 |")
     assert "| cut off |" in page.read_text()
+
+
+def halted_twice(route: Route, hosts: int, patience_s: float = PATIENCE_S) -> list[Outcome]:
+    """Hosts of which keyholders tell one, if they tell any."""
+
+    async def measure(s: Stage) -> list[Outcome]:
+        return [await s.halt(Case("one told", known=1 / hosts), random.Random(n), patience_s) for n in range(2)]
+
+    with stage(hosts, 2, 0.05, route) as s:
+        return anyio.run(measure, s)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1_800)
+@pytest.mark.parametrize("route", [pytest.param(Route.GOSSIP, marks=needs_libp2p), Route.LEDGER])
+def test_one_route_alone_stops_every_host_again_and_again(route: Route, tmp_path: Path) -> None:
+    found = halted_twice(route, 4)
+    for o in found:
+        assert len(o.stopped) == 4
+        assert all(ms is not None and ms > 0 for ms in o.stopped.values()), o
+        assert 0 < o.beside < o.own, "what carried the orders is counted"
+    page = tmp_path / "page.md"
+    (tmp_path / "pictures" / "stop").mkdir(parents=True)
+    page.write_text("<!-- alone -->\n<!-- end of alone -->")
+    write_alone([(o.case, [o]) for o in found], page, "said")
+    assert "| one told |" in page.read_text()
+    assert "one told" in (tmp_path / "pictures" / "stop" / "alone.svg").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_where_the_route_is_cut_nothing_else_carries_an_order() -> None:
+    (first, _) = halted_twice(Route.NOTHING, 4, patience_s=5.0)
+    assert sum(ms is None for ms in first.stopped.values()) >= 3
+    assert first.beside == 0
 
 
 def test_a_host_that_never_stops_is_told(tmp_path: Path) -> None:
@@ -100,3 +137,11 @@ def test_distances_are_as_published() -> None:
 def test_the_goal_s_situation_is_among_those_measured() -> None:
     assert Case("all told, 30% silent", silent=0.3) in cases()
     assert any(plan.silent == 0.3 and plan.nodes == 10_000 for _, plan in plans(10_000))
+
+
+def test_the_routes_alone_are_measured_with_as_many_hosts_as_are_asked_for() -> None:
+    assert [(route, hosts, len(found)) for route, hosts, found in alone(20, 100)] == [
+        (Route.GOSSIP, 20, 2), (Route.LEDGER, 100, 1)
+    ]  # fmt: skip
+    assert [round(c.known * 20) for c in alone(20, 0)[0][2]] == [1, 2]
+    assert alone(0, 0) == []

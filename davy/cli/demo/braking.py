@@ -147,9 +147,9 @@ class Braking:
                 if n.endpoint:
                     tasks.start_soon(seen.watch_node, self._nodes.hotkeys()[n.hotkey], n.endpoint[0])
             with anyio.move_on_after(_SOON_S):
-                while self._users.flowing < _STREAMS:  # noqa: ASYNC110 - other processes' doing
+                while self._users.flowing < _STREAMS or not any(w.flows for w in seen.held.values()):  # noqa: ASYNC110
                     await anyio.sleep(0.05)
-            self._market.say(f"{self._users.flowing} users read streams of the model")
+            self._market.say(f"{self._users.flowing} users and an outsider read streams of the model")
             given = await self._council.give(
                 "halt", "model", model.hex(), reason="three of five are sure", by_hand=BY_HAND[:1],
                 by_book=self._by_book,
@@ -163,8 +163,9 @@ class Braking:
         assert given is not None  # noqa: S101
         stopped = {name: at - given.signed_at for (name, order), at in seen.knew_at.items() if order == given.id}
         stopped.pop(self._good, None)
-        if good.hotkey in seen.refused_at:
-            stopped[self._good] = seen.refused_at[good.hotkey] - given.signed_at
+        held = seen.held.get(good.hotkey)
+        if held is not None and held.ended is not None and held.order == given.raw:
+            stopped[self._good] = held.ended - given.signed_at
         last = max(stopped.values(), default=0)
         self._market.say(f"{len(stopped)} of {listening} nodes told an outsider of it, the last after {last} ms")
         return given, stopped, listening
@@ -179,7 +180,8 @@ class Braking:
     def _is_seen_everywhere(self, seen: Prober, given: Given, nodes: int) -> bool:
         knew = sum(order == given.id for _, order in seen.knew_at)
         refused = sum(e.code == "model_halted" for e in self._users.ended)
-        return knew >= nodes and bool(seen.refused_at) and refused >= _STREAMS
+        ended = any(w.ended is not None for w in seen.held.values())
+        return knew >= nodes and ended and refused >= _STREAMS
 
     async def _until_all_attest(self, given: Given) -> dict[str, int]:
         """The nodes whose word is on the ledger, and after how many ms they had stopped."""

@@ -1,6 +1,7 @@
-"""An outsider with a little stake, who asks nodes directly: whether they answer, and what orders they know.
+"""An outsider with a little stake, who asks nodes directly: whether a stream at them ends, and what orders they know.
 
-Times are the demo's own clock in milliseconds; a look takes some, so what is measured is an upper bound.
+A miner is watched as `davy brake probe` does it. Times are the demo's own clock in milliseconds; a look takes some, so
+what is measured is an upper bound.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from davy.host.keys import FileKeyStore
 from davy.ledger.client import RpcLedger
 from davy.network.http_client import HttpTransport
 from davy.network.openai import CompletionRequest
+from davy.network.probing import Probed, Watch, keyholders_known
 from davy.network.receipts import Testimony
 from davy.network.signed_client import SignedClient
 from davy.protocol.brake_messages import OrderPage
@@ -28,6 +30,7 @@ from davy.protocol.errors import DavyError, ModelHalted
 from davy.protocol.limits import MAX_RESPONSE_BYTES
 from davy.protocol.order import SignedOrder, order_id
 from davy.protocol.ports import SignedRequest
+from davy.protocol.receipt import Anchor
 from davy.protocol.transaction import Endpoint
 from davy.protocol.words import Hotkey, KeyRole
 
@@ -50,21 +53,19 @@ class Prober:
         self._ledger, self._transport, self._netuid = ledger, transport, netuid
         self._clock = SystemClock()
         self._client = SignedClient(keys, ledger.chain, transport, self._clock, OsEntropy())
-        self.refused_at: dict[Hotkey, int] = {}
-        """By miner: when it first refused, as halted, what it had served before."""
+        self.held: dict[Hotkey, Watch] = {}
+        """By miner: the stream that is held open at it."""
         self.knew_at: dict[tuple[str, bytes], int] = {}
         """By node and order: when the node first told of it."""
 
     async def watch_miner(self, miner: Neuron) -> None:
-        """Ask a miner again and again until it says that it is halted."""
-        while miner.hotkey not in self.refused_at:
-            try:
-                await self.ask(miner.hotkey)
-            except ModelHalted:
-                self.refused_at[miner.hotkey] = self._clock.now()
-            except DavyError:
-                pass
-            await anyio.sleep(_LOOK_S / 2)
+        """Hold a stream open at a miner until it has stopped by an order of the keyholders."""
+        state = keyholders_known(await self._ledger.genesis(), await self._ledger.brake())
+        head = await self._ledger.head()
+        to = Probed(miner.endpoint[0], miner.hotkey, miner.model[0].model_id)
+        watch = Watch(to, self._client, self._clock, Anchor(head.height, head.hash), state)
+        self.held[miner.hotkey] = watch
+        await watch.run()
 
     async def watch_node(self, name: str, to: Endpoint) -> None:
         """Ask a node what orders it knows, again and again, until cancelled."""
