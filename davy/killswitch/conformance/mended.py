@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import permutations, product
-from typing import Any
+from typing import Any, Final
 
 from davy.killswitch import refresh
 from davy.killswitch.conformance.packages import first_round, key_packages, public_package, second_round
@@ -26,12 +26,14 @@ from davy.killswitch.repair import RepairTerms, check_repair
 from davy.killswitch.sharing import is_vanishing_share, lagrange
 
 Keys = dict[Identifier, KeyPackage]
+REFRESH: Final = ("round1", "round2", "key_packages", "public", "signing")
+REPAIR: Final = ("lost", "helpers", "deltas", "sigmas", "signing_share")
 
 
 def refresh_shares(content: Any, public: PublicKeyPackage, keys: Keys, report: Report) -> tuple[PublicKeyPackage, Keys]:
     """Compare `refresh`, which has the sections of a making: `round1`, `round2`, `key_packages` and `public`."""
     section = member(content, "refresh")
-    note_others(section, ("round1", "round2", "key_packages", "public", "signing"), report)
+    note_others(section, REFRESH, report)
     after = {"t": count(content, "t"), **{name: member(section, name) for name in ("key_packages", "public")}}
     new_public = public_package(after, report)
     new_keys = key_packages(after, new_public, report)
@@ -73,7 +75,7 @@ def repair_share(content: Any, public: PublicKeyPackage, keys: Keys, report: Rep
     for itself may be among its deltas, or left out.
     """
     section = member(content, "repair")
-    note_others(section, ("lost", "helpers", "deltas", "sigmas", "signing_share"), report)
+    note_others(section, REPAIR, report)
     lost = member_of(member(section, "lost"))
     helpers = tuple(sorted(map(member_of, rows(section, "helpers")), key=number))
     report.accepts("terms of the repair", lambda: check_repair(RepairTerms(public, lost, helpers)))

@@ -38,7 +38,7 @@ class Report:
         for what, holds in self.checks:
             yield _one_line(f"{'holds' if holds else 'FAILS'}  {self.name}: {what}")
         for what in self.unread:
-            yield _one_line(f"       {self.name}: {what} is not read")
+            yield _one_line(f"       {self.name}: {what} is not compared")
 
 
 def _one_line(text: str) -> str:

@@ -48,16 +48,15 @@ def repair(content: dict[str, Any], report: Report) -> None:
         A section without summands or without their sum.
     """
     for title, section in content.items():
-        if not isinstance(section, dict):
-            if title.endswith("_generation"):
-                raise BadFile(f"{title} is to list numbered scalars and one sum of them")
+        values = cast("dict[str, Any]", section) if isinstance(section, dict) else {}
+        numbered = [name for name in values if re.fullmatch(r"[a-z_]+_\d+", name)]
+        sums = [name for name in values if name.endswith("_sum")]
+        if not numbered and not sums and not title.endswith("_generation"):
             note_others({title: section}, [], report)
             continue
-        values = cast("dict[str, Any]", section)
-        summands = {name: octets(values, name) for name in values if re.fullmatch(r"[a-z_]+_\d+", name)}
-        sums = [name for name in values if name.endswith("_sum")]
-        if not summands or len(sums) != 1:
+        if not numbered or len(sums) != 1:
             raise BadFile(f"{title} is to list numbered scalars and one sum of them")
+        summands = {name: octets(values, name) for name in numbered}
         total = ZERO
         for name, scalar in summands.items():
             report.equal(f"{name} is a scalar", is_scalar(scalar), True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from itertools import permutations
-from typing import Any
+from typing import Any, cast
 
 from davy.killswitch import dkg, frost
 from davy.killswitch.conformance import mended, postcard
@@ -53,11 +54,20 @@ def check(content: dict[str, Any], report: Report) -> None:
         report.equal("members", (len(public.shares()), set(keys)), (n, set(public.shares())))
     if public:
         _signings(content, public, keys, report)
-        if "repair" in content:
+        if _is_read(content, "repair", mended.REPAIR, report):
             mended.repair_share(content, public, keys, report)
-        if "refresh" in content:
+        if _is_read(content, "refresh", mended.REFRESH, report):
             new_public, new_keys = mended.refresh_shares(content, public, keys, report)
             _signings(content["refresh"], new_public, new_keys, report)
+
+
+def _is_read(content: dict[str, Any], name: str, shape: Collection[str], report: Report) -> bool:
+    """Whether there is such a section; one with none of the members that such a section has here is noted instead."""
+    section = content.get(name)
+    if isinstance(section, dict) and any(each in shape for each in cast("dict[str, Any]", section)):
+        return True
+    report.unread += [name] if name in content else []
+    return False
 
 
 def _signings(section: Any, public: PublicKeyPackage, keys: dict[Identifier, KeyPackage], report: Report) -> None:
