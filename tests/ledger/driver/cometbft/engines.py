@@ -66,7 +66,7 @@ class Producers:
         return n
 
     def _typed(self, words: Sequence[str]) -> bytes:
-        done = subprocess.run(self._davy(words), check=False, capture_output=True, timeout=PATIENCE_S)
+        done = subprocess.run(davy(words), check=False, capture_output=True, timeout=PATIENCE_S)
         assert done.returncode == 0, done.stderr.decode()
         return done.stdout
 
@@ -96,7 +96,7 @@ class Producers:
             log = self._stack.enter_context((self.home(n) / "log").open("ab"))
             within = [] if self._networks is None else self._networks.within(n)
             self._lives[n] = subprocess.Popen(
-                [*within, *self._davy(words, before)],
+                [*within, *davy(words, before)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -167,8 +167,10 @@ class Producers:
     def log(self, n: int) -> str:
         return (self.home(n) / "log").read_text(errors="replace")
 
-    def _davy(self, words: Sequence[str], before: str = "") -> list[str]:
-        return [sys.executable, "-c", f"{before}\nfrom davy.cli import main\nmain()", *words]
+
+def davy(words: Sequence[str], before: str = "") -> list[str]:
+    """The command `davy …` as of here; `before` is Python that runs first."""
+    return [sys.executable, "-c", f"{before}\nfrom davy.cli import main\nmain()", *words]
 
 
 async def until(holds: Callable[[], object], what: str) -> None:
