@@ -17,6 +17,7 @@ from davy.protocol.encoding import decode
 from davy.protocol.errors import DavyError, Refused, Unreachable
 from davy.protocol.limits import MAX_COMMITTED_HEADER_BYTES
 from davy.protocol.recorded import BRAKE_KEY
+from tests.faults.hostile import diverge, vote_twice, wrong_chunks
 from tests.faults.liar import lying
 from tests.faults.net import COUNT, Heal, Net
 from tests.faults.skewed_engine import SKEWED
@@ -270,4 +271,7 @@ KINDS: dict[str, Callable[[Net, Sequence[int]], Awaitable[Heal]]] = {
     "slow": slow,
     "late": late,
     "lie": lie,
+    "wrong-chunks": wrong_chunks,
+    "diverge": diverge,
+    "vote-twice": vote_twice,
 }

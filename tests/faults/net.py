@@ -64,6 +64,13 @@ class Draws(NamedTuple):
         return cls(*(random.Random(f"{seed} {what}") for what in cls._fields))
 
 
+class Hostile(NamedTuple):
+    """What producers run that can be told to act against the others (`tests.faults.hostile`)."""
+
+    before: str
+    options: tuple[str, ...]
+
+
 class Orders(NamedTuple):
     """Signed: one halts a model that nobody has named before, the other the model of all nodes."""
 
@@ -202,8 +209,10 @@ COUNCIL = Keyholders()
 
 
 @asynccontextmanager
-async def running(folder: Path, program: Path, seed: int, *, namespaces: bool) -> AsyncGenerator[Net]:
-    """Make a chain, start its producers and nodes, and end them."""
+async def running(
+    folder: Path, program: Path, seed: int, *, namespaces: bool, hostile: Hostile | None = None
+) -> AsyncGenerator[Net]:
+    """Make a chain, start its producers and nodes, and end them; with hostile ones seats change after few blocks."""
     keyholders = folder / "keyholders"
     keyholders.write_bytes(encode(COUNCIL.roster))
     cold = key_text(KeyRole.COLDKEY, PUBLIC)
@@ -211,7 +220,9 @@ async def running(folder: Path, program: Path, seed: int, *, namespaces: bool) -
     with ExitStack() as stack:
         networks = stack.enter_context(Networks(COUNT)) if namespaces else None
         producers = Producers(folder / "n", program, stack, networks)
-        producers.make(COUNT, (*options, "--subnet", SUBNET))
+        producers.make(COUNT, (*options, "--subnet", SUBNET, *(("--parameters", "unbonding=20") if hostile else ())))
+        if hostile:
+            producers.before, producers.options = hostile
         try:
             producers.start(*range(1, COUNT + 1))
             async with AsyncExitStack() as clients:

@@ -15,6 +15,7 @@ from msgspec.structs import astuple
 
 from davy.ledger.client import RpcLedger
 from davy.protocol.chain import Head, Issuance
+from tests.faults.hostile import HOSTILE
 from tests.faults.kinds import KINDS
 from tests.faults.manifest import Manifest, Step
 from tests.faults.market import NETUID, pays_miners, running_epoch
@@ -33,7 +34,8 @@ RECENT = 50
 async def play(folder: Path, program: Path, manifest: Manifest, seed: int, *, rounds: int = 1) -> int:
     """Play a manifest some times over on one chain; returns how many perturbations there were."""
     count = 0
-    async with running(folder, program, seed, namespaces=manifest.namespaces) as net:
+    made = running(folder, program, seed, namespaces=manifest.namespaces, hostile=HOSTILE if manifest.hostile else None)
+    async with made as net:
         for ledger in net.clients:
             await reach(ledger, 2)
         for step in [step for _ in range(rounds) for step in manifest.steps]:
