@@ -65,10 +65,12 @@ class Nodes:
     async def until_all(self, status: int) -> None:
         """Wait until each answers a request so."""
         for n, told in enumerate(self._told, 1):
-            with anyio.fail_after(PATIENCE_S):
-                while await to_thread.run_sync(status_of, told["local"], _NAME) != status:
+            said = 0
+            with anyio.move_on_after(PATIENCE_S):
+                while (said := await to_thread.run_sync(status_of, told["local"], _NAME)) != status:
                     self._check(n)
                     await anyio.sleep(0.1)
+            assert said == status, f"node {n} answers {said}, not {status}"
 
     async def bring(self, order: bytes) -> None:
         """Bring a signed order to all of them, and to no ledger; each attests that it obeys."""
