@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 import anyio
@@ -29,6 +30,8 @@ class Liar(snapshots.Snapshots):
     def chunk(self, *which):
         sent = super().chunk(*which)
         return sent[:-1] + b"?" if told("lies") else sent
+    def due(self, height):
+        return super().due(height) and not told("rests")
 application.Snapshots = Liar
 apply = Machine.apply_block
 def drawn(self, *block):
@@ -43,8 +46,8 @@ HOSTILE: Final = Hostile(_BEFORE, ("--snapshots", "20"))
 async def wrong_chunks(net: Net, whom: Sequence[int]) -> Heal:
     """They send wrong chunks of the state; one more engine fetches it all the same, from the one that is left."""
     (asked,) = (n for n in range(1, COUNT + 1) if n not in whom)
-    lies = [net.producers.home(n) / "lies" for n in whom]
-    for flag in lies:
+    flags = [net.producers.home(n) / "lies" for n in whom] + await _rest(net)
+    for flag in flags:
         flag.touch()
     fifth = net.producers.join(asked)
     net.producers.start(fifth)
@@ -58,10 +61,42 @@ async def wrong_chunks(net: Net, whom: Sequence[int]) -> Heal:
                 assert await anext(theirs) == await anext(ours)
         assert REFUSED in net.producers.log(fifth), "a wrong chunk is refused, and its sender"
         net.producers.end(fifth)
-        for flag in lies:
+        for flag in flags:
             flag.unlink()
 
     return heal
+
+
+async def _rest(net: Net) -> list[Path]:
+    """Let all have the same newest snapshot and take no other; returns the files that tell them so.
+
+    Engines tell of theirs once, so a newer one would be known of whoever was asked last, and fetched from nobody else.
+    """
+    homes = [net.producers.home(n) for n in range(1, COUNT + 1)]
+    flags = [home / "rests" for home in homes]
+    with anyio.fail_after(PATIENCE_S):
+        while True:
+            for flag in flags:
+                flag.touch()
+            for n in range(1, COUNT + 1):
+                await _keeps_up(net, n)  # what was begun before is written
+            newest = {max((p.name for p in (home / "snapshots").iterdir()), key=_height) for home in homes}
+            if len(newest) == 1:
+                return flags
+            for flag in flags:
+                flag.unlink()
+            await reach(net.client(1), (await net.client(1).head()).height + 1)
+
+
+async def _keeps_up(net: Net, one: int) -> None:
+    """Wait until it has a block that came after this was asked."""
+    other = net.client(next(n for n in range(1, COUNT + 1) if n != one))
+    await reach(net.client(one), (await other.head()).height + 1)
+
+
+def _height(snapshot: str) -> int:
+    """By its name."""
+    return int(snapshot.split(".")[0])
 
 
 async def diverge(net: Net, whom: Sequence[int]) -> Heal:
