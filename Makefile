@@ -99,7 +99,7 @@ engine-skewed: $(VENV)/dev.stamp ## build one more beside it whose clock can be 
 	$(BIN)/python -m tests.faults.skewed_engine
 
 .PHONY: demo-engine
-demo-engine: engine ## the demo on four producers of that engine; five to ten minutes
+demo-engine: engine ## the demo on four producers of that engine; three to six minutes
 	@$(COMPILE)
 	DAVY_ENGINE=$$(ls build/engine/cometbft-*[0-9]) $(BIN)/davy demo --engine cometbft --fast
 

@@ -7,6 +7,7 @@ by ``--only NAME --seed N``.
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import tempfile
 from functools import partial
@@ -51,8 +52,13 @@ def main() -> int:
             return 0
         name, seed = turn[number % len(turn)], chosen.seed + number
         print(f"{name}, seed {seed}", flush=True)
-        with tempfile.TemporaryDirectory(prefix="dv-") as folder:
-            played += anyio.run(partial(play, Path(folder), program, read(name), seed, rounds=ROUNDS))
+        folder = Path(tempfile.mkdtemp(prefix="dv-"))
+        try:
+            played += anyio.run(partial(play, folder, program, read(name), seed, rounds=ROUNDS))
+        except BaseException:
+            print(f"homes and logs are in {folder}", file=sys.stderr)
+            raise
+        shutil.rmtree(folder)
     return 1
 
 

@@ -17,12 +17,12 @@ from davy.protocol.encoding import decode
 from davy.protocol.errors import DavyError, Refused, Unreachable
 from davy.protocol.limits import MAX_COMMITTED_HEADER_BYTES
 from davy.protocol.recorded import BRAKE_KEY
+from tests.faults.hostile import diverge, vote_twice, wrong_chunks
 from tests.faults.liar import lying
-from tests.faults.net import COUNT, Net
+from tests.faults.net import COUNT, Heal, Net
 from tests.faults.skewed_engine import SKEWED
 from tests.ledger.driver.cometbft.engines import PATIENCE_S, reach, until
 
-Heal = Callable[[], Awaitable[None]]
 HOUR_S = 3_600
 TOLERATED_S = 60
 """How far ahead of its own clock a block's time may be for an engine (its `block_time_tolerance`)."""
@@ -32,7 +32,7 @@ QUESTIONS = 12
 
 async def kill(net: Net, whom: Sequence[int]) -> Heal:
     """SIGKILL to davy; its engine ends with it."""
-    await _killed(net, whom)
+    await net.kill(whom)
     return _started(net, whom)
 
 
@@ -77,7 +77,7 @@ async def restart(net: Net, whom: Sequence[int]) -> Heal:
 
 async def replay(net: Net, whom: Sequence[int]) -> Heal:
     """Killed, and davy's file is gone: all blocks come again from its own engine."""
-    await _killed(net, whom)
+    await net.kill(whom)
     for n in whom:
         net.producers.forget_state(n)
     return _started(net, whom)
@@ -85,7 +85,7 @@ async def replay(net: Net, whom: Sequence[int]) -> Heal:
 
 async def resync(net: Net, whom: Sequence[int]) -> Heal:
     """Killed, and all blocks are gone, davy's and the engine's: they come from the others."""
-    await _killed(net, whom)
+    await net.kill(whom)
     for n in whom:
         net.producers.forget_state(n)
         net.producers.forget_blocks(n)
@@ -187,7 +187,7 @@ async def late(net: Net, whom: Sequence[int]) -> Heal:
     """
     slow, away = whom
     ledger = net.client(next(n for n in range(1, COUNT + 1) if n not in whom))
-    await _killed(net, [away])
+    await net.kill([away])
     net.producers.end(slow)
     net.producers.start(slow, program=SKEWED, skew=f"-{TOLERATED_S // 2}s")
     with anyio.fail_after(PATIENCE_S):
@@ -250,12 +250,6 @@ async def lie(net: Net, whom: Sequence[int]) -> Heal:
     return heal
 
 
-async def _killed(net: Net, whom: Sequence[int]) -> None:
-    net.producers.kill(*whom)
-    for n in whom:
-        await until(lambda n=n: net.producers.engine_of(n) is None, "an engine without its application ends")
-
-
 def _started(net: Net, whom: Sequence[int]) -> Heal:
     async def heal() -> None:
         net.producers.start(*whom)
@@ -277,4 +271,7 @@ KINDS: dict[str, Callable[[Net, Sequence[int]], Awaitable[Heal]]] = {
     "slow": slow,
     "late": late,
     "lie": lie,
+    "wrong-chunks": wrong_chunks,
+    "diverge": diverge,
+    "vote-twice": vote_twice,
 }

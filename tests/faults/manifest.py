@@ -17,7 +17,7 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     fault: Literal[
         "kill", "kill-engine", "pause", "restart", "replay", "resync", "cut-off", "split",
-        "skew", "skew-most", "slow", "late", "lie",
+        "skew", "skew-most", "slow", "late", "lie", "wrong-chunks", "diverge", "vote-twice",
     ]  # fmt: skip
     whom: Annotated[int, Meta(ge=1, le=3)] = 1
     blocks: Annotated[int, Meta(ge=0, le=100)] = 3
@@ -34,6 +34,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     nightly: Annotated[int, Meta(ge=0, le=10)] = 1
     skewed: bool = False
     """An engine with another clock is needed (`tests.faults.skewed_engine`)."""
+    hostile: bool = False
+    """Some act against the others (`tests.faults.hostile`)."""
 
 
 def read(name: str) -> Manifest:

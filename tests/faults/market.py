@@ -33,12 +33,12 @@ KeyPair = tuple[bytes, bytes]
 """Public, secret."""
 
 
-def _keys(name: str) -> KeyPair:
+def keys(name: str) -> KeyPair:
     return bindings.crypto_sign_seed_keypair(hashlib.sha256(name.encode()).digest())
 
 
-VALIDATORS: Final = (_keys("validator 1"), _keys("validator 2"))
-MINERS: Final = (_keys("miner 1"), _keys("miner 2"))
+VALIDATORS: Final = (keys("validator 1"), keys("validator 2"))
+MINERS: Final = (keys("miner 1"), keys("miner 2"))
 
 
 def registration(chain: bytes, coldkey: bytes, hotkey: KeyPair) -> Register:

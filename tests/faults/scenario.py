@@ -1,8 +1,9 @@
 """A manifest played: a fault while transactions and an order of keyholders are on their way, then all that must hold.
 
 After each: every producer goes on, all tell one history and one state, no base unit was made or lost, no acknowledged
-transaction is missing anywhere, the last epoch paid miners and all tell alike how much, and every halt that was ordered
-meanwhile is proved by every ledger. With two of four away no block is made.
+transaction is missing anywhere, the last epoch paid miners and all tell alike how much, every halt that was ordered
+meanwhile is proved by every ledger, and every node obeys it. With two of four away no block is made, and nodes obey
+what is brought to them; with one of the two back, blocks are made again.
 """
 
 from __future__ import annotations
@@ -14,14 +15,18 @@ from msgspec.structs import astuple
 
 from davy.ledger.client import RpcLedger
 from davy.protocol.chain import Head, Issuance
+from tests.faults.hostile import HOSTILE
 from tests.faults.kinds import KINDS
 from tests.faults.manifest import Manifest, Step
 from tests.faults.market import NETUID, pays_miners, running_epoch
-from tests.faults.net import COUNT, Net, running
+from tests.faults.net import COUNT, Net, Orders, running
+from tests.faults.nodes import SERVES, STOPPED
 from tests.ledger.driver.cometbft.engines import reach
 
 AWAY_S = 3.0
 """For how long no block may come while two are away: thirty times what one takes."""
+GOES_ON = 3
+"""Blocks that three make before the fourth is back."""
 RECENT = 50
 """Acknowledged transactions that are looked for on every ledger after each fault; all of them at the end."""
 
@@ -29,7 +34,8 @@ RECENT = 50
 async def play(folder: Path, program: Path, manifest: Manifest, seed: int, *, rounds: int = 1) -> int:
     """Play a manifest some times over on one chain; returns how many perturbations there were."""
     count = 0
-    async with running(folder, program, seed, namespaces=manifest.namespaces) as net:
+    made = running(folder, program, seed, namespaces=manifest.namespaces, hostile=HOSTILE if manifest.hostile else None)
+    async with made as net:
         for ledger in net.clients:
             await reach(ledger, 2)
         for step in [step for _ in range(rounds) for step in manifest.steps]:
@@ -42,7 +48,7 @@ async def play(folder: Path, program: Path, manifest: Manifest, seed: int, *, ro
 
 
 async def perturb(net: Net, step: Step) -> None:
-    """Let a fault begin and end, with transactions and one order meanwhile."""
+    """Let a fault begin and end, with transactions and orders meanwhile."""
     whom = net.drawn.victims.sample(range(1, COUNT + 1), step.whom)
     others = [n for n in range(1, COUNT + 1) if n not in whom]
     most = step.fault == "skew-most"  # then it is the others who take no part
@@ -51,21 +57,34 @@ async def perturb(net: Net, step: Step) -> None:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(net.send, whole)
         before = (await at.head()).height
-        heal = await KINDS[step.fault](net, whom)
-        tasks.start_soon(net.halt, at)
+        # Two go one after the other, and so they come back.
+        heals = [await KINDS[step.fault](net, some) for some in ([whom] if step.blocks else [[n] for n in whom])]
+        orders = net.sign_orders()
+        tasks.start_soon(net.hand_in, at, *orders)
         if step.blocks:
             await reach(at, before + step.blocks)
         else:
-            await stands_still(at)
-        await heal()
+            before = await stands_still(net, at, orders)
+        for heal in heals:
+            await heal()
+            if not step.blocks:
+                await reach(at, before + GOES_ON)
         whole.set()
 
 
-async def stands_still(ledger: RpcLedger) -> None:
-    """No block comes, but for what was decided when the two went."""
+async def stands_still(net: Net, ledger: RpcLedger, orders: Orders) -> int:
+    """No block comes, but for what was decided when the two went; nodes are told of a halt, and stop.
+
+    Returns the height at which it stands.
+    """
     stands = (await ledger.head()).height
+    await net.nodes.until_all(SERVES)
+    await net.nodes.bring(orders.nodes)
+    await net.nodes.until_all(STOPPED)
     await anyio.sleep(AWAY_S)
-    assert (await ledger.head()).height <= stands + 1, "two of four decide nothing"
+    height = (await ledger.head()).height
+    assert height <= stands + 1, "two of four decide nothing"
+    return height
 
 
 async def check(net: Net, txs: int) -> None:
@@ -84,9 +103,10 @@ async def check(net: Net, txs: int) -> None:
         assert {h: await ledger.outcome(h, until=0) for h in wanted} == wanted
         halted = await ledger.halted(*net.halts[-RECENT:])
         assert None not in halted.values(), "an order is missing"
-        assert len((await ledger.brake()).orders) == len(net.halts)
+        assert len((await ledger.brake()).orders) == net.orders
     assert all(r.code == 0 for r in wanted.values())
     await paid(net)
+    await net.obeyed()
 
 
 async def paid(net: Net) -> None:

@@ -8,6 +8,7 @@ clock of the day alone.
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import sys
 import tempfile
@@ -18,7 +19,6 @@ from davy.ledger.driver.cometbft.install import NAME, _downloaded, _go, check_su
 from davy.protocol.errors import Misconfigured
 from tests.ledger.driver.cometbft.engines import ROOT
 
-SKEWED: Final = ROOT / "build/engine" / f"{NAME}-skewed"
 _ASKED: Final = "types/time/time.go"
 _NOW: Final = "return Canonical(time.Now())\n}\n"
 _WRONG: Final = """return Canonical(time.Now().Add(skew))
@@ -37,6 +37,9 @@ CHANGES: Final = {
     ),
 }
 """By file: what stands there once, and what takes its place."""
+_DIGEST: Final = hashlib.sha256(repr(CHANGES).encode()).hexdigest()[:8]
+SKEWED: Final = ROOT / "build/engine" / f"{NAME}-{_DIGEST}-skewed"
+"""One that was built with other changes has another name, and is not taken for this one."""
 
 
 def main() -> int:

@@ -27,7 +27,7 @@ def anyio_backend() -> str:
 
 @pytest.mark.slow
 @pytest.mark.engine
-@pytest.mark.parametrize("name", ["selection", "partition", "clock"])
+@pytest.mark.parametrize("name", ["selection", "partition", "clock", "hostile"])
 async def test_everything_holds_after_each(name: str, tmp_path: Path) -> None:
     manifest, program = read(name), engine()
     if program is None:
@@ -43,10 +43,11 @@ async def test_everything_holds_after_each(name: str, tmp_path: Path) -> None:
 def test_a_manifest_takes_away_what_the_others_can_bear(name: str) -> None:
     manifest = read(name)
     for step in manifest.steps:
-        borne = step.whom == 1 or step.fault in ("late", "skew-most")  # one of the two votes, or all three
+        borne = step.whom == 1 or step.fault in ("late", "skew-most", "wrong-chunks")  # one votes, or all of them
         assert borne is (step.blocks > 0), "one away: blocks go on; two: none comes"
         assert manifest.namespaces or step.fault not in ("cut-off", "split")
         assert manifest.skewed or step.fault not in ("skew", "skew-most", "slow", "late")
+        assert manifest.hostile or step.fault not in ("wrong-chunks", "diverge", "vote-twice")
 
 
 def test_every_kind_is_in_a_manifest() -> None:

@@ -42,9 +42,12 @@ class Producers:
         self.chain = b""
         self.peers: list[str] = []
         self.ports: list[int] = []
+        self.before, self.options = "", tuple[str, ...]()
+        """What each is started with, besides what a start names."""
+        self._given = set[int]()
 
     def make(self, count: int, options: Sequence[str], block_time: int = 100) -> None:
-        ports = free_ports(2 * count)
+        ports = self.more_ports(2 * count)
         self.ports, engines = ports[:count], ports[count:]
         words = ["ledger", "init-net", "--home", str(self._root), "--producers", str(count), "--json"]
         words += ["--block-time", str(block_time), *options]
@@ -55,7 +58,7 @@ class Producers:
 
     def join(self, asked: int, *options: str) -> int:
         """Make the home of one more, which knows the others' engines and asks the ledger of one; returns its number."""
-        port, engine_port = free_ports(2)
+        port, engine_port = self.more_ports(2)
         n = len(self.ports) + 1
         words = ["ledger", "join", "--home", str(self.home(n)), "--at", f"127.0.0.1:{engine_port}", "--json"]
         words += ["--network", str(self.home(asked) / "network.json"), "--block-time", "100", *options]
@@ -65,8 +68,14 @@ class Producers:
         self.ports.append(port)
         return n
 
+    def more_ports(self, count: int) -> list[int]:
+        """Free ones that nobody here has, not even one that is away and will listen there again."""
+        found = [port for port in free_ports(count + len(self._given)) if port not in self._given][:count]
+        self._given.update(found)
+        return found
+
     def _typed(self, words: Sequence[str]) -> bytes:
-        done = subprocess.run(self._davy(words), check=False, capture_output=True, timeout=PATIENCE_S)
+        done = subprocess.run(davy(words), check=False, capture_output=True, timeout=PATIENCE_S)
         assert done.returncode == 0, done.stderr.decode()
         return done.stdout
 
@@ -91,12 +100,13 @@ class Producers:
                 str(program or self._program),
                 "--port",
                 str(self.ports[n - 1]),
+                *self.options,
                 *options,
             ]
             log = self._stack.enter_context((self.home(n) / "log").open("ab"))
             within = [] if self._networks is None else self._networks.within(n)
             self._lives[n] = subprocess.Popen(
-                [*within, *self._davy(words, before)],
+                [*within, *davy(words, f"{self.before}\n{before}")],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -167,8 +177,10 @@ class Producers:
     def log(self, n: int) -> str:
         return (self.home(n) / "log").read_text(errors="replace")
 
-    def _davy(self, words: Sequence[str], before: str = "") -> list[str]:
-        return [sys.executable, "-c", f"{before}\nfrom davy.cli import main\nmain()", *words]
+
+def davy(words: Sequence[str], before: str = "") -> list[str]:
+    """The command `davy …` as of here; `before` is Python that runs first."""
+    return [sys.executable, "-c", f"{before}\nfrom davy.cli import main\nmain()", *words]
 
 
 async def until(holds: Callable[[], object], what: str) -> None:

@@ -2,53 +2,40 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import anyio
-import msgspec
 import pytest
 from nacl import bindings
 
-from davy.host.home import Home
 from davy.ledger.client import RpcLedger
 from davy.ledger.client.saved import check_saved
-from davy.ledger.commits import CommittedHeader, in_order
-from davy.ledger.driver.cometbft.configuration import PRODUCER_KEY, secret_of
 from davy.ledger.rules.producers import PRODUCER_BOND
 from davy.ledger.rules.records import PRODUCING, ProducingRecord
 from davy.ledger.submit import deliver
-from davy.protocol.chain import ProducerList, SavedProof
-from davy.protocol.consents import producer_consent
+from davy.protocol.chain import SavedProof
 from davy.protocol.encoding import decode, encode
 from davy.protocol.limits import MAX_RESULT_BYTES
 from davy.protocol.signing import Domain, sign
-from davy.protocol.transaction import Action, RegisterProducer, SignedTx, Transfer, TxBody
+from davy.protocol.transaction import Action, SignedTx, Transfer, TxBody
 from davy.protocol.words import KeyRole, key_text
 from tests.ledger.driver.cometbft.engines import PATIENCE_S, Producers, engine, reach
-from tests.ports import free_ports
+from tests.ledger.driver.cometbft.newcomers import (
+    AGAINST_ALL,
+    LIES,
+    REFUSED,
+    SMALL_CHUNKS,
+    committed,
+    seat_for,
+    seats,
+    twin,
+    voters,
+)
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.engine]
 PUBLIC, SECRET = bindings.crypto_sign_seed_keypair(b"alice".ljust(32, b"."))
-SMALL_CHUNKS = """
-from davy.ledger.driver.cometbft import snapshots
-snapshots.CHUNK_BYTES = 64
-snapshots.KEPT = 100  # blocks are fast here, and chunks are asked for again after some seconds
-"""
-LIES = f"""{SMALL_CHUNKS}
-from davy.ledger.driver.cometbft import application
-class Liar(snapshots.Snapshots):
-    def chunk(self, *which):
-        return super().chunk(*which)[:-1] + b"?"
-application.Snapshots = Liar
-"""
-AGAINST_ALL = f"""{SMALL_CHUNKS}
-from davy.ledger.driver.cometbft.application import Application
-Application.process = lambda self, txs: False
-"""
-"""Votes for no block, where the first one with its key votes for all."""
 KEPT = ("--snapshots", "20", "--keep", "100")
 
 
@@ -68,7 +55,7 @@ def producers(tmp_path: Path) -> Iterator[Producers]:
         made.make(4, ("--owner", cold, "--allocate", f"{cold}=1000", "--parameters", "unbonding=5"))
         try:
             made.start(1, before=SMALL_CHUNKS, options=KEPT)
-            made.start(2, 3, 4, before=LIES, options=KEPT)
+            made.start(2, 3, 4, before=SMALL_CHUNKS + LIES, options=KEPT)
             yield made
         finally:
             made.stop()
@@ -79,42 +66,6 @@ async def sent(ledger: RpcLedger, action: Action) -> None:
     assert (await deliver(ledger, encode(SignedTx(1, body, sign(SECRET, Domain.TX, body))))).code == 0
 
 
-async def seats(ledger: RpcLedger) -> set[bytes]:
-    told = decode(await ledger.query("/producers"), ProducerList, limit=MAX_RESULT_BYTES)
-    return {p.producer for p in told.producers if not p.waits}
-
-
-async def committed(ledger: RpcLedger) -> CommittedHeader:
-    """The newest header that a proof brought along, which has been verified."""
-    return decode((await ledger.saved_proof(PRODUCING.tag)).header, CommittedHeader, limit=MAX_RESULT_BYTES)
-
-
-async def voters(ledger: RpcLedger) -> set[bytes]:
-    """Who signed a new block, of those that have seats."""
-    c, told = await committed(ledger), in_order(await seats(ledger))
-    if len(c.votes) != len(told):
-        return set()
-    return {key for key, vote in zip(told, c.votes, strict=True) if vote.flag == 2}
-
-
-def twin(producers: Producers, n: int) -> int:
-    """A second engine with a producer's key, that knows nothing of what the first one has voted for."""
-    port, engine_port = free_ports(2)  # while the first one holds its own
-    producers.end(n)  # what is copied is whole
-    other = len(producers.ports) + 1
-    made, place = Home.open(producers.home(n)), producers.home(other)
-    shutil.copytree(made.root, place, ignore=shutil.ignore_patterns("*.sock", "network.json", "lock"))
-    (place / "engine/config/node_key.json").unlink()  # the engine makes another one
-    settings = place / "engine/config/config.toml"
-    lines = settings.read_text().splitlines()
-    moved = [line if not line.startswith("laddr") else f'laddr = "tcp://127.0.0.1:{engine_port}"' for line in lines]
-    settings.write_text("\n".join(line for line in moved if not line.startswith("external_address")))
-    state = place / "engine/data/priv_validator_state.json"
-    state.write_bytes(msgspec.json.encode({"height": "0", "round": 0, "step": 0}))
-    producers.ports.append(port)
-    return other
-
-
 async def test_a_fifth_fetches_the_state_votes_and_loses_all_for_two_votes(producers: Producers) -> None:
     async with RpcLedger(f"http://127.0.0.1:{producers.ports[0]}", producers.chain) as first:
         await reach(first, 22)
@@ -123,13 +74,13 @@ async def test_a_fifth_fetches_the_state_votes_and_loses_all_for_two_votes(produ
         producers.start(n, before=SMALL_CHUNKS, options=KEPT)
         async with RpcLedger(f"http://127.0.0.1:{producers.ports[n - 1]}", producers.chain) as fifth:
             await reach(fifth, (await first.head()).height + 1)
-            assert "sends no more" in producers.log(n), "a wrong chunk is refused, and its sender"
+            assert REFUSED in producers.log(n), "a wrong chunk is refused, and its sender"
             assert await fifth.nonce(PUBLIC) == 1
             assert await fifth.earliest() > 5, "it never had the first blocks"
 
-            public, secret = secret_of((producers.home(n) / "engine" / PRODUCER_KEY).read_bytes())
-            consent = sign(secret, Domain.PRODUCER, producer_consent(first.chain, PUBLIC, public))
-            await sent(fifth, RegisterProducer(public, consent, PRODUCER_BOND))
+            seat = seat_for(producers, n, PUBLIC, PRODUCER_BOND)
+            public = seat.producer
+            await sent(fifth, seat)
             with anyio.fail_after(PATIENCE_S):
                 while public not in await voters(first):
                     pass  # each look waits for a block
@@ -139,7 +90,7 @@ async def test_a_fifth_fetches_the_state_votes_and_loses_all_for_two_votes(produ
         burned = (await first.issuance()).burned
         second = twin(producers, n)
         producers.start(n, before=SMALL_CHUNKS, options=KEPT)
-        producers.start(second, before=AGAINST_ALL, options=KEPT)
+        producers.start(second, before=SMALL_CHUNKS + AGAINST_ALL, options=KEPT)
         with anyio.fail_after(3 * PATIENCE_S):  # both must catch up first
             while public in await seats(first):
                 assert producers.ended(n) is producers.ended(second) is None
