@@ -66,7 +66,7 @@ def test_a_registrant_who_says_who_may_ask(place: Path, say: Say, monkeypatch: p
     assert [say(*words).code for words in (("key", "new", "--quick"), ("faucet",))] == [0, 0]
     own = say("key", "show", "--json").json
     other = say("key", "show", "--home", "member", "--json").json
-    model = say("model", "register", "-o", "folder=stdlib-weak", "--json").json["model"]
+    model = say("model", "register", "-o", "folder=stdlib-b", "--json").json["model"]
     shown = say("model", "show", model, "--json").json
     assert (shown["access"], shown["named"]) == ("any", "")
     assert say("verify", "access", model, "--json").json["there"] is False
