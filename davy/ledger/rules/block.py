@@ -75,7 +75,7 @@ def begin_block(
     s: State, at: Moment, faults: list[str], evidence: Sequence[bytes] = (), absent: Sequence[bytes] = ()
 ) -> Begun:
     """Convict who voted twice, note who is absent, pay what has unbonded, then mint or withhold each subnet's part."""
-    s.work, s.order_room = WORK_A_BLOCK, MAX_BLOCK_ORDERS
+    s.work, s.order_room, s.kin = WORK_A_BLOCK, MAX_BLOCK_ORDERS, {}
     begun = Begun(told(s, "the brake", lambda: brake_of(s), None, faults), halted(s, at, faults))
     for address in evidence if s.edition >= PRODUCERS_SINCE else ():
         isolated(s, "a conviction", lambda a=address: convict_producer(s, at, a), faults)

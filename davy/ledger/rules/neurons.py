@@ -52,12 +52,14 @@ from davy.ledger.rules.subnets import SURGE
 from davy.ledger.rules.upgrades import COLDKEYS_APART_SINCE, RAISED_ARE_PRUNED_SINCE, SERVING_IS_WORK_SINCE
 from davy.protocol.chain import ServedModel
 from davy.protocol.errors import BadSignature, TxCode, TxFailed
-from davy.protocol.limits import Hyperparameters
+from davy.protocol.limits import MAX_LINEAGE, MAX_MODELS_A_REGISTRANT, MAX_SERVED_MODELS, Hyperparameters
 from davy.protocol.manifest import ModelClass
 from davy.protocol.signing import Domain, verify
 from davy.protocol.transaction import Register, Serve, Served, consent_bytes, weight_subject
 from davy.protocol.words import Moment, tokens
 
+KIN_A_HOTKEY: Final = MAX_SERVED_MODELS * (1 + MAX_LINEAGE + 2 * MAX_MODELS_A_REGISTRANT)
+"""Models that one block is asked about because of what one hotkey begins to serve: those of the largest `serve`."""
 MAX_SUBNETS_A_HOTKEY: Final = 64
 MAX_SEATED_BY_STAKE: Final = 64
 """UIDs that stake alone keeps from pruning, at most; and at most a quarter of a subnet."""
@@ -214,7 +216,7 @@ def serve(s: State, at: Moment, sender: bytes, x: Serve) -> None:
         or a next fingerprint that is neither empty nor 32 bytes. HALTED: everything, or a subnet, the hotkey, the
         model, what it descends from or another of its registrant's, where it is not what is served there already.
         BARRED, also one that was replaced. What `models.may_serve` refuses. TOO_EXPENSIVE: while an order names any
-        model, the kin of each that it begins to serve is work.
+        model, the kin of each that it begins to serve is work, KIN_A_HOTKEY of it a hotkey and block.
     """
     require_running(s, at, Subject(), "serving")
     require_not_barred(s, sender)
@@ -231,12 +233,21 @@ def serve(s: State, at: Moment, sender: bytes, x: Serve) -> None:
         may_serve(s, at, m.model_id, m.identity)
         if [b.model_id for b in neuron_of(s, m.netuid, sender)[1].model] != [m.model_id]:
             if s.edition >= SERVING_IS_WORK_SINCE:
-                s.spend(kin_asked(s, hotkey.owner, m.model_id))
+                _ask_about(s, sender, kin_asked(s, hotkey.owner, m.model_id))
             asked = served_subject(s, m.netuid, sender, hotkey.owner, m.model_id)
             require_running(s, at, asked, f"serving on subnet {m.netuid}")
     s.put(HOTKEYS, sender, replace(hotkey, endpoint=(x.endpoint,)))
     for netuid in hotkey.netuids:
         _serve_on(s, at, netuid, sender, served.get(netuid))
+
+
+def _ask_about(s: State, hotkey: bytes, kin: int) -> None:
+    """Spend work for one hotkey: as much a block as its largest `serve` needs, so that it leaves room for others."""
+    asked = s.kin.get(hotkey, 0) + kin
+    if asked > KIN_A_HOTKEY:
+        raise TxFailed(TxCode.TOO_EXPENSIVE, "a hotkey changes what it serves once in a block; hand it in again")
+    s.spend(kin)
+    s.kin[hotkey] = asked
 
 
 def _serve_on(s: State, at: Moment, netuid: int, hotkey: bytes, m: Served | None) -> None:

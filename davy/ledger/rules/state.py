@@ -11,7 +11,7 @@ from davy.protocol.chain import ModelRecord
 from davy.protocol.encoding import Wire, encode
 from davy.protocol.errors import TxCode, TxFailed
 from davy.protocol.limits import ChainParameters
-from davy.protocol.words import ModelId
+from davy.protocol.words import Hotkey, ModelId
 
 _KEPT_BRAKES: Final = 8
 _KEPT_FACTS: Final = 16_384
@@ -35,6 +35,8 @@ class State:
         self.journal: list[tuple[bytes, Wire | None]] = []
         self.work = 0
         """Units of work that the block's transactions may still spend."""
+        self.kin: dict[Hotkey, int] = {}
+        """By hotkey, how many models this block was asked about because of what that begins to serve."""
         self.edition = 1
         """Of the rules that the next block, or the one that is being made, is made under (`upgrades`)."""
         self.order_room = 0

@@ -2,7 +2,7 @@
 
 import pytest
 
-from davy.ledger.rules import block, packed
+from davy.ledger.rules import block, neurons, packed
 from davy.ledger.rules.block import WORK_A_BLOCK
 from davy.ledger.rules.machine import Machine
 from davy.ledger.rules.neurons import MAX_SUBNETS_A_HOTKEY, deregister
@@ -315,6 +315,23 @@ def test_a_block_without_work_left_takes_no_serve_and_the_next_one_does(monkeypa
     assert w.block() == [TxCode.OK, TxCode.TOO_EXPENSIVE]
     assert w.neuron("eve-hot").model[0].model_id == model_id(manifest("child"))
     w.ok("eve-hot", w.serving("a"))
+
+
+def test_one_hotkey_leaves_work_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eve goes back and forth, also by what is refused in the end: nothing that she asks about is paid for."""
+    monkeypatch.setattr(neurons, "KIN_A_HOTKEY", 10)
+    w = kin()
+    w.register("dan", "dan-hot")
+    w.halt(Models((bytes(32),), (), ()))
+    names = ("child", "a", "child", "a")
+    w.send("eve-hot", *(w.serving(name) for name in names))
+    w.send("dan-hot", w.serving("child"))
+    assert w.block() == [TxCode.OK, TxCode.OK, TxCode.TOO_EXPENSIVE, TxCode.OK, TxCode.OK]
+    assert w.neuron("eve-hot").model[0].model_id == model_id(manifest("a"))
+    right = w.serving("child")
+    refused = Serve(right.endpoint, (*right.models, Served(9, bytes(32), Identity.FILES)))
+    w.send("eve-hot", refused, w.serving("child"), w.serving("a"))
+    assert w.block() == [TxCode.NOT_FOUND, TxCode.TOO_EXPENSIVE, TxCode.OK]
 
 
 def test_serving_is_no_work_before_its_edition() -> None:

@@ -167,7 +167,8 @@ class _Watch(NamedTuple):
             if seen > _MAX_LOG_BYTES:
                 self.log.truncate(0)
                 seen = 0
-            votes.tidy(self.height)
+            if self.place.rpc.exists():  # an engine opens it when it has read its log
+                votes.tidy(self.height)
             if self.connections():
                 spoke, silent = True, now
             elif spoke and now - silent >= _PATIENCE_S:

@@ -301,13 +301,44 @@ async def test_a_running_engines_old_votes_are_forgotten(tmp_path: Path) -> None
     place.votes.mkdir(parents=True)
     for name in ("wal", "wal.000", "wal.001"):
         (place.votes / name).write_bytes(b"votes")
-    engine = program(tmp_path / "engine", "exec sleep 999")
+    engine = program(tmp_path / "engine", f"touch {place.rpc}; exec sleep 999")
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(supervise, engine, place, lambda: next(heights), lambda: 4)
         with anyio.fail_after(60):
             while pieces(place.votes) != ["wal"]:  # noqa: ASYNC110
                 await anyio.sleep(0.05)
         tasks.cancel_scope.cancel()
+
+
+async def test_no_votes_are_forgotten_while_an_engine_starts(tmp_path: Path) -> None:
+    """It replays its blocks into an emptied state then, and has not yet looked for where the last one ended."""
+    place, heights = EnginePlace(tmp_path), iter(range(1_000))
+    place.votes.mkdir(parents=True)
+    (place.votes / "wal.000").write_bytes(b"votes")
+    engine = program(tmp_path / "engine", "exec sleep 999")
+    enough = anyio.Event()
+
+    def height() -> int:
+        now = next(heights)
+        if now == 8:
+            enough.set()
+        return now
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(supervise, engine, place, height, lambda: 4)
+        with anyio.fail_after(60):
+            await enough.wait()
+        tasks.cancel_scope.cancel()
+    assert pieces(place.votes) == ["wal.000"]
+
+
+def test_a_piece_that_cannot_be_removed_stops_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    log = VoteLog(tmp_path)
+    (tmp_path / "wal.000" / "in the way").mkdir(parents=True)
+    for height in range(6):
+        log.tidy(lambda height=height: height)
+    assert [r.message for r in caplog.records if "cannot be removed" in r.message] != []
+    assert len(caplog.records) == 1
 
 
 async def test_no_engine_is_one_sentence(tmp_path: Path) -> None:

@@ -33,6 +33,44 @@ async def first_of(place: EnginePlace) -> int:
     return int(said["sync_info"]["earliest_block_height"])
 
 
+SLOW = """
+import time
+from davy.ledger.rules.machine import Machine
+apply = Machine.apply_block
+def slowly(*given):
+    time.sleep(0.1)
+    return apply(*given)
+Machine.apply_block = slowly
+"""
+"""Replaying takes longer than several looks at the votes, as on a long chain."""
+
+
+async def test_an_engine_whose_blocks_are_replayed_into_an_emptied_state_still_finds_its_votes(tmp_path: Path) -> None:
+    program = engine()
+    if program is None:
+        pytest.skip("there is no engine: `make engine` builds it, and needs Go")
+    owner = key_text(KeyRole.COLDKEY, bindings.crypto_sign_seed_keypair(b"owner".ljust(32, b"."))[0])
+    with ExitStack() as stack:
+        producers = Producers(tmp_path / "n", program, stack)
+        producers.make(1, ("--owner", owner), block_time=0)
+        place = EnginePlace(producers.home(1) / "engine")
+        try:
+            producers.start(1)
+            async with RpcLedger(producers.url(1), producers.chain) as ledger:
+                await reach(ledger, 60)
+            producers.kill(1)
+            await until(lambda: producers.engine_of(1) is None, "an engine without its application ends")
+            (place.votes / "wal").rename(place.votes / "wal.000")
+            producers.forget_state(1)
+            logged = place.log.stat().st_size
+            producers.start(1, before=SLOW)
+            async with RpcLedger(producers.url(1), producers.chain) as ledger:
+                await reach(ledger, 70)
+            assert b"WAL does not contain" not in place.log.read_bytes()[logged:]
+        finally:
+            producers.stop()
+
+
 async def test_an_engine_forgets_blocks_and_votes_and_starts_again(tmp_path: Path) -> None:
     program = engine()
     if program is None:
