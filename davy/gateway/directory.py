@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, NamedTuple
 
-from davy.network.access import Accesses, Applicant, admits, applicants
+from davy.network.access import Accesses, Applicant, admits, applicant
 from davy.network.openai import ModelCard
 from davy.protocol.chain import Head, Metagraph, ModelRecord, Neuron
 from davy.protocol.errors import Refused, Unauthorised
@@ -82,7 +82,7 @@ class Directory:
             record = await self._registered(model_id)
             if record is not None:
                 self._records[model_id] = record
-        self._kept_out = await self._refusals(places, applicants(graphs).get(self._own, Applicant(self._own)))
+        self._kept_out = await self._refusals(places, applicant(self._own, graphs))
         served = {p.model_id for p in places}
         self._records = {model_id: r for model_id, r in self._records.items() if model_id in served}
         self._places = places

@@ -36,7 +36,7 @@ from davy.protocol.words import Digest, Height, KeyRole, Netuid
 log = logging.getLogger(__name__)
 
 RETRY_MS: Final = 1_000
-LONGEST_RETRY_MS: Final = 600_000
+LONGEST_RETRY_MS: Final = 60_000
 """While a model is under review, for a day maybe: each try is a transaction, and the pauses between them double."""
 FAREWELL_S: Final = 5.0
 """For streams that were interrupted to send their last events."""

@@ -48,6 +48,17 @@ def applicants(graphs: Iterable[Metagraph], minimum_stake: int = 0) -> Mapping[H
     return known
 
 
+def applicant(hotkey: Hotkey, graphs: Iterable[Metagraph]) -> Applicant:
+    """One of `applicants`, or who it is without a UID; without a look at what others hold."""
+    known = Applicant(hotkey)
+    for graph in graphs:
+        least = max(1, graph.subnet.hyperparameters.stake_threshold)
+        for n in graph.neurons:
+            if n.hotkey == hotkey:
+                known = Applicant(hotkey, n.coldkey, known.staked or n.stake >= least, known.scores or n.permit)
+    return known
+
+
 def admits(access: AccessRecord, applicant: Applicant, *, for_scoring: bool = True) -> bool:
     """Whether a model's registrant lets somebody ask for it.
 

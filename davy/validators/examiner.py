@@ -29,7 +29,7 @@ from typing import Any, Final, NamedTuple
 import anyio
 
 from davy.killswitch.scope import Subject
-from davy.network.access import Accesses, Applicant, admits, applicants
+from davy.network.access import Accesses, Applicant, admits, applicant
 from davy.network.node_brake import NodeBrake, Place
 from davy.protocol.chain import Head, Metagraph, Neuron
 from davy.protocol.errors import BadAnswer, DavyError, StoreFailed, Unauthorised
@@ -125,6 +125,7 @@ class Examiner:
         self._evidence, self._ledger, self._entropy = tuple(means.evidence), means.ledger, means.entropy
         self._clock, self._offload, self._brake = means.clock, means.offload, means.brake
         self._accesses = Accesses(means.ledger)
+        self._looked: tuple[tuple[Metagraph, ...], Applicant] = (), Applicant(own)
         self._judging = anyio.Lock()
         self._slots = anyio.Semaphore(pace.parallel, fast_acquire=True)
         # A miner that hangs holds its round up to the deadline; the next ones begin nevertheless.
@@ -296,11 +297,17 @@ class Examiner:
             self._brake.guard.permit(subject)
         for _, _, model in places:
             said = await self._accesses.of(model, self._challenger.head.height)
-            if said.access is not Access.ANY and not admits(
-                said, applicants(graphs).get(self._own, Applicant(self._own))
-            ):
+            if said.access is not Access.ANY and not admits(said, self._applicant(graphs)):
                 raise Unauthorised("the registrant of this model keeps this validator out, which has no permit there")
         return subjects
+
+    def _applicant(self, graphs: Sequence[Metagraph]) -> Applicant:
+        """This validator, looked for once in the same metagraphs: a plan asks so of every miner."""
+        before, known = self._looked
+        if len(before) != len(graphs) or any(a is not b for a, b in zip(before, graphs, strict=True)):
+            known = applicant(self._own, graphs)
+            self._looked = tuple(graphs), known
+        return known
 
     async def _permitted(self, miner: Neuron, graphs: Sequence[Metagraph]) -> bool:
         try:

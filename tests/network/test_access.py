@@ -9,7 +9,7 @@ import anyio
 import pytest
 from msgspec.structs import replace
 
-from davy.network.access import Accesses, Applicant, admits, applicants
+from davy.network.access import Accesses, Applicant, admits, applicant, applicants
 from davy.protocol.manifest import Access
 from davy.protocol.recorded import AccessRecord
 from tests.miners.stage import metagraph, neuron
@@ -26,6 +26,8 @@ def test_stake_and_permit_count_from_any_of_the_subnets_and_each_by_its_own_thre
     assert applicants([one]) == {A: Applicant(A, COLD, False, True), B: Applicant(B, COLD, False, False)}
     for graphs in ([one, other], [other, one]):
         assert applicants(graphs)[A] == Applicant(A, COLD, True, True)
+        for who in (A, B, COLD):
+            assert applicant(who, graphs) == applicants(graphs).get(who, Applicant(who)), "alone as among all"
     assert not applicants([metagraph(1, neuron(0, A, 5))], minimum_stake=6)[A].staked
     assert not applicants([metagraph(1, neuron(0, A, 0))])[A].staked, "no stake is never enough"
 

@@ -8,10 +8,12 @@ from typing import Any, cast
 import pytest
 from trio.testing import MockClock
 
+from davy.network.access import applicant
 from davy.protocol.chain import Metagraph
 from davy.protocol.manifest import Access
 from davy.protocol.recorded import AccessRecord
 from davy.protocol.words import TOKEN, KeyRole
+from davy.validators import examiner
 from davy.validators.examiner import Examiner, Pace, Round
 from tests.miners.stage import VALIDATOR, metagraph, neuron
 from tests.validators.test_halted import ASKED, Graph, Stage, stage
@@ -55,6 +57,18 @@ async def test_a_named_model_is_scored_by_who_has_a_permit(permit: bool) -> None
     assert await v.planned() == permit
     answer = await v.ask()
     assert (answer.response is not None, answer.halted) == (permit, not permit)
+
+
+async def test_a_plan_looks_for_the_validator_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    v = Ranked(await stage(), permit=True)
+    v.ledger.said = NAMED
+    looks: list[Any] = []
+    monkeypatch.setattr(examiner, "applicant", lambda own, graphs: looks.append(graphs) or applicant(own, graphs))
+    for _ in range(3):
+        assert await v.examiner._permitted(v.s.neuron, [v.graph])  # pyright: ignore[reportPrivateUsage]
+    assert len(looks) == 1
+    v.graph = metagraph(10, neuron(0, OWN, 5 * TOKEN, permit=False), v.s.neuron)
+    assert not await v.examiner._permitted(v.s.neuron, [v.graph])  # pyright: ignore[reportPrivateUsage]
 
 
 async def test_who_is_named_scores_without_a_permit_and_who_has_stake_where_callers_are_admitted() -> None:
