@@ -301,9 +301,9 @@ async def test_a_model_under_review_is_tried_ever_more_seldom_and_served_when_it
     ledger.refuses = TxCode.WRONG_TIME
     async with living(ledger):
         await anyio.sleep(3_600)
-        assert ledger.tries < 20
+        assert ledger.tries < 70
         ledger.refuses = None
-        await anyio.sleep(620)
+        await anyio.sleep(70)
         assert len(ledger.served) == 1
         ledger.neurons[MINER_KEY] = ours()
         ledger.refuses = TxCode.NOT_FOUND
