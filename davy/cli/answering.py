@@ -16,8 +16,8 @@ from davy.host.files import read_bounded, write_new
 from davy.host.home import Home
 from davy.keyholders import control
 from davy.keyholders.control import Shown
-from davy.keyholders.screen import moment
 from davy.keyholders.sheets import MAX_SHEET_CHARS
+from davy.killswitch.clocks import moment
 from davy.protocol.errors import Malformed, Misconfigured
 
 

@@ -25,7 +25,7 @@ from davy.host.journal import FileJournal
 from davy.host.keys import FileKeyStore
 from davy.keyholders.drills import DrillRelease, read_release, release_line
 from davy.keyholders.release import Book
-from davy.keyholders.screen import moment, target_lines
+from davy.keyholders.screen import target_lines
 from davy.keyholders.watch import (
     DrillSeen,
     LeaseSeen,
@@ -42,7 +42,7 @@ from davy.keyholders.watch import (
 )
 from davy.killswitch.book import HaltEntry
 from davy.killswitch.brake import BrakeState, first_state, forget, head, record, take
-from davy.killswitch.clocks import Clocks
+from davy.killswitch.clocks import Clocks, moment
 from davy.killswitch.scope import ModelFacts, Subject, covers
 from davy.killswitch.verdict import model_class
 from davy.ledger.client import RpcLedger

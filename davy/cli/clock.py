@@ -14,8 +14,8 @@ from davy.cli.output import show
 from davy.host.clock import SystemClock
 from davy.host.home import Home
 from davy.host.store import SqliteStore
-from davy.keyholders.screen import moment
 from davy.killswitch.brake import first_state, on_record, record, take
+from davy.killswitch.clocks import moment
 from davy.killswitch.index import INDEX, ORDER, clock_mended, read_index
 from davy.protocol.encoding import encode
 from davy.protocol.errors import Misconfigured

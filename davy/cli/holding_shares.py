@@ -21,9 +21,10 @@ from davy.cli.output import show, show_table
 from davy.keyholders.circle import fingerprint
 from davy.keyholders.keys import Generation, generation_id
 from davy.keyholders.renewal import Standing, bring_together, mend, renew, standings
-from davy.keyholders.screen import REHEARSAL, moment, target_lines
+from davy.keyholders.screen import REHEARSAL, target_lines
 from davy.keyholders.standing import known
 from davy.keyholders.voice import Voice
+from davy.killswitch.clocks import moment
 from davy.killswitch.group import Identifier
 from davy.protocol.errors import Misconfigured
 from davy.protocol.genesis import chain_id

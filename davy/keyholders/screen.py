@@ -8,11 +8,11 @@ stands on a line of its own, so that letters written from the right reorder noth
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from davy.keyholders.circle import fingerprint
 from davy.keyholders.spending import Allowed
+from davy.killswitch.clocks import duration, moment
 from davy.protocol.encoding import encode
 from davy.protocol.limits import (
     ALLOWANCE_MS,
@@ -44,13 +44,11 @@ from davy.protocol.order import (
     signing_key,
 )
 from davy.protocol.roster import Roster, roster_digest
-from davy.protocol.words import KeyRole, PublicKey, UnixMillis, key_text
+from davy.protocol.words import KeyRole, PublicKey, key_text
 
 REHEARSAL: Final = "rehearsal"
 """As policies name it, whatever is rehearsed: whoever signs real orders unseen rehearses none so, and the other way."""
 _LABEL: Final = 15
-_LAST_MOMENT_MS: Final = 253_402_300_799_999
-"""The end of the year 9999: what calendars can say."""
 _STAYS: Final = "transfers, unbonding, governance and the brake itself go on"
 _EVERYWHERE: Final = "on every node of the network"
 _RECORDED: Final = f"{_EVERYWHERE}, once the ledger has recorded it"
@@ -99,22 +97,6 @@ def rehearsed(real: str, what: str = "NOTHING STOPS OR RUNS BY THIS: it rehearse
     """The screen of a rehearsal: every line of it says so."""
     lines = [what, *real.splitlines()]
     return "\n".join(f"REHEARSAL | {line}" for line in lines)
-
-
-def moment(t: UnixMillis) -> str:
-    """A moment as people read it, in UTC, to the second; as a number where no calendar reaches.
-
-    Whoever stole the HALT key can date a HALT so, and what no screen shows nobody lifts or carries on.
-    """
-    if t > _LAST_MOMENT_MS:
-        return f"{t} ms after 1970, later than the year 9999"
-    return f"{datetime.fromtimestamp(t // 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
-
-
-def duration(ms: int) -> str:
-    """A length of time as people read it, to the hour."""
-    days, rest = divmod(ms, DAY_MS)
-    return f"{days} days {rest // 3_600_000} hours"
 
 
 def target_lines(target: Target) -> list[str]:

@@ -7,10 +7,13 @@ ended when any is. On the ledger both are block time.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from davy.protocol.limits import FRESH_MS
+from davy.protocol.limits import DAY_MS, FRESH_MS
 from davy.protocol.words import UnixMillis
+
+_LAST_MOMENT_MS: Final = 253_402_300_799_999
+"""The end of the year 9999: what calendars can say."""
 
 
 class Clocks(NamedTuple):
@@ -56,13 +59,24 @@ class Clocks(NamedTuple):
 
 def clock_was_ahead(ahead: int) -> str:
     """Begin a sentence on a node whose own clock, a maximum, is so many milliseconds later than its machine's."""
-    days, hours = divmod(ahead // 3_600_000, 24)
-    return f"this node's clock was {days} days {hours} hours ahead once, and does not go back by itself"
+    return f"this node's clock was {duration(ahead)} ahead once, and does not go back by itself"
+
+
+def duration(ms: int) -> str:
+    """A length of time as people read it, by its two largest units: none but 0 reads as nothing."""
+    minutes, hours, days = ms // 60_000, ms // 3_600_000, ms // DAY_MS
+    if days:
+        return f"{days} days {hours % 24} hours"
+    if hours:
+        return f"{hours} hours {minutes % 60} minutes"
+    return f"{minutes} minutes" if minutes else f"{-(-ms // 1000)} seconds"
 
 
 def moment(t: UnixMillis) -> str:
-    """A time as people write it, in UTC; as a number where no calendar reaches."""
-    try:
-        return datetime.fromtimestamp(t / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
-    except (ValueError, OverflowError, OSError):
-        return f"{t} ms"
+    """A moment as people read it, in UTC, to the second; as a number where no calendar reaches.
+
+    Whoever stole the HALT key can date a HALT so, and what no screen shows nobody lifts or carries on.
+    """
+    if t > _LAST_MOMENT_MS:
+        return f"{t} ms after 1970, later than the year 9999"
+    return f"{datetime.fromtimestamp(t // 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -26,10 +26,9 @@ from davy.keyholders.coordinator import Completed
 from davy.keyholders.drills import DrillRelease, drill_released, read_release
 from davy.keyholders.messages import Consider
 from davy.keyholders.release import Book, Delivery
-from davy.keyholders.screen import moment
 from davy.keyholders.watch import DrillSeen, Seen, ledger_seen, seen
 from davy.killswitch.brake import first_state, head, take
-from davy.killswitch.clocks import Clocks
+from davy.killswitch.clocks import Clocks, moment
 from davy.killswitch.index import INDEX, Index, read_index
 from davy.killswitch.scope import Subject
 from davy.protocol.chain import Head

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from davy.keyholders.circle import fingerprint
-from davy.keyholders.screen import View, moment, rehearsed, screen
+from davy.keyholders.screen import View, rehearsed, screen
 from davy.keyholders.spending import Allowed
+from davy.killswitch.clocks import duration, moment
 from davy.protocol.encoding import encode
 from davy.protocol.errors import Misdirected, Refused
 from davy.protocol.limits import DAY_MS, FRESH_MS
@@ -166,6 +167,26 @@ def test_another_reason_is_not_shown() -> None:
 def test_a_moment_that_no_calendar_has_is_shown_as_a_number() -> None:
     assert str(2**62) in moment(2**62)
     assert moment(253_402_300_799_999) == "9999-12-31 23:59:59 UTC"
+
+
+@pytest.mark.parametrize(
+    ("ms", "text"),
+    [
+        (0, "0 seconds"), (1, "1 seconds"), (59_999, "60 seconds"), (60_000, "1 minutes"), (30 * 60_000, "30 minutes"),
+        (3_599_999, "59 minutes"), (3_600_000, "1 hours 0 minutes"), (DAY_MS - 1, "23 hours 59 minutes"),
+        (DAY_MS, "1 days 0 hours"), (21 * DAY_MS + 7_200_000, "21 days 2 hours"),
+    ],
+)  # fmt: skip
+def test_a_length_of_time_is_told_so_that_none_reads_as_nothing(ms: int, text: str) -> None:
+    assert duration(ms) == text
+
+
+def test_a_short_halt_shows_how_short_it_is() -> None:
+    """And what is used of the allowance, when that is little."""
+    half_an_hour, used = NOW + 1_800_000, 5_400_000
+    shown = screen(view(Halt(M, GroupKey.HALT), end=half_an_hour, allowed=Allowed(used, NOW + DAY_MS)))
+    assert f"until          {moment(half_an_hour)} (30 minutes)" in shown
+    assert "by the orders known here 1 hours 30 minutes are used before this" in shown
 
 
 @given(st.text(max_size=80))

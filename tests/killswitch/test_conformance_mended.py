@@ -149,3 +149,23 @@ def test_what_is_signed_with_refreshed_shares_is_compared(tmp_path: Path) -> Non
     assert main([write(tmp_path, content)]) == 1, "it was signed with the shares before"
     content["refresh"] = {**content["refresh"], "signing": []}
     assert main([write(tmp_path, content)]) == 2
+
+
+def test_whatever_stands_in_a_row_beside_is_told(tmp_path: Path) -> None:
+    content = whole()
+    for section, rows in (("refresh", REFRESH_ROWS), ("repair", REPAIR_ROWS)):
+        for name in rows:
+            report = check(write(tmp_path, put(content, (section, name, 0, "junk"), "00ff")))
+            assert (report.failures(), report.unread) == ([], ["junk"]), (section, name)
+    for name in REPAIR_ROWS:
+        report = check(write(tmp_path, put(content, ("repair", name, 0, "postcard"), "00ff")))
+        assert (report.failures(), report.unread) == ([], ["postcard"]), name
+    of_key = put(content, ("refresh", "key_packages", 0, "verifying_key"), content["public"]["verifying_key"])
+    assert check(write(tmp_path, of_key)).failures() == []
+    for name, wrong in (("verifying_key", "00" * 32), ("min_signers", 3)):
+        report = check(write(tmp_path, put(content, ("refresh", "key_packages", 0, name), wrong)))
+        assert len(report.failures()) == 1, name
+
+
+REFRESH_ROWS = ("round1", "round2", "key_packages")
+REPAIR_ROWS = ("deltas", "sigmas")

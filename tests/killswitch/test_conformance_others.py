@@ -20,7 +20,7 @@ from davy.killswitch.group import L, identifier, reduce
 from davy.killswitch.sharing import Polynomial
 from tests.killswitch import wrong
 from tests.killswitch.ceremony import plain
-from tests.killswitch.test_conformance import leaves, load, plain_terms, spoilt, transcript, verification
+from tests.killswitch.test_conformance import CHECKS, leaves, load, plain_terms, spoilt, transcript, verification
 from tests.twins import SeededEntropy
 from tests.twins.dealer import ListedEntropy, begin, deal_polynomial, shares_of
 
@@ -373,3 +373,86 @@ def test_a_transcript_lacks_nothing_that_another_part_of_it_needs(tmp_path: Path
 def test_a_group_is_written_as_the_vectors_write_it(tmp_path: Path, group: Any) -> None:
     for content in (signing_file(2, [1, 2], [1, 2], b""), making_file(2, [1, 2])):
         assert main([write(tmp_path, put(content, ("config", "group"), group))]) == 2
+
+
+MAPS = {"elements", "verifying_shares", "signing_shares"}
+"""Whose members are all compared, whatever their names."""
+
+
+def got(content: Any, place: tuple[str | int, ...]) -> Any:
+    for key in place:
+        content = content[key]
+    return content
+
+
+@pytest.mark.parametrize("name", ["junk", "junkpostcard", "junk_postcard", "postcard"])
+@pytest.mark.parametrize("kind", [*FILES, *CHECKS])
+def test_whatever_stands_beside_what_is_compared_is_told(tmp_path: Path, kind: str, name: str) -> None:
+    """A form on the wire is compared, where there is one; nothing else fails, and all of it is named."""
+    content = FILES[kind]() if kind in FILES else load(kind)
+    told = 0
+    for place in [(), *_subtrees(content)]:
+        beside, third = got(content, place), any(isinstance(key, int) and key > 1 for key in place)
+        if not isinstance(beside, dict) or not MAPS.isdisjoint(place[-1:]) or name in beside or third:
+            continue
+        report = check(write(tmp_path, put(content, (*place, name), "00ff")))
+        if name in report.unread:
+            assert report.failures() == [], place
+            assert list(report.lines()).count(f"       file.json: {name} is not compared") == 1
+            told += 1
+        else:
+            assert name in ("postcard", "junk_postcard"), place
+            assert len(report.failures()) == 1, place
+    assert told
+
+
+def test_what_stands_in_many_rows_is_told_once(tmp_path: Path) -> None:
+    content = load("frost-ed25519-vectors-big-identifier")
+    for row in content["inputs"]["participant_shares"]:
+        row["junk"] = 1
+    lines = list(check(write(tmp_path, content)).lines())
+    assert [line for line in lines if "not compared" in line] == ["       file.json: junk is not compared"]
+
+
+def test_a_key_package_may_say_what_it_belongs_to_and_that_is_compared(tmp_path: Path) -> None:
+    """As the crate's own has it: the group's key and the threshold."""
+    content = load("transcript-dkg-sign-2of3")
+    for row in content["key_packages"]:
+        row.update(verifying_key=content["public"]["verifying_key"], min_signers=content["t"], header={"version": 0})
+    report = check(write(tmp_path, content))
+    assert (report.failures(), set(report.unread)) == ([], {"header"})
+    assert len(report.checks) == CHECKS["transcript-dkg-sign-2of3"] + 6
+    for name, wrong_one in (("verifying_key", "00" * 32), ("min_signers", 3)):
+        assert len(check(write(tmp_path, put(content, ("key_packages", 1, name), wrong_one))).failures()) == 1
+
+
+@pytest.mark.parametrize("kind", ["frost-ed25519-vectors", "frost-ed25519-vectors_dkg"])
+def test_what_a_config_says_of_its_hash_is_compared(tmp_path: Path, kind: str) -> None:
+    content = load(kind)
+    unread = check(write(tmp_path, content)).unread
+    for right in ("SHA-512", "sha512"):
+        assert check(write(tmp_path, put(content, ("config", "hash"), right))).unread == unread
+    for other in ("SHA-256", "SHAKE256", "SHA-512/256", "BLAKE2b-512"):
+        assert main([write(tmp_path, put(content, ("config", "hash"), other))]) == 2
+    for name in ("hash", "name"):
+        for said in ("of another kind", None, ["SHA-512"]):
+            report = check(write(tmp_path, put(content, ("config", name), said)))
+            assert (report.failures(), report.unread.count(name)) == ([], 1)
+
+
+TWICE = {
+    ("transcript-dkg-sign-2of3", ("signing", "round2", 0)): "signature_share",
+    ("transcript-dkg-sign-2of3", ("dkg", "round1", 0)): "vss_commitments",
+    ("frost-ed25519-vectors_dkg", ("inputs", "1")): "coefficients",
+    ("frost-ed25519-vectors", ("inputs",)): "group_public_key",
+    ("transcript-dkg-sign-2of3", ()): "dkg_postcard",
+}
+"""Another spelling of what is read already, and a form on the wire of what has none."""
+
+
+@pytest.mark.parametrize(("where", "name"), TWICE.items())
+def test_of_two_spellings_the_one_that_is_not_read_is_told(
+    tmp_path: Path, where: tuple[str, tuple[str | int, ...]], name: str
+) -> None:
+    report = check(write(tmp_path, put(load(where[0]), (*where[1], name), "00ff")))
+    assert (report.failures(), report.unread.count(name)) == ([], 1)

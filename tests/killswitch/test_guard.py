@@ -336,7 +336,7 @@ class TestClocks:
         if lifted:
             story.lift(begins, halt)
         if begins > 1 and not lifted:
-            with pytest.raises(Misconfigured, match=r"from 2027-01-20 07:00 UTC on"):
+            with pytest.raises(Misconfigured, match=r"from 2027-01-20 07:00:00 UTC on"):
                 clock_mended(kept, story.state, now.time, now)
         else:
             assert clock_mended(kept, story.state, now.time, now) == replace(kept, own=now.time)

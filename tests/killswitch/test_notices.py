@@ -30,7 +30,7 @@ def told(story: Story, day: float, *, block: float | None = None) -> list[Notice
         (27, 3, "in 3 days or less"),
         (29, 1, "in a day or less"),
         (30 - MILLI, 1, "in a day or less"),
-        (30, 0, "ended 2027-02-14 08:00 UTC; without another it stops 2027-02-17 08:00 UTC"),
+        (30, 0, "ended 2027-02-14 08:00:00 UTC; without another it stops 2027-02-17 08:00:00 UTC"),
         (33 - MILLI, 0, "ended"),
     ],
 )
@@ -60,7 +60,7 @@ def test_a_lapse_is_told_and_stops(story: Story) -> None:
     assert isinstance(story.at(33 - SECOND, x=systemic()), Permitted)
     assert isinstance(story.at(33, x=systemic()), Lapsed)
     (notice,) = told(story, 33)
-    assert "LEASE that lapsed 2027-02-17 08:00 UTC" in notice.text
+    assert "LEASE that lapsed 2027-02-17 08:00:00 UTC" in notice.text
 
 
 def test_either_clock_ends_a_lease_and_warns(story: Story) -> None:
@@ -129,7 +129,7 @@ def test_a_clock_that_was_ahead_is_told_instead_of_what_follows_from_it(story: S
     at = Clocks(ms(400), ms(1))
     (notice,) = notices(story.state, [systemic()], at, ms(400) - ms(1))
     assert notice.topic == b""
-    for words in ("clock was 399 days 0 hours ahead once", "until 2028-02-19 08:00 UTC", "`davy brake clock`"):
+    for words in ("clock was 399 days 0 hours ahead once", "until 2028-02-19 08:00:00 UTC", "`davy brake clock`"):
         assert words in notice.text
     assert len(notices(story.state, [systemic()], at, FRESH_MS)) == 2, "as it always was"
 
@@ -137,7 +137,7 @@ def test_a_clock_that_was_ahead_is_told_instead_of_what_follows_from_it(story: S
 def test_who_is_stale_says_what_its_clock_says(story: Story) -> None:
     """So that whoever reads it sees a clock that is wrong."""
     (notice,) = notices(story.state, [], Clocks(ms(400), ms(1)))
-    assert "the newest is of 2027-01-16 08:00 UTC, its clock says 2028-02-19 08:00 UTC" in notice.text
+    assert "the newest is of 2027-01-16 08:00:00 UTC, its clock says 2028-02-19 08:00:00 UTC" in notice.text
 
 
 def test_times_that_no_calendar_knows_are_told_as_they_are(story: Story) -> None:

@@ -33,7 +33,7 @@ def test_a_refusal_says_for_how_long_and_carries_its_order(
 @pytest.mark.parametrize("v", [Lapsed(ms(1)), Lapsed(None), Stale(None)])
 def test_a_clock_that_was_ahead_is_told_instead(v: Lapsed | Stale) -> None:
     told = refusal(v, FRESH_MS + 1)
-    assert str(told).startswith("this node's clock was 0 days 0 hours ahead once")
+    assert str(told).startswith("this node's clock was 1 minutes ahead once")
     assert str(refusal(v, FRESH_MS)) == str(refusal(v))
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from davy.killswitch import dkg
 from davy.killswitch.conformance.reading import (
     by_member,
-    check_group,
+    check_config,
     count,
     from_hex,
     member,
@@ -15,6 +15,7 @@ from davy.killswitch.conformance.reading import (
     note_others,
     octets,
     rows,
+    spelt,
 )
 from davy.killswitch.conformance.report import Report
 from davy.killswitch.dkg import Confirmed, Round1Package, Round2Secret, Round2Share, Terms
@@ -23,6 +24,11 @@ from davy.killswitch.keys import check_public
 from davy.killswitch.sharing import Polynomial
 from davy.protocol.errors import Malformed
 
+_READ: Final = (
+    *("identifier", "signing_key", "vss_commitments", "proof_of_knowledge"),
+    *("signing_shares", "verifying_share", "signing_share"),
+)
+
 
 def check(content: Any, report: Report) -> None:
     """Compare commitments, proofs, what each dealt to each, and what each then has.
@@ -30,11 +36,13 @@ def check(content: Any, report: Report) -> None:
     `signing_shares` of a member is what it received, by sender. `secret` belongs to none of the other numbers.
     """
     inputs, config = member(content, "inputs"), member(content, "config")
-    check_group(config)
+    check_config(config, ("MAX_PARTICIPANTS", "MIN_PARTICIPANTS"), report)
     note_others(content, ["inputs", "config"], report)
     given = cast("dict[str, Any]", inputs)
     dealers = [name for name, row in given.items() if isinstance(row, dict) and "vss_commitments" in row]
-    note_others(given, [*dealers, "verifying_key", "verifying_key_key", "secret"], report)
+    note_others(given, [*dealers, spelt(given, "verifying_key", "verifying_key_key")], report)
+    for name in dealers:
+        note_others(given[name], (*_READ, spelt(given[name], "coefficient", "coefficients")), report)
     found = by_member([given[name] for name in dealers])
     members = tuple(sorted(found, key=number))
     terms = Terms(count(config, "MIN_PARTICIPANTS"), members)

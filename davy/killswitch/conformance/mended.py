@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from davy.killswitch import refresh
 from davy.killswitch.conformance.packages import first_round, key_packages, public_package, second_round
-from davy.killswitch.conformance.reading import count, member, member_of, note_others, octets, rows
+from davy.killswitch.conformance.reading import count, member, member_of, note_others, octets, rows, spelt
 from davy.killswitch.conformance.report import Report
 from davy.killswitch.dkg import Confirmed, Round2Secret, Round2Share, Terms
 from davy.killswitch.group import (
@@ -81,7 +81,10 @@ def repair_share(content: Any, public: PublicKeyPackage, keys: Keys, report: Rep
     report.accepts("terms of the repair", lambda: check_repair(RepairTerms(public, lost, helpers)))
     deltas: dict[tuple[Identifier, Identifier], Scalar] = {}
     for row in rows(section, "deltas"):
+        note_others(row, ("from", "to", "delta"), report)
         deltas[member_of(member(row, "from")), member_of(member(row, "to"))] = octets(row, "delta")
+    for row in rows(section, "sigmas"):
+        note_others(row, (spelt(row, "identifier", "from"), "sigma"), report)
     sigmas = {member_of(member(row, "identifier", "from")): octets(row, "sigma") for row in rows(section, "sigmas")}
     sent = len(rows(section, "deltas")), len(rows(section, "sigmas"))
     report.equal("one delta and one sigma of each", sent, (len(deltas), len(sigmas)))

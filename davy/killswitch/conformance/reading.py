@@ -17,6 +17,9 @@ class BadFile(Malformed):
 
 
 _HEX: Final = re.compile(r"(?:[0-9a-fA-F]{2})*")
+_HASH: Final = re.compile("sha|blake|keccak", re.IGNORECASE)
+_SHA512: Final = re.compile("sha[-_ ]?512", re.IGNORECASE)
+_SUITE: Final = "FROST(Ed25519, SHA-512)"
 _FORMATS: Final = "the formats are described in tests/vectors/frost/README.md"
 
 
@@ -28,9 +31,19 @@ def member(record: Any, *names: str) -> Any:
     BadFile
         It has none of them, or is no object.
     """
+    return record[spelt(record, *names)]
+
+
+def spelt(record: Any, *names: str) -> str:
+    """The name of that member: of several spellings in one object the others are not read.
+
+    Raises
+    ------
+    BadFile
+    """
     for name in names:
         if isinstance(record, dict) and name in record:
-            return cast("dict[str, Any]", record)[name]
+            return name
     raise BadFile(f"the file lacks {' or '.join(names)}: {_FORMATS}")
 
 
@@ -113,18 +126,39 @@ def by_member(found: list[Any]) -> dict[Identifier, Any]:
     return dict(zip(members, found, strict=True))
 
 
-def note_others(record: dict[str, Any], known: Collection[str], report: Report) -> None:
-    """Note what no check looks at, so that nobody thinks that it was looked at."""
-    report.unread += [name for name in record if name not in known and not name.endswith("postcard")]
+def note_others(record: Any, known: Collection[str], report: Report, *, forms: bool = False) -> None:
+    """Note what no check looks at, so that nobody thinks that it was looked at.
+
+    Parameters
+    ----------
+    forms
+        The crate's forms on the wire are compared in this object.
+    """
+    found = cast("dict[str, Any]", record) if isinstance(record, dict) else {}
+    report.unread += [name for name in found if name not in known and not (forms and is_form(name))]
 
 
-def check_group(config: Any) -> None:
-    """Where a file names its group, that must be Ed25519's.
+def is_form(name: str) -> bool:
+    """Whether a member of this name is the crate's own form on the wire of what stands beside it."""
+    return name == "postcard" or name.endswith("_postcard")
+
+
+def check_config(config: Any, numbers: Collection[str], report: Report) -> None:
+    """Where a file names its group or its hash, those must be Ed25519's; note what else it says beside its numbers.
 
     Raises
     ------
     BadFile
     """
-    group = cast("dict[str, Any]", config).get("group", "ed25519") if isinstance(config, dict) else config
+    said = cast("dict[str, Any]", config) if isinstance(config, dict) else {"group": config}
+    group, hashed = said.get("group", "ed25519"), said.get("hash")
     if group != "ed25519":
         raise BadFile(f"its group is {ascii(group)[:40]}; only ed25519 is compared here")
+    known = {*numbers, "group"}
+    if isinstance(hashed, str) and _HASH.match(hashed):
+        if not _SHA512.fullmatch(hashed):
+            raise BadFile(f"its hash is {ascii(hashed)[:40]}; only SHA-512 is compared here")
+        known.add("hash")
+    if said.get("name") == _SUITE:
+        known.add("name")
+    note_others(said, known, report)

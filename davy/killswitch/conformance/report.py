@@ -15,7 +15,7 @@ class Report:
     name: str
     checks: list[tuple[str, bool]] = field(default_factory=list[tuple[str, bool]])
     unread: list[str] = field(default_factory=list[str])
-    """Members of the file that no check looks at."""
+    """Members of the file that no check looks at, one for each place."""
 
     def equal(self, what: str, got: object, expected: object) -> None:
         self.checks.append((what, got == expected))
@@ -37,7 +37,7 @@ class Report:
     def lines(self) -> Iterator[str]:
         for what, holds in self.checks:
             yield _one_line(f"{'holds' if holds else 'FAILS'}  {self.name}: {what}")
-        for what in self.unread:
+        for what in dict.fromkeys(self.unread):
             yield _one_line(f"       {self.name}: {what} is not compared")
 
 

@@ -56,6 +56,7 @@ def repair(content: dict[str, Any], report: Report) -> None:
             continue
         if not numbered or len(sums) != 1:
             raise BadFile(f"{title} is to list numbered scalars and one sum of them")
+        note_others(values, (*numbered, *sums), report)
         summands = {name: octets(values, name) for name in numbered}
         total = ZERO
         for name, scalar in summands.items():

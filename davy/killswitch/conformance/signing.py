@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from davy.killswitch import frost
 from davy.killswitch.conformance.reading import (
     by_member,
-    check_group,
+    check_config,
     count,
     from_hex,
     member,
@@ -15,6 +16,7 @@ from davy.killswitch.conformance.reading import (
     note_others,
     octets,
     rows,
+    spelt,
 )
 from davy.killswitch.conformance.report import Report
 from davy.killswitch.frost import Nonces, SigningCommitments
@@ -24,25 +26,33 @@ from davy.killswitch.sharing import Polynomial
 from davy.protocol.signing import verify_raw
 
 _READ = ("config", "inputs", "round_one_outputs", "round_two_outputs", "final_output")
+_INPUTS = ("participant_list", "participant_shares", "group_secret_key", "message", "share_polynomial_coefficients")
+_GROUP_KEY = ("verifying_key_key", "group_public_key", "verifying_key")
+_ROUND_ONE = (
+    *("identifier", "hiding_nonce_randomness", "binding_nonce_randomness", "hiding_nonce", "binding_nonce"),
+    *("hiding_nonce_commitment", "binding_nonce_commitment", "binding_factor_input", "binding_factor"),
+)
 
 
 def check(content: Any, report: Report) -> None:
     """Compare shares of the key, nonces and commitments, binding factors, signature shares and the signature."""
     note_others(content, _READ, report)
     inputs = member(content, "inputs")
+    note_others(inputs, (*_INPUTS, spelt(inputs, *_GROUP_KEY)), report)
     coefficients = [
         octets(inputs, "group_secret_key"),
         *(from_hex(a, "a coefficient") for a in member(inputs, "share_polynomial_coefficients")),
     ]
     polynomial, t = Polynomial(coefficients), len(coefficients)
     config = member(content, "config")
-    check_group(config)
+    check_config(config, ("MAX_PARTICIPANTS", "MIN_PARTICIPANTS", "NUM_PARTICIPANTS"), report)
     report.equal("threshold", t, count(config, "MIN_PARTICIPANTS"))
     report.equal("number of shares", len(rows(inputs, "participant_shares")), count(config, "MAX_PARTICIPANTS"))
-    group_key = octets(inputs, "verifying_key_key", "group_public_key", "verifying_key")
+    group_key = octets(inputs, *_GROUP_KEY)
     report.equal("group key", multiply_base(coefficients[0]), group_key)
     shared = by_member(rows(inputs, "participant_shares"))
     for i, row in shared.items():
+        note_others(row, ("identifier", "participant_share"), report)
         report.equal(f"share of {named([i])}", polynomial.at(i), octets(row, "participant_share"))
     signers = sorted(map(member_of, rows(inputs, "participant_list")), key=number)
     report.equal("number of signers", len(shared.keys() & set(signers)), count(config, "NUM_PARTICIPANTS"))
@@ -58,8 +68,8 @@ def check(content: Any, report: Report) -> None:
 def _sign(
     content: Any, public: PublicKeyPackage, keys: dict[Identifier, KeyPackage], message: bytes, report: Report
 ) -> None:
-    one = by_member(rows(member(content, "round_one_outputs"), "outputs"))
-    two = by_member(rows(member(content, "round_two_outputs"), "outputs"))
+    one = _outputs(content, "round_one_outputs", _ROUND_ONE, report)
+    two = _outputs(content, "round_two_outputs", ("identifier", "sig_share"), report)
     report.equal("signers", (sorted(one), sorted(two)), (sorted(keys), sorted(keys)))
     nonces, commitments = dict[Identifier, Nonces](), list[SigningCommitments]()
     for i, key in keys.items():
@@ -80,9 +90,18 @@ def _sign(
         report.equal(f"binding factor of {named([i])}", factors[i], octets(one[i], "binding_factor"))
         shares.append(frost.sign(key, public, nonces[i], package, message))
         report.equal(f"signature share of {named([i])}", shares[-1].share, octets(two[i], "sig_share"))
+    note_others(member(content, "final_output"), ["sig"], report)
     signature = octets(member(content, "final_output"), "sig")
     report.holds("signature", lambda: frost.aggregate(public, package, shares) == signature)
     report.accepts("signature as plain Ed25519", lambda: verify_raw(public.group_key, message, signature))
+
+
+def _outputs(content: Any, name: str, known: Collection[str], report: Report) -> dict[Identifier, Any]:
+    section = member(content, name)
+    note_others(section, ["outputs"], report)
+    for row in rows(section, "outputs"):
+        note_others(row, known, report)
+    return by_member(rows(section, "outputs"))
 
 
 def _nonce(drawn: bytes, key: KeyPackage) -> Scalar:

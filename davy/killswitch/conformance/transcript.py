@@ -23,6 +23,7 @@ from davy.killswitch.conformance.reading import (
     note_others,
     octets,
     rows,
+    spelt,
 )
 from davy.killswitch.conformance.report import Report
 from davy.killswitch.dkg import Confirmed, Round2Secret, Round2Share, Terms
@@ -32,7 +33,8 @@ from davy.killswitch.keys import KeyPackage, PublicKeyPackage, VerifyingShare
 from davy.killswitch.sharing import committed, is_share, sum_of_commitments
 from davy.protocol.signing import verify_raw
 
-_READ = {"ciphersuite", "crate", "n", "t", "dkg", "key_packages", "public", "signing", "refresh", "repair"}
+_READ = {"ciphersuite", "n", "t", "dkg", "key_packages", "public", "signing", "refresh", "repair"}
+_ROUND_ONE = ("identifier", "hiding_nonce", "binding_nonce", "hiding_commitment", "binding_commitment")
 _WITH_A_KEY = {"public", "key_packages", "signing", "refresh", "repair"}
 _WITH_KEYS = _WITH_A_KEY - {"public"}
 
@@ -42,7 +44,8 @@ def check(content: dict[str, Any], report: Report) -> None:
 
     A transcript may end with the making of the key, or with the keys; a refresh and a repair may follow.
     """
-    note_others(content, _READ, report)
+    made_by = ["crate"] if str(content.get("crate", "")).startswith("frost-ed25519 ") else []
+    note_others(content, [*_READ, *made_by], report)
     if content.get("ciphersuite", CONTEXT.decode()) != CONTEXT.decode():
         raise BadFile(f"its ciphersuite is another than {CONTEXT.decode()}")
     public = public_package(content, report) if content.keys() & _WITH_A_KEY else None
@@ -133,10 +136,11 @@ def _finish(
 
 
 def _sign(signing: Any, public: PublicKeyPackage, keys: dict[Identifier, KeyPackage], report: Report) -> None:
-    note_others(signing, ("message", "round1", "round2", "signature", "signers"), report)
+    note_others(signing, ("message", "round1", "round2", "signature", "signers"), report, forms=True)
     message = octets(signing, "message")
     nonces, commitments = dict[Identifier, Nonces](), list[SigningCommitments]()
     for row in rows(signing, "round1"):
+        note_others(row, _ROUND_ONE, report, forms=True)
         i = member_of(member(row, "identifier"))
         nonces[i] = Nonces(octets(row, "hiding_nonce"), octets(row, "binding_nonce"))
         commitments.append(
@@ -153,7 +157,9 @@ def _sign(signing: Any, public: PublicKeyPackage, keys: dict[Identifier, KeyPack
     for row in rows(signing, "round2"):
         i = member_of(member(row, "identifier"))
         shares.append(SignatureShare(1, i, octets(row, "sig_share", "signature_share")))
-        if i in nonces and i in keys:
+        compared = i in nonces and i in keys
+        note_others(row, ("identifier", spelt(row, "sig_share", "signature_share")), report, forms=compared)
+        if compared:
             name = f"signature share of {named([i])}"
             report.holds(
                 name, lambda i=i, share=shares[-1]: frost.sign(keys[i], public, nonces[i], package, message) == share

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from davy.killswitch.conformance.reading import BadFile, member, octets
+from davy.killswitch.conformance.reading import BadFile, member, note_others, octets
 from davy.killswitch.conformance.report import Report
 from davy.protocol.errors import BadSignature
 from davy.protocol.signing import verify_raw
@@ -19,6 +19,7 @@ def check(cases: list[Any], report: Report) -> None:
         A case whose expectation is neither true nor false.
     """
     for place, case in enumerate(cases):
+        note_others(case, ("name", "public_key", "message", "signature", "expected_strict"), report)
         expected = member(case, "expected_strict")
         if not isinstance(expected, bool):
             raise BadFile("expected_strict is to be true or false")
