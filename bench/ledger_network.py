@@ -141,7 +141,7 @@ async def running(folder: Path, program: Path, count: int, block_time: int, *kep
     granted = [word for public, _ in SENDERS for word in ("--allocate", f"{key_text(KeyRole.COLDKEY, public)}=1000")]
     with ExitStack() as stack:
         producers = Producers(folder, program, stack)
-        producers.make(count, ("--owner", owner, "--parameters", f"unbonding={KEEP}", *granted), block_time=block_time)
+        producers.make(count, ("--owner", owner, *granted), block_time=block_time, parameters=f"unbonding={KEEP}")
         try:
             producers.start(*range(1, count + 1), options=("--snapshots", str(SNAPSHOTS), *kept))
             async with RpcLedger(producers.url(1), producers.chain) as first, anyio.create_task_group() as tasks:

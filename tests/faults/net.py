@@ -220,7 +220,7 @@ async def running(
     with ExitStack() as stack:
         networks = stack.enter_context(Networks(COUNT)) if namespaces else None
         producers = Producers(folder / "n", program, stack, networks)
-        producers.make(COUNT, (*options, "--subnet", SUBNET, *(("--parameters", "unbonding=20") if hostile else ())))
+        producers.make(COUNT, (*options, "--subnet", SUBNET), parameters="unbonding=20" if hostile else "")
         if hostile:
             producers.before, producers.options = hostile
         try:

@@ -46,11 +46,13 @@ class Producers:
         """What each is started with, besides what a start names."""
         self._given = set[int]()
 
-    def make(self, count: int, options: Sequence[str], block_time: int = 100) -> None:
+    def make(self, count: int, options: Sequence[str], block_time: int = 100, parameters: str = "") -> None:
+        """Make their chain and their homes; models are served at once, which wait for a day where nothing is said."""
         ports = self.more_ports(2 * count)
         self.ports, engines = ports[:count], ports[count:]
         words = ["ledger", "init-net", "--home", str(self._root), "--producers", str(count), "--json"]
         words += ["--block-time", str(block_time), *options]
+        words += ["--parameters", ",".join(filter(None, ("model_review=0", parameters)))]
         for n, port in enumerate(engines, 1):
             words += ["--at", f"{self._host(n)}:{port}"]
         said = msgspec.json.decode(self._typed(words))

@@ -78,7 +78,7 @@ async def test_an_engine_forgets_blocks_and_votes_and_starts_again(tmp_path: Pat
     owner = key_text(KeyRole.COLDKEY, bindings.crypto_sign_seed_keypair(b"owner".ljust(32, b"."))[0])
     with ExitStack() as stack:
         producers = Producers(tmp_path / "n", program, stack)
-        producers.make(1, ("--owner", owner, "--parameters", "unbonding=5"), block_time=0)
+        producers.make(1, ("--owner", owner), block_time=0, parameters="unbonding=5")
         place = EnginePlace(producers.home(1) / "engine")
         try:
             producers.start(1, options=KEPT)

@@ -52,7 +52,7 @@ def producers(tmp_path: Path) -> Iterator[Producers]:
     cold = key_text(KeyRole.COLDKEY, PUBLIC)
     with ExitStack() as stack:
         made = Producers(tmp_path / "n", program, stack)
-        made.make(4, ("--owner", cold, "--allocate", f"{cold}=1000", "--parameters", "unbonding=5"))
+        made.make(4, ("--owner", cold, "--allocate", f"{cold}=1000"), parameters="unbonding=5")
         try:
             made.start(1, before=SMALL_CHUNKS, options=KEPT)
             made.start(2, 3, 4, before=SMALL_CHUNKS + LIES, options=KEPT)
