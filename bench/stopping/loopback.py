@@ -152,6 +152,7 @@ class Stage:
             tasks.cancel_scope.cancel()
         after, ticks, took = await self._used(), _ticks(), time.monotonic() - began
         own = time.process_time() - own + after.own_s - used.own_s
+        seen, _, _ = await self._ask("again")  # when all was measured: who serves then has not stopped
         await self._lift(given)
         stopped = {n: _ms(seen[n], healed if n in island else given.at, given) for n in numbers}
         cores = os.cpu_count() or 1

@@ -14,8 +14,9 @@ from bench.stopping.hosts import Lag, Post
 from davy.host.clock import SystemClock
 from davy.host.entropy import OsEntropy
 from davy.killswitch.brake import BrakeState
+from davy.killswitch.scope import ModelFacts, Subject
 from davy.network.http_client import HttpTransport
-from davy.network.probing import Probed, Watch
+from davy.network.probing import Orders, Probed, Stops, Watch
 from davy.network.signed_client import SignedClient
 from davy.protocol.receipt import Anchor
 from davy.protocol.roster import Roster
@@ -24,7 +25,10 @@ from tests.twins import SeededKeys
 
 
 class Seen(NamedTuple):
-    """When the stream had ended by the order, or a request was refused, in nanoseconds of the monotonic clock."""
+    """When the stream had ended by the order, or a request was refused, in nanoseconds of the monotonic clock.
+
+    None too where it served again, asked once more.
+    """
 
     ended: int | None
     order: bytes
@@ -39,6 +43,9 @@ def run_users(pipe: Any, chain: ChainId, roster: Roster, posts: Sequence[Post]) 
 async def _live(pipe: Any, state: BrakeState, posts: Sequence[Post]) -> None:
     clock, anchor, lag = SystemClock(), Anchor(1, bytes(32)), Lag()
     probed = [Probed(p.endpoint, p.hotkey, p.model) for p in posts]
+    facts = [ModelFacts(p.model, frozenset(), bytes(32)) for p in posts]
+    orders = Orders(state)
+    stops = [Stops(orders, (Subject(1, p.hotkey, f),)) for p, f in zip(posts, facts, strict=True)]
     watches: dict[int, Watch] = {}
     async with HttpTransport(clock) as transport, anyio.create_task_group() as tasks:
         client = SignedClient(SeededKeys(10**6), state.chain, transport, clock, OsEntropy())
@@ -46,7 +53,7 @@ async def _live(pipe: Any, state: BrakeState, posts: Sequence[Post]) -> None:
         while (told := await anyio.to_thread.run_sync(pipe.recv)) != "end":
             match told:
                 case ("stream", numbers):
-                    watches = {n: Watch(probed[n], client, clock, anchor, state, time.monotonic_ns) for n in numbers}
+                    watches = {n: Watch(probed[n], client, clock, anchor, stops[n], time.monotonic_ns) for n in numbers}
                     for watch in watches.values():
                         tasks.start_soon(watch.run)
                     while not all(w.tokens > 1 for w in watches.values()):  # noqa: ASYNC110 - measured from outside
@@ -56,6 +63,11 @@ async def _live(pipe: Any, state: BrakeState, posts: Sequence[Post]) -> None:
                     with anyio.move_on_after(patience_s):
                         while not all(w.ended for w in watches.values()):  # noqa: ASYNC110
                             await anyio.sleep(0.02)
+                case ("again",):
+                    async with anyio.create_task_group() as asking:
+                        for watch in watches.values():
+                            if watch.ended is not None:
+                                asking.start_soon(watch.ask_again)
                 case _:
                     pass
             seen = {n: Seen(w.ended, w.order) for n, w in watches.items()}

@@ -164,6 +164,8 @@ class Braking:
         stopped = {name: at - given.signed_at for (name, order), at in seen.knew_at.items() if order == given.id}
         stopped.pop(self._good, None)
         held = seen.held.get(good.hotkey)
+        if held is not None and held.ended is not None:
+            await held.ask_again()  # one that serves then had ended nothing but a stream
         if held is not None and held.ended is not None and held.order == given.raw:
             stopped[self._good] = held.ended - given.signed_at
         last = max(stopped.values(), default=0)

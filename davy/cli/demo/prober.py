@@ -19,8 +19,9 @@ from davy.host.home import Home
 from davy.host.keys import FileKeyStore
 from davy.ledger.client import RpcLedger
 from davy.network.http_client import HttpTransport
+from davy.network.node_brake import subject_of
 from davy.network.openai import CompletionRequest
-from davy.network.probing import Probed, Watch, keyholders_known
+from davy.network.probing import Orders, Probed, Stops, Watch, keyholders_known
 from davy.network.receipts import Testimony
 from davy.network.signed_client import SignedClient
 from davy.protocol.brake_messages import OrderPage
@@ -59,11 +60,12 @@ class Prober:
         """By node and order: when the node first told of it."""
 
     async def watch_miner(self, miner: Neuron) -> None:
-        """Hold a stream open at a miner until it has stopped by an order of the keyholders."""
-        state = keyholders_known(await self._ledger.genesis(), await self._ledger.brake())
-        head = await self._ledger.head()
+        """Hold a stream open at a miner until an order of the keyholders has stopped it for the first time."""
+        orders = Orders(keyholders_known(await self._ledger.genesis(), await self._ledger.brake()))
         to = Probed(miner.endpoint[0], miner.hotkey, miner.model[0].model_id)
-        watch = Watch(to, self._client, self._clock, Anchor(head.height, head.hash), state)
+        stops = Stops(orders, (subject_of(await self._ledger.subject(self._netuid, to.miner, to.model)),))
+        head = await self._ledger.head()
+        watch = Watch(to, self._client, self._clock, Anchor(head.height, head.hash), stops)
         self.held[miner.hotkey] = watch
         await watch.run()
 
