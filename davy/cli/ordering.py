@@ -328,7 +328,7 @@ def network_there(path: Path) -> Network | None:
     """What a network file says, if there is one that can be read: an order has other routes than the ledger."""
     try:
         return read_network(path) if whole_path(path).exists() else None
-    except Misconfigured as e:
+    except (Misconfigured, OSError) as e:
         click.echo(f"The ledger is left out: {e}", err=True)
         return None
 

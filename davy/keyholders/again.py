@@ -81,6 +81,8 @@ class Again:
                 await self._release(order)
             except DavyError as e:
                 _log.warning("order %s was not released again: %s", order.id.hex()[:16], e)
+            except Exception:  # whatever meets one order, others are to leave, and this keyholder to sign
+                _log.exception("order %s was not released again", order.id.hex()[:16])
 
 
 def _issued(v: VerifiedOrder) -> tuple[int, OrderId]:

@@ -316,6 +316,19 @@ def test_an_order_that_nobody_has_is_no_success(
     assert told.replace("JOURNAL", str(kept)) in said.err
 
 
+def test_a_network_file_that_cannot_be_read_leaves_only_the_ledger_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused(*_: Any, **how: Any) -> Any:
+        raise PermissionError("this is for somebody else")
+
+    monkeypatch.setattr(ordering, "read_network", refused)
+    file = tmp_path / "network"
+    file.touch()
+    assert ordering.network_there(file) is None
+    assert "The ledger is left out: this is for somebody else" in capsys.readouterr().err
+
+
 class TestWithoutALedger:
     """Nodes of an address book are asked all the same, about the chain that the home knows."""
 
