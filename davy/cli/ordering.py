@@ -286,13 +286,17 @@ def _show(done: Completed, signed_at: UnixMillis, deliveries: Sequence[Delivery]
 def has_it(order: VerifiedOrder, deliveries: Sequence[Delivery], orders: Path) -> int:
     """The exit code: 1, and what to do, where no ledger and no node took an order, and more than a file was asked for.
 
+    Anybody can have itself named on the ledger: of named nodes more than half have to answer.
+
     Parameters
     ----------
     orders
         The folder of the journal, where most whole orders are.
     """
     files = [d for d in deliveries if d.route == ToFile.name and d.reached]
-    if any(d.reached for d in deliveries if d.route != ToFile.name) or (files and len(files) == len(deliveries)):
+    named = [d.reached for d in deliveries if d.route == ToListening.name]
+    known = any(d.reached for d in deliveries if d.route not in (ToFile.name, ToListening.name))
+    if known or 2 * sum(named) > len(named) or (files and len(files) == len(deliveries)):
         return 0
     kept = orders / f"{order.id.hex()}.signed"
     path = files[0].to if files else str(kept) if kept.exists() else ""
@@ -301,7 +305,8 @@ def has_it(order: VerifiedOrder, deliveries: Sequence[Delivery], orders: Path) -
         if path
         else "give another with --book FILE, a file of nodes that can be reached"
     )
-    click.echo(f"davy: the order is signed, and neither a ledger nor a node has it from here; {then}", err=True)
+    whom = "neither a ledger nor a node of a book has it from here, and too few others"
+    click.echo(f"davy: the order is signed, and {whom}; {then}", err=True)
     return 1
 
 

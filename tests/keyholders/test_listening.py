@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,11 +14,12 @@ import msgspec
 import pytest
 
 from davy.host.journal import FileJournal
-from davy.keyholders.drills import drill_released
+from davy.keyholders.drills import drill_released, release_line
 from davy.keyholders.listening import (
     MAX_LISTENING,
     Address,
     Listening,
+    Named,
     Remembered,
     Source,
     ToListening,
@@ -33,12 +35,25 @@ from davy.protocol.errors import Busy, Malformed, StoreFailed, Unreachable
 from davy.protocol.limits import DAY_MS
 from davy.protocol.ports import Response, SignedRequest
 from davy.protocol.transaction import Endpoint
+from davy.protocol.words import KeyRole
 from tests.keyholders.test_watch import Answering, Hall
 from tests.killswitch.story import START, order_of
-from tests.twins import SeededEntropy
+from tests.twins import SeededEntropy, SeededKeys
 
 pytestmark = pytest.mark.anyio
 LOCAL = "127.0.0.1"
+
+
+def key_of(a: Address) -> bytes:
+    """Whom a ledger names at an address: a hall's node where it is one of them."""
+    n = a[0].removeprefix("node")
+    if n != a[0] and n.isdigit():
+        return SeededKeys(int(n)).public(KeyRole.HOTKEY)
+    return sha256(repr(a).encode()).digest()
+
+
+def named_at(*addresses: Address) -> list[Named]:
+    return [Named(key_of(a), *a) for a in addresses]
 
 
 class Silent:
@@ -55,6 +70,7 @@ class Ledger:
     def __init__(self, chain: bytes, *subnets: Sequence[Address]) -> None:
         self.chain, self.named, self.is_up, self.asked = chain, list(subnets), True, 0
         self.slow: dict[int, float] = {}
+        self.keys: dict[Address, bytes] = {}
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[Any]:
@@ -79,8 +95,11 @@ class Ledger:
         await anyio.sleep(self.slow.get(netuid, 0))
         if not self.named[netuid]:
             raise Unreachable("this subnet is not shown")
-        places = [(Endpoint(*a, bytes(32), b""),) for a in self.named[netuid]]
-        return SimpleNamespace(neurons=[SimpleNamespace(endpoint=e) for e in ((), *places)])
+        rows = [
+            SimpleNamespace(hotkey=self.keys.get(a, key_of(a)), endpoint=(Endpoint(*a, bytes(32), b""),))
+            for a in self.named[netuid]
+        ]
+        return SimpleNamespace(neurons=[SimpleNamespace(hotkey=bytes(32), endpoint=()), *rows])
 
 
 class Memory:
@@ -186,7 +205,7 @@ async def test_a_ledger_that_never_answers_holds_up_neither_the_book_nor_what_is
 
 def read(reach: Reach, addresses: Sequence[Address], *, within: bool = True) -> bytes:
     """A memory of these."""
-    return msgspec.json.encode(merged(None, reach.hall.story.chain, addresses, within, START))
+    return msgspec.json.encode(merged(None, reach.hall.story.chain, named_at(*addresses), within, START))
 
 
 async def test_whatever_goes_wrong_with_the_ledger_ends_neither_this_route_nor_serve(
@@ -269,12 +288,18 @@ async def test_a_node_that_was_busy_is_asked_once_more_and_one_that_is_none_is_n
     assert counted["none"] <= 2
 
 
-async def test_a_drill_counts_them_too() -> None:
+async def test_a_drill_counts_them_where_there_is_no_book() -> None:
     reach = Reach()
     raw = reach.hall.story.given[reach.hall.story.drill(0.001, 1, recorded=False)]
     reach.order = order_of(raw)
     released = drill_released(reach.order, START, await reach.release())
-    assert (released.addressed, released.unreached) == (3, ())
+    assert (released.addressed, released.unreached, released.of) == (1, (), "book")
+    assert release_line(released).startswith("of the nodes in the book answered 1 of 1, unreached 0")
+    reach = Reach()
+    reach.order = order_of(raw)
+    released = drill_released(reach.order, START, await reach.release(book=0))
+    assert (released.addressed, released.unreached, released.of) == (3, (), "ledger")
+    assert release_line(released).startswith("of the nodes named by the ledger answered 3 of 3, unreached 0")
 
 
 async def test_nodes_of_another_chain_are_not_asked_and_what_was_kept_of_one_is_none() -> None:
@@ -304,39 +329,87 @@ async def test_a_full_disk_holds_up_no_order() -> None:
 
 async def test_a_ledger_that_lies_pushes_out_nobody_that_was_known_before_it_and_not_the_book() -> None:
     chain, now = bytes(32), START
-    honest = [(f"node{n}", 1) for n in range(100)]
+    honest = named_at(*((f"host{n}", 1) for n in range(100)))
     kept = merged(None, chain, honest, False, now)
     for day in range(1, 29):
-        lies = [(f"lie{day}x{n}", 1) for n in range(MAX_LISTENING)]
+        lies = named_at(*((f"lie{day}x{n}", 1) for n in range(MAX_LISTENING)))
+        lies[:100] = [n._replace(host=f"lie{day}") for n in honest]
         kept = merged(kept, chain, lies, False, now + day * DAY_MS)
     assert len(kept.nodes) == MAX_LISTENING
-    assert [(n.host, n.port) for n in kept.nodes[:100]] == honest
+    assert {n.named for n in kept.nodes[:100]} == set(honest)
     kept = merged(kept, chain, honest[:1], False, now + 29 * DAY_MS)
     later = merged(kept, chain, [], False, now + 31 * DAY_MS)
-    assert [n.host for n in later.nodes if n.host.startswith("node")] == ["node0"], "who is named no more is forgotten"
-    assert later.nodes[0] == Listening("node0", 1, now, now + 29 * DAY_MS)
+    assert [n.host for n in later.nodes if n.host.startswith("host")] == ["host0"], "who is named no more is forgotten"
+    assert later.nodes[0] == Listening(honest[0].node.hex(), "host0", 1, now, now + 29 * DAY_MS)
 
 
-async def test_no_subnet_crowds_out_another_and_no_address_comes_twice() -> None:
+def test_who_changes_its_address_again_and_again_fills_no_memory() -> None:
+    chain, kept = bytes(32), None
+    settled, late = named_at(("host0", 1)), named_at(("host1", 1))
+    for n in range(2 * MAX_LISTENING):
+        restless = Named(b"\1" * 32, "1.1.1.1", 1 + n)
+        kept = merged(
+            kept, chain, [*settled, restless, *(late if n > MAX_LISTENING else [])], False, START + 600_000 * n
+        )
+        if n % 100 == 0:
+            assert len(kept.nodes) <= 4
+    assert kept is not None
+    assert {n.named for n in kept.nodes} >= {*settled, *late}
+    assert ("1.1.1.1", 2 * MAX_LISTENING) in {(n.host, n.port) for n in kept.nodes}
+    assert len(kept.nodes) <= 4
+
+
+def test_of_who_moved_where_it_is_now_is_remembered_and_where_it_was_for_long() -> None:
+    chain, (old,) = bytes(32), named_at(("old", 1))
+    new = old._replace(host="new")
+    kept = merged(merged(None, chain, [old], False, START), chain, [old], False, START + DAY_MS)
+    kept = merged(kept, chain, [old._replace(host="between")], False, START + 2 * DAY_MS)
+    kept = merged(kept, chain, [new], False, START + 3 * DAY_MS)
+    assert {n.named for n in kept.nodes} == {old, new}
+
+
+def test_nothing_is_remembered_that_is_never_asked() -> None:
+    inner = named_at(("10.0.0.1", 1), ("127.0.0.1", 1), ("169.254.169.254", 1), ("1.1.1.1", 1))
+    assert [n.named for n in merged(None, bytes(32), inner, False, START).nodes] == inner[3:]
+
+
+async def test_only_who_signs_as_the_ledger_names_it_is_reached() -> None:
+    reach = Reach()
+    reach.ledger.keys = {("node1", 1): b"\1" * 32}
+    told = {d.to: d for d in await reach.release(book=0)}
+    assert reached(list(told.values()))["named"] == ["node0:1", "node2:1"]
+    assert "another node answered" in told["node1:1"].told
+
+
+async def test_who_claims_another_s_address_keeps_it_from_no_order_and_from_no_answer() -> None:
+    reach = Reach()
+    reach.memory.raw = read(reach, [("node1", 1)])
+    reach.ledger.keys = {("node1", 1): b"\1" * 32}
+    assert reached(await reach.release(book=0))["named"] == ["node0:1", "node1:1", "node2:1"]
+
+
+async def test_no_subnet_crowds_out_another_and_no_hotkey_comes_twice() -> None:
     crowd = [(f"crowd{n}", 1) for n in range(MAX_LISTENING)]
     few = [(f"few{n}", 1) for n in range(50)]
-    ledger = Ledger(bytes(32), crowd, few, [("few0", 1), ("FEW1", 1)], [])
+    ledger = Ledger(bytes(32), crowd, few, [("few0", 1), ("FEW1", 1), ("moved", 1)], [])
+    ledger.keys = {("FEW1", 1): key_of(("few1", 1)), ("moved", 1): key_of(("few2", 1))}
     drawn = [await where_named(ledger, SeededEntropy(n), patience_ms=1_000) for n in range(6)]
     for found in drawn:
-        assert len(found) == len(set(found)) == MAX_LISTENING
-        assert set(few) <= set(found)
+        assert len(found) == len({n.node for n in found}) == MAX_LISTENING
+        assert {n.node for n in named_at(*few)} <= {n.node for n in found}
+        assert all(n.host == n.host.lower() for n in found)
     assert len({found[2] for found in drawn}) > 3, "nobody arranges to be first"
 
 
 async def test_a_subnet_that_is_shown_slowly_costs_no_more_than_the_patience() -> None:
     ledger = Ledger(bytes(32), [("a", 1)], [("b", 1)])
     ledger.slow = {0: 100.0}
-    drawn: list[list[Address]] = []
+    drawn: list[list[Named]] = []
     for n in range(8):
         began = anyio.current_time()
         drawn.append(await where_named(ledger, SeededEntropy(n), patience_ms=1_000))
         assert anyio.current_time() - began <= 1
-    assert drawn.count([]) + drawn.count([("b", 1)]) == 8
+    assert drawn.count([]) + drawn.count(named_at(("b", 1))) == 8
     assert 0 < drawn.count([]) < 8, "no subnet is read first for its number"
 
 
@@ -363,7 +436,8 @@ async def test_from_outside_no_private_address_is_asked() -> None:
 
 async def test_a_home_keeps_them(tmp_path: Path) -> None:
     journal = FileJournal(tmp_path / "orders")
-    kept = merged(None, bytes(32), [(f"{n}." + "h" * 248, 1) for n in range(1_000, 1_000 + MAX_LISTENING)], True, START)
+    many = named_at(*((f"{n}." + "h" * 248, 65_535) for n in range(1_000, 1_000 + MAX_LISTENING)))
+    kept = merged(None, bytes(32), many, True, START)
     assert await journal.nodes() is None
     await journal.keep_nodes(msgspec.json.encode(kept))
     assert read_remembered(await journal.nodes() or b"", bytes(32)) == kept
@@ -371,14 +445,16 @@ async def test_a_home_keeps_them(tmp_path: Path) -> None:
 
 
 def test_what_was_kept_is_read_strictly() -> None:
-    good = Remembered(1, bytes(32).hex(), True, (Listening("a", 1, 0, 0),))
+    node = bytes(32).hex()
+    good = Remembered(2, bytes(32).hex(), True, (Listening(node, "a", 1, 0, 0),))
     encode = msgspec.json.encode
     assert read_remembered(encode(good), bytes(32)) == good
     assert read_remembered(encode(good), b"\1" * 32) is None
     for bad in (
-        Remembered(1, "", True, (Listening("a b", 1, 0, 0),)),
-        Remembered(1, "", True, (Listening("a", 0, 0, 0),)),
-        Remembered(1, "", True, (Listening("a", 1, 0, 0),) * (MAX_LISTENING + 1)),
+        Remembered(2, "", True, (Listening(node, "a b", 1, 0, 0),)),
+        Remembered(2, "", True, (Listening(node, "a", 0, 0, 0),)),
+        Remembered(2, "", True, (Listening(node, "a", 1, 0, 0),) * (MAX_LISTENING + 1)),
+        Remembered(2, "", True, (Listening("a", "a", 1, 0, 0),)),
     ):
         with pytest.raises(Malformed):
             read_remembered(encode(bad), bytes(32))
