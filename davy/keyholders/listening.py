@@ -21,7 +21,7 @@ from msgspec import Meta
 
 from davy.keyholders.release import Delivery, ToNodes, delivery
 from davy.network.fan_out import Addressee, Spreading, Told, spread
-from davy.network.strangers import Strangers, lies_within
+from davy.network.strangers import Strangers, Within, lies_within
 from davy.protocol.chain import Metagraph, SubnetInfo
 from davy.protocol.errors import DavyError, Malformed, Misconfigured
 from davy.protocol.limits import DAY_MS, MAX_HOST_CHARS
@@ -88,7 +88,7 @@ class Remembered(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     version: Literal[2]
     chain: str
-    within: bool
+    within: Within
     nodes: Annotated[tuple[Listening, ...], Meta(max_length=MAX_LISTENING)]
 
 
@@ -178,7 +178,7 @@ class ToListening:
         if found is None:
             return
         named, within = found
-        self._way.names.within |= within
+        self._way.names.within = max(self._way.names.within, within)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(remember, self._memory, order.order.chain, named, within, self._way.clock.now())
             tasks.start_soon(self._tell, order, named, run)
@@ -212,8 +212,10 @@ async def keep_remembering(source: Source, memory: Memory, chain: ChainId, clock
         await clock.sleep_until(clock.now() + _EVERY_MS)
 
 
-async def ask(source: Source, chain: ChainId, entropy: Entropy, *, patience_ms: int) -> tuple[list[Named], bool] | None:
-    """Ask a ledger where nodes listen, and whether it is in a private network; None where it does not tell."""
+async def ask(
+    source: Source, chain: ChainId, entropy: Entropy, *, patience_ms: int
+) -> tuple[list[Named], Within] | None:
+    """Ask a ledger where nodes listen, and which network it is in; None where it does not tell."""
     with anyio.move_on_after(2 * patience_ms / 1000):
         try:
             async with source.ledger() as ledger:
@@ -265,7 +267,7 @@ async def remembered(memory: Memory, chain: ChainId) -> Remembered | None:
         return None
 
 
-async def remember(memory: Memory, chain: ChainId, named: Iterable[Named], within: bool, now: UnixMillis) -> None:
+async def remember(memory: Memory, chain: ChainId, named: Iterable[Named], within: Within, now: UnixMillis) -> None:
     """Keep where nodes listen; a disk that takes nothing holds up no order."""
     before = await remembered(memory, chain)
     try:
@@ -275,7 +277,7 @@ async def remember(memory: Memory, chain: ChainId, named: Iterable[Named], withi
 
 
 def merged(
-    before: Remembered | None, chain: ChainId, named: Iterable[Named], within: bool, now: UnixMillis
+    before: Remembered | None, chain: ChainId, named: Iterable[Named], within: Within, now: UnixMillis
 ) -> Remembered:
     """What was remembered, and what is named now: those known for longest first, and no more of the others than fit.
 

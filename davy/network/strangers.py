@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from enum import IntEnum
 from functools import partial
 from typing import Final
 
@@ -18,7 +19,18 @@ from anyio import CapacityLimiter, to_thread
 _AT_ONCE: Final = 16
 _NUMERIC: Final = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
 
+_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+class Within(IntEnum):
+    """Which networks are asked besides the public one: those that the ledger which names the nodes is in itself."""
+
+    NOTHING = 0
+    MACHINE = 1
+    """Loopback addresses only."""
+    PRIVATE = 2
 
 
 class Strangers(AbstractResolver):
@@ -27,10 +39,10 @@ class Strangers(AbstractResolver):
     Parameters
     ----------
     within
-        Also private networks are asked: where the ledger that names the nodes is in one itself.
+        See `lies_within`.
     """
 
-    def __init__(self, *, within: bool = False) -> None:
+    def __init__(self, *, within: Within = Within.NOTHING) -> None:
         self.within = within
         self._limit = CapacityLimiter(_AT_ONCE)
 
@@ -41,7 +53,7 @@ class Strangers(AbstractResolver):
             return True
         if ip.is_unspecified or ip.is_multicast or ip.is_link_local:
             return False
-        return self.within or ip.is_global
+        return ip.is_global or self.within >= (Within.MACHINE if ip.is_loopback else Within.PRIVATE)
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
@@ -68,16 +80,23 @@ class Strangers(AbstractResolver):
         """Nothing is kept open."""
 
 
-async def lies_within(host: str) -> bool:
-    """Whether a host is in a private network, by its address or by all those of its name."""
+async def lies_within(host: str) -> Within:
+    """Which network a host is in, by its address or by all those of its name."""
     if (ip := _address(host)) is not None:
-        return not ip.is_global
+        return _network(ip)
     try:
         found = await to_thread.run_sync(socket.getaddrinfo, host, None, abandon_on_cancel=True)
     except OSError:
-        return False
-    ips = [_address(str(where[0])) for *_, where in found]
-    return all(ip is not None and not ip.is_global for ip in ips)
+        return Within.NOTHING
+    ips = {_address(str(where[0])) for *_, where in found}
+    networks = {Within.NOTHING if ip is None else _network(ip) for ip in ips} or {Within.NOTHING}
+    return Within.NOTHING if Within.NOTHING in networks else max(networks)
+
+
+def _network(ip: _Address) -> Within:
+    if ip.is_global:
+        return Within.NOTHING
+    return Within.MACHINE if ip.is_loopback else Within.PRIVATE
 
 
 def _address(host: str) -> _Address | None:
@@ -85,4 +104,8 @@ def _address(host: str) -> _Address | None:
         ip = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
         return None
-    return (ip.ipv4_mapped or ip) if isinstance(ip, ipaddress.IPv6Address) else ip
+    if isinstance(ip, ipaddress.IPv6Address):
+        if ip in _NAT64:
+            return ipaddress.IPv4Address(ip.packed[12:])
+        return ip.ipv4_mapped or ip
+    return ip

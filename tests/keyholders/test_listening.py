@@ -30,7 +30,7 @@ from davy.keyholders.listening import (
     where_named,
 )
 from davy.keyholders.release import Delivery, Release, ToLedger, ToNodes, release_by_all, told_lines
-from davy.network.strangers import Strangers
+from davy.network.strangers import Strangers, Within
 from davy.protocol.errors import Busy, Malformed, StoreFailed, Unreachable
 from davy.protocol.limits import DAY_MS
 from davy.protocol.ports import Response, SignedRequest
@@ -42,6 +42,7 @@ from tests.twins import SeededEntropy, SeededKeys
 
 pytestmark = pytest.mark.anyio
 LOCAL = "127.0.0.1"
+NOTHING, PRIVATE = Within.NOTHING, Within.PRIVATE
 
 
 def key_of(a: Address) -> bytes:
@@ -203,7 +204,7 @@ async def test_a_ledger_that_never_answers_holds_up_neither_the_book_nor_what_is
     assert reach.obeyed() == [True, True, False]
 
 
-def read(reach: Reach, addresses: Sequence[Address], *, within: bool = True) -> bytes:
+def read(reach: Reach, addresses: Sequence[Address], *, within: Within = PRIVATE) -> bytes:
     """A memory of these."""
     return msgspec.json.encode(merged(None, reach.hall.story.chain, named_at(*addresses), within, START))
 
@@ -330,15 +331,15 @@ async def test_a_full_disk_holds_up_no_order() -> None:
 async def test_a_ledger_that_lies_pushes_out_nobody_that_was_known_before_it_and_not_the_book() -> None:
     chain, now = bytes(32), START
     honest = named_at(*((f"host{n}", 1) for n in range(100)))
-    kept = merged(None, chain, honest, False, now)
+    kept = merged(None, chain, honest, NOTHING, now)
     for day in range(1, 29):
         lies = named_at(*((f"lie{day}x{n}", 1) for n in range(MAX_LISTENING)))
         lies[:100] = [n._replace(host=f"lie{day}") for n in honest]
-        kept = merged(kept, chain, lies, False, now + day * DAY_MS)
+        kept = merged(kept, chain, lies, NOTHING, now + day * DAY_MS)
     assert len(kept.nodes) == MAX_LISTENING
     assert {n.named for n in kept.nodes[:100]} == set(honest)
-    kept = merged(kept, chain, honest[:1], False, now + 29 * DAY_MS)
-    later = merged(kept, chain, [], False, now + 31 * DAY_MS)
+    kept = merged(kept, chain, honest[:1], NOTHING, now + 29 * DAY_MS)
+    later = merged(kept, chain, [], NOTHING, now + 31 * DAY_MS)
     assert [n.host for n in later.nodes if n.host.startswith("host")] == ["host0"], "who is named no more is forgotten"
     assert later.nodes[0] == Listening(honest[0].node.hex(), "host0", 1, now, now + 29 * DAY_MS)
 
@@ -349,7 +350,7 @@ def test_who_changes_its_address_again_and_again_fills_no_memory() -> None:
     for n in range(2 * MAX_LISTENING):
         restless = Named(b"\1" * 32, "1.1.1.1", 1 + n)
         kept = merged(
-            kept, chain, [*settled, restless, *(late if n > MAX_LISTENING else [])], False, START + 600_000 * n
+            kept, chain, [*settled, restless, *(late if n > MAX_LISTENING else [])], NOTHING, START + 600_000 * n
         )
         if n % 100 == 0:
             assert len(kept.nodes) <= 4
@@ -362,15 +363,15 @@ def test_who_changes_its_address_again_and_again_fills_no_memory() -> None:
 def test_of_who_moved_where_it_is_now_is_remembered_and_where_it_was_for_long() -> None:
     chain, (old,) = bytes(32), named_at(("old", 1))
     new = old._replace(host="new")
-    kept = merged(merged(None, chain, [old], False, START), chain, [old], False, START + DAY_MS)
-    kept = merged(kept, chain, [old._replace(host="between")], False, START + 2 * DAY_MS)
-    kept = merged(kept, chain, [new], False, START + 3 * DAY_MS)
+    kept = merged(merged(None, chain, [old], NOTHING, START), chain, [old], False, START + DAY_MS)
+    kept = merged(kept, chain, [old._replace(host="between")], NOTHING, START + 2 * DAY_MS)
+    kept = merged(kept, chain, [new], NOTHING, START + 3 * DAY_MS)
     assert {n.named for n in kept.nodes} == {old, new}
 
 
 def test_nothing_is_remembered_that_is_never_asked() -> None:
     inner = named_at(("10.0.0.1", 1), ("127.0.0.1", 1), ("169.254.169.254", 1), ("1.1.1.1", 1))
-    assert [n.named for n in merged(None, bytes(32), inner, False, START).nodes] == inner[3:]
+    assert [n.named for n in merged(None, bytes(32), inner, NOTHING, START).nodes] == inner[3:]
 
 
 async def test_only_who_signs_as_the_ledger_names_it_is_reached() -> None:
@@ -413,21 +414,25 @@ async def test_a_subnet_that_is_shown_slowly_costs_no_more_than_the_patience() -
     assert 0 < drawn.count([]) < 8, "no subnet is read first for its number"
 
 
-@pytest.mark.parametrize("near", [LOCAL, "10.0.0.1", "fd00::1"])
-async def test_in_a_private_network_private_addresses_are_asked(near: str) -> None:
+@pytest.mark.parametrize(
+    ("near", "asked"), [(LOCAL, {"127.0.0.1:5"}), ("10.0.0.1", None), ("fd00::1", None), ("64:ff9b::a00:1", None)]
+)
+async def test_in_a_private_network_private_addresses_are_asked(near: str, asked: set[str] | None) -> None:
     reach = Reach()
     reach.source = reach.source._replace(host=near)
     inner = [("127.0.0.1", 5), ("10.1.2.3", 5), ("fd00::2", 5)]
     reach.ledger.named[0] = inner
     for a in inner:
         reach.hall.net.serve(Endpoint(*a, bytes(32), b""), Silent())
-    assert len([d for d in await reach.release() if d.route == "named"]) == 3
+    everywhere = {f"{host}:{port}" for host, port in inner}
+    assert {d.to for d in await reach.release() if d.route == "named"} == (asked or everywhere)
 
 
 async def test_from_outside_no_private_address_is_asked() -> None:
     reach = Reach()
     reach.source = reach.source._replace(host="1.1.1.1")
     inner = ["127.0.0.1", "10.1.2.3", "192.168.1.1", "169.254.169.254", "0.0.0.0", "::1", "fd00::2", "::ffff:10.0.0.1"]
+    inner.append("64:ff9b::a00:1")
     reach.ledger.named[0] = [*((host, 443) for host in inner), ("node1", 1)]
     assert [d.to for d in await reach.release() if d.route == "named"] == ["node1:1"]
     reach.ledger.is_up = False
@@ -437,7 +442,7 @@ async def test_from_outside_no_private_address_is_asked() -> None:
 async def test_a_home_keeps_them(tmp_path: Path) -> None:
     journal = FileJournal(tmp_path / "orders")
     many = named_at(*((f"{n}." + "h" * 248, 65_535) for n in range(1_000, 1_000 + MAX_LISTENING)))
-    kept = merged(None, bytes(32), many, True, START)
+    kept = merged(None, bytes(32), many, PRIVATE, START)
     assert await journal.nodes() is None
     await journal.keep_nodes(msgspec.json.encode(kept))
     assert read_remembered(await journal.nodes() or b"", bytes(32)) == kept
@@ -446,15 +451,15 @@ async def test_a_home_keeps_them(tmp_path: Path) -> None:
 
 def test_what_was_kept_is_read_strictly() -> None:
     node = bytes(32).hex()
-    good = Remembered(2, bytes(32).hex(), True, (Listening(node, "a", 1, 0, 0),))
+    good = Remembered(2, bytes(32).hex(), PRIVATE, (Listening(node, "a", 1, 0, 0),))
     encode = msgspec.json.encode
     assert read_remembered(encode(good), bytes(32)) == good
     assert read_remembered(encode(good), b"\1" * 32) is None
     for bad in (
-        Remembered(2, "", True, (Listening(node, "a b", 1, 0, 0),)),
-        Remembered(2, "", True, (Listening(node, "a", 0, 0, 0),)),
-        Remembered(2, "", True, (Listening(node, "a", 1, 0, 0),) * (MAX_LISTENING + 1)),
-        Remembered(2, "", True, (Listening("a", "a", 1, 0, 0),)),
+        Remembered(2, "", PRIVATE, (Listening(node, "a b", 1, 0, 0),)),
+        Remembered(2, "", PRIVATE, (Listening(node, "a", 0, 0, 0),)),
+        Remembered(2, "", PRIVATE, (Listening(node, "a", 1, 0, 0),) * (MAX_LISTENING + 1)),
+        Remembered(2, "", PRIVATE, (Listening("a", "a", 1, 0, 0),)),
     ):
         with pytest.raises(Malformed):
             read_remembered(encode(bad), bytes(32))
