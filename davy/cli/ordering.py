@@ -44,7 +44,8 @@ from davy.keyholders.watch import Seen, ask_node, ledger_seen, together
 from davy.killswitch.brake import first_state, forget, take
 from davy.killswitch.clocks import Clocks
 from davy.network.http_client import HttpTransport
-from davy.network.strangers import Strangers
+from davy.network.room import Room
+from davy.network.strangers import LOOK_UPS, Strangers
 from davy.protocol.encoding import encode
 from davy.protocol.errors import DavyError, Malformed, Misconfigured, StoreFailed
 from davy.protocol.limits import NONCE_BYTES, SIGNER_SKEW_MS
@@ -68,6 +69,7 @@ from davy.protocol.words import UnixMillis
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+CONNECTIONS: Final = 600
 _MARGIN_MS: Final = 30_000
 
 
@@ -310,6 +312,13 @@ def has_it(order: VerifiedOrder, deliveries: Sequence[Delivery], orders: Path) -
     return 1
 
 
+class Rooms:
+    """What one process sends at a time, whatever number of orders: it may mostly open 1,024 files."""
+
+    def __init__(self) -> None:
+        self.connections, self.look_ups = Room(CONNECTIONS), Room(LOOK_UPS)
+
+
 class ToFile:
     """The route by hand."""
 
@@ -340,21 +349,22 @@ def network_there(path: Path) -> Network | None:
 
 @asynccontextmanager
 async def routes(
-    keyholder: Keyholder, book: Book, network: Path, out: Path | None = None
+    keyholder: Keyholder, book: Book, network: Path, out: Path | None = None, rooms: Rooms | None = None
 ) -> AsyncGenerator[list[Release]]:
     """Yield every route that there is: the ledger's only where there is a network file, and a book's if it is given."""
+    rooms = rooms or Rooms()
     found: list[Release] = [] if out is None else [ToFile(out)]
     if (there := network_there(network)) is not None:
         found.append(ToLedger(partial(ledger_of, there)))
-    names, clock = Strangers(), keyholder.clock
+    names, clock = Strangers(look_ups=rooms.look_ups), keyholder.clock
     async with (
         HttpTransport(clock, pinned=False, plain=book.plain, keeps_alive=False) as transport,
         HttpTransport(clock, pinned=False, resolver=names, keeps_alive=False) as far,
     ):
-        nodes = ToNodes(book.nodes, transport, clock) if book.nodes else None
+        nodes = ToNodes(book.nodes, transport, clock, rooms.connections) if book.nodes else None
         if nodes is not None:
             found.append(nodes)
-        way, memory = Way(far, names, clock, keyholder.entropy), FileJournal(keyholder.home.orders)
+        way, memory = Way(far, names, clock, keyholder.entropy, rooms.connections), FileJournal(keyholder.home.orders)
         yield [*found, ToListening(source_of(there), memory, way, nodes)]
 
 

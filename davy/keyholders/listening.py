@@ -19,9 +19,10 @@ import anyio
 import msgspec
 from msgspec import Meta
 
-from davy.keyholders.release import Delivery, ToNodes, delivery
+from davy.keyholders.release import Delivery, ToNodes, delivery, rank_of, turn_of
 from davy.network.fan_out import Addressee, Spreading, Told, spread
-from davy.network.strangers import Strangers, Within, lies_within
+from davy.network.room import Room
+from davy.network.strangers import Strangers, Within, is_numeric, lies_within
 from davy.protocol.chain import Metagraph, SubnetInfo
 from davy.protocol.errors import DavyError, Malformed, Misconfigured
 from davy.protocol.limits import DAY_MS, MAX_HOST_CHARS
@@ -47,8 +48,7 @@ _HEAD_START_S: Final = 0.5
 _FIRST: Final = Spreading(patience_ms=1_500, attempt_ms=1_500, parallel=224, pause_ms=1_500)
 """Each is asked once, so that those who answer do not wait behind those who do not.
 
-Both lists and a book at the same time take fewer than the 1,024 files that a process mostly may open; `MAX_LISTENING`
-that never answer take 28 s.
+`MAX_LISTENING` that never answer take 28 s. How many connections there are at once, `davy.network.room` says.
 """
 _AGAIN: Final = Spreading(patience_ms=3_500, attempt_ms=3_000, parallel=224)
 _UNASKED: Final = "there was no time to ask it"
@@ -125,6 +125,8 @@ class Way(NamedTuple):
     names: Strangers
     clock: Clock
     entropy: Entropy
+    room: Room | None = None
+    """For connections, where other orders leave from the same process."""
 
 
 class _Run(NamedTuple):
@@ -197,10 +199,31 @@ class ToListening:
             if t.is_reached:
                 run.signer[a] = t.attested[0].attestation.node
 
-        left = [Addressee(Endpoint(*a, bytes(32), b"")) for a in new]
-        for how in (_FIRST, _AGAIN):
-            told = await spread([order.raw], left, self._way.transport, self._way.clock, how=how, tell=note)
-            left = [t.to for t in told if t.head is None]
+        way, turn = self._way, turn_of(self._way.room, order)
+
+        async def tell(to: Sequence[Address], *limits: anyio.CapacityLimiter) -> None:
+            left = [Addressee(Endpoint(*a, bytes(32), b"")) for a in to]
+            for how, limit in zip((_FIRST, _AGAIN), limits, strict=True):
+                async with limit:
+                    told = await spread([order.raw], left, way.transport, way.clock, how=how, tell=note, turn=turn)
+                left = [t.to for t in told if t.head is None]
+
+        async def look_up_and_tell(a: Address) -> None:
+            try:
+                await self._way.names.find(a[0], rank_of(order))
+            except OSError as e:
+                run.asked[a] = Delivery(self.name, f"{a[0]}:{a[1]}", False, f"its name is not found ({e})")
+                return
+            await tell([a], first, again)
+
+        # Whoever's server never tells its name holds up none of the others, nor who is there by an address.
+        first, again = (anyio.CapacityLimiter(how.parallel) for how in (_FIRST, _AGAIN))
+        async with anyio.create_task_group() as tasks:
+            numeric = [a for a in new if is_numeric(a[0])]
+            tasks.start_soon(tell, numeric, anyio.CapacityLimiter(1), anyio.CapacityLimiter(1))
+            for a in new:
+                if not is_numeric(a[0]):
+                    tasks.start_soon(look_up_and_tell, a)
 
 
 async def keep_remembering(source: Source, memory: Memory, chain: ChainId, clock: Clock, entropy: Entropy) -> None:

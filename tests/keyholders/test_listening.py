@@ -30,6 +30,9 @@ from davy.keyholders.listening import (
     where_named,
 )
 from davy.keyholders.release import Delivery, Release, ToLedger, ToNodes, release_by_all, told_lines
+from davy.network.brake_routes import BrakeRoutes
+from davy.network.fan_out import order_bodies
+from davy.network.room import Rank, Room
 from davy.network.strangers import Strangers, Within
 from davy.protocol.errors import Busy, Malformed, StoreFailed, Unreachable
 from davy.protocol.limits import DAY_MS
@@ -103,6 +106,14 @@ class Ledger:
         return SimpleNamespace(neurons=[SimpleNamespace(hotkey=bytes(32), endpoint=()), *rows])
 
 
+class Names(Strangers):
+    """Finds every name at once; those that begin with "slow" in a while."""
+
+    async def find(self, host: str, rank: Rank = (0, 0)) -> None:
+        if host.startswith("slow"):
+            await anyio.sleep(10)
+
+
 class Memory:
     """As `davy.host.journal` keeps it."""
 
@@ -131,7 +142,7 @@ class Reach:
 
     def routes(self, book: int = 1) -> list[Release]:
         nodes = ToNodes(self.hall.book[:book], self.transport, self.hall.clock)
-        way = Way(self.transport, Strangers(), self.hall.clock, SeededEntropy(1))
+        way = Way(self.transport, Names(), self.hall.clock, SeededEntropy(1))
         return [ToLedger(self.ledger.open), nodes, ToListening(self.source, self.memory, way, nodes)]
 
     async def release(self, book: int = 1) -> list[Delivery]:
@@ -263,6 +274,51 @@ async def test_4096_nodes_that_never_answer_keep_nobody_from_one_that_does_and_t
     assert max(map(len, lines)) < 200
 
 
+async def test_several_orders_at_once_open_no_more_connections_than_there_is_room_for_and_the_last_goes_first() -> None:
+    reach, room, told = Reach(), Room(20), list[bytes]()
+    inside = most = 0
+
+    class Counting(Silent):
+        async def handle(self, request: SignedRequest) -> Response:
+            nonlocal inside, most
+            inside += 1
+            most = max(most, inside)
+            told.append(request.body)
+            try:
+                return await super().handle(request)
+            finally:
+                inside -= 1
+
+    named = [(f"1.1.1.{n}", 1) for n in range(1, 100)]
+    reach.memory.raw = read(reach, named)
+    for a in named:
+        reach.hall.net.serve(Endpoint(*a, bytes(32), b""), Counting())
+    story = reach.hall.story
+    orders = [order_of(story.given[story.halt(n / 1_000, 1)]) for n in range(5)]
+    way = Way(reach.transport, Names(), reach.hall.clock, SeededEntropy(1), room)
+    async with anyio.create_task_group() as tasks:
+        for order in orders:
+            tasks.start_soon(ToListening(None, reach.memory, way).release, order)
+            await anyio.wait_all_tasks_blocked()
+    assert most == 20
+    bodies = [order_bodies([order.raw])[0] for order in orders]
+    assert told[:100] == [bodies[0]] * 20 + [bodies[4]] * 80
+
+
+async def test_names_that_are_found_slowly_hold_up_no_other_and_are_asked_when_they_are_found() -> None:
+    reach = Reach()
+    others = [(f"slow{n}", 1) for n in range(2, 200)]
+    there = [("slow0", 1), ("node1", 1), ("1.1.1.1", 1)]
+    reach.ledger.named[0] = [*others, *there]
+    for n, a in enumerate(there):
+        reach.ledger.keys[a] = SeededKeys(n).public(KeyRole.HOTKEY)
+        guard = BrakeRoutes(reach.hall.guards[n], Answering(Response(404, (), b"")), reach.hall.clock)
+        reach.hall.net.serve(Endpoint(*a, bytes(32), b""), guard)
+    began = reach.hall.clock.now()
+    at = {d.to: d.at - began for d in await reach.release(book=0) if d.reached}
+    assert at == {"1.1.1.1:1": 0, "node1:1": 0, "slow0:1": 10_000}
+
+
 async def test_a_node_that_was_busy_is_asked_once_more_and_one_that_is_none_is_not() -> None:
     reach = Reach()
     counted = {"busy": 0, "none": 0}
@@ -363,7 +419,7 @@ def test_who_changes_its_address_again_and_again_fills_no_memory() -> None:
 def test_of_who_moved_where_it_is_now_is_remembered_and_where_it_was_for_long() -> None:
     chain, (old,) = bytes(32), named_at(("old", 1))
     new = old._replace(host="new")
-    kept = merged(merged(None, chain, [old], NOTHING, START), chain, [old], False, START + DAY_MS)
+    kept = merged(merged(None, chain, [old], NOTHING, START), chain, [old], NOTHING, START + DAY_MS)
     kept = merged(kept, chain, [old._replace(host="between")], NOTHING, START + 2 * DAY_MS)
     kept = merged(kept, chain, [new], NOTHING, START + 3 * DAY_MS)
     assert {n.named for n in kept.nodes} == {old, new}

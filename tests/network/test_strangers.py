@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +19,7 @@ from davy.network import strangers
 from davy.network.certificate import CertificateFiles, make_certificate
 from davy.network.http_client import HttpTransport
 from davy.network.http_server import serve
+from davy.network.room import Room
 from davy.network.strangers import Strangers, Within, lies_within
 from davy.protocol.errors import Unreachable
 from davy.protocol.ports import Response, SignedRequest
@@ -133,6 +136,51 @@ async def test_names_that_are_never_found_hold_up_nobody_elses(monkeypatch: pyte
             with anyio.fail_after(60):
                 assert await lies_within("other")
             tasks.cancel_scope.cancel()
+
+
+async def test_a_name_with_many_addresses_opens_one_connection_of_each_family(monkeypatch: pytest.MonkeyPatch) -> None:
+    many = [f"1.1.1.{n}" for n in range(1, 50)] + [f"2606:4700::{n}" for n in range(1, 50)]
+    with looked_up(monkeypatch, {"many": many}):
+        found = await Strangers().resolve("many", 7)
+        assert {r["host"] for r in found} == {"1.1.1.1", "2606:4700::1"}
+        assert len(found) == 2
+        found = await Strangers().resolve("many", 7, socket.AF_INET)
+        assert [r["host"] for r in found] == ["1.1.1.1"]
+
+
+async def test_of_names_that_are_never_found_no_more_are_looked_up_at_a_time_also_when_nobody_waits_for_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    room = Room(3)
+    with looked_up(monkeypatch, {}) as asked:
+        for _ in range(2):
+            async with anyio.create_task_group() as tasks:
+                for n in range(5):
+                    tasks.start_soon(Strangers(look_ups=room).find, f"slow{n}")
+                await anyio.wait_all_tasks_blocked()
+                tasks.cancel_scope.cancel()
+        with anyio.move_on_after(0.05):
+            await room.take((0, 0))
+        assert len(asked) == 3
+    with anyio.fail_after(60):
+        await room.take((0, 0))
+
+
+def test_a_process_ends_though_a_name_is_never_found() -> None:
+    script = """
+import socket, threading, anyio
+from davy.network.strangers import Strangers
+def never(*_, **how):
+    threading.Event().wait()
+socket.getaddrinfo = never
+async def main():
+    with anyio.move_on_after(0.1):
+        await Strangers().find("slow")
+anyio.run(main)
+print("over")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "over\n"
 
 
 async def test_connections_to_many_who_are_asked_once_are_closed_at_once() -> None:
