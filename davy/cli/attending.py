@@ -14,7 +14,7 @@ from davy.cli.carrying import hand_voices
 from davy.cli.gathering import tell_person
 from davy.cli.keyholding import Keyholder, ask_person, asked_desk
 from davy.cli.options import at_terminal
-from davy.cli.ordering import learn, network_there, routes, source_of
+from davy.cli.ordering import Rooms, learn, network_there, routes, source_of
 from davy.cli.output import show
 from davy.host.files import write_new
 from davy.host.journal import FileJournal
@@ -50,7 +50,7 @@ async def attend(
     as_json: bool,
 ) -> None:
     desk, arriving = asked_desk(keyholder, yes_to)
-    again = Again(partial(_release_again, keyholder, book, network))
+    again = Again(partial(_release_again, keyholder, book, network, Rooms()))
     attendants = [(c, keyholder.attendant(desk, again.put, circle=c)) for c in keyholder.circles]
     store = SqliteStore(keyholder.home.store)
     try:
@@ -84,9 +84,9 @@ async def attend(
         store.close()
 
 
-async def _release_again(keyholder: Keyholder, book: Book, network: Path, order: VerifiedOrder) -> None:
+async def _release_again(keyholder: Keyholder, book: Book, network: Path, rooms: Rooms, order: VerifiedOrder) -> None:
     """Release what another keyholder coordinated, once more from here."""
-    async with routes(keyholder, book, network) as every:
+    async with routes(keyholder, book, network, rooms=rooms) as every:
         deliveries = await release_by_all(every, order)
     for line in told_lines(deliveries):
         click.echo(f"order {order.id.hex()[:16]}, {line}", err=True)

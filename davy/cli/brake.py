@@ -380,6 +380,7 @@ def _drill(d: DrillSeen | None, r: DrillRelease | None) -> dict[str, Any] | None
     return {
         "order": d.order.hex() if d is not None else r.order if r is not None else "",
         "released": None if r is None else moment(r.released),
+        "of": None if r is None else r.of,
         "addressed": None if r is None else r.addressed,
         "answered": None if r is None else len(r.took),
         "unreached": None if r is None else list(r.unreached),

@@ -44,7 +44,8 @@ from davy.keyholders.watch import Seen, ask_node, ledger_seen, together
 from davy.killswitch.brake import first_state, forget, take
 from davy.killswitch.clocks import Clocks
 from davy.network.http_client import HttpTransport
-from davy.network.strangers import Strangers
+from davy.network.room import Room
+from davy.network.strangers import LOOK_UPS, Strangers
 from davy.protocol.encoding import encode
 from davy.protocol.errors import DavyError, Malformed, Misconfigured, StoreFailed
 from davy.protocol.limits import NONCE_BYTES, SIGNER_SKEW_MS
@@ -68,6 +69,7 @@ from davy.protocol.words import UnixMillis
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+CONNECTIONS: Final = 600
 _MARGIN_MS: Final = 30_000
 
 
@@ -286,13 +288,17 @@ def _show(done: Completed, signed_at: UnixMillis, deliveries: Sequence[Delivery]
 def has_it(order: VerifiedOrder, deliveries: Sequence[Delivery], orders: Path) -> int:
     """The exit code: 1, and what to do, where no ledger and no node took an order, and more than a file was asked for.
 
+    Anybody can have itself named on the ledger: of named nodes more than half have to answer.
+
     Parameters
     ----------
     orders
         The folder of the journal, where most whole orders are.
     """
     files = [d for d in deliveries if d.route == ToFile.name and d.reached]
-    if any(d.reached for d in deliveries if d.route != ToFile.name) or (files and len(files) == len(deliveries)):
+    named = [d.reached for d in deliveries if d.route == ToListening.name]
+    known = any(d.reached for d in deliveries if d.route not in (ToFile.name, ToListening.name))
+    if known or 2 * sum(named) > len(named) or (files and len(files) == len(deliveries)):
         return 0
     kept = orders / f"{order.id.hex()}.signed"
     path = files[0].to if files else str(kept) if kept.exists() else ""
@@ -301,8 +307,16 @@ def has_it(order: VerifiedOrder, deliveries: Sequence[Delivery], orders: Path) -
         if path
         else "give another with --book FILE, a file of nodes that can be reached"
     )
-    click.echo(f"davy: the order is signed, and neither a ledger nor a node has it from here; {then}", err=True)
+    whom = "neither a ledger nor a node of a book has it from here, and too few others"
+    click.echo(f"davy: the order is signed, and {whom}; {then}", err=True)
     return 1
+
+
+class Rooms:
+    """What one process sends at a time, whatever number of orders: it may mostly open 1,024 files."""
+
+    def __init__(self) -> None:
+        self.connections, self.look_ups = Room(CONNECTIONS), Room(LOOK_UPS)
 
 
 class ToFile:
@@ -328,28 +342,29 @@ def network_there(path: Path) -> Network | None:
     """What a network file says, if there is one that can be read: an order has other routes than the ledger."""
     try:
         return read_network(path) if whole_path(path).exists() else None
-    except Misconfigured as e:
+    except (Misconfigured, OSError) as e:
         click.echo(f"The ledger is left out: {e}", err=True)
         return None
 
 
 @asynccontextmanager
 async def routes(
-    keyholder: Keyholder, book: Book, network: Path, out: Path | None = None
+    keyholder: Keyholder, book: Book, network: Path, out: Path | None = None, rooms: Rooms | None = None
 ) -> AsyncGenerator[list[Release]]:
     """Yield every route that there is: the ledger's only where there is a network file, and a book's if it is given."""
+    rooms = rooms or Rooms()
     found: list[Release] = [] if out is None else [ToFile(out)]
     if (there := network_there(network)) is not None:
         found.append(ToLedger(partial(ledger_of, there)))
-    names, clock = Strangers(), keyholder.clock
+    names, clock = Strangers(look_ups=rooms.look_ups), keyholder.clock
     async with (
         HttpTransport(clock, pinned=False, plain=book.plain, keeps_alive=False) as transport,
         HttpTransport(clock, pinned=False, resolver=names, keeps_alive=False) as far,
     ):
-        nodes = ToNodes(book.nodes, transport, clock) if book.nodes else None
+        nodes = ToNodes(book.nodes, transport, clock, rooms.connections) if book.nodes else None
         if nodes is not None:
             found.append(nodes)
-        way, memory = Way(far, names, clock, keyholder.entropy), FileJournal(keyholder.home.orders)
+        way, memory = Way(far, names, clock, keyholder.entropy, rooms.connections), FileJournal(keyholder.home.orders)
         yield [*found, ToListening(source_of(there), memory, way, nodes)]
 
 

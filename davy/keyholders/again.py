@@ -2,7 +2,8 @@
 
 Whoever is told of an order must believe it, for it proves itself, and any keyholder may tell all that were ever signed.
 So releases are bounded: what stops has a lane of its own, which nothing else can fill, and in each lane what was issued
-last goes first. A lane that is full drops what was issued first, whose turn would have come last.
+last goes first; what stops does not even wait for older orders under way, which then leave anew. A lane that is full
+drops what was issued first, whose turn would have come last.
 """
 
 from __future__ import annotations
@@ -27,10 +28,13 @@ _log = logging.getLogger(__name__)
 
 
 class _Lane:
-    def __init__(self, room: int) -> None:
-        self._room = room
+    """`gives_way`: the oldest release under way begins anew later, where a newer order would have to wait for it."""
+
+    def __init__(self, room: int, release: Callable[[VerifiedOrder], Awaitable[None]], *, gives_way: bool) -> None:
+        self._room, self._release, self._gives_way = room, release, gives_way
         self._waiting: dict[OrderId, VerifiedOrder] = {}
-        self._came = anyio.Event()
+        self._under_way: dict[OrderId, tuple[VerifiedOrder, anyio.CancelScope]] = {}
+        self._changed = anyio.Event()
         self._overran = False
 
     def put(self, order: VerifiedOrder) -> None:
@@ -40,14 +44,43 @@ class _Lane:
             if not self._overran:
                 _log.warning("more than %d orders wait to be released again: the oldest are left out", self._room)
             self._overran = True
-        self._came.set()
-        self._came = anyio.Event()
+        self._changed.set()
 
-    async def take(self) -> VerifiedOrder:
-        while not self._waiting:
+    async def run(self) -> None:
+        async with anyio.create_task_group() as tasks:
+            while True:
+                while (order := self._next()) is not None:
+                    scope = anyio.CancelScope()
+                    self._under_way[order.id] = order, scope
+                    tasks.start_soon(self._one, order, scope)
+                self._changed = anyio.Event()
+                await self._changed.wait()
+
+    def _next(self) -> VerifiedOrder | None:
+        if not self._waiting:
             self._overran = False
-            await self._came.wait()
-        return self._waiting.pop(max(self._waiting.values(), key=_issued).id)
+            return None
+        newest = max(self._waiting.values(), key=_issued)
+        if len(self._under_way) >= AT_ONCE:
+            oldest, scope = min(self._under_way.values(), key=lambda each: _issued(each[0]))
+            if not self._gives_way or _issued(newest) < _issued(oldest):
+                return None
+            scope.cancel()
+            del self._under_way[oldest.id]
+            self._waiting[oldest.id] = oldest
+        return self._waiting.pop(newest.id)
+
+    async def _one(self, order: VerifiedOrder, scope: anyio.CancelScope) -> None:
+        with scope:
+            try:
+                await self._release(order)
+            except DavyError as e:
+                _log.warning("order %s was not released again: %s", order.id.hex()[:16], e)
+            except Exception:  # whatever meets one order, others are to leave, and this keyholder to sign
+                _log.exception("order %s was not released again", order.id.hex()[:16])
+        if (mine := self._under_way.get(order.id)) is not None and mine[1] is scope:
+            del self._under_way[order.id]
+            self._changed.set()
 
 
 class Again:
@@ -56,31 +89,22 @@ class Again:
     Parameters
     ----------
     release
-        By every route there is; awaited for one order.
+        By every route there is; awaited for one order, and cancelled where a newer one has to leave.
     """
 
     def __init__(self, release: Callable[[VerifiedOrder], Awaitable[None]]) -> None:
-        self._release = release
-        self._stops, self._rest = _Lane(MAX_BRAKE_ORDERS), _Lane(WAITING)
+        self._stops = _Lane(MAX_BRAKE_ORDERS, release, gives_way=True)
+        self._rest = _Lane(WAITING, release, gives_way=False)
 
     def put(self, order: VerifiedOrder) -> None:
-        """Have an order released as soon as there is room."""
+        """Have an order released as soon as there is room, or at once if it stops and is the newest that does."""
         (self._stops if isinstance(order.order.action, STOPPING) else self._rest).put(order)
 
     async def run(self) -> None:
         """Release what is put here, until cancelled."""
         async with anyio.create_task_group() as tasks:
-            for lane in (self._stops, self._rest):
-                for _ in range(AT_ONCE):
-                    tasks.start_soon(self._work, lane)
-
-    async def _work(self, lane: _Lane) -> None:
-        while True:
-            order = await lane.take()
-            try:
-                await self._release(order)
-            except DavyError as e:
-                _log.warning("order %s was not released again: %s", order.id.hex()[:16], e)
+            tasks.start_soon(self._stops.run)
+            tasks.start_soon(self._rest.run)
 
 
 def _issued(v: VerifiedOrder) -> tuple[int, OrderId]:

@@ -2,6 +2,7 @@
 
 All times run by the one clock of who released it, from the signature to when a node's signed answer was here. What an
 order or a node says of the time counts for nothing: orders are dated ahead, and every node has a clock of its own.
+Anybody can have itself named on a ledger, and answer late or never: where there is a book, only its nodes count.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ class DrillRelease(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     took: tuple[int, ...]
     """Milliseconds until each that answered had, the fastest first."""
     unreached: tuple[str, ...]
+    of: Literal["book", "ledger"] = "book"
+    """Whose nodes these are: the book's, or, where there was none, those that the ledger names."""
 
     @property
     def addressed(self) -> int:
@@ -40,10 +43,12 @@ class DrillRelease(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def drill_released(v: VerifiedOrder, signed_at: UnixMillis, deliveries: Sequence[Delivery]) -> DrillRelease:
     """Sum up who answered a drill that was signed here at a moment, and who did not."""
-    nodes = [d for d in deliveries if d.route in (ToNodes.name, ToListening.name)]
+    book = [d for d in deliveries if d.route == ToNodes.name]
+    nodes = book or [d for d in deliveries if d.route == ToListening.name]
     took = sorted(max(0, d.at - signed_at) for d in nodes if d.reached)
     away = tuple(d.to for d in nodes if not d.reached)
-    return DrillRelease(1, v.order.chain.hex(), v.id.hex(), signed_at, tuple(took), away)
+    of = "book" if book or not nodes else "ledger"
+    return DrillRelease(1, v.order.chain.hex(), v.id.hex(), signed_at, tuple(took), away, of)
 
 
 def release_line(r: DrillRelease, most: int = 8) -> str:
@@ -52,7 +57,8 @@ def release_line(r: DrillRelease, most: int = 8) -> str:
         return "no node was addressed straight from here: give --book"
     more = ", …" if len(r.unreached) > most else ""
     away = f" ({', '.join(r.unreached[:most])}{more})" if r.unreached else ""
-    line = f"answered {len(r.took)} of {r.addressed}, unreached {len(r.unreached)}{away}"
+    whose = "in the book" if r.of == "book" else "named by the ledger"
+    line = f"of the nodes {whose} answered {len(r.took)} of {r.addressed}, unreached {len(r.unreached)}{away}"
     if not r.took:
         return line
     times = "/".join(str(r.percentile(q)) for q in (50, 99, 100))

@@ -2,8 +2,9 @@
 
 Anybody who pays for a UID writes an address on the ledger, and a ledger can lie. So they are bounded in number and
 time, are reached by a transport of their own, and come after the address book, which they hold up as little as the
-ledger. Nor can a ledger push out of memory what it named before: what has been known for longest stays, until it has
-not been named for a month.
+ledger. Only what the named hotkey signed counts as its answer, and of each hotkey two addresses are remembered at most.
+Nor can a ledger push out of memory what it named before: what has been known for longest stays, until it has not been
+named for a month.
 """
 
 from __future__ import annotations
@@ -18,16 +19,17 @@ import anyio
 import msgspec
 from msgspec import Meta
 
-from davy.keyholders.release import Delivery, ToNodes, delivery
+from davy.keyholders.release import Delivery, ToNodes, delivery, rank_of, turn_of
 from davy.network.fan_out import Addressee, Spreading, Told, spread
-from davy.network.strangers import Strangers, lies_within
+from davy.network.room import Room
+from davy.network.strangers import Strangers, Within, is_numeric, lies_within
 from davy.protocol.chain import Metagraph, SubnetInfo
 from davy.protocol.errors import DavyError, Malformed, Misconfigured
 from davy.protocol.limits import DAY_MS, MAX_HOST_CHARS
 from davy.protocol.order import VerifiedOrder
 from davy.protocol.ports import Clock, Entropy, Transport
 from davy.protocol.transaction import Endpoint
-from davy.protocol.words import ChainId, Netuid, UnixMillis
+from davy.protocol.words import ChainId, Hotkey, Netuid, UnixMillis
 
 T = TypeVar("T")
 
@@ -46,30 +48,47 @@ _HEAD_START_S: Final = 0.5
 _FIRST: Final = Spreading(patience_ms=1_500, attempt_ms=1_500, parallel=224, pause_ms=1_500)
 """Each is asked once, so that those who answer do not wait behind those who do not.
 
-Both lists and a book at the same time take fewer than the 1,024 files that a process mostly may open; `MAX_LISTENING`
-that never answer take 28 s.
+`MAX_LISTENING` that never answer take 28 s. How many connections there are at once, `davy.network.room` says.
 """
 _AGAIN: Final = Spreading(patience_ms=3_500, attempt_ms=3_000, parallel=224)
 _UNASKED: Final = "there was no time to ask it"
+_ANOTHER: Final = "another node answered than the one that the ledger names there"
 
 _log = logging.getLogger(__name__)
+
+
+class Named(NamedTuple):
+    """A node as the ledger names it."""
+
+    node: Hotkey
+    host: str
+    port: int
+
+    @property
+    def address(self) -> Address:
+        return self.host, self.port
 
 
 class Listening(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where a node listens, and when the ledger named it first and last, by the clock here."""
 
+    node: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
     host: Annotated[str, Meta(min_length=1, max_length=MAX_HOST_CHARS, pattern=r"^[A-Za-z0-9.:_-]+\Z")]
     port: Annotated[int, Meta(ge=1, le=65_535)]
     since: UnixMillis
     last: UnixMillis
 
+    @property
+    def named(self) -> Named:
+        return Named(bytes.fromhex(self.node), self.host, self.port)
+
 
 class Remembered(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The nodes of a chain; a file of the home, never on a wire. `within`: see `davy.network.strangers`."""
 
-    version: Literal[1]
+    version: Literal[2]
     chain: str
-    within: bool
+    within: Within
     nodes: Annotated[tuple[Listening, ...], Meta(max_length=MAX_LISTENING)]
 
 
@@ -106,6 +125,17 @@ class Way(NamedTuple):
     names: Strangers
     clock: Clock
     entropy: Entropy
+    room: Room | None = None
+    """For connections, where other orders leave from the same process."""
+
+
+class _Run(NamedTuple):
+    """One release: what came of each address, who signed there, and whom the ledger names there."""
+
+    asked: dict[Address, Delivery]
+    signer: dict[Address, Hotkey]
+    named: dict[Address, set[Hotkey]]
+    """More than one where somebody claims another's address, who is not to lose its answer by it."""
 
 
 class ToListening:
@@ -125,8 +155,8 @@ class ToListening:
         self._source, self._memory, self._way, self._book = source, memory, way, book
 
     async def release(self, order: VerifiedOrder) -> Sequence[Delivery]:
-        """Deliver an order to each, twice at most."""
-        asked: dict[Address, Delivery] = {}
+        """Deliver an order to each, twice at most; only who signs as the ledger names it is reached."""
+        run = _Run({}, {}, {})
         if self._book is not None:
             with anyio.move_on_after(_HEAD_START_S):
                 await self._book.released.wait()
@@ -136,34 +166,64 @@ class ToListening:
                 self._way.names.within = before.within
             async with anyio.create_task_group() as tasks:
                 if before is not None:
-                    tasks.start_soon(self._tell, order, [(n.host, n.port) for n in before.nodes], asked)
-                tasks.start_soon(self._tell_named, order, asked)
-        return list(asked.values())
+                    tasks.start_soon(self._tell, order, [n.named for n in before.nodes], run)
+                tasks.start_soon(self._tell_named, order, run)
+        return [
+            d._replace(reached=False, told=_ANOTHER) if d.reached and run.signer[a] not in run.named[a] else d
+            for a, d in run.asked.items()
+        ]
 
-    async def _tell_named(self, order: VerifiedOrder, asked: dict[Address, Delivery]) -> None:
+    async def _tell_named(self, order: VerifiedOrder, run: _Run) -> None:
         if self._source is None:
             return
         found = await ask(self._source, order.order.chain, self._way.entropy, patience_ms=_ASKING_MS)
         if found is None:
             return
         named, within = found
-        self._way.names.within |= within
+        self._way.names.within = max(self._way.names.within, within)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(remember, self._memory, order.order.chain, named, within, self._way.clock.now())
-            tasks.start_soon(self._tell, order, named, asked)
+            tasks.start_soon(self._tell, order, named, run)
 
-    async def _tell(self, order: VerifiedOrder, to: Sequence[Address], asked: dict[Address, Delivery]) -> None:
+    async def _tell(self, order: VerifiedOrder, to: Sequence[Named], run: _Run) -> None:
+        for n in to:
+            run.named.setdefault(n.address, set()).add(n.node)
         in_book = frozenset[Address]() if self._book is None else self._book.addresses
-        new = [a for a in to if a not in asked and a not in in_book and self._way.names.admits(a[0])]
-        asked.update({a: Delivery(self.name, f"{a[0]}:{a[1]}", False, _UNASKED) for a in new})
+        there = dict.fromkeys(n.address for n in to)
+        new = [a for a in there if a not in run.asked and a not in in_book and self._way.names.admits(a[0])]
+        run.asked.update({a: Delivery(self.name, f"{a[0]}:{a[1]}", False, _UNASKED) for a in new})
 
         def note(t: Told) -> None:
-            asked[t.to.endpoint.host, t.to.endpoint.port] = delivery(self.name, t)
+            a = t.to.endpoint.host, t.to.endpoint.port
+            run.asked[a] = delivery(self.name, t)
+            if t.is_reached:
+                run.signer[a] = t.attested[0].attestation.node
 
-        left = [Addressee(Endpoint(*a, bytes(32), b"")) for a in new]
-        for how in (_FIRST, _AGAIN):
-            told = await spread([order.raw], left, self._way.transport, self._way.clock, how=how, tell=note)
-            left = [t.to for t in told if t.head is None]
+        way, turn = self._way, turn_of(self._way.room, order)
+
+        async def tell(to: Sequence[Address], *limits: anyio.CapacityLimiter) -> None:
+            left = [Addressee(Endpoint(*a, bytes(32), b"")) for a in to]
+            for how, limit in zip((_FIRST, _AGAIN), limits, strict=True):
+                async with limit:
+                    told = await spread([order.raw], left, way.transport, way.clock, how=how, tell=note, turn=turn)
+                left = [t.to for t in told if t.head is None]
+
+        async def look_up_and_tell(a: Address) -> None:
+            try:
+                await self._way.names.find(a[0], rank_of(order))
+            except OSError as e:
+                run.asked[a] = Delivery(self.name, f"{a[0]}:{a[1]}", False, f"its name is not found ({e})")
+                return
+            await tell([a], first, again)
+
+        # Whoever's server never tells its name holds up none of the others, nor who is there by an address.
+        first, again = (anyio.CapacityLimiter(how.parallel) for how in (_FIRST, _AGAIN))
+        async with anyio.create_task_group() as tasks:
+            numeric = [a for a in new if is_numeric(a[0])]
+            tasks.start_soon(tell, numeric, anyio.CapacityLimiter(1), anyio.CapacityLimiter(1))
+            for a in new:
+                if not is_numeric(a[0]):
+                    tasks.start_soon(look_up_and_tell, a)
 
 
 async def keep_remembering(source: Source, memory: Memory, chain: ChainId, clock: Clock, entropy: Entropy) -> None:
@@ -177,8 +237,8 @@ async def keep_remembering(source: Source, memory: Memory, chain: ChainId, clock
 
 async def ask(
     source: Source, chain: ChainId, entropy: Entropy, *, patience_ms: int
-) -> tuple[list[Address], bool] | None:
-    """Ask a ledger where nodes listen, and whether it is in a private network; None where it does not tell."""
+) -> tuple[list[Named], Within] | None:
+    """Ask a ledger where nodes listen, and which network it is in; None where it does not tell."""
     with anyio.move_on_after(2 * patience_ms / 1000):
         try:
             async with source.ledger() as ledger:
@@ -191,15 +251,17 @@ async def ask(
     return None
 
 
-async def where_named(ledger: NamesNodes, entropy: Entropy, *, patience_ms: int) -> list[Address]:
+async def where_named(ledger: NamesNodes, entropy: Entropy, *, patience_ms: int) -> list[Named]:
     """Where nodes listen, as far as the ledger says so in time: of each subnet as many, in no order of anybody's.
+
+    Each hotkey is named once.
 
     Raises
     ------
     DavyError
         It does not even name its subnets.
     """
-    by_subnet: list[list[Address]] = []
+    by_subnet: list[list[Named]] = []
     with anyio.move_on_after(patience_ms / 1000):
         for s in _shuffled(await ledger.subnets(), entropy):
             try:
@@ -207,12 +269,15 @@ async def where_named(ledger: NamesNodes, entropy: Entropy, *, patience_ms: int)
             except DavyError as e:
                 _log.info("the ledger does not show subnet %d: %s", s.netuid, e)
                 continue
-            there = dict.fromkeys((n.endpoint[0].host.lower(), n.endpoint[0].port) for n in m.neurons if n.endpoint)
+            there = [Named(n.hotkey, e.host.lower(), e.port) for n in m.neurons for e in n.endpoint]
             by_subnet.append(_shuffled(there, entropy))
             if sum(map(len, by_subnet)) >= _ENOUGH:
                 break
-    in_turn = (a for turn in zip_longest(*by_subnet) for a in turn if a is not None)
-    return list(islice(dict.fromkeys(in_turn), MAX_LISTENING))
+    in_turn = (n for turn in zip_longest(*by_subnet) for n in turn if n is not None)
+    by_node: dict[Hotkey, Named] = {}
+    for n in in_turn:
+        by_node.setdefault(n.node, n)
+    return list(islice(by_node.values(), MAX_LISTENING))
 
 
 async def remembered(memory: Memory, chain: ChainId) -> Remembered | None:
@@ -225,7 +290,7 @@ async def remembered(memory: Memory, chain: ChainId) -> Remembered | None:
         return None
 
 
-async def remember(memory: Memory, chain: ChainId, named: Iterable[Address], within: bool, now: UnixMillis) -> None:
+async def remember(memory: Memory, chain: ChainId, named: Iterable[Named], within: Within, now: UnixMillis) -> None:
     """Keep where nodes listen; a disk that takes nothing holds up no order."""
     before = await remembered(memory, chain)
     try:
@@ -235,14 +300,23 @@ async def remember(memory: Memory, chain: ChainId, named: Iterable[Address], wit
 
 
 def merged(
-    before: Remembered | None, chain: ChainId, named: Iterable[Address], within: bool, now: UnixMillis
+    before: Remembered | None, chain: ChainId, named: Iterable[Named], within: Within, now: UnixMillis
 ) -> Remembered:
-    """What was remembered, and what is named now: those known for longest first, and no more of the others than fit."""
-    known = {} if before is None else {(n.host, n.port): n for n in before.nodes if now - n.last < _MONTH_MS}
-    for a in named:
-        known[a] = Listening(*a, known[a].since if a in known else now, now)
-    kept = sorted(known.values(), key=lambda n: n.since)[:MAX_LISTENING]
-    return Remembered(1, chain.hex(), within, tuple(kept))
+    """What was remembered, and what is named now: those known for longest first, and no more of the others than fit.
+
+    Of each hotkey two addresses: the one named last, and the one named for longest, which no new lie replaces.
+    """
+    known = {} if before is None else {n.named: n for n in before.nodes if now - n.last < _MONTH_MS}
+    asked = Strangers(within=within)
+    for n in named:
+        if asked.admits(n.host):
+            known[n] = Listening(n.node.hex(), n.host, n.port, known[n].since if n in known else now, now)
+    newest, steady = dict[str, Listening](), dict[str, Listening]()
+    for each in sorted(known.values(), key=lambda each: each.last):
+        newest[each.node] = each
+        steady[each.node] = max(steady.get(each.node, each), each, key=lambda each: each.last - each.since)
+    kept = sorted({*newest.values(), *steady.values()}, key=lambda each: (each.since, each.node, each.last))
+    return Remembered(2, chain.hex(), within, tuple(kept[:MAX_LISTENING]))
 
 
 def read_remembered(raw: bytes, chain: ChainId) -> Remembered | None:

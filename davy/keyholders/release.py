@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, nullcontext
+from functools import partial
 from typing import Final, NamedTuple, Protocol
 
 import anyio
 
 from davy.keyholders.circle import parse_address
+from davy.keyholders.signer import STOPPING
 from davy.ledger.submit import hand_in
-from davy.network.fan_out import Addressee, Told, spread
+from davy.network.fan_out import Addressee, Told, Turn, spread
+from davy.network.room import Rank, Room
 from davy.protocol.errors import DavyError, Malformed
 from davy.protocol.order import VerifiedOrder
 from davy.protocol.ports import Clock, LedgerClient, Transport
@@ -74,20 +77,23 @@ class ToNodes:
     ----------
     transport
         One that takes any certificate (``pinned=False``), and knows which of the book speak plain HTTP.
+    room
+        For connections, where other orders leave from the same process.
     """
 
     name = "node"
 
-    def __init__(self, book: Sequence[Endpoint], transport: Transport, clock: Clock) -> None:
-        self._book, self._transport, self._clock = book, transport, clock
+    def __init__(self, book: Sequence[Endpoint], transport: Transport, clock: Clock, room: Room | None = None) -> None:
+        self._book, self._transport, self._clock, self._room = book, transport, clock, room
         self.addresses = frozenset((to.host.lower(), to.port) for to in book)
         self.released = anyio.Event()
         """Set when each node was told, or given up."""
 
     async def release(self, order: VerifiedOrder) -> Sequence[Delivery]:
         """Deliver an order to each node until it attests it; see `davy.network.fan_out.spread`."""
+        to = [Addressee(each) for each in self._book]
         try:
-            told = await spread([order.raw], [Addressee(to) for to in self._book], self._transport, self._clock)
+            told = await spread([order.raw], to, self._transport, self._clock, turn=turn_of(self._room, order))
         finally:
             self.released.set()
         return [delivery(self.name, t) for t in told]
@@ -117,6 +123,15 @@ class ToLedger:
         async with self._ledger() as ledger:
             await hand_in(ledger, order.raw, patience=_LEDGER_PATIENCE_S)
         return [Delivery(self.name, "", True, "recorded in a block")]
+
+
+def turn_of(room: Room | None, order: VerifiedOrder) -> Turn:
+    """A connection's turn: of several orders at once what stops comes first, then what was issued last."""
+    return nullcontext if room is None else partial(room.place, rank_of(order))
+
+
+def rank_of(order: VerifiedOrder) -> Rank:
+    return not isinstance(order.order.action, STOPPING), -order.order.issued
 
 
 def delivery(route: str, t: Told) -> Delivery:

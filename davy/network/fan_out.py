@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Final, NamedTuple
 
 import anyio
@@ -23,6 +24,8 @@ from davy.protocol.transaction import Endpoint
 from davy.protocol.words import Digest, Hotkey, UnixMillis
 
 _HEADERS: Final = (("content-type", "application/octet-stream"),)
+
+Turn = Callable[[], AbstractAsyncContextManager[None]]
 
 _log = logging.getLogger(__name__)
 
@@ -76,6 +79,7 @@ async def spread(
     *,
     how: Spreading | None = None,
     tell: Callable[[Told], None] = lambda _: None,
+    turn: Turn = nullcontext,
 ) -> list[Told]:
     """Deliver signed orders to every addressee, again and again within its patience; nothing that a node does raises.
 
@@ -87,6 +91,8 @@ async def spread(
         Best one with ``pinned=False``.
     tell
         Called with each result as it comes; what is returned is in the sequence of `to`.
+    turn
+        Opened for each attempt, such as a place in a `davy.network.room.Room`; no patience runs before the first.
 
     Raises
     ------
@@ -102,7 +108,7 @@ async def spread(
     async def one(place: int) -> None:
         async with limit:
             try:
-                results[place] = await _deliver(bodies, opened, to[place], transport, clock, how)
+                results[place] = await _deliver(bodies, opened, to[place], transport, clock, how, turn)
             except Exception:  # whatever one node sends must not keep an order from the others
                 _log.exception("an order was not delivered to %s:%d", to[place].endpoint.host, to[place].endpoint.port)
                 results[place] = Told(to[place], None, (), (), "the delivery failed here; see the log", clock.now())
@@ -145,28 +151,30 @@ async def post_orders(to: Endpoint, body: bytes, transport: Transport, *, deadli
 
 async def _deliver(
     bodies: Sequence[bytes], orders: dict[OrderId, Order], to: Addressee, transport: Transport, clock: Clock,
-    how: Spreading,
+    how: Spreading, turn: Turn,
 ) -> Told:  # fmt: skip
-    until = clock.now() + how.patience_ms
+    until = 0
     attested: dict[OrderId, Attested] = {}
     head: Digest | None = None
     refused: tuple[RefusedOrder, ...] = ()
     while True:
         fault, final = "", False
-        for body in bodies:
-            try:
-                deadline = min(until, clock.now() + how.attempt_ms)
-                reply = await post_orders(to.endpoint, body, transport, deadline=deadline)
-                head, refused = reply.head, reply.refused
-                for raw in reply.attestations:
-                    a = _checked(raw, orders, to)
-                    attested[a.order] = Attested(raw, a)
-            except (Unreachable, Busy) as e:
-                fault = str(e)
-            except (Refused, TooLarge) as e:
-                fault, final = str(e), True
-            except DavyError as e:
-                fault = str(e)
+        async with turn():
+            until = until or clock.now() + how.patience_ms
+            for body in bodies:
+                try:
+                    deadline = min(until, clock.now() + how.attempt_ms)
+                    reply = await post_orders(to.endpoint, body, transport, deadline=deadline)
+                    head, refused = reply.head, reply.refused
+                    for raw in reply.attestations:
+                        a = _checked(raw, orders, to)
+                        attested[a.order] = Attested(raw, a)
+                except (Unreachable, Busy) as e:
+                    fault = str(e)
+                except (Refused, TooLarge) as e:
+                    fault, final = str(e), True
+                except DavyError as e:
+                    fault = str(e)
         missing = orders.keys() - attested.keys()
         if missing and not fault:
             fault = printable(refused[0].message) if refused else f"{len(missing)} orders were not attested in time"

@@ -282,10 +282,11 @@ async def test_who_releases_a_drill_keeps_what_came_of_it(
     assert "answered 1 of 2, unreached 1 (b), p50/p99/max 40/40/40 ms" in capsys.readouterr().out
 
 
-FILE, LEDGER, NODE = (
+FILE, LEDGER, NODE, NAMED = (
     Delivery("file", "out", True, ""),
     Delivery("ledger", "", False, "x"),
     Delivery("node", "a", False, ""),
+    Delivery("named", "b", False, ""),
 )
 RELEASED = {
     "a node has it": ([FILE, LEDGER, NODE._replace(reached=True)], ""),
@@ -293,6 +294,11 @@ RELEASED = {
     "only a file was asked for": ([FILE], ""),
     "it has only a file": ([FILE, LEDGER, NODE], "`davy brake bring out --book FILE`"),
     "no file could be written": ([FILE._replace(reached=False)], "`davy brake bring JOURNAL --book FILE`"),
+    "half of those that a ledger names": (
+        [NODE, NAMED._replace(reached=True), NAMED],
+        "`davy brake bring JOURNAL --book FILE`",
+    ),
+    "most of those that a ledger names": ([NODE, *[NAMED._replace(reached=True)] * 2, NAMED], ""),
     "nobody was asked": ([], "`davy brake bring JOURNAL --book FILE`"),
     "nobody answered": ([LEDGER, NODE], "`davy brake bring JOURNAL --book FILE`"),
     "nothing is kept": ([LEDGER], "give another with --book FILE"),
@@ -313,6 +319,19 @@ def test_an_order_that_nobody_has_is_no_success(
     assert said.out == ""
     assert said.err.count("\n") == bool(told)
     assert told.replace("JOURNAL", str(kept)) in said.err
+
+
+def test_a_network_file_that_cannot_be_read_leaves_only_the_ledger_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused(*_: Any, **how: Any) -> Any:
+        raise PermissionError("this is for somebody else")
+
+    monkeypatch.setattr(ordering, "read_network", refused)
+    file = tmp_path / "network"
+    file.touch()
+    assert ordering.network_there(file) is None
+    assert "The ledger is left out: this is for somebody else" in capsys.readouterr().err
 
 
 class TestWithoutALedger:

@@ -43,6 +43,7 @@ class Routes:
 
     def __init__(self) -> None:
         self.left: list[VerifiedOrder] = []
+        self.done: list[VerifiedOrder] = []
         self.opened = anyio.Event()
         self.under_way = self.most = 0
 
@@ -50,8 +51,11 @@ class Routes:
         self.left.append(order)
         self.under_way += 1
         self.most = max(self.most, self.under_way)
-        await self.opened.wait()
-        self.under_way -= 1
+        try:
+            await self.opened.wait()
+            self.done.append(order)
+        finally:
+            self.under_way -= 1
 
 
 @pytest.mark.parametrize("action", [HALT, Extend(bytes(32), NOW), Raise(models("model"))])
@@ -91,17 +95,44 @@ async def test_of_stops_the_newest_goes_first_and_as_many_wait_as_a_roster_can_s
         routes.opened.set()
         await anyio.wait_all_tasks_blocked()
         tasks.cancel_scope.cancel()
-    assert routes.most == AT_ONCE
+    newest = AT_ONCE + MAX_BRAKE_ORDERS - 1
     issued = [v.order.issued - NOW for v in routes.left]
-    assert issued == [*range(AT_ONCE), *range(AT_ONCE + MAX_BRAKE_ORDERS - 1, AT_ONCE - 1, -1)]
+    expected = [*range(AT_ONCE), *range(newest, AT_ONCE - 1, -1)]
+    assert sorted(issued[:AT_ONCE]) == expected[:AT_ONCE]
+    assert sorted(issued[AT_ONCE : 2 * AT_ONCE]) == sorted(expected[AT_ONCE : 2 * AT_ONCE])
+    assert sorted(issued[AT_ONCE:]) == sorted(expected[AT_ONCE:])
+    assert all(abs(is_ - due) < 4 * AT_ONCE for is_, due in zip(issued[AT_ONCE:], expected[AT_ONCE:], strict=True))
 
 
-async def test_one_that_cannot_leave_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_newest_stop_waits_for_no_older_one_that_hangs_and_none_is_lost_by_it() -> None:
+    routes = Routes()
+    again = Again(routes.release)
+    stops = [whole(HALT, NOW + n, NOW + DAY_MS) for n in range(3 * AT_ONCE)]
+    before = whole(HALT, NOW - 1, NOW + DAY_MS)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(again.run)
+        for stop in stops:
+            again.put(stop)
+            await anyio.wait_all_tasks_blocked()
+            assert routes.left[-1] == stop
+        again.put(before)
+        await anyio.wait_all_tasks_blocked()
+        assert before not in routes.left, "an older one waits"
+        assert routes.under_way == AT_ONCE
+        routes.opened.set()
+        await anyio.wait_all_tasks_blocked()
+        tasks.cancel_scope.cancel()
+    assert len(routes.done) == len(stops) + 1
+    assert {v.id for v in routes.done} == {v.id for v in (before, *stops)}
+
+
+@pytest.mark.parametrize("error", [Misconfigured("there is no route"), BrokenPipeError("there is no route")])
+async def test_one_that_cannot_leave_ends_nothing(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
     left: list[VerifiedOrder] = []
 
     async def release(order: VerifiedOrder) -> None:
         if isinstance(order.order.action, Drill):
-            raise Misconfigured("there is no route")
+            raise error
         left.append(order)
 
     again = Again(release)
@@ -113,7 +144,8 @@ async def test_one_that_cannot_leave_ends_nothing(caplog: pytest.LogCaptureFixtu
         await anyio.wait_all_tasks_blocked()
         tasks.cancel_scope.cancel()
     assert len(left) == 1
-    assert "was not released again: there is no route" in caplog.text
+    assert "was not released again" in caplog.text
+    assert "there is no route" in caplog.text
 
 
 async def noted(*orders: VerifiedOrder, at: int = NOW) -> list[VerifiedOrder]:

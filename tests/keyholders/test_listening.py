@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,11 +14,12 @@ import msgspec
 import pytest
 
 from davy.host.journal import FileJournal
-from davy.keyholders.drills import drill_released
+from davy.keyholders.drills import drill_released, release_line
 from davy.keyholders.listening import (
     MAX_LISTENING,
     Address,
     Listening,
+    Named,
     Remembered,
     Source,
     ToListening,
@@ -28,17 +30,34 @@ from davy.keyholders.listening import (
     where_named,
 )
 from davy.keyholders.release import Delivery, Release, ToLedger, ToNodes, release_by_all, told_lines
-from davy.network.strangers import Strangers
+from davy.network.brake_routes import BrakeRoutes
+from davy.network.fan_out import order_bodies
+from davy.network.room import Rank, Room
+from davy.network.strangers import Strangers, Within
 from davy.protocol.errors import Busy, Malformed, StoreFailed, Unreachable
 from davy.protocol.limits import DAY_MS
 from davy.protocol.ports import Response, SignedRequest
 from davy.protocol.transaction import Endpoint
+from davy.protocol.words import KeyRole
 from tests.keyholders.test_watch import Answering, Hall
 from tests.killswitch.story import START, order_of
-from tests.twins import SeededEntropy
+from tests.twins import SeededEntropy, SeededKeys
 
 pytestmark = pytest.mark.anyio
 LOCAL = "127.0.0.1"
+NOTHING, PRIVATE = Within.NOTHING, Within.PRIVATE
+
+
+def key_of(a: Address) -> bytes:
+    """Whom a ledger names at an address: a hall's node where it is one of them."""
+    n = a[0].removeprefix("node")
+    if n != a[0] and n.isdigit():
+        return SeededKeys(int(n)).public(KeyRole.HOTKEY)
+    return sha256(repr(a).encode()).digest()
+
+
+def named_at(*addresses: Address) -> list[Named]:
+    return [Named(key_of(a), *a) for a in addresses]
 
 
 class Silent:
@@ -55,6 +74,7 @@ class Ledger:
     def __init__(self, chain: bytes, *subnets: Sequence[Address]) -> None:
         self.chain, self.named, self.is_up, self.asked = chain, list(subnets), True, 0
         self.slow: dict[int, float] = {}
+        self.keys: dict[Address, bytes] = {}
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[Any]:
@@ -79,8 +99,19 @@ class Ledger:
         await anyio.sleep(self.slow.get(netuid, 0))
         if not self.named[netuid]:
             raise Unreachable("this subnet is not shown")
-        places = [(Endpoint(*a, bytes(32), b""),) for a in self.named[netuid]]
-        return SimpleNamespace(neurons=[SimpleNamespace(endpoint=e) for e in ((), *places)])
+        rows = [
+            SimpleNamespace(hotkey=self.keys.get(a, key_of(a)), endpoint=(Endpoint(*a, bytes(32), b""),))
+            for a in self.named[netuid]
+        ]
+        return SimpleNamespace(neurons=[SimpleNamespace(hotkey=bytes(32), endpoint=()), *rows])
+
+
+class Names(Strangers):
+    """Finds every name at once; those that begin with "slow" in a while."""
+
+    async def find(self, host: str, rank: Rank = (0, 0)) -> None:
+        if host.startswith("slow"):
+            await anyio.sleep(10)
 
 
 class Memory:
@@ -111,7 +142,7 @@ class Reach:
 
     def routes(self, book: int = 1) -> list[Release]:
         nodes = ToNodes(self.hall.book[:book], self.transport, self.hall.clock)
-        way = Way(self.transport, Strangers(), self.hall.clock, SeededEntropy(1))
+        way = Way(self.transport, Names(), self.hall.clock, SeededEntropy(1))
         return [ToLedger(self.ledger.open), nodes, ToListening(self.source, self.memory, way, nodes)]
 
     async def release(self, book: int = 1) -> list[Delivery]:
@@ -184,9 +215,9 @@ async def test_a_ledger_that_never_answers_holds_up_neither_the_book_nor_what_is
     assert reach.obeyed() == [True, True, False]
 
 
-def read(reach: Reach, addresses: Sequence[Address], *, within: bool = True) -> bytes:
+def read(reach: Reach, addresses: Sequence[Address], *, within: Within = PRIVATE) -> bytes:
     """A memory of these."""
-    return msgspec.json.encode(merged(None, reach.hall.story.chain, addresses, within, START))
+    return msgspec.json.encode(merged(None, reach.hall.story.chain, named_at(*addresses), within, START))
 
 
 async def test_whatever_goes_wrong_with_the_ledger_ends_neither_this_route_nor_serve(
@@ -243,6 +274,51 @@ async def test_4096_nodes_that_never_answer_keep_nobody_from_one_that_does_and_t
     assert max(map(len, lines)) < 200
 
 
+async def test_several_orders_at_once_open_no_more_connections_than_there_is_room_for_and_the_last_goes_first() -> None:
+    reach, room, told = Reach(), Room(20), list[bytes]()
+    inside = most = 0
+
+    class Counting(Silent):
+        async def handle(self, request: SignedRequest) -> Response:
+            nonlocal inside, most
+            inside += 1
+            most = max(most, inside)
+            told.append(request.body)
+            try:
+                return await super().handle(request)
+            finally:
+                inside -= 1
+
+    named = [(f"1.1.1.{n}", 1) for n in range(1, 100)]
+    reach.memory.raw = read(reach, named)
+    for a in named:
+        reach.hall.net.serve(Endpoint(*a, bytes(32), b""), Counting())
+    story = reach.hall.story
+    orders = [order_of(story.given[story.halt(n / 1_000, 1)]) for n in range(5)]
+    way = Way(reach.transport, Names(), reach.hall.clock, SeededEntropy(1), room)
+    async with anyio.create_task_group() as tasks:
+        for order in orders:
+            tasks.start_soon(ToListening(None, reach.memory, way).release, order)
+            await anyio.wait_all_tasks_blocked()
+    assert most == 20
+    bodies = [order_bodies([order.raw])[0] for order in orders]
+    assert told[:100] == [bodies[0]] * 20 + [bodies[4]] * 80
+
+
+async def test_names_that_are_found_slowly_hold_up_no_other_and_are_asked_when_they_are_found() -> None:
+    reach = Reach()
+    others = [(f"slow{n}", 1) for n in range(2, 200)]
+    there = [("slow0", 1), ("node1", 1), ("1.1.1.1", 1)]
+    reach.ledger.named[0] = [*others, *there]
+    for n, a in enumerate(there):
+        reach.ledger.keys[a] = SeededKeys(n).public(KeyRole.HOTKEY)
+        guard = BrakeRoutes(reach.hall.guards[n], Answering(Response(404, (), b"")), reach.hall.clock)
+        reach.hall.net.serve(Endpoint(*a, bytes(32), b""), guard)
+    began = reach.hall.clock.now()
+    at = {d.to: d.at - began for d in await reach.release(book=0) if d.reached}
+    assert at == {"1.1.1.1:1": 0, "node1:1": 0, "slow0:1": 10_000}
+
+
 async def test_a_node_that_was_busy_is_asked_once_more_and_one_that_is_none_is_not() -> None:
     reach = Reach()
     counted = {"busy": 0, "none": 0}
@@ -269,12 +345,18 @@ async def test_a_node_that_was_busy_is_asked_once_more_and_one_that_is_none_is_n
     assert counted["none"] <= 2
 
 
-async def test_a_drill_counts_them_too() -> None:
+async def test_a_drill_counts_them_where_there_is_no_book() -> None:
     reach = Reach()
     raw = reach.hall.story.given[reach.hall.story.drill(0.001, 1, recorded=False)]
     reach.order = order_of(raw)
     released = drill_released(reach.order, START, await reach.release())
-    assert (released.addressed, released.unreached) == (3, ())
+    assert (released.addressed, released.unreached, released.of) == (1, (), "book")
+    assert release_line(released).startswith("of the nodes in the book answered 1 of 1, unreached 0")
+    reach = Reach()
+    reach.order = order_of(raw)
+    released = drill_released(reach.order, START, await reach.release(book=0))
+    assert (released.addressed, released.unreached, released.of) == (3, (), "ledger")
+    assert release_line(released).startswith("of the nodes named by the ledger answered 3 of 3, unreached 0")
 
 
 async def test_nodes_of_another_chain_are_not_asked_and_what_was_kept_of_one_is_none() -> None:
@@ -304,57 +386,109 @@ async def test_a_full_disk_holds_up_no_order() -> None:
 
 async def test_a_ledger_that_lies_pushes_out_nobody_that_was_known_before_it_and_not_the_book() -> None:
     chain, now = bytes(32), START
-    honest = [(f"node{n}", 1) for n in range(100)]
-    kept = merged(None, chain, honest, False, now)
+    honest = named_at(*((f"host{n}", 1) for n in range(100)))
+    kept = merged(None, chain, honest, NOTHING, now)
     for day in range(1, 29):
-        lies = [(f"lie{day}x{n}", 1) for n in range(MAX_LISTENING)]
-        kept = merged(kept, chain, lies, False, now + day * DAY_MS)
+        lies = named_at(*((f"lie{day}x{n}", 1) for n in range(MAX_LISTENING)))
+        lies[:100] = [n._replace(host=f"lie{day}") for n in honest]
+        kept = merged(kept, chain, lies, NOTHING, now + day * DAY_MS)
     assert len(kept.nodes) == MAX_LISTENING
-    assert [(n.host, n.port) for n in kept.nodes[:100]] == honest
-    kept = merged(kept, chain, honest[:1], False, now + 29 * DAY_MS)
-    later = merged(kept, chain, [], False, now + 31 * DAY_MS)
-    assert [n.host for n in later.nodes if n.host.startswith("node")] == ["node0"], "who is named no more is forgotten"
-    assert later.nodes[0] == Listening("node0", 1, now, now + 29 * DAY_MS)
+    assert {n.named for n in kept.nodes[:100]} == set(honest)
+    kept = merged(kept, chain, honest[:1], NOTHING, now + 29 * DAY_MS)
+    later = merged(kept, chain, [], NOTHING, now + 31 * DAY_MS)
+    assert [n.host for n in later.nodes if n.host.startswith("host")] == ["host0"], "who is named no more is forgotten"
+    assert later.nodes[0] == Listening(honest[0].node.hex(), "host0", 1, now, now + 29 * DAY_MS)
 
 
-async def test_no_subnet_crowds_out_another_and_no_address_comes_twice() -> None:
+def test_who_changes_its_address_again_and_again_fills_no_memory() -> None:
+    chain, kept = bytes(32), None
+    settled, late = named_at(("host0", 1)), named_at(("host1", 1))
+    for n in range(2 * MAX_LISTENING):
+        restless = Named(b"\1" * 32, "1.1.1.1", 1 + n)
+        kept = merged(
+            kept, chain, [*settled, restless, *(late if n > MAX_LISTENING else [])], NOTHING, START + 600_000 * n
+        )
+        if n % 100 == 0:
+            assert len(kept.nodes) <= 4
+    assert kept is not None
+    assert {n.named for n in kept.nodes} >= {*settled, *late}
+    assert ("1.1.1.1", 2 * MAX_LISTENING) in {(n.host, n.port) for n in kept.nodes}
+    assert len(kept.nodes) <= 4
+
+
+def test_of_who_moved_where_it_is_now_is_remembered_and_where_it_was_for_long() -> None:
+    chain, (old,) = bytes(32), named_at(("old", 1))
+    new = old._replace(host="new")
+    kept = merged(merged(None, chain, [old], NOTHING, START), chain, [old], NOTHING, START + DAY_MS)
+    kept = merged(kept, chain, [old._replace(host="between")], NOTHING, START + 2 * DAY_MS)
+    kept = merged(kept, chain, [new], NOTHING, START + 3 * DAY_MS)
+    assert {n.named for n in kept.nodes} == {old, new}
+
+
+def test_nothing_is_remembered_that_is_never_asked() -> None:
+    inner = named_at(("10.0.0.1", 1), ("127.0.0.1", 1), ("169.254.169.254", 1), ("1.1.1.1", 1))
+    assert [n.named for n in merged(None, bytes(32), inner, NOTHING, START).nodes] == inner[3:]
+
+
+async def test_only_who_signs_as_the_ledger_names_it_is_reached() -> None:
+    reach = Reach()
+    reach.ledger.keys = {("node1", 1): b"\1" * 32}
+    told = {d.to: d for d in await reach.release(book=0)}
+    assert reached(list(told.values()))["named"] == ["node0:1", "node2:1"]
+    assert "another node answered" in told["node1:1"].told
+
+
+async def test_who_claims_another_s_address_keeps_it_from_no_order_and_from_no_answer() -> None:
+    reach = Reach()
+    reach.memory.raw = read(reach, [("node1", 1)])
+    reach.ledger.keys = {("node1", 1): b"\1" * 32}
+    assert reached(await reach.release(book=0))["named"] == ["node0:1", "node1:1", "node2:1"]
+
+
+async def test_no_subnet_crowds_out_another_and_no_hotkey_comes_twice() -> None:
     crowd = [(f"crowd{n}", 1) for n in range(MAX_LISTENING)]
     few = [(f"few{n}", 1) for n in range(50)]
-    ledger = Ledger(bytes(32), crowd, few, [("few0", 1), ("FEW1", 1)], [])
+    ledger = Ledger(bytes(32), crowd, few, [("few0", 1), ("FEW1", 1), ("moved", 1)], [])
+    ledger.keys = {("FEW1", 1): key_of(("few1", 1)), ("moved", 1): key_of(("few2", 1))}
     drawn = [await where_named(ledger, SeededEntropy(n), patience_ms=1_000) for n in range(6)]
     for found in drawn:
-        assert len(found) == len(set(found)) == MAX_LISTENING
-        assert set(few) <= set(found)
+        assert len(found) == len({n.node for n in found}) == MAX_LISTENING
+        assert {n.node for n in named_at(*few)} <= {n.node for n in found}
+        assert all(n.host == n.host.lower() for n in found)
     assert len({found[2] for found in drawn}) > 3, "nobody arranges to be first"
 
 
 async def test_a_subnet_that_is_shown_slowly_costs_no_more_than_the_patience() -> None:
     ledger = Ledger(bytes(32), [("a", 1)], [("b", 1)])
     ledger.slow = {0: 100.0}
-    drawn: list[list[Address]] = []
+    drawn: list[list[Named]] = []
     for n in range(8):
         began = anyio.current_time()
         drawn.append(await where_named(ledger, SeededEntropy(n), patience_ms=1_000))
         assert anyio.current_time() - began <= 1
-    assert drawn.count([]) + drawn.count([("b", 1)]) == 8
+    assert drawn.count([]) + drawn.count(named_at(("b", 1))) == 8
     assert 0 < drawn.count([]) < 8, "no subnet is read first for its number"
 
 
-@pytest.mark.parametrize("near", [LOCAL, "10.0.0.1", "fd00::1"])
-async def test_in_a_private_network_private_addresses_are_asked(near: str) -> None:
+@pytest.mark.parametrize(
+    ("near", "asked"), [(LOCAL, {"127.0.0.1:5"}), ("10.0.0.1", None), ("fd00::1", None), ("64:ff9b::a00:1", None)]
+)
+async def test_in_a_private_network_private_addresses_are_asked(near: str, asked: set[str] | None) -> None:
     reach = Reach()
     reach.source = reach.source._replace(host=near)
     inner = [("127.0.0.1", 5), ("10.1.2.3", 5), ("fd00::2", 5)]
     reach.ledger.named[0] = inner
     for a in inner:
         reach.hall.net.serve(Endpoint(*a, bytes(32), b""), Silent())
-    assert len([d for d in await reach.release() if d.route == "named"]) == 3
+    everywhere = {f"{host}:{port}" for host, port in inner}
+    assert {d.to for d in await reach.release() if d.route == "named"} == (asked or everywhere)
 
 
 async def test_from_outside_no_private_address_is_asked() -> None:
     reach = Reach()
     reach.source = reach.source._replace(host="1.1.1.1")
     inner = ["127.0.0.1", "10.1.2.3", "192.168.1.1", "169.254.169.254", "0.0.0.0", "::1", "fd00::2", "::ffff:10.0.0.1"]
+    inner.append("64:ff9b::a00:1")
     reach.ledger.named[0] = [*((host, 443) for host in inner), ("node1", 1)]
     assert [d.to for d in await reach.release() if d.route == "named"] == ["node1:1"]
     reach.ledger.is_up = False
@@ -363,7 +497,8 @@ async def test_from_outside_no_private_address_is_asked() -> None:
 
 async def test_a_home_keeps_them(tmp_path: Path) -> None:
     journal = FileJournal(tmp_path / "orders")
-    kept = merged(None, bytes(32), [(f"{n}." + "h" * 248, 1) for n in range(1_000, 1_000 + MAX_LISTENING)], True, START)
+    many = named_at(*((f"{n}." + "h" * 248, 65_535) for n in range(1_000, 1_000 + MAX_LISTENING)))
+    kept = merged(None, bytes(32), many, PRIVATE, START)
     assert await journal.nodes() is None
     await journal.keep_nodes(msgspec.json.encode(kept))
     assert read_remembered(await journal.nodes() or b"", bytes(32)) == kept
@@ -371,14 +506,16 @@ async def test_a_home_keeps_them(tmp_path: Path) -> None:
 
 
 def test_what_was_kept_is_read_strictly() -> None:
-    good = Remembered(1, bytes(32).hex(), True, (Listening("a", 1, 0, 0),))
+    node = bytes(32).hex()
+    good = Remembered(2, bytes(32).hex(), PRIVATE, (Listening(node, "a", 1, 0, 0),))
     encode = msgspec.json.encode
     assert read_remembered(encode(good), bytes(32)) == good
     assert read_remembered(encode(good), b"\1" * 32) is None
     for bad in (
-        Remembered(1, "", True, (Listening("a b", 1, 0, 0),)),
-        Remembered(1, "", True, (Listening("a", 0, 0, 0),)),
-        Remembered(1, "", True, (Listening("a", 1, 0, 0),) * (MAX_LISTENING + 1)),
+        Remembered(2, "", PRIVATE, (Listening(node, "a b", 1, 0, 0),)),
+        Remembered(2, "", PRIVATE, (Listening(node, "a", 0, 0, 0),)),
+        Remembered(2, "", PRIVATE, (Listening(node, "a", 1, 0, 0),) * (MAX_LISTENING + 1)),
+        Remembered(2, "", PRIVATE, (Listening("a", "a", 1, 0, 0),)),
     ):
         with pytest.raises(Malformed):
             read_remembered(encode(bad), bytes(32))

@@ -184,7 +184,12 @@ def test_the_percentiles_of_a_drill_and_a_clock_that_was_set_back() -> None:
     assert drill_released(order, START + 50, nodes[-1:]).took == (0,)
     none = drill_released(order, START, [Delivery("node", "n", False, "away")])
     assert (none.addressed, none.percentile(50)) == (1, None)
-    assert release_line(none) == "answered 0 of 1, unreached 1 (n)"
+    assert release_line(none) == "of the nodes in the book answered 0 of 1, unreached 1 (n)"
+    strangers = [Delivery("named", f"s{n}", True, "", START + 9_000) for n in range(5)]
+    assert drill_released(order, START, [*nodes, *strangers]) == many, "whoever is on a ledger slows down no drill"
+    alone = drill_released(order, START, strangers)
+    assert (alone.addressed, alone.of) == (5, "ledger")
+    assert read_release(write_release(alone), story.chain) == alone
     assert "no node was addressed" in release_line(drill_released(order, START, [Delivery("ledger", "", True, "")]))
 
 
