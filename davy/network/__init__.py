@@ -21,6 +21,7 @@ of a pipe, in the extra `gossip`.
 `node_brake`            all of a node's brake in one
 `brake_routes`          what a node answers on /brake
 `fan_out`               orders straight to many nodes, and their attestations
+`room`                  places for what a process can only do so much of at once; the most urgent is let in first
 `strangers`             which addresses that strangers wrote down are asked, and how their names are looked up
 `brake_peers`           exchange of orders with nodes whose head differs
 `ledger_route`          orders out of blocks, before a block counts as seen
