@@ -22,6 +22,7 @@ from davy.network.certificate import CertificateFiles, make_certificate
 from davy.network.http_server import serve
 from davy.protocol.errors import DavyError, Unreachable
 from davy.protocol.ports import Response
+from davy.protocol.words import KeyRole
 from tests.keyholders.test_listening import Answering, Ledger
 from tests.killswitch.story import Story, order_of
 from tests.twins import MemoryStore, SeededEntropy, SeededKeys, WallClock
@@ -71,6 +72,7 @@ async def test_an_order_reaches_a_node_of_no_book_also_when_the_ledger_is_gone(
     async with a_node(story, tmp_path) as (guard, port):
         ledger.chain = story.chain
         ledger.named.append([("127.0.0.1", port)])
+        ledger.keys["127.0.0.1", port] = SeededKeys(1).public(KeyRole.HOTKEY)
         there = [("ledger", False), ("named", True)]
         assert [(d.route, d.reached) for d in await release(first)] == there
         ledger.is_up = False
