@@ -116,8 +116,9 @@ class Accesses:
     async def _look(self, seen: Height) -> None:
         async with self._looking:
             stands = all(self._ledger.unchanged(netuid, self._since) for netuid in self._netuids)
-            if stands and self._known.keys() >= set(self._models):
+            models = self._models  # others may be followed before the ledger has answered
+            if stands and self._known.keys() >= set(models):
                 return
-            said = await self._ledger.accesses(self._models)
-            self._known = dict(zip(self._models, said, strict=True))
+            said = await self._ledger.accesses(models)
+            self._known = dict(zip(models, said, strict=True))
             self._since = seen

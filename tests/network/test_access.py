@@ -90,3 +90,24 @@ async def test_what_is_not_followed_and_a_ledger_that_says_nothing_of_changes_ar
     await accesses.follow([1], [B], 5)
     await accesses.of(B, 6)
     assert ledger.asked[2:] == [(B,), (B,)]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("others", [(B, COLD), (B,)], ids=["more", "as many"])
+async def test_other_models_are_followed_while_the_ledger_is_asked(others: tuple[bytes, ...]) -> None:
+    """What it says is of those that it was asked about; of the others it is asked next."""
+    ledger = Ledger()
+    accesses = Accesses(cast("Any", ledger))
+
+    async def said(models: Sequence[bytes]) -> tuple[AccessRecord, ...]:
+        ledger.asked.append(tuple(models))
+        if len(ledger.asked) == 1:
+            tasks.start_soon(accesses.follow, [1], others, 5)
+            await anyio.wait_all_tasks_blocked()
+        return tuple(ADMITTED if model == A else ANYBODY for model in models)
+
+    ledger.accesses = said
+    async with anyio.create_task_group() as tasks:
+        await accesses.follow([1], [A], 5)
+    assert [await accesses.of(model, 5) for model in others] == [ANYBODY] * len(others)
+    assert ledger.asked == [(A,), tuple(sorted(others))]
