@@ -3,8 +3,8 @@
 A subnet that is halted at the beginning accrues nothing: its part is counted as not minted. One that is halted at the
 end runs no epoch. `frozen` says for whom a block does not count.
 
-Each part stands in a savepoint of its own. A part that raises or does not conserve is undone, counted in the state
-and named in the operator's log; the rest of the block goes on.
+Each part stands in a savepoint of its own. A part that raises, does not conserve, or writes what cannot be read back is
+undone, counted in the state and named in the operator's log; the rest of the block goes on.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ def isolated(s: State, name: str, part: Callable[[], None], faults: list[str]) -
     try:
         part()
         conserved(s, mark)
+        s.read_back(mark)
     except MemoryError:  # this machine's, not the block's: to go on would fork from the others
         raise
     except Exception as e:  # an epoch of one subnet must not stop a chain

@@ -14,7 +14,7 @@ from davy.ledger.rules.door import NONCE_WINDOW, Door
 from davy.ledger.rules.genesis import genesis_state
 from davy.ledger.rules.producers import producing
 from davy.ledger.rules.queries import Queries
-from davy.ledger.rules.records import CHAIN, ISSUANCE, table_of
+from davy.ledger.rules.records import CHAIN, ISSUANCE, MAX_RECORD_BYTES, table_of
 from davy.ledger.rules.state import Changes, State
 from davy.ledger.rules.transactions import (
     Signatures,
@@ -33,8 +33,6 @@ from davy.protocol.limits import MAX_BLOCK_TXS, MAX_PENDING_TXS
 from davy.protocol.proof import value_hash
 from davy.protocol.transaction import is_brake_order, tx_hash
 from davy.protocol.words import Moment
-
-MAX_RECORD_BYTES = 1 << 26
 
 
 class Verdict(NamedTuple):

@@ -52,6 +52,9 @@ from davy.protocol.words import (
 
 R = TypeVar("R", bound=Wire)
 
+MAX_RECORD_BYTES: Final = 1 << 26
+"""Of an encoded record; a part of a block that writes a longer one fails."""
+
 
 class Table(NamedTuple, Generic[R]):
     """Where records of one kind stand: keys are `tag` and `width` more bytes."""

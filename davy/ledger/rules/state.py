@@ -6,9 +6,9 @@ from typing import Final, NamedTuple
 
 from davy.killswitch.brake import BrakeState
 from davy.killswitch.scope import ModelFacts
-from davy.ledger.rules.records import BRAKE, CHAIN, PARAMETERS, R, Table
+from davy.ledger.rules.records import BRAKE, CHAIN, MAX_RECORD_BYTES, PARAMETERS, R, Table, table_of
 from davy.protocol.chain import ModelRecord
-from davy.protocol.encoding import Wire, encode
+from davy.protocol.encoding import Wire, decode, encode
 from davy.protocol.errors import TxCode, TxFailed
 from davy.protocol.limits import ChainParameters
 from davy.protocol.words import Hotkey, ModelId
@@ -47,6 +47,8 @@ class State:
         """Brakes read from the records, by the digest that stands there for all orders: nothing to undo."""
         self.facts: dict[ModelId, tuple[ModelRecord, ModelFacts]] = {}
         """What orders can know models by, and the records that it follows from: nothing to undo."""
+        self._encoded: dict[bytes, tuple[Wire, bytes]] = {}
+        """What this block wrote last at a key, and its bytes: another record there has others."""
 
     def get(self, table: Table[R], key: bytes = b"") -> R | None:
         return self.records.get(table.tag + key)  # type: ignore[return-value]  # a tag holds one kind
@@ -129,6 +131,24 @@ class State:
             before.setdefault(key, old)
         return before
 
+    def read_back(self, mark: int) -> None:
+        """Encode what was written since `mark`, as a restart will read it.
+
+        A record that could not be encoded would stop every node at the end of the block, one that could not be decoded
+        at its next start.
+
+        Raises
+        ------
+        Malformed, TooLarge
+            Not a record that `Machine.restore` takes. What has no encoding raises what msgspec does.
+        """
+        for key in self.touched(mark):
+            record, known = self.records.get(key), self._encoded.get(key)
+            if record is not None and (known is None or known[0] is not record):
+                data = encode(record)
+                decode(data, table_of(key).kind, limit=MAX_RECORD_BYTES)
+                self._encoded[key] = record, data
+
     def settle(self) -> Changes:
         """End the block: what differs from its beginning, encoded, in key order; the journal is empty afterwards."""
         puts: dict[bytes, bytes] = {}
@@ -140,6 +160,8 @@ class State:
                 if before is not None:
                     deletes.add(key)
             elif now is not before and now != before:
-                puts[key] = encode(now)
+                known = self._encoded.get(key)
+                puts[key] = known[1] if known is not None and known[0] is now else encode(now)
         self.journal.clear()
+        self._encoded.clear()
         return Changes(puts, deletes)

@@ -223,6 +223,7 @@ def apply_order(s: State, at: Moment, raw: bytes, known: Signatures) -> None:
     try:
         brake_order(s, at, v)
         conserved(s, mark)
+        s.read_back(mark)
     except TxFailed:
         s.rollback(mark)
         raise
@@ -255,6 +256,7 @@ def apply_transaction(s: State, at: Moment, body: TxBody) -> None:
         require_unlocked(s, owner, body.action)
         rule(s, at, owner, body.action)
         conserved(s, mark)
+        s.read_back(mark)
     except TxFailed:
         s.rollback(mark)
         raise

@@ -7,7 +7,7 @@ import pytest
 from davy.ledger.driver.news import NewsOfBlocks
 from davy.ledger.rules import block
 from davy.ledger.rules.machine import BlockResult, Machine
-from davy.ledger.rules.records import CHAIN, RUNNING, SUBNETS, subnet_key
+from davy.ledger.rules.records import ABSENCES, CHAIN, RUNNING, SUBNETS, AbsenceRecord, subnet_key
 from davy.protocol.encoding import encode
 from davy.protocol.genesis import Genesis, GenesisSubnet
 from davy.protocol.order import GroupKey, Halt, Lift, Subnet
@@ -129,6 +129,16 @@ def test_a_record_that_is_missing_stops_no_block_and_no_other_subnet() -> None:
         "accrual of subnet 1", "work of an epoch of subnet 1", "skipping an epoch of subnet 1",
     }  # fmt: skip
     assert w.machine.state.need(RUNNING, subnet_key(11), "").epoch == 1
+
+
+def test_a_part_that_writes_what_cannot_be_read_back_is_undone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would end each node at its next start, and none could ever start again."""
+    w = World()
+    monkeypatch.setattr(block, "pay_unbonded", lambda s, at: s.put(ABSENCES, pub("ann"), AbsenceRecord(0)))
+    done, _ = apply_to_all(w)
+    assert [fault.split(":")[:2] for fault in done.faults] == [["payouts", " Malformed"]]
+    assert faults_of(w) == 1
+    w.check()
 
 
 @pytest.mark.parametrize("part", ["brake_of", "due", "epoch_work"])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from types import ModuleType
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,10 +13,12 @@ from davy.killswitch.brake import first_state, head, record, take
 from davy.killswitch.naming import subject_names
 from davy.killswitch.scope import ModelFacts, Subject
 from davy.ledger.rules import brake as brake_rules
+from davy.ledger.rules import transactions
 from davy.ledger.rules.brake import brake_of
 from davy.ledger.rules.halts import ask
 from davy.ledger.rules.machine import Machine
-from davy.ledger.rules.records import BRAKE, DRILLS, HALTED, ORDERS, ROSTERS
+from davy.ledger.rules.records import ABSENCES, BRAKE, DRILLS, HALTED, ORDERS, ROSTERS, AbsenceRecord
+from davy.ledger.rules.state import State
 from davy.protocol import order as orders
 from davy.protocol import transaction
 from davy.protocol.encoding import encode
@@ -162,11 +167,22 @@ def test_no_bytes_in_an_order_s_place_stop_a_block(noise: list[bytes], data: st.
         assert w.machine.check_tx(raw).code in codes
 
 
-def test_a_bug_in_recording_stops_nobody(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: object) -> None:
-        raise ZeroDivisionError
+def breaks(*_: object) -> None:
+    raise ZeroDivisionError
 
-    monkeypatch.setattr(brake_rules, "forget", broken)
+
+def writes_what_nobody_reads_back(s: State, *_: object) -> None:
+    s.put(ABSENCES, pub("ann"), AbsenceRecord(0))
+
+
+@pytest.mark.parametrize(
+    ("room", "name", "broken"),
+    [(brake_rules, "forget", breaks), (transactions, "brake_order", writes_what_nobody_reads_back)],
+)
+def test_a_bug_in_recording_stops_nobody(
+    world: World, monkeypatch: pytest.MonkeyPatch, room: ModuleType, name: str, broken: Callable[..., None]
+) -> None:
+    monkeypatch.setattr(room, name, broken)
     raws = [encode(BrakeOrder(world.order(HALT_ALL))), world.tx("ann", Transfer(pub("ben"), 1))]
     result = world.machine.apply_block(1, 1_250, raws)
     assert [r.code for r in result.results] == [TxCode.INTERNAL, TxCode.OK]

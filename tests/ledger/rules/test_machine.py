@@ -23,6 +23,7 @@ from davy.ledger.rules.records import (
     CONVICTIONS,
     DRILLS,
     HALTED,
+    MAX_RECORD_BYTES,
     ORDERS,
     PRODUCERS,
     PRODUCING,
@@ -30,6 +31,10 @@ from davy.ledger.rules.records import (
     SEATING,
     TABLES,
     UNBONDINGS,
+    WEIGHTS,
+    AbsenceRecord,
+    WeightsRecord,
+    neuron_key,
     subnet_key,
 )
 from davy.ledger.rules.state import State
@@ -62,6 +67,19 @@ def mints(s: State, at: Moment, sender: bytes, x: Transfer) -> None:
     credit(s, x.to, x.amount)
 
 
+def writes_what_nothing_encodes(s: State, at: Moment, sender: bytes, x: Transfer) -> None:
+    s.put(ABSENCES, x.to, AbsenceRecord(1 << 64))
+
+
+def writes_what_nobody_reads_back(s: State, at: Moment, sender: bytes, x: Transfer) -> None:
+    s.put(ABSENCES, x.to, AbsenceRecord(0))
+
+
+def writes_too_much(s: State, at: Moment, sender: bytes, x: Transfer) -> None:
+    row = bytes(MAX_RECORD_BYTES)
+    s.put(WEIGHTS, neuron_key(1, 0), WeightsRecord(1, row, 0))
+
+
 def test_an_answer_is_kept_for_its_block_only(world: World) -> None:
     world.register("ann", "hot")
     first = world.machine.query("/metagraph", b"\0\1")
@@ -74,7 +92,10 @@ def test_an_answer_is_kept_for_its_block_only(world: World) -> None:
     assert restored.query("/metagraph", b"\0\1") == world.machine.query("/metagraph", b"\0\1")
 
 
-@pytest.mark.parametrize("rule", [raises_halfway, mints])
+BUGS: list[Rule] = [raises_halfway, mints, writes_what_nothing_encodes, writes_what_nobody_reads_back, writes_too_much]
+
+
+@pytest.mark.parametrize("rule", BUGS)
 def test_a_rule_with_a_bug_is_undone_and_the_rest_of_the_block_stands(
     world: World, monkeypatch: pytest.MonkeyPatch, rule: Rule
 ) -> None:

@@ -20,7 +20,7 @@ FROZEN = {
     "door.UNBACKED_A_BLOCK": 500,
     "epoch.KEPT_EPOCHS": 64,
     "hyperparameters.RENEWAL": 3,
-    "machine.MAX_RECORD_BYTES": 67_108_864,
+    "records.MAX_RECORD_BYTES": 67_108_864,
     "neurons.KIN_A_HOTKEY": 3_088,
     "neurons.MAX_SEATED_BY_STAKE": 64,
     "neurons.MAX_SUBNETS_A_HOTKEY": 64,

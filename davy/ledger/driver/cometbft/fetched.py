@@ -14,8 +14,7 @@ from pathlib import Path
 
 from davy.ledger.driver.cometbft import snapshots
 from davy.ledger.driver.cometbft.snapshots import FORMAT, MAX_CHUNKS, MAX_HEAD_BYTES, SIZE_BYTES, Offer, SnapshotHead
-from davy.ledger.rules.machine import MAX_RECORD_BYTES
-from davy.ledger.rules.records import table_of
+from davy.ledger.rules.records import MAX_RECORD_BYTES, table_of
 from davy.ledger.rules.trie import root_of_rising
 from davy.protocol.encoding import decode
 from davy.protocol.errors import Malformed, Refused, StoreFailed, TooLarge
