@@ -12,18 +12,16 @@ import msgspec
 from anyio.abc import TaskStatus
 
 from davy.cli.ending import until_told
-from davy.cli.genesis import REVIEWED, make_genesis, parse_allocation, read_roster
+from davy.cli.genesis import REVIEWED, Wanted, chain_options, draft, with_keys
 from davy.cli.join import place_of, renewed, write_producer
 from davy.cli.loop import run
 from davy.cli.network import Network, network_option, write_network
-from davy.cli.options import Host, Place, home_option, json_option, subnets_option
+from davy.cli.options import Host, Place, home_option, json_option
 from davy.cli.output import show
-from davy.host.clock import SystemClock
 from davy.host.entropy import OsEntropy
 from davy.host.files import make_private_folder, read_bounded, whole_path
 from davy.host.home import Home
 from davy.ledger.driver.service import DEFAULT_PORT
-from davy.ledger.rules.machine import Machine
 from davy.protocol.errors import Misconfigured
 from davy.protocol.genesis import chain_id
 from davy.protocol.words import KeyRole, key_from_text, key_text
@@ -63,13 +61,7 @@ def install_engine(as_json: bool, to: Path) -> None:
     "--at", "places", multiple=True, metavar="HOST:PORT", help="Where a producer's engine listens; repeat for each."
 )
 @click.option("--owner", required=True, help="Coldkey that owns the subnets.")
-@subnets_option("text")
-@click.option(
-    "--parameters", default="", metavar="NAME=VALUE,…", help="Chain parameters that differ from their defaults."
-)
-@click.option("--allocate", "allocations", multiple=True, metavar="COLD_…=TOKENS", help="Tokens there from the start.")
-@click.option("--note", default="", help="A few words about this chain.")
-@click.option("--keyholders", type=click.Path(path_type=Path), help="Roster that can halt it (`davy keyholder dkg`).")
+@chain_options("text", REVIEWED)
 @click.option("--block-time", type=click.IntRange(0, 3_600_000), default=1_000, show_default=True, help="Milliseconds.")
 def init_net(
     home: Path,
@@ -77,11 +69,7 @@ def init_net(
     producers: int,
     places: tuple[str, ...],
     owner: str,
-    subnets: tuple[str, ...],
-    parameters: str,
-    allocations: tuple[str, ...],
-    note: str,
-    keyholders: Path | None,
+    wanted: Wanted,
     block_time: int,
 ) -> None:
     """Make a chain and the homes of all its producers, `producer-1` and so on; start each of them separately.
@@ -97,19 +85,8 @@ def init_net(
     draw = OsEntropy().bytes
     secrets = [Secrets(draw(32), draw(32)) for _ in range(producers)]
     peers = [Peer(host, port, public_of(s.node)) for (host, port), s in zip(where, secrets, strict=True)]
-    made = make_genesis(
-        note=note,
-        time=SystemClock().now(),
-        producer=bytes(32),
-        owner=key_from_text(KeyRole.COLDKEY, owner),
-        subnets=subnets,
-        parameters=parameters,
-        assumed=REVIEWED,
-        allocations=dict(map(parse_allocation, allocations)),
-        keyholders=None if keyholders is None else read_roster(keyholders),
-    )
-    genesis = msgspec.structs.replace(made, producers=tuple(public_of(s.producer) for s in secrets))
-    Machine.from_genesis(genesis)  # a mistake is told before anything is written
+    owned_by = key_from_text(KeyRole.COLDKEY, owner)
+    genesis = with_keys(draft(wanted), owned_by, [public_of(s.producer) for s in secrets])
     if root.exists() and any(root.iterdir()):
         raise Misconfigured(f"{root} is not empty; choose a new folder")
     homes = [root / f"producer-{n}" for n in range(1, producers + 1)]

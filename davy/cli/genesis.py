@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
+import click
+import msgspec
+
+from davy.cli.options import F
+from davy.host.clock import SystemClock
 from davy.host.files import read_bounded
+from davy.ledger.rules.machine import Machine
 from davy.protocol.encoding import decode, encode
 from davy.protocol.errors import Misconfigured, Refused
 from davy.protocol.genesis import Allocation, Genesis, GenesisSubnet
@@ -50,41 +57,94 @@ def parse_subnet(spec: str, netuid: int, owner: bytes, share: int) -> GenesisSub
     return GenesisSubnet(netuid, owner, task, mechanism, chosen, share)
 
 
-def make_genesis(
-    *,
-    note: str,
-    time: int,
-    producer: bytes,
-    owner: bytes,
-    subnets: Sequence[str],
-    parameters: str,
-    assumed: Mapping[str, int],
-    allocations: Mapping[bytes, int],
-    keyholders: Roster | None = None,
-) -> Genesis:
-    """Build a genesis; the emission is split evenly among subnets that name no share.
+class Wanted(NamedTuple):
+    """What a chain is to begin with, as somebody typed it."""
+
+    subnets: Sequence[str] = ()
+    parameters: str = ""
+    assumed: Mapping[str, int] = TRIED_OUT
+    """Chain parameters that hold where `parameters` does not say otherwise; all others have their defaults."""
+    allocations: Mapping[bytes, int] = MappingProxyType({})
+    keyholders: Roster | None = None
+    note: str = ""
+
+
+def chain_options(
+    subnets: str, assumed: Mapping[str, int], parameters: str = "", note: str | None = None
+) -> Callable[[F], F]:
+    """``--subnet``, ``--parameters``, ``--allocate``, ``--note``, ``--keyholders``: a command gets them as `wanted`.
 
     Parameters
     ----------
-    assumed
-        Chain parameters that hold where `parameters` does not say otherwise; all others have their defaults.
+    subnets, parameters
+        What holds where nothing is typed; of `Wanted` likewise `assumed`.
+    note
+        What the chain is called; None: it is asked for.
+    """
+    options = [
+        click.option(
+            "--subnet", "subnets", multiple=True, default=(subnets,), show_default=True,
+            metavar="TASK[:NAME=VALUE,…]", help="May be repeated; netuids count from 1.",
+        ),
+        click.option(
+            "--parameters", default=parameters, show_default=bool(parameters), metavar="NAME=VALUE,…",
+            help="Chain parameters that differ from their defaults.",
+        ),
+        click.option(
+            "--allocate", "allocations", multiple=True, metavar="COLD_…=TOKENS", help="Tokens there from the start."
+        ),
+        *([click.option("--note", default="", help="A few words about this chain.")] if note is None else []),
+        click.option(
+            "--keyholders", type=click.Path(path_type=Path), help="Roster that can halt it (`davy keyholder dkg`)."
+        ),
+    ]  # fmt: skip
+
+    def decorate(command: F) -> F:
+        @functools.wraps(command)
+        def gathered(
+            *, subnets: tuple[str, ...], parameters: str, allocations: tuple[str, ...], keyholders: Path | None,
+            note: str = note or "", **others: object,
+        ) -> None:  # fmt: skip
+            granted = dict(map(parse_allocation, allocations))
+            roster = None if keyholders is None else read_roster(keyholders)
+            command(wanted=Wanted(subnets, parameters, assumed, granted, roster, note), **others)
+
+        return functools.reduce(lambda made, option: option(made), reversed(options), gathered)  # type: ignore[return-value]
+
+    return decorate
+
+
+def draft(wanted: Wanted) -> Genesis:
+    """Build a genesis without its keys, so that a mistake is told before anything is written.
+
+    The emission is split evenly among subnets that name no share.
 
     Raises
     ------
     Misconfigured
+        The words make no genesis, or one that no ledger starts from.
     """
-    even = EMISSION_PARTS // max(1, len(subnets))
-    built = tuple(parse_subnet(spec, n, owner, even) for n, spec in enumerate(subnets, 1))
+    even = EMISSION_PARTS // max(1, len(wanted.subnets))
+    built = tuple(parse_subnet(spec, n, bytes(32), even) for n, spec in enumerate(wanted.subnets, 1))
     if sum(s.share for s in built) > EMISSION_PARTS:
         raise Misconfigured(f"the subnets' shares sum to more than {EMISSION_PARTS}; lower one")
-    chain = chain_parameters(**{**assumed, **{name: int(value) for name, value in _numbers(parameters).items()}})
-    granted = tuple(Allocation(key, amount) for key, amount in sorted(allocations.items()))
-    roster = () if keyholders is None else (keyholders,)
+    typed = {name: int(value) for name, value in _numbers(wanted.parameters).items()}
+    chain = chain_parameters(**{**wanted.assumed, **typed})
+    granted = tuple(Allocation(key, amount) for key, amount in sorted(wanted.allocations.items()))
+    roster = () if wanted.keyholders is None else (wanted.keyholders,)
     try:  # what was typed may be too long, or too much
-        made = Genesis(1, note, time, chain, (producer,), granted, built, roster)
-        return decode(encode(made), Genesis, limit=MAX_GENESIS_BYTES)
+        made = Genesis(1, wanted.note, SystemClock().now(), chain, (bytes(32),), granted, built, roster)
+        drafted = decode(encode(made), Genesis, limit=MAX_GENESIS_BYTES)
     except Refused as e:
         raise Misconfigured(f"these words make no genesis: {e}") from None
+    Machine.from_genesis(drafted)
+    return drafted
+
+
+def with_keys(drafted: Genesis, owner: bytes, producers: Sequence[bytes]) -> Genesis:
+    """A genesis whose subnets belong to a coldkey, and whose blocks these producers make."""
+    owned = tuple(msgspec.structs.replace(s, owner=owner) for s in drafted.subnets)
+    return msgspec.structs.replace(drafted, producers=tuple(producers), subnets=owned)
 
 
 def read_roster(path: Path, epoch: int = 0) -> Roster:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -14,22 +13,20 @@ from anyio.abc import TaskStatus
 
 from davy.cli.ending import until_told
 from davy.cli.engine import init_net, install_engine, start
-from davy.cli.genesis import REVIEWED, make_genesis, parse_allocation, read_roster
+from davy.cli.genesis import REVIEWED, Wanted, chain_options, draft, with_keys
 from davy.cli.join import join
 from davy.cli.later import Whole
 from davy.cli.loop import run
 from davy.cli.network import Network, network_option, write_network
-from davy.cli.options import Host, home_option, json_option, password, subnets_option
+from davy.cli.options import Host, home_option, json_option, password
 from davy.cli.output import show
 from davy.host.clock import SystemClock
 from davy.host.entropy import OsEntropy
 from davy.host.home import Home
 from davy.host.keys import MODERATE, Cost, FileKeyStore, key_path, write_key
 from davy.ledger.driver.service import DEFAULT_PORT, serve_embedded
-from davy.ledger.rules.machine import Machine
 from davy.protocol.errors import Misconfigured
-from davy.protocol.genesis import Genesis, chain_id
-from davy.protocol.roster import Roster
+from davy.protocol.genesis import chain_id
 from davy.protocol.words import KeyRole, key_from_text, key_text
 
 STOPPED: Final = "the ledger has stopped; started again, it goes on where it is"
@@ -50,22 +47,12 @@ ledger_command.add_command(join)
 @home_option
 @json_option
 @click.option("--owner", required=True, help="Coldkey that owns the subnets.")
-@subnets_option("text")
-@click.option(
-    "--parameters", default="", metavar="NAME=VALUE,…", help="Chain parameters that differ from their defaults."
-)
-@click.option("--allocate", "allocations", multiple=True, metavar="COLD_…=TOKENS", help="Tokens there from the start.")
-@click.option("--note", default="", help="A few words about this chain.")
-@click.option("--keyholders", type=click.Path(path_type=Path), help="Roster that can halt it (`davy keyholder dkg`).")
+@chain_options("text", REVIEWED)
 def init(
     home: Path,
     as_json: bool,
     owner: str,
-    subnets: tuple[str, ...],
-    parameters: str,
-    allocations: tuple[str, ...],
-    note: str,
-    keyholders: Path | None,
+    wanted: Wanted,
 ) -> None:
     """Make a genesis and the producer key that signs its blocks.
 
@@ -73,22 +60,10 @@ def init(
     what holds unless another number is given.
     """
     owned_by = key_from_text(KeyRole.COLDKEY, owner)
-    granted = dict(map(parse_allocation, allocations))
-    roster = None if keyholders is None else read_roster(keyholders)
-    draft(subnets, parameters, REVIEWED, granted, note, roster)
+    draft(wanted)
     secret = password(KeyRole.PRODUCER, twice=True)
     made = Home.create(home)
-    create_chain(
-        made,
-        secret,
-        owner=owned_by,
-        subnets=subnets,
-        parameters=parameters,
-        assumed=REVIEWED,
-        allocations=granted,
-        note=note,
-        keyholders=roster,
-    )
+    create_chain(made, secret, wanted, owned_by)
     show({"chain": chain_id(made.genesis()).hex(), "home": str(made.root)}, as_json=as_json)
 
 
@@ -118,49 +93,7 @@ def serve(home: Path, network: Path, as_json: bool, host: str, port: int, block_
     run(until_told, made, STOPPED)
 
 
-def draft(
-    subnets: Sequence[str],
-    parameters: str,
-    assumed: Mapping[str, int],
-    allocations: Mapping[bytes, int],
-    note: str,
-    keyholders: Roster | None = None,
-) -> Genesis:
-    """Build a genesis of these words without its keys, so that a mistake is told before anything is written.
-
-    Raises
-    ------
-    Misconfigured
-        The words make no genesis, or one that no ledger starts from.
-    """
-    g = make_genesis(
-        note=note,
-        time=SystemClock().now(),
-        producer=bytes(32),
-        owner=bytes(32),
-        subnets=subnets,
-        parameters=parameters,
-        assumed=assumed,
-        allocations=allocations,
-        keyholders=keyholders,
-    )
-    Machine.from_genesis(g)
-    return g
-
-
-def create_chain(
-    home: Home,
-    producer_password: str,
-    *,
-    owner: bytes,
-    subnets: Sequence[str],
-    parameters: str,
-    assumed: Mapping[str, int],
-    allocations: Mapping[bytes, int],
-    note: str,
-    keyholders: Roster | None = None,
-    cost: Cost = MODERATE,
-) -> None:
+def create_chain(home: Home, producer_password: str, wanted: Wanted, owner: bytes, *, cost: Cost = MODERATE) -> None:
     """Write a new chain's genesis and producer key into a home.
 
     Raises
@@ -170,13 +103,12 @@ def create_chain(
     """
     if home.has_genesis():
         raise Misconfigured(f"{home.root} has a chain already; choose another --home")
-    drafted = draft(subnets, parameters, assumed, allocations, note, keyholders)
+    drafted = draft(wanted)
     if not key_path(home.keys, KeyRole.PRODUCER).exists():  # it is there when a first try was cut off here
         seed = OsEntropy().bytes(32)
         write_key(home.keys, KeyRole.PRODUCER, seed, producer_password, entropy=OsEntropy(), cost=cost)
     producer = FileKeyStore(home.keys).public(KeyRole.PRODUCER)
-    owned = tuple(msgspec.structs.replace(s, owner=owner) for s in drafted.subnets)
-    home.keep_genesis(msgspec.structs.replace(drafted, producers=(producer,), subnets=owned))
+    home.keep_genesis(with_keys(drafted, owner, [producer]))
 
 
 async def run_ledger(

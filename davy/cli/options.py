@@ -150,19 +150,6 @@ def netuids_option(function: F) -> F:
     )(function)
 
 
-def subnets_option(default: str) -> Callable[[F], F]:
-    """``--subnet``: those that a new chain begins with, by their tasks and hyperparameters."""
-    return click.option(
-        "--subnet",
-        "subnets",
-        multiple=True,
-        default=(default,),
-        show_default=True,
-        metavar="TASK[:NAME=VALUE,…]",
-        help="May be repeated; netuids count from 1.",
-    )
-
-
 def pace_options(function: F) -> F:
     """``--challenges`` and ``--round``: how many challenges a validator asks of each miner, and in how many seconds."""
     most = click.option(

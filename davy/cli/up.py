@@ -6,7 +6,6 @@ Its keys are protected by no secret; what they hold is worth nothing outside thi
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -19,11 +18,11 @@ from click.core import ParameterSource
 
 from davy.cli.act import act
 from davy.cli.ending import until_told
-from davy.cli.genesis import TRIED_OUT, parse_allocation, read_roster
-from davy.cli.ledger import STOPPED, create_chain, draft, run_ledger
+from davy.cli.genesis import TRIED_OUT, Wanted, chain_options, draft
+from davy.cli.ledger import STOPPED, create_chain, run_ledger
 from davy.cli.loop import run
 from davy.cli.network import Network, ledger_of, network_option
-from davy.cli.options import Host, Place, json_option, subnets_option, tokens
+from davy.cli.options import Host, Place, json_option, tokens
 from davy.host.entropy import OsEntropy
 from davy.host.files import make_private_folder, whole_path
 from davy.host.home import Home
@@ -33,11 +32,9 @@ from davy.network.http_server import serve
 from davy.protocol.errors import DavyError, Malformed, Misconfigured, TooLarge
 from davy.protocol.genesis import Genesis
 from davy.protocol.ports import Response, SignedRequest
-from davy.protocol.roster import Roster
 from davy.protocol.transaction import Transfer
 from davy.protocol.words import TOKEN, KeyRole, key_from_text
 
-_NOTE: Final = "local"
 _PASSWORD: Final = "local"
 _FAUCET_TOKENS: Final = 1_000_000
 _MOST_AT_ONCE: Final = 10_000 * TOKEN
@@ -64,16 +61,7 @@ _MOST_AT_ONCE: Final = 10_000 * TOKEN
     show_default=True,
     help="Milliseconds from block to block.",
 )
-@subnets_option("text:tempo=40,immunity=400")
-@click.option(
-    "--parameters",
-    default="unbonding=100,model_review=0",
-    show_default=True,
-    metavar="NAME=VALUE,…",
-    help="Chain parameters that differ from their defaults.",
-)
-@click.option("--allocate", "allocations", multiple=True, metavar="COLD_…=TOKENS", help="Tokens there from the start.")
-@click.option("--keyholders", type=click.Path(path_type=Path), help="Roster that can halt it (`davy keyholder dkg`).")
+@chain_options("text:tempo=40,immunity=400", TRIED_OUT, parameters="unbonding=100,model_review=0", note="local")
 def up_command(
     home: Path,
     network: Path,
@@ -81,50 +69,36 @@ def up_command(
     host: str,
     port: int,
     block_time: int,
-    subnets: tuple[str, ...],
-    parameters: str,
-    allocations: tuple[str, ...],
-    keyholders: Path | None,
+    wanted: Wanted,
 ) -> None:
     """Run a local network until Ctrl-C. Started again, it continues where it stopped."""
     place = Home(whole_path(home))
-    granted = dict(map(parse_allocation, allocations))
-    roster = None if keyholders is None else read_roster(keyholders)
     if place.has_genesis():
-        _check_same(place, draft(subnets, parameters, TRIED_OUT, granted, _NOTE, roster))
+        _check_same(place, draft(wanted))
     else:
-        draft(subnets, parameters, TRIED_OUT, {bytes(32): _FAUCET_TOKENS * TOKEN, **granted}, _NOTE, roster)
+        draft(_with_faucet(wanted, bytes(32)))
         _check_port(host, port)
         make_private_folder(whole_path(network).parent)
-        place = _create(home, subnets, parameters, granted, roster)
+        place = _create(home, wanted)
     keys = FileKeyStore(place.keys)
     for role in (KeyRole.COLDKEY, KeyRole.PRODUCER):
         keys.unlock(role, _PASSWORD)
     run(until_told, partial(_run, place, keys, network, as_json, host, port, block_time), STOPPED)
 
 
-def _create(
-    home: Path, subnets: Sequence[str], parameters: str, granted: Mapping[bytes, int], keyholders: Roster | None
-) -> Home:
+def _create(home: Path, wanted: Wanted) -> Home:
     """Make the network's home, keys and genesis; goes on where an earlier try was cut off."""
     made = Home.create(home)
     if not key_path(made.keys, KeyRole.COLDKEY).exists():
         seed = OsEntropy().bytes(32)
         write_key(made.keys, KeyRole.COLDKEY, seed, _PASSWORD, entropy=OsEntropy(), cost=QUICK)
     owner = FileKeyStore(made.keys).public(KeyRole.COLDKEY)
-    create_chain(
-        made,
-        _PASSWORD,
-        owner=owner,
-        subnets=subnets,
-        parameters=parameters,
-        assumed=TRIED_OUT,
-        allocations={owner: _FAUCET_TOKENS * TOKEN, **granted},
-        note=_NOTE,
-        keyholders=keyholders,
-        cost=QUICK,
-    )
+    create_chain(made, _PASSWORD, _with_faucet(wanted, owner), owner, cost=QUICK)
     return made
+
+
+def _with_faucet(wanted: Wanted, faucet: bytes) -> Wanted:
+    return wanted._replace(allocations={faucet: _FAUCET_TOKENS * TOKEN, **wanted.allocations})
 
 
 def _check_same(home: Home, wanted: Genesis) -> None:

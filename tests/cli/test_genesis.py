@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from davy.cli.genesis import REVIEWED, TRIED_OUT, make_genesis
-from davy.cli.ledger import draft
+from davy.cli.genesis import REVIEWED, Wanted, draft
 from davy.protocol.encoding import decode
 from davy.protocol.errors import Misconfigured
 from davy.protocol.genesis import Genesis
@@ -45,13 +44,10 @@ def test_on_a_chain_for_others_a_new_model_waits_a_day_unless_another_time_is_ty
 def test_a_network_to_try_things_on_has_no_wait_whatever_else_is_typed(network: Network) -> None:
     p = reviewed(network.file.parent / "local").parameters
     assert (p.model_review, p.unbonding) == (0, 1_000_000)
-    assert draft((), "", TRIED_OUT, {}, "").parameters == chain_parameters()
-    assert draft((), "", REVIEWED, {}, "").parameters == chain_parameters(model_review=DAY)
+    assert draft(Wanted()).parameters == chain_parameters()
+    assert draft(Wanted(assumed=REVIEWED)).parameters == chain_parameters(model_review=DAY)
 
 
 def test_what_is_assumed_is_held_to_the_same_bounds() -> None:
     with pytest.raises(Misconfigured):
-        make_genesis(
-            note="", time=0, producer=bytes(32), owner=bytes(32), subnets=(), parameters="", allocations={},
-            assumed={"model_review": -1},
-        )  # fmt: skip
+        draft(Wanted(assumed={"model_review": -1}))
