@@ -288,7 +288,7 @@ class Application:
             return 0
 
     def _begin_snapshot(self) -> None:
-        """Unless the last block changed a seat, or a change before it lacks its header, which comes within some blocks.
+        """Unless the last block changed a seat, or a change before it is not shown yet, which takes two more blocks.
 
         After more changes than anybody reads there are no snapshots any more.
         What is written is the state of now: its first row is read here, and the others, as they are now, later.

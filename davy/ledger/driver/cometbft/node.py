@@ -148,20 +148,31 @@ class EngineNode:
                 await anyio.sleep(_LONGEST_PAUSE_S)
 
     async def _learn(self, height: int) -> None:
-        opened = self._checked(await self._engine.header(height))
-        since, facts = height + 1, dict[str, bytes]()
-        named = self.store.fact(at_height(PRODUCERS_FROM, since))
-        if named is not None:
-            change = Succession(opened.raw, tuple(named[n : n + 32] for n in range(0, len(named), 32)))
-            facts[at_height(SUCCESSION_FROM, since)] = encode(change)
-            self.authority = self.authority.after(change)
+        authority, facts = self.authority, dict[str, bytes]()
+        change = await self._change(height)
+        if change is not None:
+            facts[at_height(SUCCESSION_FROM, height)] = encode(change)
+            authority = authority.after(change)
+        opened = self._checked(await self._engine.header(height), authority)
         await to_thread.run_sync(self.store.put_header, height, opened.raw, facts)
-        self.head = opened.head
+        self.authority, self.head = authority, opened.head
         self._subscribers.tell(height)
 
-    def _checked(self, c: CommittedHeader) -> OpenedHeader:
+    async def _change(self, height: int) -> Succession | None:
+        """What shows who signs from this block on, if others than before do.
+
+        The votes for the header before it are asked for once more: this block holds those that count, so each producer
+        shows the change by the same bytes, and a snapshot can be fetched from all of them at once.
+        """
+        named = self.store.fact(at_height(PRODUCERS_FROM, height))
+        if named is None or (self.authority.changes and self.authority.changes[-1][0] >= height):
+            return None
+        before = encode(await self._engine.header(height - 1))
+        return Succession(before, tuple(named[n : n + 32] for n in range(0, len(named), 32)))
+
+    def _checked(self, c: CommittedHeader, authority: Authority) -> OpenedHeader:
         """Check that the engine tells of the block that is kept here."""
-        opened = open_header(encode(c), self.authority)
+        opened = open_header(encode(c), authority)
         if self.head.hash != bytes(32) or not self.head.height:  # the first one after a snapshot follows a block unseen
             check_follows(self.head, opened)
         before = self.store.app_hash(self.head.height)
