@@ -73,13 +73,14 @@ def test_every_claim_holds(seed: int, tmp_path: Path) -> None:
 @pytest.mark.engine
 @pytest.mark.timeout(2_000)
 def test_every_claim_holds_on_four_producers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """But for `VARYING`, in this one run."""
+    """Those of `VARYING` may fail in this one run, but for the copier's: its commits must come in time here too."""
     program = engine()
     if program is None:
         pytest.skip("there is no engine: `make engine` builds it, and needs Go")
     monkeypatch.setenv("DAVY_ENGINE", str(program))
     code, told = demo(tmp_path, "--seed", "1", "--engine", "cometbft", patience_s=1_800)
-    assert [c["sentence"] for c in told["claims"] if not c["holds"] and c["name"] not in VARYING] == []
+    may_fail = VARYING - {"weight copier"}
+    assert [c["sentence"] for c in told["claims"] if not c["holds"] and c["name"] not in may_fail] == []
     assert len(told["claims"]) == 26
     assert code == (0 if told["holds"] else 1)
     assert any("4 producers agree on blocks" in line for line in told["news"])

@@ -29,12 +29,12 @@ class Chain:
     ----------
     block_ms, tempo
         Between two blocks at least, and blocks of an epoch: a node acts on a block when the next one has come, and what
-        it sends stands in one after that.
+        it sends stands in one after that. A copier acts after all others, and still has to come in time.
     """
 
     def __init__(self, stage: Stage, *, engine: bool = False) -> None:
         self._stage, self._engine = stage, engine
-        self.block_ms, self.tempo = (1_000, 8) if engine else (200, 10)
+        self.block_ms, self.tempo = (1_000, 12) if engine else (200, 10)
 
     @property
     def genesis(self) -> Path:
