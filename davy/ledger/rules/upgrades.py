@@ -12,6 +12,8 @@ it until the height that `CHAINS` names for it; so its old blocks give the hashe
      are replaced, and of subnets' owners, stay apart; three votes tell the middle time, not the earliest
 6    a subnet grows no larger than an epoch can bear with the permits of before one that failed; LEASEs fill no brake
 7    who may ask for a model; places for votes; what a `serve` looks up counts as work
+8    what made blocks long for little counts as work; what filled the state for nothing, and what took others' places,
+     has a price
 ===  ==================================================================================================================
 """
 
@@ -39,7 +41,7 @@ from davy.protocol.transaction import (
 )
 from davy.protocol.words import ChainId
 
-NEWEST: Final = 7
+NEWEST: Final = 8
 PRODUCERS_SINCE: Final = 3
 """The edition from which on the engine's evidence counts."""
 REPLACED_WHEN_RECORDED: Final = 4
@@ -63,6 +65,11 @@ ACCESS_SINCE: Final = 7
 """The edition from which on a registrant says who may ask for a model, and proposals, votes and executions are read."""
 SERVING_IS_WORK_SINCE: Final = 7
 """The edition from which on a `serve` spends work for the kin of the models that it names."""
+
+ALL_WORK_COUNTS_SINCE: Final = 8
+"""The edition from which on positions and kin count wherever they are looked at, and nobody spends others' work."""
+PLACES_COST_SINCE: Final = 8
+"""The edition from which on an account, a place in a queue and another's place cost something."""
 
 CHAINS: Final[Mapping[ChainId, tuple[int, ...]]] = MappingProxyType({})
 """Of chains that began under an older edition: the heights at which editions 1, 2, … begin; others never do."""
