@@ -65,9 +65,9 @@ def run_epoch(s: State, at: Moment, netuid: int) -> None:
         x = epoch_inputs(s, at, netuid, seats, open_commits, running)
         p = epoch_params(h)
         bonds_now, result = mechanism(subnet.mechanism).epoch(standing_bonds(s, netuid, p, seats), x, p)
-        withheld = result.incentive_withheld + result.dividends_withheld + result.fallback_withheld
+        withheld = any((result.incentive_withheld, result.dividends_withheld, result.fallback_withheld))
         emission = emit(running.pending, result, s.parameters.owner_cut)
-        paid = pay(s, netuid, seats, emission, x.halted, withheld=bool(withheld))
+        paid = pay(s, netuid, seats, emission, x.halted, withheld=withheld)
         stored = packed.pack_bonds(bonds_now.bonds)
         s.put(BONDS, key, BondsRecord(at.height, int(p.bond_format), packed.pack_uids(seats.rows), n, stored))
         write_outcome(s, at, netuid, seats, x, result, paid)

@@ -14,6 +14,7 @@ from davy.killswitch.naming import subject_names
 from davy.killswitch.scope import ModelFacts, Subject
 from davy.ledger.rules import brake as brake_rules
 from davy.ledger.rules import transactions
+from davy.ledger.rules.accounts import credit
 from davy.ledger.rules.brake import brake_of
 from davy.ledger.rules.halts import ask
 from davy.ledger.rules.machine import Machine
@@ -171,13 +172,21 @@ def breaks(*_: object) -> None:
     raise ZeroDivisionError
 
 
+def mints(s: State, *_: object) -> None:
+    credit(s, pub("ann"), 1)
+
+
 def writes_what_nobody_reads_back(s: State, *_: object) -> None:
     s.put(ABSENCES, pub("ann"), AbsenceRecord(0))
 
 
 @pytest.mark.parametrize(
     ("room", "name", "broken"),
-    [(brake_rules, "forget", breaks), (transactions, "brake_order", writes_what_nobody_reads_back)],
+    [
+        (brake_rules, "forget", breaks),
+        (transactions, "brake_order", writes_what_nobody_reads_back),
+        (transactions, "brake_order", mints),
+    ],
 )
 def test_a_bug_in_recording_stops_nobody(
     world: World, monkeypatch: pytest.MonkeyPatch, room: ModuleType, name: str, broken: Callable[..., None]

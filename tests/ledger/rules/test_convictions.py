@@ -246,6 +246,16 @@ def test_after_its_end_a_halt_convicts_nobody_unless_it_was_extended_before() ->
     w.ok("ben", w.evidence(halt, "cat-hot", w.machine.height))
 
 
+@pytest.mark.parametrize("early", [1, 0])
+def test_its_end_is_the_first_moment_at_which_it_convicts_nobody(early: int) -> None:
+    w, halt = served(term=DAY_MS)
+    at(w, _end_of(w, halt) - 250 - early)
+    if early:
+        w.ok("ben", w.evidence(halt, "cat-hot", w.machine.height))
+    else:
+        refused(w, TxCode.MISMATCH, halt)
+
+
 def _end_of(w: Stand, halt: OrderId) -> int:
     return brake_of(w.machine.state).orders[halt].order.end
 

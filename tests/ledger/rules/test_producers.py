@@ -225,3 +225,10 @@ def test_a_restored_machine_goes_on_alike_and_an_old_edition_knows_nothing_of_it
     assert plain.check_tx(raw).code is TxCode.MALFORMED
     assert w.machine.check_tx(raw).code is TxCode.OK
     assert w.machine.check_tx(w.tx("eve", Transfer(pub("ann"), 1), nonce=0)).code is TxCode.OK
+
+
+def test_a_chain_that_began_with_the_most_there_can_be_takes_one_more_in_line() -> None:
+    c = Chain([f"producer {n}" for n in range(128)])
+    c.ok("ann", c.joining("ann", "fifth"))
+    assert len(producing(c.machine.state).seated) == 128
+    assert producing(c.machine.state).waiting == (pub("fifth"),)

@@ -48,6 +48,7 @@ def test_the_last_netuid_is_given_out_and_then_no_more_are_taken() -> None:
         ({"kappa": 0}, TxCode.OUT_OF_RANGE),
         ({"alpha_steepness": 500}, TxCode.OUT_OF_RANGE),
         ({"alpha_steepness": 10_001}, TxCode.OUT_OF_RANGE),
+        ({"alpha_steepness": 101_000}, TxCode.OUT_OF_RANGE),
         ({"bonds_format": 24}, TxCode.OUT_OF_RANGE),
         ({"max_uids": 4_096, "max_validators": 4_096}, TxCode.OUT_OF_RANGE),
         ({"max_uids": 1_024, "max_validators": 128, "tempo": 2}, TxCode.OUT_OF_RANGE),
@@ -82,3 +83,28 @@ def test_the_price_follows_the_registrations_wanted() -> None:
     assert registration_price(12, 0, 8, p) == 10
     assert registration_price(900, 24, 8, p) == 1_000
     assert registration_price(0, 24, 8, chain_parameters(burn_low=0)) == 2
+
+
+@pytest.mark.parametrize("steepness", [1_000, 100_000])
+def test_the_least_and_the_most_steepness_are_taken(world: World, steepness: int) -> None:
+    world.ok("ann", CreateSubnet("t", "yuma3", hyperparameters(alpha_steepness=steepness)))
+
+
+def test_the_first_epoch_may_end_with_the_first_block() -> None:
+    g = genesis()
+    h = hyperparameters(tempo=10, max_uids=8, max_validators=4)
+    w = World(
+        Genesis(
+            1,
+            g.note,
+            g.time,
+            g.parameters,
+            g.producers,
+            g.allocations,
+            (GenesisSubnet(8, pub("owner"), "t", "yuma3", h, 0),),
+            (),
+        )
+    )
+    assert w.subnet(8).next_epoch_at == epoch_end(8, 10, 0) == 1
+    w.block()
+    assert w.subnet(8).epoch == 1

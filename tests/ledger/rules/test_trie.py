@@ -106,3 +106,8 @@ def test_a_path_as_long_as_a_key_has_bits_is_no_danger() -> None:
     proof = trie.prove(b"a" + chosen[0])
     assert len(proof.steps) == 255
     verify_presence(root, b"a" + chosen[0], chosen[0], proof)
+
+
+def test_keys_that_differ_in_their_first_bit_are_read_in_one_pass_too() -> None:
+    items = [(bytes(9), value_hash(b"a")), (b"\x80" + bytes(8), value_hash(b"b"))]
+    assert root_of_rising(items) == Trie(items).root()
