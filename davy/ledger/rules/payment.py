@@ -20,7 +20,7 @@ from davy.ledger.rules.accounts import burn, credit
 from davy.ledger.rules.emission import unmint
 from davy.ledger.rules.records import HOTKEYS, NEURONS, SUBNETS, NeuronRecord, neuron_key, subnet_key
 from davy.ledger.rules.seats import Seats
-from davy.ledger.rules.stake import change_position
+from davy.ledger.rules.stake import change_position, running_epochs
 from davy.ledger.rules.state import State
 from davy.protocol.words import U16
 
@@ -59,9 +59,10 @@ def pay(s: State, netuid: int, seats: Seats, e: Emission, halted: Bool, *, withh
         neuron = seats.neurons[uid]
         shares = dividend_shares(s, neuron, for_validating[uid], seats.counted[uid])
         shares[neuron.coldkey] = shares.get(neuron.coldkey, 0) + for_mining[uid]
+        epochs = running_epochs(s, s.need(HOTKEYS, neuron.hotkey, "a neuron without a hotkey"))
         for coldkey in sorted(shares):
             if shares[coldkey]:
-                change_position(s, neuron.hotkey, coldkey, shares[coldkey])
+                change_position(s, neuron.hotkey, coldkey, shares[coldkey], epochs)
     credit(s, subnet.owner, paid.owner)
     burn(s, burned)
     unmint(s, paid.unminted)

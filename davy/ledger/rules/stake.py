@@ -24,6 +24,7 @@ from davy.ledger.rules.records import (
     STAKES,
     UNBONDINGS,
     AccountRecord,
+    HotkeyRecord,
     Low,
     NeuronRecord,
     QueueRecord,
@@ -75,8 +76,21 @@ def stake_of(s: State, hotkey: bytes, coldkey: bytes) -> int:
     return (s.get(STAKES, hotkey + coldkey) or _NO_STAKE).amount
 
 
-def change_position(s: State, hotkey: bytes, coldkey: bytes, change: int) -> None:
-    """Add to a position, or take from it (`change` < 0), and keep the least it held in each running epoch."""
+def running_epochs(s: State, h: HotkeyRecord) -> list[tuple[int, int]]:
+    """The subnets of a hotkey, each with its running epoch."""
+    return [(n, s.need(RUNNING, subnet_key(n), "a subnet without epochs").epoch) for n in h.netuids]
+
+
+def change_position(
+    s: State, hotkey: bytes, coldkey: bytes, change: int, epochs: list[tuple[int, int]] | None = None
+) -> None:
+    """Add to a position, or take from it (`change` < 0), and keep the least it held in each running epoch.
+
+    Parameters
+    ----------
+    epochs
+        `running_epochs` of the hotkey, where many of its positions change at once.
+    """
     h = s.need(HOTKEYS, hotkey, "the ledger does not know this hotkey; register it first")
     position = hotkey + coldkey
     before = s.get(STAKES, position) or _NO_STAKE
@@ -90,10 +104,13 @@ def change_position(s: State, hotkey: bytes, coldkey: bytes, change: int) -> Non
         s.delete(STAKES, position)
         s.put(HOTKEYS, hotkey, replace(h, delegators=tuple(c for c in h.delegators if c != coldkey)))
         return
+    known = {low.netuid: low for low in before.lows}  # by netuid: looked for one by one they took a second an epoch
     lows: list[Low] = []
-    for n in h.netuids:
-        epoch = s.need(RUNNING, subnet_key(n), "a subnet without epochs").epoch
-        lows.append(Low(n, epoch, min(amount, least_held(before, n, epoch))))
+    for n, epoch in running_epochs(s, h) if epochs is None else epochs:
+        low = known.get(n)
+        if low is None or low.epoch != epoch:
+            low = Low(n, epoch, min(amount, before.amount))
+        lows.append(low if low.least <= amount else Low(n, epoch, amount))
     s.put(STAKES, position, StakeRecord(amount, tuple(lows), before.pledges))
     if before.amount == 0:
         delegators = list(h.delegators)

@@ -3,6 +3,7 @@
 import pytest
 
 from davy.ledger.rules import stake
+from davy.ledger.rules.records import STAKES, Low, StakeRecord
 from davy.ledger.rules.stake import MAX_DELEGATORS
 from davy.protocol.errors import TxCode
 from davy.protocol.genesis import Allocation, Genesis, GenesisSubnet
@@ -147,3 +148,32 @@ def test_payouts_of_one_block_are_bounded_and_none_is_lost(monkeypatch: pytest.M
     assert w.account("ann").unbonding == 1
     w.block()
     assert w.account("ann").unbonding == 0
+
+
+def test_a_position_s_change_looks_at_each_subnet_of_its_hotkey_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For each it went through all that the position keeps: paying 16,384 positions on 64 subnets took two seconds."""
+    g = genesis()
+    more = tuple(GenesisSubnet(n, pub("owner"), "text", "yuma3", SMALL, 0) for n in range(2, 14))
+    w = World(Genesis(1, g.note, g.time, g.parameters, g.producers, g.allocations, (*g.subnets, *more), ()))
+    for n in range(1, 14):
+        w.register("ann", "ann-hot", netuid=n)
+    w.stake("ann", "ann-hot", 6 * TOKEN)
+    s = w.machine.state
+    epochs = {n: w.subnet(n).epoch for n in range(1, 14)}
+    read: list[int] = []
+
+    class Counted(Low):
+        """Says when its subnet is asked for."""
+
+        def __getattribute__(self, name: str) -> object:
+            if name == "netuid":
+                read.append(1)
+            return super().__getattribute__(name)
+
+    counted = tuple(Counted(n, epoch - n % 2, (3 + n % 3) * TOKEN) for n, epoch in epochs.items())
+    s.put(STAKES, pub("ann-hot") + pub("ann"), StakeRecord(6 * TOKEN, counted, ()))
+    stake.change_position(s, pub("ann-hot"), pub("ann"), -2 * TOKEN)
+    assert len(read) <= 2 * 13
+    least = {n: min(4, 6 if n % 2 else 3 + n % 3) * TOKEN for n in epochs}
+    changed = s.need(STAKES, pub("ann-hot") + pub("ann"), "").lows
+    assert [(low.netuid, low.epoch, low.least) for low in changed] == [(n, e, least[n]) for n, e in epochs.items()]
