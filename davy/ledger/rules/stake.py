@@ -33,7 +33,7 @@ from davy.ledger.rules.records import (
     UnbondingRecord,
     subnet_key,
 )
-from davy.ledger.rules.state import State
+from davy.ledger.rules.state import Held, State
 from davy.protocol.errors import TxCode, TxFailed
 from davy.protocol.limits import MAX_BLOCK_TXS
 from davy.protocol.transaction import AddStake, RemoveStake
@@ -69,6 +69,32 @@ def counted_stake(s: State, netuid: int, neuron: NeuronRecord, running: RunningR
         if position is not None:
             counted.append((coldkey, least_held(position, netuid, running.epoch)))
     return tuple(counted)
+
+
+def counted_total(s: State, netuid: int, neuron: NeuronRecord, running: RunningRecord) -> int:
+    """The sum of `counted_stake`; from the second time on without a look at positions that did not change since."""
+    if neuron.registered_at > running.began:
+        return 0
+    if neuron.hotkey not in s.held:
+        s.keep_held(neuron.hotkey, None)
+        return sum([amount for _, amount in counted_stake(s, netuid, neuron, running)])
+    held = s.held[neuron.hotkey]
+    if held is None:
+        held = _held(s, neuron.hotkey)
+        s.keep_held(neuron.hotkey, held)
+    return held.amount - held.short.get((netuid, running.epoch), 0)
+
+
+def _held(s: State, hotkey: bytes) -> Held:
+    amount, short = 0, dict[tuple[int, int], int]()
+    for coldkey in s.need(HOTKEYS, hotkey, "the neuron's hotkey is unknown").delegators:
+        position = s.get(STAKES, hotkey + coldkey) or _NO_STAKE
+        amount += position.amount
+        for low in position.lows:
+            if low.least != position.amount:
+                at = low.netuid, low.epoch
+                short[at] = short.get(at, 0) + position.amount - low.least
+    return Held(amount, short)
 
 
 def stake_of(s: State, hotkey: bytes, coldkey: bytes) -> int:

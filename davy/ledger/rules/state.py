@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from davy.killswitch.brake import BrakeState
 from davy.killswitch.scope import ModelFacts
-from davy.ledger.rules.records import BRAKE, CHAIN, MAX_RECORD_BYTES, PARAMETERS, R, Table, table_of
+from davy.ledger.rules.records import BRAKE, CHAIN, MAX_RECORD_BYTES, PARAMETERS, STAKES, R, Table, table_of
 from davy.protocol.chain import ModelRecord
 from davy.protocol.encoding import Wire, decode, encode
 from davy.protocol.errors import TxCode, TxFailed
@@ -15,6 +15,9 @@ from davy.protocol.words import Hotkey, ModelId
 
 _KEPT_BRAKES: Final = 8
 _KEPT_FACTS: Final = 16_384
+_KEPT_HELD: Final = 65_536
+_HOTKEY: Final = slice(len(STAKES.tag), len(STAKES.tag) + 32)
+"""Of a position's key."""
 
 
 class Changes(NamedTuple):
@@ -22,6 +25,14 @@ class Changes(NamedTuple):
 
     puts: dict[bytes, bytes]
     deletes: set[bytes]
+
+
+class Held(NamedTuple):
+    """What the positions on a hotkey come to."""
+
+    amount: int
+    short: dict[tuple[int, int], int]
+    """By netuid and epoch in which some position held less than now: how much less all of them counted in it."""
 
 
 class State:
@@ -47,6 +58,8 @@ class State:
         """Brakes read from the records, by the digest that stands there for all orders: nothing to undo."""
         self.facts: dict[ModelId, tuple[ModelRecord, ModelFacts]] = {}
         """What orders can know models by, and the records that it follows from: nothing to undo."""
+        self.held: dict[Hotkey, Held | None] = {}
+        """What follows from all positions on a hotkey, None before it is made; what writes or undoes one drops it."""
         self._encoded: dict[bytes, tuple[Wire, bytes]] = {}
         """What this block wrote last at a key, and its bytes: another record there has others."""
 
@@ -70,11 +83,15 @@ class State:
         full = table.tag + key
         self.journal.append((full, self.records.get(full)))
         self.records[full] = record
+        if table is STAKES:
+            self.held.pop(full[_HOTKEY], None)
 
     def delete(self, table: Table[R], key: bytes) -> None:
         full = table.tag + key
         if full in self.records:
             self.journal.append((full, self.records.pop(full)))
+            if table is STAKES:
+                self.held.pop(full[_HOTKEY], None)
 
     def spend(self, units: int) -> None:
         """Pay for work that is not in proportion to a transaction's bytes; a rollback gives nothing back.
@@ -103,6 +120,12 @@ class State:
         if len(self.facts) > _KEPT_FACTS:
             del self.facts[next(iter(self.facts))]
 
+    def keep_held(self, hotkey: Hotkey, held: Held | None) -> None:
+        """Keep what follows from the positions on a hotkey; the oldest of many is dropped."""
+        self.held[hotkey] = held
+        if len(self.held) > _KEPT_HELD:
+            del self.held[next(iter(self.held))]
+
     @property
     def parameters(self) -> ChainParameters:
         return self.need(PARAMETERS, b"", "the chain has no parameters")
@@ -122,6 +145,8 @@ class State:
                 self.records.pop(key, None)
             else:
                 self.records[key] = before
+            if key[:1] == STAKES.tag:
+                self.held.pop(key[_HOTKEY], None)
         del self.journal[mark:]
 
     def touched(self, mark: int) -> dict[bytes, Wire | None]:
