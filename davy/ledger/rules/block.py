@@ -33,6 +33,8 @@ T = TypeVar("T")
 
 WORK_A_BLOCK: Final = 1 << 18
 """Neurons that registrations in full subnets may look at in one block, and models that those who serve are asked of."""
+KEY_WORK_A_BLOCK: Final = 1 << 17
+"""The same for keys that take another's place: nobody who uses up the other keeps an owner from replacing its key."""
 EPOCH_WORK: Final = 1 << 12
 """What an epoch counts even where nobody is registered."""
 MAX_EPOCH_WORK: Final = EPOCH_WORK + 2 * MAX_EPOCH_CELLS
@@ -76,7 +78,8 @@ def begin_block(
     s: State, at: Moment, faults: list[str], evidence: Sequence[bytes] = (), absent: Sequence[bytes] = ()
 ) -> Begun:
     """Convict who voted twice, note who is absent, pay what has unbonded, then mint or withhold each subnet's part."""
-    s.work, s.order_room, s.kin = WORK_A_BLOCK, MAX_BLOCK_ORDERS, {}
+    s.work, s.key_work, s.order_room = WORK_A_BLOCK, KEY_WORK_A_BLOCK, MAX_BLOCK_ORDERS
+    s.kin, s.spent, s.changed, s.full = {}, {}, set(), set()
     begun = Begun(told(s, "the brake", lambda: brake_of(s), None, faults), halted(s, at, faults))
     for address in evidence if s.edition >= PRODUCERS_SINCE else ():
         isolated(s, "a conviction", lambda a=address: convict_producer(s, at, a), faults)

@@ -1,0 +1,121 @@
+"""A block's work: who spends it, and that nobody spends others'."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from davy.ledger.rules import block, state
+from davy.ledger.rules.block import KEY_WORK_A_BLOCK, WORK_A_BLOCK
+from davy.ledger.rules.machine import Machine
+from davy.protocol.errors import TxCode
+from davy.protocol.genesis import GenesisSubnet
+from davy.protocol.transaction import AddStake, SetHyperparameters
+from davy.protocol.words import TOKEN
+from tests.ledger.rules.world import FAST, PEOPLE, SMALL, World, begins, genesis, market, pub
+
+
+def under(w: World, edition: int) -> World:
+    """The same chain, which never gets beyond an edition."""
+    w.machine = Machine.restore(w.genesis, w.rows.items(), w.machine.height, w.machine.time, begins(edition))
+    return w
+
+
+def owned(*owners: str) -> World:
+    """Subnets from 1 on of different owners, of 8 UIDs each."""
+    subnets = tuple(GenesisSubnet(n, pub(owner), "text", "yuma3", SMALL, 0) for n, owner in enumerate(owners, 1))
+    return World(replace(genesis(), subnets=subnets))
+
+
+def setting(netuid: int, kappa: int) -> SetHyperparameters:
+    return SetHyperparameters(netuid, replace(SMALL, kappa=kappa))
+
+
+@pytest.mark.parametrize("edition", [7, 8])
+def test_a_subnet_is_set_once_in_a_block_and_takes_no_work_of_others(edition: int) -> None:
+    """Sent over and over, for nothing, it used up the work of every block."""
+    w = under(owned("owner", "eve"), edition)
+    w.register("ann", "ann-hot")
+    w.send("ann", setting(2, 30_000))
+    w.send("eve", setting(2, 30_000), setting(2, 30_001), setting(2, 30_002))
+    w.send("owner", setting(1, 30_000))
+    again = TxCode.OK if edition == 7 else TxCode.TOO_EXPENSIVE
+    assert w.block() == [TxCode.NOT_OWNER, TxCode.OK, again, again, TxCode.OK]
+    assert w.machine.state.work == WORK_A_BLOCK - (1 if edition == 7 else 0), "the neurons of subnet 1"
+    w.ok("eve", setting(2, 30_002))
+
+
+def test_keys_that_take_anothers_place_have_work_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thief kept the owner of the stolen hotkey from replacing it, for as long as it liked."""
+    monkeypatch.setattr(block, "WORK_A_BLOCK", 0)
+    w = market()
+    w.ok("dan", w.announcement("dan", "dan-new"))
+    w.block(FAST.unbonding - 1)
+    w.send("ann", w.rotation("ann", "ann-hot", "ann-new"))
+    w.send("dan", w.execution("dan", "dan-new"))
+    assert w.block() == [TxCode.OK] * 2
+    under(w, 7).block(FAST.unbonding)
+    w.refused(TxCode.TOO_EXPENSIVE, "ann", w.rotation("ann", "ann-new", "ann-newer"))
+
+
+def test_a_rotation_spends_for_each_delegator() -> None:
+    """2,048 of hotkeys with 128 delegators of dust fitted into one block, of 8 seconds."""
+    w = market()
+    w.ok("ben", AddStake(pub("ann-hot"), TOKEN))
+    w.ok("cat", AddStake(pub("ann-hot"), TOKEN))
+    w.ok("ann", w.rotation("ann", "ann-hot", "ann-new"))
+    assert KEY_WORK_A_BLOCK - w.machine.state.key_work == 2 * 64 + 3 * 32
+    under(w, 7).block(FAST.unbonding)
+    w.ok("ann", w.rotation("ann", "ann-new", "ann-newer"))
+    assert WORK_A_BLOCK - w.machine.state.work == 2 * 64
+
+
+def test_a_swap_without_consent_uses_up_nothing() -> None:
+    w = market()
+    w.ok("dan", w.announcement("dan", "dan-new"))
+    w.block(FAST.unbonding - 1)
+    w.refused(TxCode.BAD_SIGNATURE, "dan", replace(w.execution("dan", "dan-new"), consent=bytes(64)))
+    assert w.machine.state.key_work == KEY_WORK_A_BLOCK
+    w.ok("dan", w.execution("dan", "dan-new"))
+    assert w.machine.state.key_work == KEY_WORK_A_BLOCK - 1, "one subnet"
+
+
+def full(w: World, *netuids: int) -> World:
+    """All UIDs are taken."""
+    for netuid in netuids:
+        w.register("cat", *(f"{netuid}-{n}" for n in range(SMALL.max_uids)), netuid=netuid)
+        w.end_epoch(netuid)
+    return w
+
+
+@pytest.mark.parametrize(("edition", "code"), [(7, TxCode.OK), (8, TxCode.TOO_EXPENSIVE)])
+def test_no_coldkey_spends_more_than_its_part(edition: int, code: TxCode, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state, "WORK_A_COLDKEY", 2 * SMALL.max_uids)
+    w = under(full(owned("owner", "owner"), 1, 2), edition)
+    w.send("eve", *(w.registration("eve", f"eve-{n}") for n in range(2)), w.registration("eve", "eve-2", netuid=2))
+    w.send("dan", w.registration("dan", "dan-hot"))
+    assert w.block() == [TxCode.OK, TxCode.OK, code, TxCode.OK]
+    if edition == 8:
+        w.register("eve", "eve-2", netuid=2)
+
+
+@pytest.mark.parametrize(("edition", "code"), [(7, TxCode.OK), (8, TxCode.TOO_EXPENSIVE)])
+def test_no_subnet_spends_more_than_its_part(edition: int, code: TxCode, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many coldkeys register there."""
+    monkeypatch.setattr(state, "WORK_A_SUBNET", 2 * SMALL.max_uids)
+    w = under(full(owned("owner", "owner"), 1, 2), edition)
+    for who in PEOPLE[:3]:
+        w.send(who, w.registration(who, f"{who}-hot"))
+    w.send("ann", w.registration("ann", "ann-hot", netuid=2))
+    assert w.block() == [TxCode.OK, TxCode.OK, code, TxCode.OK]
+
+
+@pytest.mark.parametrize(("edition", "looks"), [(7, 3), (8, 1)])
+def test_a_subnet_that_nobody_may_be_pruned_from_is_gone_through_once_in_a_block(edition: int, looks: int) -> None:
+    """What fails costs nothing: 64 registrations that did used up a block's work."""
+    h = replace(SMALL, immunity=1_000)
+    w = World(replace(genesis(), subnets=(GenesisSubnet(1, pub("owner"), "text", "yuma3", h, 0),)))
+    under(full(w, 1), edition)
+    w.send("eve", *(w.registration("eve", f"eve-{n}") for n in range(3)))
+    assert w.block() == [TxCode.FULL] * 3
+    assert WORK_A_BLOCK - w.machine.state.work == looks * SMALL.max_uids
