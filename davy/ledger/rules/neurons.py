@@ -22,6 +22,7 @@ from davy.ledger.rules.halts import (
     require_not_barred,
     require_running,
     served_subject,
+    spend_kin,
 )
 from davy.ledger.rules.models import may_serve
 from davy.ledger.rules.packed import amounts, flags
@@ -79,15 +80,16 @@ def register(s: State, at: Moment, sender: bytes, x: Register) -> None:
     Raises
     ------
     TxFailed
-        NOT_FOUND: no such subnet. EXISTS: it has a UID there. TOO_EXPENSIVE: the price is above `price_limit`.
-        BAD_SIGNATURE: the hotkey did not consent. NOT_OWNER: it is another coldkey's, or stands for a coldkey. HALTED:
-        the subnet, the hotkey, or a model that the coldkey registered. BARRED: convicted, or replaced. INSUFFICIENT.
-        FULL: SURGE times the wanted registrations were made in this epoch, nobody may be pruned, or the hotkey is on
-        MAX_SUBNETS_A_HOTKEY subnets.
+        NOT_FOUND: no such subnet. EXISTS: it has a UID there. TOO_EXPENSIVE: the price is above `price_limit`; no
+        work is left (`halts.spend_kin`, `least_deserving`). BAD_SIGNATURE: the hotkey did not consent. NOT_OWNER: it is
+        another coldkey's, or stands for a coldkey. HALTED: the subnet, the hotkey, or a model that the coldkey
+        registered. BARRED: convicted, or replaced. INSUFFICIENT. FULL: SURGE times the wanted registrations were made
+        in this epoch, nobody may be pruned, or the hotkey is on MAX_SUBNETS_A_HOTKEY subnets.
     """
     key = subnet_key(x.netuid)
     wants = s.need(SUBNETS, key, _UNKNOWN).hyperparameters
     running = s.need(RUNNING, key, _UNKNOWN)
+    spend_kin(s, sender)
     require_running(s, at, registrant_subject(s, sender, x.netuid, x.hotkey), "registering", lease=False)
     require_not_barred(s, x.hotkey)
     if s.get(UIDS, key + x.hotkey) is not None:
@@ -163,7 +165,8 @@ def least_deserving(s: State, at: Moment, netuid: int, wants: Hyperparameters, r
     Raises
     ------
     TxFailed
-        FULL: everybody is immune or kept by stake.
+        FULL: everybody is immune or kept by stake. TOO_EXPENSIVE: while an order names any model, the kin of those who
+        are asked about is work.
     """
     n = running.neurons
     neurons = [s.need(NEURONS, neuron_key(netuid, uid), "a UID without a neuron") for uid in range(n)]
@@ -189,8 +192,11 @@ def least_deserving(s: State, at: Moment, netuid: int, wants: Hyperparameters, r
     line: list[int] = np.argsort(score, kind="stable").tolist()
     said = Verdicts(s, at, netuid)
     for uid in line:
-        goes = (Permitted, Lapsed) if raised[uid] else Permitted
-        if score[uid] < n and isinstance(said.of(neurons[uid]), goes):
+        if score[uid] == n:
+            break
+        if s.edition >= ALL_WORK_COUNTS_SINCE and neurons[uid].model:
+            s.spend(kin_asked(s, neurons[uid].coldkey, neurons[uid].model[0].model_id), subnet_key(netuid))
+        if isinstance(said.of(neurons[uid]), (Permitted, Lapsed) if raised[uid] else Permitted):
             return uid
     raise TxFailed(TxCode.FULL, _NOBODY)
 

@@ -10,9 +10,11 @@ from davy.ledger.rules.block import KEY_WORK_A_BLOCK, WORK_A_BLOCK
 from davy.ledger.rules.machine import Machine
 from davy.protocol.errors import TxCode
 from davy.protocol.genesis import GenesisSubnet
-from davy.protocol.transaction import AddStake, SetHyperparameters
+from davy.protocol.manifest import Access, ModelClass, model_id
+from davy.protocol.order import Models, Subnet
+from davy.protocol.transaction import AddStake, RegisterModel, RetireModel, SetAccess, SetHyperparameters
 from davy.protocol.words import TOKEN
-from tests.ledger.rules.world import FAST, PEOPLE, SMALL, World, begins, genesis, market, pub
+from tests.ledger.rules.world import FAST, PEOPLE, SMALL, World, begins, genesis, manifest, market, pub
 
 
 def under(w: World, edition: int) -> World:
@@ -119,3 +121,70 @@ def test_a_subnet_that_nobody_may_be_pruned_from_is_gone_through_once_in_a_block
     w.send("eve", *(w.registration("eve", f"eve-{n}") for n in range(3)))
     assert w.block() == [TxCode.FULL] * 3
     assert WORK_A_BLOCK - w.machine.state.work == looks * SMALL.max_uids
+
+
+def kin() -> World:
+    """Dan's model descends from one of cat's; he has another one."""
+    w = market()
+    w.ok("cat", RegisterModel(manifest("parent"), (), ModelClass.ORDINARY))
+    w.ok("dan", RegisterModel(manifest("child"), (model_id(manifest("parent")),), ModelClass.ORDINARY))
+    w.ok("dan", RegisterModel(manifest("other"), (), ModelClass.ORDINARY))
+    return w
+
+
+KIN_OF = {
+    "set_access": 1 + 1 + 2,
+    "retire_model": 1 + 1 + 2,
+    "register_model": 1 + 2 + 2,
+    "register": 1 + 2,
+}
+
+
+@pytest.mark.parametrize("what", KIN_OF)
+def test_whoever_makes_others_be_asked_about_pays_for_it_while_an_order_names_any(what: str) -> None:
+    """A halted registrant stalled a block for 13 seconds, with what was refused."""
+    w, child = kin(), model_id(manifest("child"))
+    lineage = tuple(sorted((child, model_id(manifest("parent")))))
+    action = {
+        "set_access": SetAccess(child, Access.ADMITTED, (), ()),
+        "retire_model": RetireModel(child),
+        "register_model": RegisterModel(manifest("new"), lineage, ModelClass.ORDINARY),
+        "register": replace(w.registration("dan", "dan-2"), price_limit=0),
+    }[what]
+
+    def spent(edition: int) -> int:
+        under(w, edition)
+        w.send("dan", action)
+        w.block()
+        return WORK_A_BLOCK - w.machine.state.work
+
+    w.halt(Models((), (), (pub("dan"),)))
+    assert spent(7) == 0
+    assert spent(8) == KIN_OF[what]
+
+
+def test_one_registrant_leaves_work_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state, "WORK_A_COLDKEY", 7)
+    w = kin()
+    said = SetAccess(model_id(manifest("child")), Access.ADMITTED, (), ())
+    w.halt(Subnet(7))
+    w.ok("dan", said, said)
+    assert w.machine.state.work == WORK_A_BLOCK, "such an order names no model"
+    w.halt(Models((bytes(32),), (), ()))
+    w.send("dan", said, said)
+    w.send("cat", SetAccess(model_id(manifest("parent")), Access.ADMITTED, (), ()))
+    assert w.block() == [TxCode.OK, TxCode.TOO_EXPENSIVE, TxCode.OK]
+
+
+@pytest.mark.parametrize(("edition", "units"), [(7, SMALL.max_uids), (8, SMALL.max_uids + 1 + (1 + 1 + 2 + 1))])
+def test_who_is_asked_about_for_a_seat_counts_too(edition: int, units: int) -> None:
+    """The first in line serves what was halted after the last epoch, and is asked about; the second serves nothing."""
+    w = kin()
+    w.ok("cat-hot", w.serving("child"))
+    w.register("cat", *(f"cat-{n}" for n in range(4)))
+    w.end_epoch()
+    w.halt(Models((model_id(manifest("child")),), (), ()))
+    under(w, edition)
+    w.register("eve", "eve-hot")
+    assert w.neuron("eve-hot").uid == 3, "dan's hotkey has lost it"
+    assert WORK_A_BLOCK - w.machine.state.work == units
