@@ -214,7 +214,7 @@ def test_permits_of_before_are_counted_in_an_epochs_work() -> None:
     w.end_epoch()
     w.end_epoch()
     s = w.machine.state
-    n, key = 2_048, subnet_key(1)
+    n, key, s.edition = 2_048, subnet_key(1), 7  # before what else an epoch looks up counts
     s.put(RUNNING, key, replace(s.need(RUNNING, key, ""), neurons=n))
     s.put(OUTCOMES, key, replace(s.need(OUTCOMES, key, ""), permits=bytes([1]) * 512 + bytes(n - 512)))
     assert epoch_work(s, 1) == EPOCH_WORK + n * (256 + 512) <= MAX_EPOCH_WORK

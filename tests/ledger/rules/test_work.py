@@ -6,8 +6,18 @@ import pytest
 from msgspec.structs import replace
 
 from davy.ledger.rules import block, state
-from davy.ledger.rules.block import KEY_WORK_A_BLOCK, WORK_A_BLOCK
+from davy.ledger.rules.block import (
+    KEY_WORK_A_BLOCK,
+    KIN_WORK,
+    NEURON_WORK,
+    PAID_SUBNET_WORK,
+    PAID_WORK,
+    POSITION_WORK,
+    WORK_A_BLOCK,
+    epoch_work,
+)
 from davy.ledger.rules.machine import Machine
+from davy.ledger.rules.records import RUNNING, subnet_key
 from davy.protocol.errors import TxCode
 from davy.protocol.genesis import GenesisSubnet
 from davy.protocol.manifest import Access, ModelClass, model_id
@@ -188,3 +198,55 @@ def test_who_is_asked_about_for_a_seat_counts_too(edition: int, units: int) -> N
     w.register("eve", "eve-hot")
     assert w.neuron("eve-hot").uid == 3, "dan's hotkey has lost it"
     assert WORK_A_BLOCK - w.machine.state.work == units
+
+
+def unit_costs(w: World, edition: int) -> int:
+    """What subnet 1's epoch counts beside its pairs."""
+    s = under(w, edition).machine.state
+    before = s.edition
+    whole = epoch_work(s, 1)
+    s.edition = 7
+    pairs = epoch_work(s, 1)
+    s.edition = before
+    return whole - pairs
+
+
+def test_an_epochs_work_counts_neurons_and_positions_and_more_for_what_is_paid() -> None:
+    """128 positions of dust on each of 4,096 hotkeys counted as nothing, and took .4 s in each of its epochs."""
+    w = owned("owner", "owner")
+    w.register("ann", "ann-hot", "ann-2")
+    w.register("ann", "ann-hot", netuid=2)
+    for who in ("ben", "cat", "dan"):
+        w.ok(who, AddStake(pub("ann-hot"), TOKEN))
+    assert unit_costs(w, 7) == 0
+    assert unit_costs(w, 8) == 2 * NEURON_WORK + 3 * POSITION_WORK
+    w = market()
+    paid = 2 * (PAID_WORK + PAID_SUBNET_WORK)
+    w.block()
+    assert w.machine.state.need(RUNNING, subnet_key(1), "").pending
+    assert unit_costs(w, 8) == 4 * NEURON_WORK + 2 * POSITION_WORK + paid
+
+
+def test_an_epochs_work_counts_kin_once_for_those_who_share_it_while_an_order_names_any() -> None:
+    w = kin()
+    w.ok("cat-hot", w.serving("child"))
+    w.ok("dan-hot", w.serving("child"))
+    w.register("dan", "dan-2")
+    w.ok("dan-2", w.serving("child"))
+    without = unit_costs(w, 8)
+    w.halt(Models((bytes(32),), (), ()))
+    assert unit_costs(w, 8) == without + KIN_WORK * ((1 + 1 + 2 + 1) + (1 + 1 + 2))
+
+
+@pytest.mark.parametrize(("edition", "epochs"), [(7, [0, 0]), (8, [1, 1])])
+def test_an_epoch_that_is_too_much_for_any_block_runs_alone(
+    edition: int, epochs: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One, and the others in the blocks after it: no subnet is stuck, and none holds up the rest."""
+    monkeypatch.setattr(block, "MAX_EPOCH_WORK", 1)
+    subnets = tuple(GenesisSubnet(n, pub("owner"), "text", "yuma3", SMALL, 0) for n in (1, 11))
+    w = under(World(replace(genesis(), subnets=subnets)), edition)
+    w.block(8)
+    assert sum(w.subnet(n).epoch for n in (1, 11)) == epochs[0]
+    w.block()
+    assert [w.subnet(n).epoch for n in (1, 11)] == epochs
