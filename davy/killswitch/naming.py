@@ -83,27 +83,30 @@ class Naming:
         """The HALTs that cover `x`, in the order of the book."""
         if not self._halts:
             return []
-        x = x._replace(model=None, ancestors=self._named((*x.lineage, *x.siblings)), siblings=())
-        places = {n for name in subject_names(x) for n in self._halts.get(name, ())}
+        alone = subject_names(x._replace(model=None, ancestors=(), siblings=()))
+        names = (*alone, *self._named(x.lineage), *self._named(x.siblings))
+        places = {n for name in names for n in self._halts.get(name, ())}
         return [self._book.halts[n] for n in sorted(places)]
 
     def raises(self, x: Subject) -> list[RaiseEntry]:
         """The Raises of `x` or of what it descends from."""
         if not self._raises:
             return []
-        return [r for name in facts_names(self._named(x.lineage)) for r in self._raises.get(name, ())]
+        return [r for name in self._named(x.lineage) for r in self._raises.get(name, ())]
 
     def halts_miner(self, hotkey: Hotkey) -> bool:
         """Whether a HALT names this hotkey."""
         return miner_name(hotkey) in self._halts
 
-    def _named(self, models: Iterable[ModelFacts]) -> tuple[ModelFacts, ...]:
-        """Those that any order names: of the thousands of names that a model's kin may have mostly none."""
-        return tuple(
-            m
-            for m in models
-            if m.id in self._ids or m.registrant in self._registrants or not self._files.isdisjoint(m.files)
-        )
+    def _named(self, models: Iterable[ModelFacts]) -> Iterator[bytes]:
+        """Those of `facts_names` that any order gives: of the thousands that a model's kin may have mostly none."""
+        for m in models:
+            if m.id in self._ids:
+                yield model_name(m.id)
+            if not self._files.isdisjoint(m.files):
+                yield from map(file_name, self._files & m.files)
+            if m.registrant in self._registrants:
+                yield registrant_name(m.registrant)
 
     def lowers(self, x: Subject) -> list[LowerEntry]:
         """The Lowers of `x`."""

@@ -23,7 +23,7 @@ from davy.ledger.rules.records import (
     subnet_key,
 )
 from davy.ledger.rules.state import State
-from davy.ledger.rules.upgrades import COLDKEYS_APART_SINCE
+from davy.ledger.rules.upgrades import ALL_WORK_COUNTS_SINCE, COLDKEYS_APART_SINCE
 from davy.protocol.consents import succession_consent, successor_digest
 from davy.protocol.errors import BadSignature, TxCode, TxFailed
 from davy.protocol.signing import Domain, verify
@@ -84,7 +84,7 @@ def require_fresh(s: State, key: bytes) -> None:
         raise TxFailed(TxCode.EXISTS, "the ledger knows this key already; make a new one")
 
 
-def require_no_subnet(s: State, key: bytes) -> None:
+def require_no_subnet(s: State, owner: bytes, key: bytes) -> None:
     """Refuse a key that owns a subnet since the genesis: what that subnet earns would be nobody's.
 
     Raises
@@ -93,7 +93,7 @@ def require_no_subnet(s: State, key: bytes) -> None:
         EXISTS; TOO_EXPENSIVE.
     """
     netuids = s.need(CHAIN, b"", "the chain has no id").netuids
-    s.spend(len(netuids))
+    s.spend(len(netuids), owner, keys=True)
     if any(s.need(SUBNETS, subnet_key(n), "no such subnet").owner == key for n in netuids):
         raise TxFailed(TxCode.EXISTS, "this key owns a subnet; make a new one")
 
@@ -135,12 +135,14 @@ def execute_coldkey_swap(s: State, at: Moment, sender: bytes, x: ExecuteColdkeyS
     if successor_digest(s.chain, sender, x.successor) != swap.successor:
         raise TxFailed(TxCode.MISMATCH, "this is not the key that was announced")
     require_fresh(s, x.successor)
-    if s.edition >= COLDKEYS_APART_SINCE:
-        require_no_subnet(s, x.successor)
+    if COLDKEYS_APART_SINCE <= s.edition < ALL_WORK_COUNTS_SINCE:
+        require_no_subnet(s, sender, x.successor)
     try:
         verify(x.successor, Domain.SUCCESSION, succession_consent(s.chain, sender, x.successor), x.consent)
     except BadSignature as e:
         raise TxFailed(TxCode.BAD_SIGNATURE, f"the successor's consent: {e}") from None
+    if s.edition >= ALL_WORK_COUNTS_SINCE:  # after the consent: what is refused for want of one must use up no work
+        require_no_subnet(s, sender, x.successor)
     sent = account(s, x.successor)
     if sent != NOTHING:
         debit(s, x.successor, sent.free)

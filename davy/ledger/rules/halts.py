@@ -12,6 +12,7 @@ from davy.killswitch.verdict import Cause, Halted, Lapsed, Permitted, Verdict, v
 from davy.ledger.rules.brake import brake_of, clocks
 from davy.ledger.rules.records import CONVICTIONS, MODELS, REGISTRANTS, SUBNETS, NeuronRecord, subnet_key
 from davy.ledger.rules.state import State
+from davy.ledger.rules.upgrades import ALL_WORK_COUNTS_SINCE
 from davy.protocol.chain import ModelRecord
 from davy.protocol.errors import TxCode, TxFailed
 from davy.protocol.manifest import ModelClass, model_id
@@ -95,6 +96,19 @@ def kin_asked(s: State, coldkey: bytes, model: bytes) -> int:
         return 0
     known = [s.get(REGISTRANTS, key) for key in {m.registrant, coldkey}]
     return 1 + len(m.ancestors) + sum(len(r.models) for r in known if r is not None)
+
+
+def spend_kin(s: State, coldkey: bytes, ancestors: int = 0) -> None:
+    """Spend work for the models that are asked about for what a coldkey registers; none while no order names any.
+
+    Raises
+    ------
+    TxFailed
+        TOO_EXPENSIVE.
+    """
+    if s.edition >= ALL_WORK_COUNTS_SINCE and brake_of(s).naming.names_models:
+        known = s.get(REGISTRANTS, coldkey)
+        s.spend(1 + ancestors + (0 if known is None else len(known.models)), coldkey)
 
 
 def neuron_subject(s: State, netuid: int, neuron: NeuronRecord, *, whole: bool = False) -> Subject:

@@ -27,7 +27,7 @@ from davy.ledger.rules.records import (
 )
 from davy.ledger.rules.state import State
 from davy.ledger.rules.subnets import permits_held, well_formed
-from davy.ledger.rules.upgrades import SKIPPED_COUNT_SINCE
+from davy.ledger.rules.upgrades import ALL_WORK_COUNTS_SINCE, SKIPPED_COUNT_SINCE
 from davy.protocol.errors import TxCode, TxFailed
 from davy.protocol.limits import Hyperparameters, describe
 from davy.protocol.transaction import SetHyperparameters
@@ -50,7 +50,8 @@ def set_hyperparameters(s: State, at: Moment, sender: bytes, x: SetHyperparamete
     TxFailed
         NOT_FOUND; NOT_OWNER; HALTED: everything, or the subnet. EXISTS: it is in force, and no change is waiting.
         OUT_OF_RANGE: what `within_reach`, `leaves_validators` and `subnets.well_formed` refuse, the last also with
-        as many permits as there may be from before; fewer max_uids than the subnet has neurons.
+        as many permits as there may be from before; fewer max_uids than the subnet has neurons. TOO_EXPENSIVE: the
+        second time in a block.
     """
     key = subnet_key(x.netuid)
     subnet, running = s.need(SUBNETS, key, _UNKNOWN), s.need(RUNNING, key, _UNKNOWN)
@@ -73,7 +74,11 @@ def set_hyperparameters(s: State, at: Moment, sender: bytes, x: SetHyperparamete
         raise TxFailed(
             TxCode.OUT_OF_RANGE, f"the subnet has {running.neurons} neurons, and none is sent away; keep max_uids there"
         )
-    s.spend(running.neurons)
+    if s.edition < ALL_WORK_COUNTS_SINCE:
+        s.spend(running.neurons)
+    elif x.netuid in s.changed:
+        raise TxFailed(TxCode.TOO_EXPENSIVE, "a subnet's hyperparameters are set once in a block; hand it in again")
+    s.changed.add(x.netuid)
     leaves_validators(s, x.netuid, now, then)
     s.put(COMING, key, ComingRecord(then))
 

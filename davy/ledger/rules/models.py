@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from davy.incentive.fixed_point import Bool
 from davy.ledger.rules.accounts import credit, debit
-from davy.ledger.rules.halts import new_model_subject, require_running
+from davy.ledger.rules.halts import new_model_subject, require_running, spend_kin
 from davy.ledger.rules.records import (
     ACCESS,
     MODELS,
@@ -43,7 +43,7 @@ def register_model(s: State, at: Moment, sender: bytes, x: RegisterModel) -> Non
         MALFORMED: files not sorted by name or not each once, or a tokenizer digest that is neither empty nor 32
         bytes, so that one model cannot have several ids; ancestors not sorted. EXISTS; NOT_FOUND: an ancestor is not
         registered; FULL: more than MAX_LINEAGE of them, or more models than one registrant may have; HALTED: it, what
-        it descends from, or another of its registrant's; INSUFFICIENT.
+        it descends from, or another of its registrant's; INSUFFICIENT. TOO_EXPENSIVE (`halts.spend_kin`).
     """
     m = x.manifest
     names = [f.name for f in m.files]
@@ -58,6 +58,7 @@ def register_model(s: State, at: Moment, sender: bytes, x: RegisterModel) -> Non
     lineage, model_class = _descent(s, x, before)
     permitted_from = at.height + s.parameters.model_review
     record = ModelRecord(m, sender, at.height, permitted_from, lineage, model_class, at.height)
+    spend_kin(s, sender, len(lineage))
     require_running(s, at, new_model_subject(s, sender, record), "registering this model", lease=False)
     bond = s.parameters.model_bond
     debit(s, sender, bond)
@@ -120,7 +121,8 @@ def set_access(s: State, at: Moment, sender: bytes, x: SetAccess) -> None:
     TxFailed
         NOT_FOUND: no such model, or it has left the register and its bond was paid back. NOT_OWNER: another coldkey
         registered it. MALFORMED: keys not sorted or not each once, or keys where none are named. OUT_OF_RANGE: more
-        than MAX_NAMED_CALLERS. HALTED: it, what it descends from, or another of its registrant's.
+        than MAX_NAMED_CALLERS. HALTED: it, what it descends from, or another of its registrant's. TOO_EXPENSIVE
+        (`halts.spend_kin`).
     """
     model = s.need(MODELS, x.model_id, "no model of this id is registered; register it first").model
     if model.registrant != sender:
@@ -128,6 +130,7 @@ def set_access(s: State, at: Moment, sender: bytes, x: SetAccess) -> None:
     retired = s.get(RETIRED, x.model_id)
     if retired is not None and retired.paid:
         raise TxFailed(TxCode.NOT_FOUND, "the model has left the register; register it again first")
+    spend_kin(s, sender, len(model.ancestors))
     require_running(s, at, new_model_subject(s, sender, model), "changing who may ask for this model", lease=False)
     if any(a >= b for keys in (x.coldkeys, x.hotkeys) for a, b in pairwise(keys)):
         raise TxFailed(TxCode.MALFORMED, "keys are named in rising order, each once; sort them")
@@ -165,11 +168,13 @@ def retire_model(s: State, at: Moment, sender: bytes, x: RetireModel) -> None:
     ------
     TxFailed
         NOT_FOUND; NOT_OWNER: another coldkey registered it. HALTED: it, what it descends from, or another of its
-        registrant's. WRONG_TIME: it has not left yet. EXISTS: its bond was paid back.
+        registrant's. WRONG_TIME: it has not left yet. EXISTS: its bond was paid back. TOO_EXPENSIVE
+        (`halts.spend_kin`).
     """
     registered = s.need(MODELS, x.model_id, "no model of this id is registered")
     if registered.model.registrant != sender:
         raise TxFailed(TxCode.NOT_OWNER, "only its registrant retires a model")
+    spend_kin(s, sender, len(registered.model.ancestors))
     asked = new_model_subject(s, sender, registered.model)
     require_running(s, at, asked, "retiring this model", lease=False)
     retired = s.get(RETIRED, x.model_id)

@@ -22,6 +22,7 @@ from davy.ledger.rules.halts import (
     require_not_barred,
     require_running,
     served_subject,
+    spend_kin,
 )
 from davy.ledger.rules.models import may_serve
 from davy.ledger.rules.packed import amounts, flags
@@ -49,7 +50,12 @@ from davy.ledger.rules.records import (
 from davy.ledger.rules.stake import require_current
 from davy.ledger.rules.state import State
 from davy.ledger.rules.subnets import SURGE
-from davy.ledger.rules.upgrades import COLDKEYS_APART_SINCE, RAISED_ARE_PRUNED_SINCE, SERVING_IS_WORK_SINCE
+from davy.ledger.rules.upgrades import (
+    ALL_WORK_COUNTS_SINCE,
+    COLDKEYS_APART_SINCE,
+    RAISED_ARE_PRUNED_SINCE,
+    SERVING_IS_WORK_SINCE,
+)
 from davy.protocol.chain import ServedModel
 from davy.protocol.errors import BadSignature, TxCode, TxFailed
 from davy.protocol.limits import MAX_LINEAGE, MAX_MODELS_A_REGISTRANT, MAX_SERVED_MODELS, Hyperparameters
@@ -65,6 +71,7 @@ MAX_SEATED_BY_STAKE: Final = 64
 """UIDs that stake alone keeps from pruning, at most; and at most a quarter of a subnet."""
 
 _UNKNOWN: Final = "there is no subnet of this netuid; ask /subnets"
+_NOBODY: Final = "every neuron is immune, halted or kept by its stake; try again later"
 
 
 def register(s: State, at: Moment, sender: bytes, x: Register) -> None:
@@ -73,15 +80,16 @@ def register(s: State, at: Moment, sender: bytes, x: Register) -> None:
     Raises
     ------
     TxFailed
-        NOT_FOUND: no such subnet. EXISTS: it has a UID there. TOO_EXPENSIVE: the price is above `price_limit`.
-        BAD_SIGNATURE: the hotkey did not consent. NOT_OWNER: it is another coldkey's, or stands for a coldkey. HALTED:
-        the subnet, the hotkey, or a model that the coldkey registered. BARRED: convicted, or replaced. INSUFFICIENT.
-        FULL: SURGE times the wanted registrations were made in this epoch, nobody may be pruned, or the hotkey is on
-        MAX_SUBNETS_A_HOTKEY subnets.
+        NOT_FOUND: no such subnet. EXISTS: it has a UID there. TOO_EXPENSIVE: the price is above `price_limit`; no
+        work is left (`halts.spend_kin`, `least_deserving`). BAD_SIGNATURE: the hotkey did not consent. NOT_OWNER: it is
+        another coldkey's, or stands for a coldkey. HALTED: the subnet, the hotkey, or a model that the coldkey
+        registered. BARRED: convicted, or replaced. INSUFFICIENT. FULL: SURGE times the wanted registrations were made
+        in this epoch, nobody may be pruned, or the hotkey is on MAX_SUBNETS_A_HOTKEY subnets.
     """
     key = subnet_key(x.netuid)
     wants = s.need(SUBNETS, key, _UNKNOWN).hyperparameters
     running = s.need(RUNNING, key, _UNKNOWN)
+    spend_kin(s, sender)
     require_running(s, at, registrant_subject(s, sender, x.netuid, x.hotkey), "registering", lease=False)
     require_not_barred(s, x.hotkey)
     if s.get(UIDS, key + x.hotkey) is not None:
@@ -105,8 +113,7 @@ def register(s: State, at: Moment, sender: bytes, x: Register) -> None:
     coming = s.get(COMING, key)
     seats = wants.max_uids if coming is None else min(wants.max_uids, coming.hyperparameters.max_uids)
     if uid >= seats:
-        s.spend(running.neurons)
-        uid = least_deserving(s, at, x.netuid, wants, running)
+        uid = _room_by_pruning(s, at, sender, x.netuid, wants, running)
         deregister(s, x.netuid, uid)
     seated = neuron_key(x.netuid, uid)
     subject = weight_subject(x.hotkey, at.height, b"")
@@ -115,6 +122,21 @@ def register(s: State, at: Moment, sender: bytes, x: Register) -> None:
     s.put(HOTKEYS, x.hotkey, replace(hotkey, netuids=tuple(sorted((*hotkey.netuids, x.netuid)))))
     neurons = max(running.neurons, uid + 1)
     s.put(RUNNING, key, replace(running, neurons=neurons, registrations=running.registrations + 1))
+
+
+def _room_by_pruning(
+    s: State, at: Moment, sender: bytes, netuid: int, wants: Hyperparameters, running: RunningRecord
+) -> int:
+    """`least_deserving`, looked for once in a block on a subnet where it found nobody."""
+    if s.edition >= ALL_WORK_COUNTS_SINCE and netuid in s.full:
+        raise TxFailed(TxCode.FULL, _NOBODY)
+    s.spend(running.neurons, sender, subnet_key(netuid))
+    try:
+        return least_deserving(s, at, netuid, wants, running)
+    except TxFailed as e:
+        if e.code is TxCode.FULL:
+            s.full.add(netuid)
+        raise
 
 
 def _owned(s: State, at: Moment, hotkey: bytes, owner: bytes) -> HotkeyRecord:
@@ -143,7 +165,8 @@ def least_deserving(s: State, at: Moment, netuid: int, wants: Hyperparameters, r
     Raises
     ------
     TxFailed
-        FULL: everybody is immune or kept by stake.
+        FULL: everybody is immune or kept by stake. TOO_EXPENSIVE: while an order names any model, the kin of those who
+        are asked about is work.
     """
     n = running.neurons
     neurons = [s.need(NEURONS, neuron_key(netuid, uid), "a UID without a neuron") for uid in range(n)]
@@ -169,10 +192,13 @@ def least_deserving(s: State, at: Moment, netuid: int, wants: Hyperparameters, r
     line: list[int] = np.argsort(score, kind="stable").tolist()
     said = Verdicts(s, at, netuid)
     for uid in line:
-        goes = (Permitted, Lapsed) if raised[uid] else Permitted
-        if score[uid] < n and isinstance(said.of(neurons[uid]), goes):
+        if score[uid] == n:
+            break
+        if s.edition >= ALL_WORK_COUNTS_SINCE and neurons[uid].model:
+            s.spend(kin_asked(s, neurons[uid].coldkey, neurons[uid].model[0].model_id), subnet_key(netuid))
+        if isinstance(said.of(neurons[uid]), (Permitted, Lapsed) if raised[uid] else Permitted):
             return uid
-    raise TxFailed(TxCode.FULL, "every neuron is immune, halted or kept by its stake; try again later")
+    raise TxFailed(TxCode.FULL, _NOBODY)
 
 
 def raised_meanwhile(s: State, neuron: NeuronRecord) -> bool:
@@ -233,7 +259,7 @@ def serve(s: State, at: Moment, sender: bytes, x: Serve) -> None:
         may_serve(s, at, m.model_id, m.identity)
         if [b.model_id for b in neuron_of(s, m.netuid, sender)[1].model] != [m.model_id]:
             if s.edition >= SERVING_IS_WORK_SINCE:
-                _ask_about(s, sender, kin_asked(s, hotkey.owner, m.model_id))
+                _ask_about(s, sender, hotkey.owner, kin_asked(s, hotkey.owner, m.model_id))
             asked = served_subject(s, m.netuid, sender, hotkey.owner, m.model_id)
             require_running(s, at, asked, f"serving on subnet {m.netuid}")
     s.put(HOTKEYS, sender, replace(hotkey, endpoint=(x.endpoint,)))
@@ -241,12 +267,12 @@ def serve(s: State, at: Moment, sender: bytes, x: Serve) -> None:
         _serve_on(s, at, netuid, sender, served.get(netuid))
 
 
-def _ask_about(s: State, hotkey: bytes, kin: int) -> None:
+def _ask_about(s: State, hotkey: bytes, owner: bytes, kin: int) -> None:
     """Spend work for one hotkey: as much a block as its largest `serve` needs, so that it leaves room for others."""
     asked = s.kin.get(hotkey, 0) + kin
     if asked > KIN_A_HOTKEY:
         raise TxFailed(TxCode.TOO_EXPENSIVE, "a hotkey changes what it serves once in a block; hand it in again")
-    s.spend(kin)
+    s.spend(kin, owner)
     s.kin[hotkey] = asked
 
 

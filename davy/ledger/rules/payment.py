@@ -18,9 +18,9 @@ from davy.incentive.emission import Emission, delegate
 from davy.incentive.fixed_point import Bool, Int64
 from davy.ledger.rules.accounts import burn, credit
 from davy.ledger.rules.emission import unmint
-from davy.ledger.rules.records import HOTKEYS, NEURONS, SUBNETS, NeuronRecord, neuron_key, subnet_key
+from davy.ledger.rules.records import HOTKEYS, NEURONS, RUNNING, SUBNETS, NeuronRecord, neuron_key, subnet_key
 from davy.ledger.rules.seats import Seats
-from davy.ledger.rules.stake import change_position
+from davy.ledger.rules.stake import change_position, counted_stake, running_epochs
 from davy.ledger.rules.state import State
 from davy.protocol.words import U16
 
@@ -47,6 +47,7 @@ def pay(s: State, netuid: int, seats: Seats, e: Emission, halted: Bool, *, withh
     """
     n = len(seats.neurons)
     subnet = s.need(SUBNETS, subnet_key(netuid), "there is no subnet of this netuid")
+    running = s.need(RUNNING, subnet_key(netuid), "a subnet without epochs")
     left = int(e.unminted)
     validators = np.zeros(n, dtype=np.int64)
     validators[seats.rows] = e.dividends
@@ -57,11 +58,13 @@ def pay(s: State, netuid: int, seats: Seats, e: Emission, halted: Bool, *, withh
     for_mining, for_validating = paid.miners.tolist(), paid.validators.tolist()
     for uid in np.flatnonzero(paid.miners + paid.validators).tolist():
         neuron = seats.neurons[uid]
-        shares = dividend_shares(s, neuron, for_validating[uid], seats.counted[uid])
+        counted = counted_stake(s, netuid, neuron, running) if for_validating[uid] else ()
+        shares = dividend_shares(s, neuron, for_validating[uid], counted)
         shares[neuron.coldkey] = shares.get(neuron.coldkey, 0) + for_mining[uid]
+        epochs = running_epochs(s, s.need(HOTKEYS, neuron.hotkey, "a neuron without a hotkey"))
         for coldkey in sorted(shares):
             if shares[coldkey]:
-                change_position(s, neuron.hotkey, coldkey, shares[coldkey])
+                change_position(s, neuron.hotkey, coldkey, shares[coldkey], epochs)
     credit(s, subnet.owner, paid.owner)
     burn(s, burned)
     unmint(s, paid.unminted)

@@ -32,6 +32,7 @@ from davy.ledger.rules.records import (
 )
 from davy.ledger.rules.stake import require_current
 from davy.ledger.rules.state import State
+from davy.ledger.rules.upgrades import ALL_WORK_COUNTS_SINCE
 from davy.protocol.errors import BadSignature, TxCode, TxFailed
 from davy.protocol.signing import Domain, verify
 from davy.protocol.transaction import RotateHotkey, consent_bytes, weight_subject
@@ -40,6 +41,8 @@ from davy.protocol.words import Moment
 _NEVER: Final = RotationRecord(b"", 0, b"", 0)
 _WORK_A_SUBNET: Final = 64
 """Units: its loans of both kinds, its neuron."""
+WORK_A_DELEGATOR: Final = 32
+"""Its position, with what it keeps for each subnet."""
 
 
 def rotation_of(s: State, hotkey: bytes) -> RotationRecord:
@@ -75,7 +78,8 @@ def rotate_hotkey(s: State, at: Moment, sender: bytes, x: RotateHotkey) -> None:
         verify(x.successor, Domain.CONSENT, consent_bytes(s.chain, sender, x.successor), x.consent)
     except BadSignature as e:
         raise TxFailed(TxCode.BAD_SIGNATURE, f"the successor's consent: {e}") from None
-    s.spend(_WORK_A_SUBNET * (1 + len(h.netuids)))
+    delegators = len(h.delegators) if s.edition >= ALL_WORK_COUNTS_SINCE else 0
+    s.spend(_WORK_A_SUBNET * (1 + len(h.netuids)) + WORK_A_DELEGATOR * delegators, sender, keys=True)
     s.put(HOTKEYS, x.successor, h)
     for netuid in h.netuids:
         _take_seat(s, netuid, x.hotkey, x.successor)

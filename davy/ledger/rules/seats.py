@@ -14,7 +14,7 @@ from davy.incentive.permits import permits
 from davy.ledger.rules import packed
 from davy.ledger.rules.families import families_of
 from davy.ledger.rules.records import NEURONS, OUTCOMES, NeuronRecord, RunningRecord, neuron_key, subnet_key
-from davy.ledger.rules.stake import counted_stake
+from davy.ledger.rules.stake import counted_total
 from davy.ledger.rules.state import State
 from davy.protocol.limits import Hyperparameters
 
@@ -23,10 +23,8 @@ class Seats(NamedTuple):
     """A subnet's neurons at an epoch. `rows` are the UIDs that may vote: who held a permit, and who gets one now."""
 
     neurons: list[NeuronRecord]
-    counted: list[tuple[tuple[bytes, int], ...]]
-    """By UID: what each coldkey's position counts."""
     own: Int64
-    """What is held on each hotkey."""
+    """What is held on each hotkey: what its positions count."""
     families: Families | None
     stake: Int64
     """What votes: with what others lend, without what is lent."""
@@ -39,8 +37,7 @@ def take_seats(s: State, netuid: int, h: Hyperparameters, running: RunningRecord
     """Gather a subnet's neurons, the stake that counts, and the rows that matter: who has a permit or gets one."""
     n = running.neurons
     neurons = [s.need(NEURONS, neuron_key(netuid, uid), "a UID without a neuron") for uid in range(n)]
-    counted = [counted_stake(s, netuid, neuron, running) for neuron in neurons]
-    own = np.array([sum([amount for _, amount in positions]) for positions in counted], dtype=np.int64)
+    own = np.array([counted_total(s, netuid, neuron, running) for neuron in neurons], dtype=np.int64)
     families = families_of(s, netuid, neurons, running.epoch)
     stake = own if families is None else voting_stake(own, families)
     held = np.zeros(n, dtype=np.bool_)
@@ -50,4 +47,4 @@ def take_seats(s: State, netuid: int, h: Hyperparameters, running: RunningRecord
     counts = above_threshold(stake, h.stake_threshold)
     gets = permits(counts, h.max_validators, permit_zero_stake=False, tie_to_newer=False)
     rows = np.flatnonzero(held | gets)
-    return Seats(neurons, counted, own, families, stake, held, rows if len(rows) else np.zeros(1, dtype=np.int64))
+    return Seats(neurons, own, families, stake, held, rows if len(rows) else np.zeros(1, dtype=np.int64))

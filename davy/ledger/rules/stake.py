@@ -24,6 +24,7 @@ from davy.ledger.rules.records import (
     STAKES,
     UNBONDINGS,
     AccountRecord,
+    HotkeyRecord,
     Low,
     NeuronRecord,
     QueueRecord,
@@ -32,7 +33,7 @@ from davy.ledger.rules.records import (
     UnbondingRecord,
     subnet_key,
 )
-from davy.ledger.rules.state import State
+from davy.ledger.rules.state import Held, State
 from davy.protocol.errors import TxCode, TxFailed
 from davy.protocol.limits import MAX_BLOCK_TXS
 from davy.protocol.transaction import AddStake, RemoveStake
@@ -70,13 +71,52 @@ def counted_stake(s: State, netuid: int, neuron: NeuronRecord, running: RunningR
     return tuple(counted)
 
 
+def counted_total(s: State, netuid: int, neuron: NeuronRecord, running: RunningRecord) -> int:
+    """The sum of `counted_stake`; from the second time on without a look at positions that did not change since."""
+    if neuron.registered_at > running.began:
+        return 0
+    if neuron.hotkey not in s.held:
+        s.keep_held(neuron.hotkey, None)
+        return sum([amount for _, amount in counted_stake(s, netuid, neuron, running)])
+    held = s.held[neuron.hotkey]
+    if held is None:
+        held = _held(s, neuron.hotkey)
+        s.keep_held(neuron.hotkey, held)
+    return held.amount - held.short.get((netuid, running.epoch), 0)
+
+
+def _held(s: State, hotkey: bytes) -> Held:
+    amount, short = 0, dict[tuple[int, int], int]()
+    for coldkey in s.need(HOTKEYS, hotkey, "the neuron's hotkey is unknown").delegators:
+        position = s.get(STAKES, hotkey + coldkey) or _NO_STAKE
+        amount += position.amount
+        for low in position.lows:
+            if low.least != position.amount:
+                at = low.netuid, low.epoch
+                short[at] = short.get(at, 0) + position.amount - low.least
+    return Held(amount, short)
+
+
 def stake_of(s: State, hotkey: bytes, coldkey: bytes) -> int:
     """What a coldkey holds on a hotkey now."""
     return (s.get(STAKES, hotkey + coldkey) or _NO_STAKE).amount
 
 
-def change_position(s: State, hotkey: bytes, coldkey: bytes, change: int) -> None:
-    """Add to a position, or take from it (`change` < 0), and keep the least it held in each running epoch."""
+def running_epochs(s: State, h: HotkeyRecord) -> list[tuple[int, int]]:
+    """The subnets of a hotkey, each with its running epoch."""
+    return [(n, s.need(RUNNING, subnet_key(n), "a subnet without epochs").epoch) for n in h.netuids]
+
+
+def change_position(
+    s: State, hotkey: bytes, coldkey: bytes, change: int, epochs: list[tuple[int, int]] | None = None
+) -> None:
+    """Add to a position, or take from it (`change` < 0), and keep the least it held in each running epoch.
+
+    Parameters
+    ----------
+    epochs
+        `running_epochs` of the hotkey, where many of its positions change at once.
+    """
     h = s.need(HOTKEYS, hotkey, "the ledger does not know this hotkey; register it first")
     position = hotkey + coldkey
     before = s.get(STAKES, position) or _NO_STAKE
@@ -90,10 +130,13 @@ def change_position(s: State, hotkey: bytes, coldkey: bytes, change: int) -> Non
         s.delete(STAKES, position)
         s.put(HOTKEYS, hotkey, replace(h, delegators=tuple(c for c in h.delegators if c != coldkey)))
         return
+    known = {low.netuid: low for low in before.lows}  # by netuid: looked for one by one they took a second an epoch
     lows: list[Low] = []
-    for n in h.netuids:
-        epoch = s.need(RUNNING, subnet_key(n), "a subnet without epochs").epoch
-        lows.append(Low(n, epoch, min(amount, least_held(before, n, epoch))))
+    for n, epoch in running_epochs(s, h) if epochs is None else epochs:
+        low = known.get(n)
+        if low is None or low.epoch != epoch:
+            low = Low(n, epoch, min(amount, before.amount))
+        lows.append(low if low.least <= amount else Low(n, epoch, amount))
     s.put(STAKES, position, StakeRecord(amount, tuple(lows), before.pledges))
     if before.amount == 0:
         delegators = list(h.delegators)

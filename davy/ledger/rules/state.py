@@ -6,15 +6,24 @@ from typing import Final, NamedTuple
 
 from davy.killswitch.brake import BrakeState
 from davy.killswitch.scope import ModelFacts
-from davy.ledger.rules.records import BRAKE, CHAIN, MAX_RECORD_BYTES, PARAMETERS, R, Table, table_of
+from davy.ledger.rules.records import BRAKE, CHAIN, MAX_RECORD_BYTES, PARAMETERS, STAKES, R, Table, table_of
+from davy.ledger.rules.upgrades import ALL_WORK_COUNTS_SINCE
 from davy.protocol.chain import ModelRecord
 from davy.protocol.encoding import Wire, decode, encode
 from davy.protocol.errors import TxCode, TxFailed
 from davy.protocol.limits import ChainParameters
 from davy.protocol.words import Hotkey, ModelId
 
+WORK_A_COLDKEY: Final = 1 << 14
+"""Units that one block spends for what one coldkey does, of each room of work."""
+WORK_A_SUBNET: Final = 1 << 16
+"""And for those who register on one subnet."""
 _KEPT_BRAKES: Final = 8
 _KEPT_FACTS: Final = 16_384
+_KEPT_HELD: Final = 65_536
+_KEY_BYTES: Final = 32
+_HOTKEY: Final = slice(len(STAKES.tag), len(STAKES.tag) + _KEY_BYTES)
+"""Of a position's key."""
 
 
 class Changes(NamedTuple):
@@ -22,6 +31,14 @@ class Changes(NamedTuple):
 
     puts: dict[bytes, bytes]
     deletes: set[bytes]
+
+
+class Held(NamedTuple):
+    """What the positions on a hotkey come to."""
+
+    amount: int
+    short: dict[tuple[int, int], int]
+    """By netuid and epoch in which some position held less than now: how much less all of them counted in it."""
 
 
 class State:
@@ -35,6 +52,14 @@ class State:
         self.journal: list[tuple[bytes, Wire | None]] = []
         self.work = 0
         """Units of work that the block's transactions may still spend."""
+        self.key_work = 0
+        """The same for keys that take another's place: nothing else uses it up."""
+        self.spent: dict[tuple[bool, bytes], int] = {}
+        """Of work or key work, by coldkey and by netuid, what was spent in this block."""
+        self.changed: set[int] = set()
+        """Subnets whose hyperparameters this block was asked to change."""
+        self.full: set[int] = set()
+        """Subnets on which this block found nobody to prune."""
         self.kin: dict[Hotkey, int] = {}
         """By hotkey, how many models this block was asked about because of what that begins to serve."""
         self.edition = 1
@@ -47,6 +72,8 @@ class State:
         """Brakes read from the records, by the digest that stands there for all orders: nothing to undo."""
         self.facts: dict[ModelId, tuple[ModelRecord, ModelFacts]] = {}
         """What orders can know models by, and the records that it follows from: nothing to undo."""
+        self.held: dict[Hotkey, Held | None] = {}
+        """What follows from all positions on a hotkey, None before it is made; what writes or undoes one drops it."""
         self._encoded: dict[bytes, tuple[Wire, bytes]] = {}
         """What this block wrote last at a key, and its bytes: another record there has others."""
 
@@ -70,23 +97,45 @@ class State:
         full = table.tag + key
         self.journal.append((full, self.records.get(full)))
         self.records[full] = record
+        if table is STAKES:
+            self.held.pop(full[_HOTKEY], None)
 
     def delete(self, table: Table[R], key: bytes) -> None:
         full = table.tag + key
         if full in self.records:
             self.journal.append((full, self.records.pop(full)))
+            if table is STAKES:
+                self.held.pop(full[_HOTKEY], None)
 
-    def spend(self, units: int) -> None:
+    def spend(self, units: int, *names: bytes, keys: bool = False) -> None:
         """Pay for work that is not in proportion to a transaction's bytes; a rollback gives nothing back.
+
+        Parameters
+        ----------
+        names
+            For whom: a coldkey, a subnet's key. Each has a part of the block's work, so that it leaves some for others.
+        keys
+            For a key that takes another's place.
 
         Raises
         ------
         TxFailed
-            TOO_EXPENSIVE: the block has not that much left.
+            TOO_EXPENSIVE: the block, or one of the names, has not that much left.
         """
-        if units > self.work:
+        counts = self.edition >= ALL_WORK_COUNTS_SINCE
+        keys = keys and counts
+        if units > (self.key_work if keys else self.work):
             raise TxFailed(TxCode.TOO_EXPENSIVE, "this block has no work left for it; hand it in again")
-        self.work -= units
+        parts = {(keys, name): self.spent.get((keys, name), 0) + units for name in names if counts}
+        for (_, name), spent in parts.items():
+            if spent > (WORK_A_COLDKEY if len(name) == _KEY_BYTES else WORK_A_SUBNET):
+                whose = "this coldkey" if len(name) == _KEY_BYTES else "this subnet"
+                raise TxFailed(TxCode.TOO_EXPENSIVE, f"{whose} has no part left of this block's work; hand it in again")
+        self.spent |= parts
+        if keys:
+            self.key_work -= units
+        else:
+            self.work -= units
 
     def keep_brake(self, digest: bytes, brake: BrakeState) -> None:
         """Keep a brake under the digest of its records, and the present one; the oldest of a few is dropped."""
@@ -102,6 +151,12 @@ class State:
         self.facts[i] = record, facts
         if len(self.facts) > _KEPT_FACTS:
             del self.facts[next(iter(self.facts))]
+
+    def keep_held(self, hotkey: Hotkey, held: Held | None) -> None:
+        """Keep what follows from the positions on a hotkey; the oldest of many is dropped."""
+        self.held[hotkey] = held
+        if len(self.held) > _KEPT_HELD:
+            del self.held[next(iter(self.held))]
 
     @property
     def parameters(self) -> ChainParameters:
@@ -122,6 +177,8 @@ class State:
                 self.records.pop(key, None)
             else:
                 self.records[key] = before
+            if key[:1] == STAKES.tag:
+                self.held.pop(key[_HOTKEY], None)
         del self.journal[mark:]
 
     def touched(self, mark: int) -> dict[bytes, Wire | None]:

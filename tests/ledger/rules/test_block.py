@@ -38,15 +38,16 @@ def test_epochs_beyond_a_block_s_work_wait_and_none_is_passed_over(monkeypatch: 
 
 def test_an_epoch_that_is_overdue_goes_before_one_that_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
     g = genesis()
-    two = tuple(GenesisSubnet(n, pub("owner"), "text", "yuma3", SMALL, 0) for n in (0, 1))
-    w = World(Genesis(1, g.note, g.time, g.parameters, g.producers, g.allocations, two, ()))
+    three = tuple(GenesisSubnet(n, pub("owner"), "text", "yuma3", SMALL, 0) for n in (0, 1, 11))
+    w = World(Genesis(1, g.note, g.time, g.parameters, g.producers, g.allocations, three, ()))
     monkeypatch.setattr(block, "MAX_EPOCH_WORK", 0)
-    w.block(9)
-    assert [w.subnet(n).epoch for n in (0, 1)] == [0, 0], "1 was due at 8, 0 at 9"
-    assert block.due(w.machine.state, 9) == [1, 0]
+    w.block(8)
+    assert block.due(w.machine.state, 9) == [11, 0], "1 and 11 were due at 8, 0 is at 9"
+    w.block()
+    assert [w.subnet(n).epoch for n in (0, 1, 11)] == [0, 1, 1]
     monkeypatch.undo()
     w.block()
-    assert [w.subnet(n).epoch for n in (0, 1)] == [1, 1]
+    assert [w.subnet(n).epoch for n in (0, 1, 11)] == [1, 1, 1]
 
 
 def broken(*_: object) -> Any:

@@ -1,10 +1,29 @@
 """Stake: what was not held over the whole epoch before counts nothing, and what leaves waits before it is free."""
 
+from contextlib import suppress
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from davy.ledger.rules import stake
+from davy.ledger.rules.records import (
+    HOTKEYS,
+    RUNNING,
+    STAKES,
+    HotkeyRecord,
+    Low,
+    NeuronRecord,
+    R,
+    RunningRecord,
+    StakeRecord,
+    Table,
+    subnet_key,
+)
 from davy.ledger.rules.stake import MAX_DELEGATORS
-from davy.protocol.errors import TxCode
+from davy.ledger.rules.state import State
+from davy.protocol.errors import TxCode, TxFailed
 from davy.protocol.genesis import Allocation, Genesis, GenesisSubnet
 from davy.protocol.limits import chain_parameters
 from davy.protocol.transaction import AddStake, RemoveStake, Transfer
@@ -147,3 +166,113 @@ def test_payouts_of_one_block_are_bounded_and_none_is_lost(monkeypatch: pytest.M
     assert w.account("ann").unbonding == 1
     w.block()
     assert w.account("ann").unbonding == 0
+
+
+def test_a_position_s_change_looks_at_each_subnet_of_its_hotkey_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For each it went through all that the position keeps: paying 16,384 positions on 64 subnets took two seconds."""
+    g = genesis()
+    more = tuple(GenesisSubnet(n, pub("owner"), "text", "yuma3", SMALL, 0) for n in range(2, 14))
+    w = World(Genesis(1, g.note, g.time, g.parameters, g.producers, g.allocations, (*g.subnets, *more), ()))
+    for n in range(1, 14):
+        w.register("ann", "ann-hot", netuid=n)
+    w.stake("ann", "ann-hot", 6 * TOKEN)
+    s = w.machine.state
+    epochs = {n: w.subnet(n).epoch for n in range(1, 14)}
+    read: list[int] = []
+
+    class Counted(Low):
+        """Says when its subnet is asked for."""
+
+        def __getattribute__(self, name: str) -> object:
+            if name == "netuid":
+                read.append(1)
+            return super().__getattribute__(name)
+
+    counted = tuple(Counted(n, epoch - n % 2, (3 + n % 3) * TOKEN) for n, epoch in epochs.items())
+    s.put(STAKES, pub("ann-hot") + pub("ann"), StakeRecord(6 * TOKEN, counted, ()))
+    stake.change_position(s, pub("ann-hot"), pub("ann"), -2 * TOKEN)
+    assert len(read) <= 2 * 13
+    least = {n: min(4, 6 if n % 2 else 3 + n % 3) * TOKEN for n in epochs}
+    changed = s.need(STAKES, pub("ann-hot") + pub("ann"), "").lows
+    assert [(low.netuid, low.epoch, low.least) for low in changed] == [(n, e, least[n]) for n, e in epochs.items()]
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("change"), st.integers(0, 2), st.sampled_from([-2, -1, 1, 2])),
+        st.tuples(st.just("change"), st.just(0), st.sampled_from([-1, 1])),
+        st.tuples(st.just("begin an epoch"), st.integers(1, 2), st.just(0)),
+        st.tuples(st.just("rotate"), st.just(0), st.just(0)),
+        st.tuples(st.just("mark"), st.just(0), st.just(0)),
+        st.tuples(st.just("undo"), st.just(0), st.just(0)),
+        st.tuples(st.just("settle"), st.just(0), st.just(0)),
+    ),
+    max_size=30,
+)
+
+
+@settings(max_examples=200)
+@given(STEPS)
+def test_what_is_kept_beside_the_positions_is_what_they_sum_to(steps: list[tuple[str, int, int]]) -> None:
+    """Whatever changes, is undone, and in whichever epoch."""
+    s = State({})
+    keys = [bytes([k]) * 32 for k in range(5)]
+    for n in (1, 2):
+        s.put(RUNNING, subnet_key(n), RunningRecord(0, 0, 1, 0, 1, 0, 0, 0, 0, 0))
+    hotkey, other = keys[3:]
+    s.put(HOTKEYS, hotkey, HotkeyRecord(keys[0], 0, 0, (1, 2), (), ()))
+    mark, begun = s.savepoint(), (hotkey, other)
+    for what, n, change in steps:
+        h = s.need(HOTKEYS, hotkey, "")
+        match what:
+            case "change":
+                with suppress(TxFailed):
+                    stake.change_position(s, hotkey, keys[n], change)
+            case "begin an epoch":
+                running = s.need(RUNNING, subnet_key(n), "")
+                s.put(RUNNING, subnet_key(n), replace(running, epoch=running.epoch + 1))
+            case "rotate":
+                for coldkey in h.delegators:
+                    s.put(STAKES, other + coldkey, s.need(STAKES, hotkey + coldkey, ""))
+                    s.delete(STAKES, hotkey + coldkey)
+                s.put(HOTKEYS, other, h)
+                s.put(HOTKEYS, hotkey, replace(h, delegators=()))
+                hotkey, other = other, hotkey
+            case "mark":
+                mark, begun = s.savepoint(), (hotkey, other)
+            case "undo":
+                s.rollback(mark)
+                hotkey, other = begun
+            case "settle":
+                s.settle()
+                mark, begun = s.savepoint(), (hotkey, other)
+            case _:
+                pass
+        for n in (1, 2):
+            running = s.need(RUNNING, subnet_key(n), "")
+            neuron = NeuronRecord(hotkey, keys[0], 0, (), bytes(8), 0, 0)
+            told = [stake.counted_total(s, n, neuron, running) for _ in range(3)]
+            assert told == [sum(amount for _, amount in stake.counted_stake(s, n, neuron, running))] * 3
+
+
+def test_an_epoch_looks_at_no_position_that_neither_changed_nor_is_paid(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a million positions of a thousandth of a token took .4 s of each epoch of anybody's subnet."""
+    w = World(genesis(share=0))
+    w.register("ann", "ann-hot", "ben-hot")
+    for who in ("cat", "dan", "eve"):
+        w.ok(who, AddStake(pub("ann-hot"), TOKEN), AddStake(pub("ben-hot"), TOKEN))
+    for _ in range(3):
+        w.end_epoch()
+    w.block(w.machine.state.need(RUNNING, subnet_key(1), "").ends - w.machine.height - 1)
+    read: list[bytes] = []
+    known = State.get
+
+    def noted(s: State, table: Table[R], key: bytes = b"") -> R | None:
+        read.extend([key] if table is STAKES else [])
+        return known(s, table, key)
+
+    monkeypatch.setattr(State, "get", noted)
+    epoch = w.subnet().epoch
+    w.machine.apply_block(w.machine.height + 1, w.machine.time, [])
+    assert w.machine.state.need(RUNNING, subnet_key(1), "").epoch == epoch + 1
+    assert read == []
