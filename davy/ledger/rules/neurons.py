@@ -37,19 +37,26 @@ from davy.ledger.rules.records import (
     SIGNERS,
     SUBNETS,
     SWAPS,
+    TAKEN,
     UIDS,
     WEIGHTS,
     HotkeyRecord,
     NeuronRecord,
     RunningRecord,
+    TakenRecord,
     UidRecord,
     neuron_key,
     subnet_key,
 )
 from davy.ledger.rules.stake import require_current
 from davy.ledger.rules.state import State
-from davy.ledger.rules.subnets import SURGE
-from davy.ledger.rules.upgrades import COLDKEYS_APART_SINCE, RAISED_ARE_PRUNED_SINCE, SERVING_IS_WORK_SINCE
+from davy.ledger.rules.subnets import SURGE, taken, turnover
+from davy.ledger.rules.upgrades import (
+    COLDKEYS_APART_SINCE,
+    PLACES_COST_SINCE,
+    RAISED_ARE_PRUNED_SINCE,
+    SERVING_IS_WORK_SINCE,
+)
 from davy.protocol.chain import ServedModel
 from davy.protocol.errors import BadSignature, TxCode, TxFailed
 from davy.protocol.limits import MAX_LINEAGE, MAX_MODELS_A_REGISTRANT, MAX_SERVED_MODELS, Hyperparameters
@@ -76,8 +83,8 @@ def register(s: State, at: Moment, sender: bytes, x: Register) -> None:
         NOT_FOUND: no such subnet. EXISTS: it has a UID there. TOO_EXPENSIVE: the price is above `price_limit`.
         BAD_SIGNATURE: the hotkey did not consent. NOT_OWNER: it is another coldkey's, or stands for a coldkey. HALTED:
         the subnet, the hotkey, or a model that the coldkey registered. BARRED: convicted, or replaced. INSUFFICIENT.
-        FULL: SURGE times the wanted registrations were made in this epoch, nobody may be pruned, or the hotkey is on
-        MAX_SUBNETS_A_HOTKEY subnets.
+        FULL: SURGE times the wanted registrations were made in this epoch, `turnover` UIDs were taken from others,
+        nobody may be pruned, or the hotkey is on MAX_SUBNETS_A_HOTKEY subnets.
     """
     key = subnet_key(x.netuid)
     wants = s.need(SUBNETS, key, _UNKNOWN).hyperparameters
@@ -105,6 +112,8 @@ def register(s: State, at: Moment, sender: bytes, x: Register) -> None:
     coming = s.get(COMING, key)
     seats = wants.max_uids if coming is None else min(wants.max_uids, coming.hyperparameters.max_uids)
     if uid >= seats:
+        if s.edition >= PLACES_COST_SINCE:
+            _take_from_others(s, x.netuid, wants, running)
         s.spend(running.neurons)
         uid = least_deserving(s, at, x.netuid, wants, running)
         deregister(s, x.netuid, uid)
@@ -115,6 +124,22 @@ def register(s: State, at: Moment, sender: bytes, x: Register) -> None:
     s.put(HOTKEYS, x.hotkey, replace(hotkey, netuids=tuple(sorted((*hotkey.netuids, x.netuid)))))
     neurons = max(running.neurons, uid + 1)
     s.put(RUNNING, key, replace(running, neurons=neurons, registrations=running.registrations + 1))
+
+
+def _take_from_others(s: State, netuid: int, wants: Hyperparameters, running: RunningRecord) -> None:
+    """Count a UID that a newcomer takes; so nobody empties a full subnet in one block, nor without raising the price.
+
+    Raises
+    ------
+    TxFailed
+        FULL.
+    """
+    count = taken(s, netuid, running.epoch)
+    if count >= turnover(wants.max_uids):
+        raise TxFailed(
+            TxCode.FULL, f"the subnet is full, and this epoch takes no more UIDs from others; try after {running.ends}"
+        )
+    s.put(TAKEN, subnet_key(netuid), TakenRecord(running.epoch, count + 1))
 
 
 def _owned(s: State, at: Moment, hotkey: bytes, owner: bytes) -> HotkeyRecord:

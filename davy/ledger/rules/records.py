@@ -189,6 +189,13 @@ class RunningRecord(Wire):
     paused: Height
 
 
+class TakenRecord(Wire):
+    """How many UIDs of a full subnet newcomers took from others in an epoch; in later ones it says nothing."""
+
+    epoch: Height
+    count: Annotated[int, Meta(ge=1)]
+
+
 class NeuronRecord(Wire):
     """Who holds a UID, since when, and what it serves; `subject` is what weights must name (`weight_subject`)."""
 
@@ -439,6 +446,7 @@ ABSENCES: Final = Table(b"z", 32, AbsenceRecord)
 RUNNING: Final = Table(b"r", 2, RunningRecord)
 STAKES: Final = Table(b"s", 64, StakeRecord)
 SUBNETS: Final = Table(b"S", 2, SubnetRecord)
+TAKEN: Final = Table(b"f", 2, TakenRecord)
 UIDS: Final = Table(b"u", 34, UidRecord)
 UNBONDINGS: Final = Table(b"q", 8, UnbondingRecord)
 WEIGHTS: Final = Table(b"w", 4, WeightsRecord)
@@ -450,7 +458,7 @@ TABLES: Final = {
         RUNNING, STAKES, SUBNETS, UIDS, UNBONDINGS, WEIGHTS, ANSWER_QUEUE, DRILL_LIST, BRAKE, ORDERS, DRILLS, ROSTERS,
         HALTED, ATTESTATIONS, ANSWERS, CONVICTIONS, REGISTRANTS, COMING, MOVES, BUDGETS, CHILDREN, PARENTS, RETIRED,
         ROTATIONS, SIGNERS, SIGNED_FOR, SWAPS,
-        PRODUCING, PRODUCERS, ABSENCES, SEATING, ACCESS,
+        PRODUCING, PRODUCERS, ABSENCES, SEATING, ACCESS, TAKEN,
     )
 }  # fmt: skip
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from davy.ledger.rules import subnets
 from davy.ledger.rules.records import CHILDREN, OUTCOMES, PARENTS, subnet_key
 from davy.protocol.chain import Family
 from davy.protocol.consents import child_consent
@@ -158,7 +159,8 @@ def test_only_the_owner_lends_and_only_what_is_seated() -> None:
     w.refused(TxCode.NOT_FOUND, "eve", lending(w, "eve-hot", {"ben-hot": 1}))
 
 
-def test_who_loses_its_uid_has_no_loans_any_more() -> None:
+def test_who_loses_its_uid_has_no_loans_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subnets, "TURNOVER", 1)
     w = World(genesis(h=hyperparameters(tempo=10, immunity=0, max_uids=4, max_validators=2, registrations_an_epoch=9)))
     for cold in ("ann", "ben", "cat", "dan"):
         w.register(cold, f"{cold}-hot")
