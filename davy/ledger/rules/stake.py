@@ -33,6 +33,7 @@ from davy.ledger.rules.records import (
     subnet_key,
 )
 from davy.ledger.rules.state import State
+from davy.ledger.rules.upgrades import PLACES_COST_SINCE
 from davy.protocol.errors import TxCode, TxFailed
 from davy.protocol.limits import MAX_BLOCK_TXS
 from davy.protocol.transaction import AddStake, RemoveStake
@@ -164,10 +165,15 @@ def remove_stake(s: State, at: Moment, sender: bytes, x: RemoveStake) -> None:
     Raises
     ------
     TxFailed
-        OUT_OF_RANGE for zero, or where less than minimum_stake would stay (take all); INSUFFICIENT; NOT_FOUND;
+        OUT_OF_RANGE for less than minimum_stake, or where less would stay (take all); INSUFFICIENT; NOT_FOUND;
         WRONG_TIME: what was moved here has to stay (`leave`).
     """
     leave(s, at, x.hotkey, sender, x.amount)
+    least = s.parameters.minimum_stake
+    if s.edition >= PLACES_COST_SINCE and x.amount < min(least, stake_of(s, x.hotkey, sender)):
+        raise TxFailed(
+            TxCode.OUT_OF_RANGE, f"at least {tokens(least)} tokens are removed at once, or all there is; remove more"
+        )
     unbond(s, at, x.hotkey, sender, x.amount)
 
 

@@ -60,7 +60,7 @@ def test_a_hotkey_belongs_to_its_first_coldkey_for_good(world: World) -> None:
 def test_a_price_above_the_limit_an_unknown_subnet_and_an_empty_purse_are_refused(world: World) -> None:
     world.refused(TxCode.TOO_EXPENSIVE, "ann", world.registration("ann", "h", limit=FAST.burn_low - 1))
     world.refused(TxCode.NOT_FOUND, "ann", world.registration("ann", "h", netuid=9))
-    world.ok("ann", Transfer(pub("poor"), 1))
+    world.ok("ann", Transfer(pub("poor"), FAST.burn_low - 1))
     world.refused(TxCode.INSUFFICIENT, "poor", world.registration("poor", "h"))
 
 

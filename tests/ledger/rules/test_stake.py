@@ -1,15 +1,18 @@
 """Stake: what was not held over the whole epoch before counts nothing, and what leaves waits before it is free."""
 
 import pytest
+from msgspec.structs import replace
 
 from davy.ledger.rules import stake
-from davy.ledger.rules.stake import MAX_DELEGATORS
+from davy.ledger.rules.machine import Machine
+from davy.ledger.rules.records import STAKES
+from davy.ledger.rules.stake import MAX_DELEGATORS, remove_stake
 from davy.protocol.errors import TxCode
 from davy.protocol.genesis import Allocation, Genesis, GenesisSubnet
 from davy.protocol.limits import chain_parameters
 from davy.protocol.transaction import AddStake, RemoveStake, Transfer
-from davy.protocol.words import TOKEN
-from tests.ledger.rules.world import FAST, SMALL, World, genesis, market, pub
+from davy.protocol.words import TOKEN, Moment
+from tests.ledger.rules.world import FAST, SMALL, World, begins, genesis, market, pub
 
 
 def paid(w: World, hotkey: str) -> int:
@@ -112,6 +115,26 @@ def test_dust_and_unknown_hotkeys_are_refused() -> None:
     w.refused(TxCode.OUT_OF_RANGE, "cat", RemoveStake(pub("ann-hot"), 0))
     w.ok("cat", RemoveStake(pub("ann-hot"), least))
     assert w.account("cat").stakes == ()
+
+
+def test_little_is_removed_only_where_it_is_all_there_is() -> None:
+    """What unbonds stands in a line for a week: as with stake, not for a base unit."""
+    w = market()
+    least = FAST.minimum_stake
+    w.refused(TxCode.OUT_OF_RANGE, "ann", RemoveStake(pub("ann-hot"), least - 1))
+    w.ok("ann", RemoveStake(pub("ann-hot"), least))
+    w.ok("dan", AddStake(pub("ann-hot"), least))
+    s, key = w.machine.state, pub("ann-hot") + pub("dan")
+    s.put(STAKES, key, replace(s.need(STAKES, key, ""), amount=least - 1))
+    leave_all = RemoveStake(pub("ann-hot"), least - 1)
+    remove_stake(s, Moment(w.machine.height, w.machine.time), pub("dan"), leave_all)
+    assert s.get(STAKES, key) is None
+
+
+def test_any_amount_could_be_removed_before_its_edition() -> None:
+    w = market()
+    w.machine = Machine.restore(w.genesis, w.rows.items(), w.machine.height, w.machine.time, begins(7))
+    w.ok("ann", RemoveStake(pub("ann-hot"), 1))
 
 
 def crowded() -> World:
