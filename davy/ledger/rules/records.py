@@ -108,7 +108,10 @@ class Low(Wire):
 
 
 class Pledge(Wire):
-    """Stake that its owner moved here from `origin`: until `due` it answers for that hotkey, and stays here."""
+    """Stake that its owner moved here from `origin`: until `due` it answers for that hotkey, and stays here.
+
+    Where `origin` is this hotkey, a delegator's stake that took another one's place: it stays, and answers for nothing.
+    """
 
     origin: Hotkey
     amount: Amount
@@ -121,7 +124,7 @@ class StakeRecord(Wire):
     amount: Amount
     lows: tuple[Low, ...]
     pledges: Annotated[tuple[Pledge, ...], Meta(max_length=MAX_MOVES)]
-    """Of the owner's own position only; those past their height are dropped with the next move."""
+    """Of the owner's own position, those past their height dropped with the next move; of a delegator's one at most."""
 
 
 class MovesRecord(Wire):

@@ -26,6 +26,7 @@ from davy.ledger.rules.records import (
     AccountRecord,
     Low,
     NeuronRecord,
+    Pledge,
     QueueRecord,
     RunningRecord,
     StakeRecord,
@@ -112,7 +113,7 @@ def add_stake(s: State, at: Moment, sender: bytes, x: AddStake) -> None:
     ------
     TxFailed
         OUT_OF_RANGE below minimum_stake; NOT_FOUND for a hotkey that never registered; BARRED for one that was
-        convicted; INSUFFICIENT; FULL where no smaller position is left.
+        convicted; INSUFFICIENT; FULL where no position is left that is small enough (`join`).
     """
     positive(x.amount)
     if x.amount < s.parameters.minimum_stake:
@@ -137,7 +138,10 @@ def require_current(s: State, hotkey: bytes) -> None:
 
 
 def join(s: State, at: Moment, hotkey: bytes, coldkey: bytes, amount: int) -> None:
-    """Add to a position; on a hotkey with MAX_DELEGATORS a new one takes the place of the smallest, if it is larger.
+    """Add to a position; on a hotkey with MAX_DELEGATORS a new one takes the place of the smallest.
+
+    It is twice as large at least, and stays for as long as the other one unbonds. Else one amount would send a
+    delegator of each full hotkey into unbonding, one after the other.
 
     Raises
     ------
@@ -149,14 +153,22 @@ def join(s: State, at: Moment, hotkey: bytes, coldkey: bytes, amount: int) -> No
         raise TxFailed(TxCode.BARRED, "this hotkey is barred and earns nothing; stake on another")
     require_current(s, hotkey)
     others = [c for c in h.delegators if c != h.owner]
-    if coldkey not in h.delegators and coldkey != h.owner and len(others) >= MAX_DELEGATORS:
-        least, smallest = min((stake_of(s, hotkey, c), c) for c in others)
-        if amount <= least:
-            raise TxFailed(
-                TxCode.FULL, f"the hotkey's delegators each hold {tokens(least)} tokens or more; stake above that"
-            )
-        unbond(s, at, hotkey, smallest, least)
+    if coldkey in h.delegators or coldkey == h.owner or len(others) < MAX_DELEGATORS:
+        change_position(s, hotkey, coldkey, amount)
+        return
+    priced = s.edition >= PLACES_COST_SINCE
+    least, smallest = min((stake_of(s, hotkey, c), c) for c in others)
+    enough = 2 * least if priced else least + 1
+    if amount < enough:
+        raise TxFailed(
+            TxCode.FULL, f"the hotkey has {MAX_DELEGATORS} delegators; stake {tokens(enough)} tokens to take a place"
+        )
+    unbond(s, at, hotkey, smallest, least)
     change_position(s, hotkey, coldkey, amount)
+    if priced:
+        position = s.need(STAKES, hotkey + coldkey, "a newcomer without a position")
+        stays = Pledge(hotkey, amount, at.height + s.parameters.unbonding)
+        s.put(STAKES, hotkey + coldkey, replace(position, pledges=(stays,)))
 
 
 def remove_stake(s: State, at: Moment, sender: bytes, x: RemoveStake) -> None:
@@ -195,7 +207,7 @@ def leave(s: State, at: Moment, hotkey: bytes, coldkey: bytes, amount: int) -> N
     if 0 <= stays < pledged:
         raise TxFailed(
             TxCode.WRONG_TIME,
-            f"{tokens(pledged)} tokens were moved here from hotkeys that they still answer for;"
+            f"{tokens(pledged)} tokens answer for hotkeys that they were moved from, or took a delegator's place;"
             f" take them after height {max(p.due for p in standing)}",
         )
 

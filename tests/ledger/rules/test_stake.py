@@ -10,7 +10,7 @@ from davy.ledger.rules.stake import MAX_DELEGATORS, remove_stake
 from davy.protocol.errors import TxCode
 from davy.protocol.genesis import Allocation, Genesis, GenesisSubnet
 from davy.protocol.limits import chain_parameters
-from davy.protocol.transaction import AddStake, RemoveStake, Transfer
+from davy.protocol.transaction import AddStake, MoveStake, RemoveStake, Transfer
 from davy.protocol.words import TOKEN, Moment
 from tests.ledger.rules.world import FAST, SMALL, World, begins, genesis, market, pub
 
@@ -151,12 +151,48 @@ def crowded() -> World:
 
 def test_a_hotkey_full_of_dust_takes_a_larger_delegator_in_place_of_the_smallest() -> None:
     w = crowded()
-    w.refused(TxCode.FULL, "ben", AddStake(pub("ann-hot"), 2 * TOKEN))
-    w.ok("ben", AddStake(pub("ann-hot"), 3 * TOKEN))
+    w.refused(TxCode.FULL, "ben", AddStake(pub("ann-hot"), 4 * TOKEN - 1))
+    w.ok("ben", AddStake(pub("ann-hot"), 4 * TOKEN))
     assert w.account("d0").stakes == ()
     assert w.account("d0").unbonding == 2 * TOKEN
     w.ok("ann", AddStake(pub("ann-hot"), 1 * TOKEN))
     assert w.account("d1").unbonding == 0, "the owner is not counted among them"
+
+
+def test_what_took_a_delegators_place_stays_there_for_the_unbonding_time() -> None:
+    """Else one amount would push out somebody on each full hotkey, block by block."""
+    w = crowded()
+    w.register("dan", "dan-hot")
+    w.ok("ben", AddStake(pub("ann-hot"), 4 * TOKEN))
+    w.ok("ben", AddStake(pub("ann-hot"), TOKEN))
+    w.ok("ben", MoveStake(pub("ann-hot"), pub("dan-hot"), TOKEN))
+    w.refused(TxCode.WRONG_TIME, "ben", MoveStake(pub("ann-hot"), pub("dan-hot"), TOKEN))
+    w.refused(TxCode.WRONG_TIME, "ben", RemoveStake(pub("ann-hot"), 4 * TOKEN))
+    w.ok("ben", RemoveStake(pub("ann-hot"), 4 * TOKEN))
+    w.ok("d1", RemoveStake(pub("ann-hot"), 3 * TOKEN))
+    w.ok("ben", AddStake(pub("ann-hot"), 100 * TOKEN))
+    w.ok("ben", RemoveStake(pub("ann-hot"), 100 * TOKEN))
+
+
+def test_who_took_a_place_is_pushed_out_as_others_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stake, "MAX_DELEGATORS", 1)
+    w = market()
+    w.stake("cat", "ann-hot", TOKEN)
+    w.stake("dan", "ann-hot", 2 * TOKEN)
+    w.refused(TxCode.WRONG_TIME, "dan", RemoveStake(pub("ann-hot"), 2 * TOKEN))
+    w.stake("eve", "ann-hot", 4 * TOKEN)
+    assert (w.account("dan").stakes[1:], w.account("dan").unbonding) == ((), 2 * TOKEN)
+    w.block(FAST.unbonding)
+    assert w.account("dan").unbonding == 0
+
+
+def test_a_base_unit_more_was_enough_before_its_edition(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stake, "MAX_DELEGATORS", 1)
+    w = market()
+    w.machine = Machine.restore(w.genesis, w.rows.items(), w.machine.height, w.machine.time, begins(7))
+    w.stake("cat", "ann-hot", TOKEN)
+    w.stake("dan", "ann-hot", TOKEN + 1)
+    w.ok("dan", MoveStake(pub("ann-hot"), pub("ben-hot"), TOKEN + 1))
 
 
 def test_payouts_of_one_block_are_bounded_and_none_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
