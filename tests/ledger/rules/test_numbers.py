@@ -40,6 +40,7 @@ FROZEN = {
     "upgrades.ACCESS_SINCE": 7,
     "upgrades.ALL_WORK_COUNTS_SINCE": 8,
     "upgrades.CHANGES_TOLD_SINCE": 5,
+    "upgrades.CHILDREN_LEAVE_SINCE": 8,
     "upgrades.COLDKEYS_APART_SINCE": 5,
     "upgrades.LEASES_APART_SINCE": 6,
     "upgrades.MIDDLE_TIME_SINCE": 5,
