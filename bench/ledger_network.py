@@ -28,7 +28,7 @@ from davy.protocol.encoding import encode
 from davy.protocol.errors import Refused, Unreachable
 from davy.protocol.signing import Domain, sign
 from davy.protocol.transaction import SignedTx, Transfer, TxBody
-from davy.protocol.words import KeyRole, key_text
+from davy.protocol.words import TOKEN, KeyRole, key_text
 from tests.ledger.driver.cometbft.engines import Producers, reach
 
 KEEP: Final = 100
@@ -39,10 +39,10 @@ SENDERS: Final = [bindings.crypto_sign_seed_keypair(bytes([n]) * 32) for n in ra
 
 
 async def send_without_end(ledger: RpcLedger, public: bytes, secret: bytes) -> None:
-    """Transfer a unit, again and again."""
+    """Transfer next to nothing, again and again."""
     nonce = await ledger.nonce(public)
     while True:
-        body = encode(TxBody(1, ledger.chain, public, nonce, Transfer(bytes(31) + b"\1", 1)))
+        body = encode(TxBody(1, ledger.chain, public, nonce, Transfer(bytes(31) + b"\1", TOKEN // 1_000)))
         with suppress(Unreachable, Refused):
             await deliver(ledger, encode(SignedTx(1, body, sign(secret, Domain.TX, body))))
             nonce += 1

@@ -128,7 +128,7 @@ MAX_BRAKE_PAGE: Final = 64
 MAX_ANCESTORS: Final = 8
 """Models that one says it was made from."""
 MAX_MOVES: Final = 16
-"""Moves of an owner's stake to one of its hotkeys that answer for another one at a time; the same from one."""
+"""Moves of an owner's stake to one of its hotkeys that answer for others at a time, and hotkeys that one moved to."""
 MAX_LINEAGE: Final = 64
 """These, and theirs, and so on."""
 MAX_MODELS_A_REGISTRANT: Final = 64

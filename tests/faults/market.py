@@ -63,7 +63,7 @@ def load(number: int) -> Action:
         return AddStake(staked, TOKEN)
     if number % 6 == 5:
         return RemoveStake(staked, TOKEN)
-    return Transfer(TO, 1 + number % 1_000)
+    return Transfer(TO, TOKEN // 1_000 + number % 1_000)
 
 
 async def may_weigh(ledger: RpcLedger) -> bool:

@@ -89,9 +89,10 @@ def test_the_copier_s_figures_are_those_computed() -> None:
 REGISTRATIONS: dict[str, dict[str, object]] = {
     "sniping, one model": {},
     "sniping, many models": {"alike": False},
+    "sniping, for up to 20 tokens": {"alike": False, "limit": 20.0},
     "sitting, worthless": {"plan": "sit", "quality": 0.0, "most": 48},
-    "sitting, price floor of 1": {"plan": "sit", "quality": 0.0, "most": 48, "limit": 2.0, "low": 1.0, "price": 1.0},
-    "sitting, immunity of one epoch": {"plan": "sit", "quality": 0.0, "most": 48, "immunity": 360},
+    "sitting, for up to 20 tokens": {"plan": "sit", "quality": 0.0, "most": 48, "limit": 20.0},
+    "sitting, immunity of one epoch": {"plan": "sit", "quality": 0.0, "most": 48, "limit": 20.0, "immunity": 360},
 }
 
 

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from davy.ledger.rules.records import ACCOUNTS, SIGNED_FOR, SUPPLY, AccountRecord
 from davy.ledger.rules.state import State
+from davy.ledger.rules.upgrades import PLACES_COST_SINCE
 from davy.protocol.errors import TxCode, TxFailed
 from davy.protocol.transaction import Transfer
 from davy.protocol.words import Moment, tokens
@@ -62,12 +63,34 @@ def transfer(s: State, at: Moment, sender: bytes, x: Transfer) -> None:
     Raises
     ------
     TxFailed
-        OUT_OF_RANGE for an amount of zero; INSUFFICIENT.
+        OUT_OF_RANGE for an amount of zero, or less than minimum_stake to a key without an account; INSUFFICIENT, also
+        where the sender would keep less than that.
     """
     positive(x.amount)
-    debit(s, sender, x.amount)
     owned = s.get(SIGNED_FOR, x.to)
-    credit(s, x.to if owned is None else owned.coldkey, x.amount)
+    to = x.to if owned is None else owned.coldkey
+    if s.edition >= PLACES_COST_SINCE and to != sender:
+        _require_kept(s, sender, to, x.amount)
+    debit(s, sender, x.amount)
+    credit(s, to, x.amount)
+
+
+def _require_kept(s: State, sender: bytes, to: bytes, amount: int) -> None:
+    """Refuse a transfer after which an account holds next to nothing: its record stays for good.
+
+    Both keep something, or one amount that is handed on would leave a record with each key that had it.
+    """
+    least = s.parameters.minimum_stake
+    if amount < least and s.get(ACCOUNTS, to) is None:
+        raise TxFailed(
+            TxCode.OUT_OF_RANGE, f"this key has no account yet, and one begins with {tokens(least)} tokens; send that"
+        )
+    free = account(s, sender).free
+    if 0 <= free - amount < least:
+        raise TxFailed(
+            TxCode.INSUFFICIENT,
+            f"an account keeps {tokens(least)} tokens at a transfer; send {tokens(max(free - least, 0))} at most",
+        )
 
 
 def positive(amount: int) -> None:

@@ -24,6 +24,7 @@ from davy.ledger.rules.records import (
     subnet_key,
 )
 from davy.ledger.rules.state import State
+from davy.ledger.rules.upgrades import CHILDREN_LEAVE_SINCE
 from davy.protocol.consents import child_consent
 from davy.protocol.errors import BadSignature, TxCode, TxFailed
 from davy.protocol.limits import MAX_PARENTS
@@ -36,7 +37,8 @@ def set_children(s: State, at: Moment, sender: bytes, x: SetChildren) -> None:
     """Keep to whom a hotkey lends from the next epoch on; a second change in one epoch takes the first one's place.
 
     The child votes with what it is lent, and pays of its dividends what that earned, less its take
-    (`davy.incentive.children`). Both have a UID on the subnet; whoever loses it has no loans any more.
+    (`davy.incentive.children`). Both have a UID on the subnet; whoever loses it has no loans any more. A child's owner
+    leaves by handing in the parent's children as they are to be, without its own.
 
     Raises
     ------
@@ -44,27 +46,43 @@ def set_children(s: State, at: Moment, sender: bytes, x: SetChildren) -> None:
         NOT_FOUND: no such subnet, or no UID there, of it or a child. NOT_OWNER. HALTED. BARRED: it or a child. EXISTS:
         it is so already. MALFORMED: children not by rising hotkey, or the hotkey itself. OUT_OF_RANGE: parts of more
         than the whole. MISMATCH: it is lent to itself, or a child lends. BAD_SIGNATURE: a child of another owner
-        that it did not name before does not consent in this epoch. FULL: a child with MAX_PARENTS.
+        that it does not name already does not consent in this epoch. FULL: a child with MAX_PARENTS.
     """
     running = s.need(RUNNING, subnet_key(x.netuid), "there is no subnet of this netuid; ask /subnets")
     require_running(s, at, subnet_subject(s, x.netuid), "lending stake on this subnet")
     h = s.need(HOTKEYS, x.hotkey, "the ledger does not know this hotkey; register it first")
+    before = children_of(s, x.netuid, x.hotkey)
+    now = in_force(before, running.epoch)
     if h.owner != sender:
-        raise TxFailed(TxCode.NOT_OWNER, "only a hotkey's owner lends its stake")
+        if s.edition < CHILDREN_LEAVE_SINCE or not _leaves(s, sender, x, before.coming):
+            raise TxFailed(TxCode.NOT_OWNER, "only a hotkey's owner lends its stake, and only a child's lets it leave")
+        _keep(s, x, before, ChildrenRecord(now, running.epoch, _loans(x)))
+        return
     require_not_barred(s, x.hotkey)
     neuron_of(s, x.netuid, x.hotkey)
     loans = _loans(x)
-    before = children_of(s, x.netuid, x.hotkey)
-    now = in_force(before, running.epoch)
     if loans == before.coming:
         raise TxFailed(TxCode.EXISTS, "it lends so already")
     if loans and parents_of(s, x.netuid, x.hotkey, running.epoch):
         raise TxFailed(TxCode.MISMATCH, "others lend this hotkey stake on this subnet, and nothing is lent on")
-    known = {loan.hotkey for loan in (*now, *before.coming)}
+    known = {loan.hotkey for loan in before.coming}
+    if s.edition < CHILDREN_LEAVE_SINCE:
+        known |= {loan.hotkey for loan in now}
     for child in x.children:
         _may_be_lent(s, x, child, running.epoch, asked=child.hotkey not in known)
-    after = ChildrenRecord(now, running.epoch, loans)
-    if now or loans:
+    _keep(s, x, before, ChildrenRecord(now, running.epoch, loans))
+
+
+def _leaves(s: State, sender: bytes, x: SetChildren, coming: tuple[Loan, ...]) -> bool:
+    """Whether all that changes is that hotkeys of the sender's are lent to no more."""
+    loans = _loans(x)
+    gone = [loan for loan in coming if loan not in loans]
+    owners = {s.need(HOTKEYS, loan.hotkey, "a loan to no hotkey").owner for loan in gone}
+    return owners == {sender} and loans == tuple(loan for loan in coming if loan in loans)
+
+
+def _keep(s: State, x: SetChildren, before: ChildrenRecord, after: ChildrenRecord) -> None:
+    if after.lent or after.coming:
         s.put(CHILDREN, subnet_key(x.netuid) + x.hotkey, after)
     else:
         s.delete(CHILDREN, subnet_key(x.netuid) + x.hotkey)
@@ -95,7 +113,7 @@ def _may_be_lent(s: State, x: SetChildren, child: Child, epoch: int, *, asked: b
         except BadSignature as e:
             raise TxFailed(TxCode.BAD_SIGNATURE, f"a child's consent for epoch {epoch}: {e}") from None
     parents = parents_of(s, x.netuid, child.hotkey, epoch)
-    if len(parents) >= MAX_PARENTS:
+    if len({*parents} - {x.hotkey}) >= MAX_PARENTS:
         raise TxFailed(TxCode.FULL, f"{MAX_PARENTS} hotkeys lend to this child already; choose another")
     if s.get(PARENTS, subnet_key(x.netuid) + child.hotkey) is not None:  # those who left make room
         s.put(PARENTS, subnet_key(x.netuid) + child.hotkey, ParentsRecord(parents))

@@ -42,7 +42,7 @@ from davy.ledger.rules.records import (
 )
 from davy.ledger.rules.seats import Seats, take_seats
 from davy.ledger.rules.state import State
-from davy.ledger.rules.subnets import epoch_end, registration_price
+from davy.ledger.rules.subnets import SURGE, epoch_end, registration_price, taken, turnover
 from davy.ledger.rules.weights import expire
 from davy.protocol.limits import Hyperparameters
 from davy.protocol.words import Moment
@@ -209,11 +209,16 @@ def write_record(
 def begin_next(s: State, at: Moment, netuid: int, running: RunningRecord) -> None:
     """Count the epoch, move the registration price, let a change take effect, and say when the next epoch ends.
 
+    UIDs taken from others raise the price as registrations do, by the part of the most there may be.
+
     After a change of tempo it lasts a whole tempo or longer, or who has to reveal in it might have no block to do so.
     """
     h = s.need(SUBNETS, subnet_key(netuid), _UNKNOWN).hyperparameters
     now = s.need(RUNNING, subnet_key(netuid), _UNKNOWN)
-    price = registration_price(running.price, running.registrations, h.registrations_an_epoch, s.parameters)
+    price = max(
+        registration_price(running.price, running.registrations, h.registrations_an_epoch, s.parameters),
+        registration_price(running.price, SURGE * taken(s, netuid, running.epoch), turnover(h.max_uids), s.parameters),
+    )
     tempo = take_effect(s, netuid).tempo
     ends = epoch_end(netuid, tempo, at.height if tempo == h.tempo else at.height + tempo - 1)
     begun = replace(now, epoch=running.epoch + 1, began=at.height, ends=ends, price=price, registrations=0, paused=0)

@@ -38,21 +38,24 @@ from davy.ledger.rules.records import (
     SIGNERS,
     SUBNETS,
     SWAPS,
+    TAKEN,
     UIDS,
     WEIGHTS,
     HotkeyRecord,
     NeuronRecord,
     RunningRecord,
+    TakenRecord,
     UidRecord,
     neuron_key,
     subnet_key,
 )
 from davy.ledger.rules.stake import require_current
 from davy.ledger.rules.state import State
-from davy.ledger.rules.subnets import SURGE
+from davy.ledger.rules.subnets import SURGE, taken, turnover
 from davy.ledger.rules.upgrades import (
     ALL_WORK_COUNTS_SINCE,
     COLDKEYS_APART_SINCE,
+    PLACES_COST_SINCE,
     RAISED_ARE_PRUNED_SINCE,
     SERVING_IS_WORK_SINCE,
 )
@@ -84,7 +87,8 @@ def register(s: State, at: Moment, sender: bytes, x: Register) -> None:
         work is left (`halts.spend_kin`, `least_deserving`). BAD_SIGNATURE: the hotkey did not consent. NOT_OWNER: it is
         another coldkey's, or stands for a coldkey. HALTED: the subnet, the hotkey, or a model that the coldkey
         registered. BARRED: convicted, or replaced. INSUFFICIENT. FULL: SURGE times the wanted registrations were made
-        in this epoch, nobody may be pruned, or the hotkey is on MAX_SUBNETS_A_HOTKEY subnets.
+        in this epoch, `turnover` UIDs were taken from others, nobody may be pruned, or the hotkey is on
+        MAX_SUBNETS_A_HOTKEY subnets.
     """
     key = subnet_key(x.netuid)
     wants = s.need(SUBNETS, key, _UNKNOWN).hyperparameters
@@ -113,6 +117,8 @@ def register(s: State, at: Moment, sender: bytes, x: Register) -> None:
     coming = s.get(COMING, key)
     seats = wants.max_uids if coming is None else min(wants.max_uids, coming.hyperparameters.max_uids)
     if uid >= seats:
+        if s.edition >= PLACES_COST_SINCE:
+            _take_from_others(s, x.netuid, wants, running)
         uid = _room_by_pruning(s, at, sender, x.netuid, wants, running)
         deregister(s, x.netuid, uid)
     seated = neuron_key(x.netuid, uid)
@@ -137,6 +143,22 @@ def _room_by_pruning(
         if e.code is TxCode.FULL:
             s.full.add(netuid)
         raise
+
+
+def _take_from_others(s: State, netuid: int, wants: Hyperparameters, running: RunningRecord) -> None:
+    """Count a UID that a newcomer takes; so nobody empties a full subnet in one block, nor without raising the price.
+
+    Raises
+    ------
+    TxFailed
+        FULL.
+    """
+    count = taken(s, netuid, running.epoch)
+    if count >= turnover(wants.max_uids):
+        raise TxFailed(
+            TxCode.FULL, f"the subnet is full, and this epoch takes no more UIDs from others; try after {running.ends}"
+        )
+    s.put(TAKEN, subnet_key(netuid), TakenRecord(running.epoch, count + 1))
 
 
 def _owned(s: State, at: Moment, hotkey: bytes, owner: bytes) -> HotkeyRecord:

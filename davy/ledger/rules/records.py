@@ -108,7 +108,10 @@ class Low(Wire):
 
 
 class Pledge(Wire):
-    """Stake that its owner moved here from `origin`: until `due` it answers for that hotkey, and stays here."""
+    """Stake that its owner moved here from `origin`: until `due` it answers for that hotkey, and stays here.
+
+    Where `origin` is this hotkey, a delegator's stake that took another one's place: it stays, and answers for nothing.
+    """
 
     origin: Hotkey
     amount: Amount
@@ -121,7 +124,7 @@ class StakeRecord(Wire):
     amount: Amount
     lows: tuple[Low, ...]
     pledges: Annotated[tuple[Pledge, ...], Meta(max_length=MAX_MOVES)]
-    """Of the owner's own position only; those past their height are dropped with the next move."""
+    """Of the owner's own position, those past their height dropped with the next move; of a delegator's one at most."""
 
 
 class MovesRecord(Wire):
@@ -187,6 +190,13 @@ class RunningRecord(Wire):
     """Epochs that an internal error made void, ever."""
     frozen: Height
     paused: Height
+
+
+class TakenRecord(Wire):
+    """How many UIDs of a full subnet newcomers took from others in an epoch; in later ones it says nothing."""
+
+    epoch: Height
+    count: Annotated[int, Meta(ge=1)]
 
 
 class NeuronRecord(Wire):
@@ -439,6 +449,7 @@ ABSENCES: Final = Table(b"z", 32, AbsenceRecord)
 RUNNING: Final = Table(b"r", 2, RunningRecord)
 STAKES: Final = Table(b"s", 64, StakeRecord)
 SUBNETS: Final = Table(b"S", 2, SubnetRecord)
+TAKEN: Final = Table(b"f", 2, TakenRecord)
 UIDS: Final = Table(b"u", 34, UidRecord)
 UNBONDINGS: Final = Table(b"q", 8, UnbondingRecord)
 WEIGHTS: Final = Table(b"w", 4, WeightsRecord)
@@ -450,7 +461,7 @@ TABLES: Final = {
         RUNNING, STAKES, SUBNETS, UIDS, UNBONDINGS, WEIGHTS, ANSWER_QUEUE, DRILL_LIST, BRAKE, ORDERS, DRILLS, ROSTERS,
         HALTED, ATTESTATIONS, ANSWERS, CONVICTIONS, REGISTRANTS, COMING, MOVES, BUDGETS, CHILDREN, PARENTS, RETIRED,
         ROTATIONS, SIGNERS, SIGNED_FOR, SWAPS,
-        PRODUCING, PRODUCERS, ABSENCES, SEATING, ACCESS,
+        PRODUCING, PRODUCERS, ABSENCES, SEATING, ACCESS, TAKEN,
     )
 }  # fmt: skip
 

@@ -27,6 +27,7 @@ from davy.ledger.rules.records import (
     HotkeyRecord,
     Low,
     NeuronRecord,
+    Pledge,
     QueueRecord,
     RunningRecord,
     StakeRecord,
@@ -34,6 +35,7 @@ from davy.ledger.rules.records import (
     subnet_key,
 )
 from davy.ledger.rules.state import Held, State
+from davy.ledger.rules.upgrades import PLACES_COST_SINCE
 from davy.protocol.errors import TxCode, TxFailed
 from davy.protocol.limits import MAX_BLOCK_TXS
 from davy.protocol.transaction import AddStake, RemoveStake
@@ -154,7 +156,7 @@ def add_stake(s: State, at: Moment, sender: bytes, x: AddStake) -> None:
     ------
     TxFailed
         OUT_OF_RANGE below minimum_stake; NOT_FOUND for a hotkey that never registered; BARRED for one that was
-        convicted; INSUFFICIENT; FULL where no smaller position is left.
+        convicted; INSUFFICIENT; FULL where no position is left that is small enough (`join`).
     """
     positive(x.amount)
     if x.amount < s.parameters.minimum_stake:
@@ -179,7 +181,10 @@ def require_current(s: State, hotkey: bytes) -> None:
 
 
 def join(s: State, at: Moment, hotkey: bytes, coldkey: bytes, amount: int) -> None:
-    """Add to a position; on a hotkey with MAX_DELEGATORS a new one takes the place of the smallest, if it is larger.
+    """Add to a position; on a hotkey with MAX_DELEGATORS a new one takes the place of the smallest.
+
+    It is twice as large at least, and stays for as long as the other one unbonds. Else one amount would send a
+    delegator of each full hotkey into unbonding, one after the other.
 
     Raises
     ------
@@ -191,14 +196,22 @@ def join(s: State, at: Moment, hotkey: bytes, coldkey: bytes, amount: int) -> No
         raise TxFailed(TxCode.BARRED, "this hotkey is barred and earns nothing; stake on another")
     require_current(s, hotkey)
     others = [c for c in h.delegators if c != h.owner]
-    if coldkey not in h.delegators and coldkey != h.owner and len(others) >= MAX_DELEGATORS:
-        least, smallest = min((stake_of(s, hotkey, c), c) for c in others)
-        if amount <= least:
-            raise TxFailed(
-                TxCode.FULL, f"the hotkey's delegators each hold {tokens(least)} tokens or more; stake above that"
-            )
-        unbond(s, at, hotkey, smallest, least)
+    if coldkey in h.delegators or coldkey == h.owner or len(others) < MAX_DELEGATORS:
+        change_position(s, hotkey, coldkey, amount)
+        return
+    priced = s.edition >= PLACES_COST_SINCE
+    least, smallest = min((stake_of(s, hotkey, c), c) for c in others)
+    enough = 2 * least if priced else least + 1
+    if amount < enough:
+        raise TxFailed(
+            TxCode.FULL, f"the hotkey has {MAX_DELEGATORS} delegators; stake {tokens(enough)} tokens to take a place"
+        )
+    unbond(s, at, hotkey, smallest, least)
     change_position(s, hotkey, coldkey, amount)
+    if priced:
+        position = s.need(STAKES, hotkey + coldkey, "a newcomer without a position")
+        stays = Pledge(hotkey, amount, at.height + s.parameters.unbonding)
+        s.put(STAKES, hotkey + coldkey, replace(position, pledges=(stays,)))
 
 
 def remove_stake(s: State, at: Moment, sender: bytes, x: RemoveStake) -> None:
@@ -207,10 +220,15 @@ def remove_stake(s: State, at: Moment, sender: bytes, x: RemoveStake) -> None:
     Raises
     ------
     TxFailed
-        OUT_OF_RANGE for zero, or where less than minimum_stake would stay (take all); INSUFFICIENT; NOT_FOUND;
+        OUT_OF_RANGE for less than minimum_stake, or where less would stay (take all); INSUFFICIENT; NOT_FOUND;
         WRONG_TIME: what was moved here has to stay (`leave`).
     """
     leave(s, at, x.hotkey, sender, x.amount)
+    least = s.parameters.minimum_stake
+    if s.edition >= PLACES_COST_SINCE and x.amount < min(least, stake_of(s, x.hotkey, sender)):
+        raise TxFailed(
+            TxCode.OUT_OF_RANGE, f"at least {tokens(least)} tokens are removed at once, or all there is; remove more"
+        )
     unbond(s, at, x.hotkey, sender, x.amount)
 
 
@@ -232,7 +250,7 @@ def leave(s: State, at: Moment, hotkey: bytes, coldkey: bytes, amount: int) -> N
     if 0 <= stays < pledged:
         raise TxFailed(
             TxCode.WRONG_TIME,
-            f"{tokens(pledged)} tokens were moved here from hotkeys that they still answer for;"
+            f"{tokens(pledged)} tokens answer for hotkeys that they were moved from, or took a delegator's place;"
             f" take them after height {max(p.due for p in standing)}",
         )
 

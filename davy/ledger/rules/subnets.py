@@ -13,6 +13,7 @@ from davy.ledger.rules.records import (
     OUTCOMES,
     RUNNING,
     SUBNETS,
+    TAKEN,
     ChainRecord,
     RunningRecord,
     SubnetRecord,
@@ -30,6 +31,8 @@ CELLS_A_BLOCK: Final = 1 << 14
 """And that a subnet may ask for on average a block, so that a short tempo goes with a small subnet."""
 SURGE: Final = 3
 """Registrations an epoch takes at most, in multiples of what its subnet wants; they double the price."""
+TURNOVER: Final = 16
+"""Of so many UIDs one may be taken from others in an epoch, and one in a smaller subnet; that doubles the price."""
 
 
 def epoch_end(netuid: int, tempo: int, after: int) -> int:
@@ -95,6 +98,17 @@ def create_subnet(s: State, at: Moment, sender: bytes, x: CreateSubnet) -> None:
     s.put(SUBNETS, key, SubnetRecord(sender, x.task, x.mechanism, h, 0))
     ends = epoch_end(netuid, h.tempo, at.height)
     s.put(RUNNING, key, RunningRecord(0, at.height, ends, 0, 0, s.parameters.burn_low, 0, 0, 0, 0))
+
+
+def taken(s: State, netuid: int, epoch: int) -> int:
+    """How many UIDs newcomers took from others in an epoch; 0 where it was not counted."""
+    record = s.get(TAKEN, subnet_key(netuid))
+    return record.count if record is not None and record.epoch == epoch else 0
+
+
+def turnover(max_uids: int) -> int:
+    """How many UIDs newcomers may take from others in an epoch."""
+    return max(1, max_uids // TURNOVER)
 
 
 def registration_price(price: int, registrations: int, wanted: int, p: ChainParameters) -> int:

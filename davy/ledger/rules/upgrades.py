@@ -13,7 +13,7 @@ it until the height that `CHAINS` names for it; so its old blocks give the hashe
 6    a subnet grows no larger than an epoch can bear with the permits of before one that failed; LEASEs fill no brake
 7    who may ask for a model; places for votes; what a `serve` looks up counts as work
 8    what made blocks long for little counts as work; what filled the state for nothing, and what took others' places,
-     has a price
+     has a price; a child leaves its parent
 ===  ==================================================================================================================
 """
 
@@ -70,6 +70,8 @@ ALL_WORK_COUNTS_SINCE: Final = 8
 """The edition from which on positions and kin count wherever they are looked at, and nobody spends others' work."""
 PLACES_COST_SINCE: Final = 8
 """The edition from which on an account, a place in a queue and another's place cost something."""
+CHILDREN_LEAVE_SINCE: Final = 8
+"""The edition from which on a child's owner takes it from its parent, which needs its consent to lend to it again."""
 
 CHAINS: Final[Mapping[ChainId, tuple[int, ...]]] = MappingProxyType({})
 """Of chains that began under an older edition: the heights at which editions 1, 2, … begin; others never do."""

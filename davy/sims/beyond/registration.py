@@ -28,12 +28,11 @@ _WARM: Final = 10
 class Registrations(Study):
     """Attackers register UIDs in numbers: to snipe seats while they are cheap, or to sit in them while they are immune.
 
-    The price moves at an epoch's end only, so whoever waits until it has fallen gets as many UIDs as an epoch takes,
-    three times the wanted number, at the low price and in its first block (`snipe`). No newcomer is pruned until its
+    The price moves at an epoch's end only, so whoever waits until it has fallen gets as many UIDs as an epoch takes, a
+    sixteenth of a full subnet, at the low price and in its first block (`snipe`). No newcomer is pruned until its
     immunity is over, however little it earns, so a steady stream of worthless UIDs drives out the honest ones that earn
-    least (`sit`), and as many registrations as are wanted do not move the price at all. Honest miners that lost their
-    seat register again where they would stay, and while that costs less than what they would earn in `horizon` epochs;
-    so do newcomers.
+    least (`sit`); each epoch that takes all it may doubles the price. Honest miners that lost their seat register again
+    where they would stay, and while that costs less than what they would earn in `horizon` epochs; so do newcomers.
     A price on identities is Douceur 2002's only defence; EIP-1559 has the same rule of price. No quantified source was
     found for sniped registrations and immunity abuse: the metrics are davy's own.
 
@@ -54,7 +53,7 @@ class Registrations(Study):
     seats, validators
         Of the subnet; the validators keep theirs by stake.
     wanted
-        Registrations an epoch that leave the price as it is.
+        Registrations an epoch that leave the price as it is; or a third of a sixteenth of the seats, if that is less.
     immunity
         Blocks; an epoch has 360.
     newcomers

@@ -9,7 +9,7 @@ import numpy as np
 from davy.incentive.fixed_point import Int64
 from davy.incentive.pruning import immune, kept_by_stake, pruning_score
 from davy.ledger.rules.neurons import MAX_SEATED_BY_STAKE
-from davy.ledger.rules.subnets import SURGE, registration_price
+from davy.ledger.rules.subnets import SURGE, registration_price, turnover
 from davy.protocol.limits import ChainParameters, chain_parameters
 from davy.sims.market import base_units
 from davy.sims.noise import UNIT_BITS, in_units
@@ -74,6 +74,11 @@ class Seat:
         self.safe = kept_by_stake((self.holder == VALIDATOR).astype(np.int64), MAX_SEATED_BY_STAKE)
 
     @property
+    def room(self) -> int:
+        """Registrations that an epoch takes; in a full subnet each takes a UID from another."""
+        return min(SURGE * self.study.wanted, turnover(self.study.seats))
+
+    @property
     def held(self) -> int:
         return int((self.holder == THEIRS).sum())
 
@@ -82,7 +87,7 @@ class Seat:
 
         False where everybody is immune or safe, or the epoch takes no more.
         """
-        if self.count >= SURGE * self.study.wanted:
+        if self.count >= self.room:
             return False
         young = immune(at - self.registered, self.study.immunity)
         score = pruning_score(self.emission, self.registered, self.safe, young)
@@ -105,7 +110,7 @@ class Seat:
         study = self.study
         if self.price > base_units(study.limit):
             return
-        wish = SURGE * study.wanted if study.plan == "snipe" else study.each
+        wish = self.room if study.plan == "snipe" else study.each
         for _ in range(min(wish, study.most - self.held)):
             if not self.take(THEIRS, at):
                 break
@@ -131,8 +136,11 @@ class Seat:
 
     def end(self) -> None:
         """The price moves, and the next epoch begins."""
-        self.was_full = self.count >= SURGE * self.study.wanted
-        self.price = registration_price(self.price, self.count, self.study.wanted, self._chain)
+        self.was_full = self.count >= self.room
+        self.price = max(
+            registration_price(self.price, self.count, self.study.wanted, self._chain),
+            registration_price(self.price, SURGE * self.count, turnover(self.study.seats), self._chain),
+        )
         self.burned += self.spent
         self.count = self.spent = self.fees = 0
 

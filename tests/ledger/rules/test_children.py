@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from davy.ledger.rules import subnets
+from davy.ledger.rules.families import children_of
+from davy.ledger.rules.machine import Machine
 from davy.ledger.rules.records import CHILDREN, OUTCOMES, PARENTS, subnet_key
 from davy.protocol.chain import Family
 from davy.protocol.consents import child_consent
@@ -13,7 +16,7 @@ from davy.protocol.order import Miner
 from davy.protocol.signing import Domain, sign
 from davy.protocol.transaction import AddStake, Child, RemoveStake, SetChildren, SetTake
 from davy.protocol.words import TOKEN, U16
-from tests.ledger.rules.world import FAST, World, genesis, keys, market, pub
+from tests.ledger.rules.world import FAST, World, begins, genesis, keys, market, pub
 
 
 def lending(w: World, parent: str, parts: dict[str, int]) -> SetChildren:
@@ -113,6 +116,53 @@ def test_nobody_is_a_child_against_its_will() -> None:
     w.ok("ann", SetChildren(1, pub("ann-hot"), (Child(pub("ann-spare"), 9, b""),)))  # nor one's own hotkey
 
 
+def without(w: World, parent: str, *children: str) -> SetChildren:
+    """What a child's owner hands in to leave: the parent's children without it, no consent with them."""
+    coming = children_of(w.machine.state, 1, pub(parent)).coming
+    gone = {pub(child) for child in children}
+    left = (Child(loan.hotkey, loan.proportion, b"") for loan in coming if loan.hotkey not in gone)
+    return SetChildren(1, pub(parent), tuple(left))
+
+
+def test_a_childs_owner_leaves_a_parent_and_nobody_lends_to_it_again_without_its_consent() -> None:
+    w = market()
+    w.ok("ann", lending(w, "ann-hot", {"ben-hot": 100, "dan-hot": 200}))
+    w.end_epoch()
+    w.ok("ben", without(w, "ann-hot", "ben-hot"))
+    assert [c.hotkey for c in family(w, "ann-hot").coming] == [pub("dan-hot")]
+    back = Child(pub("ben-hot"), 5, b"")
+    w.refused(TxCode.BAD_SIGNATURE, "ann", SetChildren(1, pub("ann-hot"), (back,)))
+    w.end_epoch()
+    assert family(w, "ben-hot").parents == ()
+    w.refused(TxCode.BAD_SIGNATURE, "ann", SetChildren(1, pub("ann-hot"), (back,)))
+    w.ok("ben", lending(w, "ben-hot", {"cat-hot": 1}))
+    w.ok("dan", without(w, "ann-hot", "dan-hot"))
+    w.end_epoch()
+    assert not w.machine.state.need(CHILDREN, subnet_key(1) + pub("ann-hot"), "").coming
+
+
+def test_who_leaves_changes_nothing_else_of_what_a_parent_lends() -> None:
+    w = market()
+    w.ok("ann", lending(w, "ann-hot", {"ben-hot": 100, "dan-hot": 200}))
+    (other,) = without(w, "ann-hot", "ben-hot").children
+    more = Child(other.hotkey, 201, b"")
+    for children in ((more,), without(w, "ann-hot").children, without(w, "ann-hot", "dan-hot").children, ()):
+        w.refused(TxCode.NOT_OWNER, "ben", SetChildren(1, pub("ann-hot"), children))
+    w.refused(TxCode.NOT_OWNER, "eve", without(w, "ann-hot", "ben-hot"))
+    w.refused(TxCode.NOT_OWNER, "ben-hot", without(w, "ann-hot", "ben-hot"))
+    w.ok("ben", without(w, "ann-hot", "ben-hot"))
+    w.refused(TxCode.NOT_OWNER, "ben", without(w, "ann-hot", "ben-hot"))
+
+
+def test_no_child_left_before_its_edition() -> None:
+    w = market()
+    w.machine = Machine.restore(w.genesis, w.rows.items(), w.machine.height, w.machine.time, begins(7))
+    w.ok("ann", lending(w, "ann-hot", {"ben-hot": 100}))
+    w.end_epoch()
+    w.refused(TxCode.NOT_OWNER, "ben", without(w, "ann-hot", "ben-hot"))
+    w.ok("ann", SetChildren(1, pub("ann-hot"), ()), SetChildren(1, pub("ann-hot"), (Child(pub("ben-hot"), 9, b""),)))
+
+
 def test_nothing_is_lent_on() -> None:
     w = market()
     w.ok("ann", lending(w, "ann-hot", {"ben-hot": 1}))
@@ -158,7 +208,8 @@ def test_only_the_owner_lends_and_only_what_is_seated() -> None:
     w.refused(TxCode.NOT_FOUND, "eve", lending(w, "eve-hot", {"ben-hot": 1}))
 
 
-def test_who_loses_its_uid_has_no_loans_any_more() -> None:
+def test_who_loses_its_uid_has_no_loans_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subnets, "TURNOVER", 1)
     w = World(genesis(h=hyperparameters(tempo=10, immunity=0, max_uids=4, max_validators=2, registrations_an_epoch=9)))
     for cold in ("ann", "ben", "cat", "dan"):
         w.register(cold, f"{cold}-hot")

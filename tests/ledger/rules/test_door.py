@@ -11,7 +11,7 @@ from davy.ledger.rules.door import LEAST_ROOM, NONCE_WINDOW, ROOM_A_SEAT, ROOM_A
 from davy.protocol.errors import TxCode
 from davy.protocol.transaction import Serve, Transfer
 from davy.protocol.words import TOKEN
-from tests.ledger.rules.world import World, market, pub
+from tests.ledger.rules.world import FAST, World, market, pub
 
 
 def taken(w: World, name: str, action: Transfer | Serve) -> int:
@@ -25,7 +25,12 @@ def taken(w: World, name: str, action: Transfer | Serve) -> int:
 
 @pytest.mark.parametrize(
     ("free", "room"),
-    [(1, LEAST_ROOM), (TOKEN - 1, LEAST_ROOM), (TOKEN, LEAST_ROOM + ROOM_A_TOKEN), (40 * TOKEN, NONCE_WINDOW)],
+    [
+        (FAST.minimum_stake, LEAST_ROOM),
+        (TOKEN - 1, LEAST_ROOM),
+        (TOKEN, LEAST_ROOM + ROOM_A_TOKEN),
+        (40 * TOKEN, NONCE_WINDOW),
+    ],
 )
 def test_a_sender_has_the_room_that_its_balance_gives(free: int, room: int) -> None:
     w = World()
@@ -51,7 +56,7 @@ def test_many_who_have_nothing_fill_no_mempool(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(door, "UNBACKED_A_BLOCK", 5)
     w = World()
     crowd = [f"nobody-{n}" for n in range(7)]
-    w.ok("ann", *(Transfer(pub(name), 1) for name in crowd))
+    w.ok("ann", *(Transfer(pub(name), FAST.minimum_stake) for name in crowd))
     junk = [w.tx(name, Transfer(pub("ben"), 10**9)) for name in crowd]
 
     def codes(raws: Iterable[bytes]) -> list[TxCode]:
@@ -68,16 +73,16 @@ def test_many_who_have_nothing_fill_no_mempool(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_block_takes_what_the_door_would_not(world: World) -> None:
     """The door is a node's own; what stands in a block is judged by the rules alone."""
-    world.ok("ann", Transfer(pub("poor"), 100))
+    world.ok("ann", Transfer(pub("poor"), 2 * FAST.minimum_stake))
     raws = [world.tx("poor", Transfer(pub("ben"), 1)) for _ in range(LEAST_ROOM + 3)]
     assert {r.code for r in world.apply(raws).results} == {TxCode.OK}
 
 
 def test_rivals_for_one_place_take_one_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever has a base unit signs as many as it likes with one nonce; the others' room must not go by it."""
+    """Whoever has next to nothing signs as many as it likes with one nonce; the others' room must not go by it."""
     monkeypatch.setattr(door, "UNBACKED_A_BLOCK", 5)
     w = World()
-    w.ok("ann", Transfer(pub("nobody"), 1), Transfer(pub("poor"), 1))
+    w.ok("ann", *(Transfer(pub(name), FAST.minimum_stake) for name in ("nobody", "poor")))
     for amount in range(2, 12):
         assert w.machine.check_tx(w.tx("nobody", Transfer(pub("ben"), amount), nonce=0)).code is TxCode.OK
     assert w.machine.check_tx(w.tx("poor", Transfer(pub("ben"), 1))).code is TxCode.OK
@@ -88,7 +93,7 @@ def test_who_waits_keeps_its_place_from_those_who_come_after_the_block(monkeypat
     monkeypatch.setattr(door, "UNBACKED_A_BLOCK", 5)
     w = World()
     crowd = [f"nobody-{n}" for n in range(6)]
-    w.ok("ann", *(Transfer(pub(name), 1) for name in [*crowd, "poor"]))
+    w.ok("ann", *(Transfer(pub(name), FAST.minimum_stake) for name in [*crowd, "poor"]))
     waiting = w.tx("poor", Transfer(pub("ben"), 1))
     assert w.machine.check_tx(waiting).code is TxCode.OK
     w.nonces.clear()

@@ -199,7 +199,7 @@ def test_a_subnet_never_has_more_neurons_than_its_epoch_may_weigh() -> None:
     assert len(w.metagraph().neurons) == 5, "a seat was changed, none added"
     w.ok("owner", change(w, max_uids=6))
     w.register("eve", "eve-3")
-    w.register("eve", "eve-4")
+    w.refused(TxCode.FULL, "eve", w.registration("eve", "eve-4"))
     assert len(w.metagraph().neurons) == 6
     w.end_epoch()
     assert w.subnet().hyperparameters.max_uids == 6

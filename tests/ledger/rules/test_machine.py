@@ -30,6 +30,7 @@ from davy.ledger.rules.records import (
     RUNNING,
     SEATING,
     TABLES,
+    TAKEN,
     UNBONDINGS,
     WEIGHTS,
     AbsenceRecord,
@@ -335,7 +336,9 @@ def test_every_row_is_proved_and_a_changed_byte_is_not() -> None:
     """Of a chain that holds every kind of record but those of orders and producers, which their own tests prove."""
     w = told()
     elsewhere = {ORDERS, DRILLS, HALTED, ATTESTATIONS, ANSWERS, CONVICTIONS, PRODUCING, PRODUCERS, ABSENCES, SEATING}
-    assert {key[:1] for key in w.rows} | {t.tag for t in (*elsewhere, COMMITS, COMING, UNBONDINGS)} >= TABLES.keys()
+    assert {key[:1] for key in w.rows} | {
+        t.tag for t in (*elsewhere, COMMITS, COMING, TAKEN, UNBONDINGS)
+    } >= TABLES.keys()
     root = w.machine.app_hash
     for key in w.rows:
         value, proof = w.machine.prove(key)

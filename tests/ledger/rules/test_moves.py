@@ -120,16 +120,18 @@ def test_what_cannot_be_moved_is_refused(who: str, x: MoveStake, code: TxCode) -
     w.refused(TxCode.OUT_OF_RANGE, "ann", MoveStake(pub("ann-hot"), pub("ben-hot"), 5 * TOKEN - 1))
 
 
-def test_a_full_hotkey_makes_room_for_a_larger_position_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_hotkey_makes_room_for_a_position_twice_as_large_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stake, "MAX_DELEGATORS", 1)
     w = market()
     w.ok("cat", AddStake(pub("ann-hot"), 10 * TOKEN))
     w.ok("dan", AddStake(pub("ben-hot"), 10 * TOKEN))
     w.refused(TxCode.FULL, "cat", move("ann-hot", "ben-hot", 10))
     assert held(w, "cat", "ann-hot") == 10 * TOKEN
-    w.ok("cat", AddStake(pub("ann-hot"), TOKEN))
-    w.ok("cat", move("ann-hot", "ben-hot", 11))
+    w.ok("cat", AddStake(pub("ann-hot"), 10 * TOKEN))
+    w.refused(TxCode.FULL, "cat", move("ann-hot", "ben-hot", 19))
+    w.ok("cat", move("ann-hot", "ben-hot", 20))
     assert (held(w, "dan", "ben-hot"), w.account("dan").unbonding) == (0, 10 * TOKEN)
+    w.refused(TxCode.WRONG_TIME, "cat", move("ben-hot", "ann-hot", 20))
 
 
 def test_what_is_answered_for_is_bounded_and_forgotten() -> None:

@@ -2,11 +2,11 @@
 
 import pytest
 
-from davy.ledger.rules import block, neurons, packed
+from davy.ledger.rules import block, neurons, packed, subnets, upgrades
 from davy.ledger.rules.block import WORK_A_BLOCK
 from davy.ledger.rules.machine import Machine
 from davy.ledger.rules.neurons import MAX_SUBNETS_A_HOTKEY, deregister
-from davy.ledger.rules.records import BONDS, COMMITS, HOTKEYS, NEURONS, UIDS, WEIGHTS, neuron_key, subnet_key
+from davy.ledger.rules.records import BONDS, COMMITS, HOTKEYS, NEURONS, TAKEN, UIDS, WEIGHTS, neuron_key, subnet_key
 from davy.ledger.rules.stake import stake_of
 from davy.ledger.rules.subnets import SURGE
 from davy.protocol.chain import Neuron
@@ -60,7 +60,7 @@ def test_a_hotkey_belongs_to_its_first_coldkey_for_good(world: World) -> None:
 def test_a_price_above_the_limit_an_unknown_subnet_and_an_empty_purse_are_refused(world: World) -> None:
     world.refused(TxCode.TOO_EXPENSIVE, "ann", world.registration("ann", "h", limit=FAST.burn_low - 1))
     world.refused(TxCode.NOT_FOUND, "ann", world.registration("ann", "h", netuid=9))
-    world.ok("ann", Transfer(pub("poor"), 1))
+    world.ok("ann", Transfer(pub("poor"), FAST.burn_low - 1))
     world.refused(TxCode.INSUFFICIENT, "poor", world.registration("poor", "h"))
 
 
@@ -90,12 +90,54 @@ def test_in_a_full_subnet_the_lowest_emission_goes_and_of_equals_the_oldest() ->
     assert len(w.metagraph().neurons) == SMALL.max_uids
     w.register("eve", "eve-1")
     assert w.neuron("eve-1").uid == 4, "m0: nothing earned, and the oldest of those"
+    w.end_epoch()
     w.register("eve", "eve-2")
     assert w.neuron("eve-2").uid == 5
     left = {n.hotkey for n in w.metagraph().neurons}
     assert pub("m0") not in left
     assert pub("m1") not in left
     assert {pub("cat-hot"), pub("dan-hot"), pub("ann-hot")} <= left
+
+
+def full(edition: int = upgrades.NEWEST, **wants: int) -> World:
+    """A subnet of 32 UIDs that are all taken: newcomers take two of them from others in an epoch."""
+    w = World(genesis(hyperparameters(**{"tempo": 40, "immunity": 0, "max_uids": 32, "max_validators": 4} | wants)))
+    w.machine = Machine.from_genesis(w.genesis, begins(edition))
+    crowd(w, w.subnet().hyperparameters.max_uids)
+    w.end_epoch()
+    return w
+
+
+def rush(w: World, count: int) -> list[TxCode]:
+    """So many newcomers in one block."""
+    w.send("eve", *(w.registration("eve", f"eve-{w.machine.height}-{i}") for i in range(count)))
+    return w.block()
+
+
+def test_newcomers_take_few_uids_from_others_in_an_epoch_and_the_price_doubles_after_it() -> None:
+    w = full()
+    price = w.subnet().registration_price
+    assert rush(w, 3) == [TxCode.OK, TxCode.OK, TxCode.FULL]
+    w.end_epoch()
+    assert w.subnet().registration_price == 2 * price
+    assert rush(w, 1) == [TxCode.OK]
+    w.end_epoch()
+    assert w.subnet().registration_price == 2 * price * 5 // 4, "one of two"
+    w.end_epoch()
+    assert w.subnet().registration_price == price * 5 // 4, "none"
+
+
+def test_free_uids_are_not_counted_and_a_small_subnet_loses_one() -> None:
+    w = World(genesis(hyperparameters(tempo=40, immunity=0, max_uids=8, max_validators=1)))
+    assert rush(w, 10) == [TxCode.OK] * 9 + [TxCode.FULL]
+    w.end_epoch()
+    assert rush(w, 2) == [TxCode.OK, TxCode.FULL]
+
+
+def test_a_full_subnet_could_be_emptied_at_once_before_its_edition() -> None:
+    w = full(7)
+    assert rush(w, 20) == [TxCode.OK] * 20
+    assert not [key for key in w.rows if key[:1] == TAKEN.tag]
 
 
 def test_immunity_keeps_the_new_until_it_ends() -> None:
@@ -131,7 +173,9 @@ def test_nothing_an_owner_sets_lets_a_wave_of_registrations_sweep_the_validators
     assert pub("m0") not in left
 
 
-def test_a_reused_uid_inherits_no_weight_no_bond_no_commit_no_permit_and_no_result() -> None:
+def test_a_reused_uid_inherits_no_weight_no_bond_no_commit_no_permit_and_no_result(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Eve takes ben's UID (a validator with an open commit) and dan's (a miner with weights and bonds on it)."""
     w = market(genesis(hyperparameters(tempo=10, immunity=5, max_uids=4, max_validators=2)))
     row = w.row({"cat-hot": 3, "dan-hot": 1})
@@ -143,6 +187,7 @@ def test_a_reused_uid_inherits_no_weight_no_bond_no_commit_no_permit_and_no_resu
     assert bonds_in(w, uid=3) > 0
     assert results(w.neuron("dan-hot")) > (False, 0, 0, 0, 0, 0, 0, 0)
     pending = w.commit("ben-hot", row)
+    monkeypatch.setattr(subnets, "TURNOVER", 2)
     w.register("eve", "eve-1", "eve-2")
     assert (w.neuron("eve-1").uid, w.neuron("eve-2").uid) == (1, 3)
     for name in ("eve-1", "eve-2"):
@@ -156,7 +201,7 @@ def test_a_reused_uid_inherits_no_weight_no_bond_no_commit_no_permit_and_no_resu
     assert results(w.neuron("eve-2")) == (False, 0, 0, 0, 0, 0, 0, 0)
 
 
-def test_who_has_the_uid_of_one_that_earned_has_earned_nothing_and_goes_first() -> None:
+def test_who_has_the_uid_of_one_that_earned_has_earned_nothing_and_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ben takes cat's UID while eve, who earns least, is immune. When both are past immunity ben goes, not eve."""
     w = World(genesis(hyperparameters(tempo=10, immunity=3, max_uids=4, max_validators=2, commit_reveal=0)))
     w.register("ann", "ann-hot")
@@ -168,6 +213,7 @@ def test_who_has_the_uid_of_one_that_earned_has_earned_nothing_and_goes_first() 
     w.ok("ann-hot", SetWeights(1, w.row({"cat-hot": 50, "dan-hot": 60, "eve-hot": 1})))
     earned = {name: w.neuron(name).emission for name in ("eve-hot", "cat-hot", "dan-hot")}
     assert 0 < earned["eve-hot"] < earned["cat-hot"] < earned["dan-hot"]
+    monkeypatch.setattr(subnets, "TURNOVER", 2)
     w.register("ben", "ben-1")
     assert w.neuron("ben-1").uid == 1
     w.block(2)
@@ -198,6 +244,7 @@ def test_a_deregistered_uid_leaves_nothing_but_stake() -> None:
 def test_looking_for_who_goes_is_counted_and_a_block_has_only_so_much(monkeypatch: pytest.MonkeyPatch) -> None:
     w = World()
     crowd(w, SMALL.max_uids)
+    monkeypatch.setattr(subnets, "TURNOVER", 2)
     monkeypatch.setattr(block, "WORK_A_BLOCK", 2 * SMALL.max_uids)
     w.send("eve", *(w.registration("eve", f"eve-{i}") for i in range(3)))
     assert w.block() == [TxCode.OK, TxCode.OK, TxCode.TOO_EXPENSIVE]

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from davy.ledger.rules import stake
+from davy.ledger.rules.machine import Machine
 from davy.ledger.rules.records import (
     HOTKEYS,
     RUNNING,
@@ -21,14 +22,14 @@ from davy.ledger.rules.records import (
     Table,
     subnet_key,
 )
-from davy.ledger.rules.stake import MAX_DELEGATORS
+from davy.ledger.rules.stake import MAX_DELEGATORS, remove_stake
 from davy.ledger.rules.state import State
 from davy.protocol.errors import TxCode, TxFailed
 from davy.protocol.genesis import Allocation, Genesis, GenesisSubnet
 from davy.protocol.limits import chain_parameters
-from davy.protocol.transaction import AddStake, RemoveStake, Transfer
-from davy.protocol.words import TOKEN
-from tests.ledger.rules.world import FAST, SMALL, World, genesis, market, pub
+from davy.protocol.transaction import AddStake, MoveStake, RemoveStake, Transfer
+from davy.protocol.words import TOKEN, Moment
+from tests.ledger.rules.world import FAST, SMALL, World, begins, genesis, market, pub
 
 
 def paid(w: World, hotkey: str) -> int:
@@ -133,6 +134,26 @@ def test_dust_and_unknown_hotkeys_are_refused() -> None:
     assert w.account("cat").stakes == ()
 
 
+def test_little_is_removed_only_where_it_is_all_there_is() -> None:
+    """What unbonds stands in a line for a week: as with stake, not for a base unit."""
+    w = market()
+    least = FAST.minimum_stake
+    w.refused(TxCode.OUT_OF_RANGE, "ann", RemoveStake(pub("ann-hot"), least - 1))
+    w.ok("ann", RemoveStake(pub("ann-hot"), least))
+    w.ok("dan", AddStake(pub("ann-hot"), least))
+    s, key = w.machine.state, pub("ann-hot") + pub("dan")
+    s.put(STAKES, key, replace(s.need(STAKES, key, ""), amount=least - 1))
+    leave_all = RemoveStake(pub("ann-hot"), least - 1)
+    remove_stake(s, Moment(w.machine.height, w.machine.time), pub("dan"), leave_all)
+    assert s.get(STAKES, key) is None
+
+
+def test_any_amount_could_be_removed_before_its_edition() -> None:
+    w = market()
+    w.machine = Machine.restore(w.genesis, w.rows.items(), w.machine.height, w.machine.time, begins(7))
+    w.ok("ann", RemoveStake(pub("ann-hot"), 1))
+
+
 def crowded() -> World:
     """As many delegators on ann's hotkey as it takes, each with one token more than the one before."""
     crowd = tuple(Allocation(pub(f"d{i}"), (i + 2) * TOKEN) for i in range(MAX_DELEGATORS))
@@ -147,12 +168,48 @@ def crowded() -> World:
 
 def test_a_hotkey_full_of_dust_takes_a_larger_delegator_in_place_of_the_smallest() -> None:
     w = crowded()
-    w.refused(TxCode.FULL, "ben", AddStake(pub("ann-hot"), 2 * TOKEN))
-    w.ok("ben", AddStake(pub("ann-hot"), 3 * TOKEN))
+    w.refused(TxCode.FULL, "ben", AddStake(pub("ann-hot"), 4 * TOKEN - 1))
+    w.ok("ben", AddStake(pub("ann-hot"), 4 * TOKEN))
     assert w.account("d0").stakes == ()
     assert w.account("d0").unbonding == 2 * TOKEN
     w.ok("ann", AddStake(pub("ann-hot"), 1 * TOKEN))
     assert w.account("d1").unbonding == 0, "the owner is not counted among them"
+
+
+def test_what_took_a_delegators_place_stays_there_for_the_unbonding_time() -> None:
+    """Else one amount would push out somebody on each full hotkey, block by block."""
+    w = crowded()
+    w.register("dan", "dan-hot")
+    w.ok("ben", AddStake(pub("ann-hot"), 4 * TOKEN))
+    w.ok("ben", AddStake(pub("ann-hot"), TOKEN))
+    w.ok("ben", MoveStake(pub("ann-hot"), pub("dan-hot"), TOKEN))
+    w.refused(TxCode.WRONG_TIME, "ben", MoveStake(pub("ann-hot"), pub("dan-hot"), TOKEN))
+    w.refused(TxCode.WRONG_TIME, "ben", RemoveStake(pub("ann-hot"), 4 * TOKEN))
+    w.ok("ben", RemoveStake(pub("ann-hot"), 4 * TOKEN))
+    w.ok("d1", RemoveStake(pub("ann-hot"), 3 * TOKEN))
+    w.ok("ben", AddStake(pub("ann-hot"), 100 * TOKEN))
+    w.ok("ben", RemoveStake(pub("ann-hot"), 100 * TOKEN))
+
+
+def test_who_took_a_place_is_pushed_out_as_others_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stake, "MAX_DELEGATORS", 1)
+    w = market()
+    w.stake("cat", "ann-hot", TOKEN)
+    w.stake("dan", "ann-hot", 2 * TOKEN)
+    w.refused(TxCode.WRONG_TIME, "dan", RemoveStake(pub("ann-hot"), 2 * TOKEN))
+    w.stake("eve", "ann-hot", 4 * TOKEN)
+    assert (w.account("dan").stakes[1:], w.account("dan").unbonding) == ((), 2 * TOKEN)
+    w.block(FAST.unbonding)
+    assert w.account("dan").unbonding == 0
+
+
+def test_a_base_unit_more_was_enough_before_its_edition(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stake, "MAX_DELEGATORS", 1)
+    w = market()
+    w.machine = Machine.restore(w.genesis, w.rows.items(), w.machine.height, w.machine.time, begins(7))
+    w.stake("cat", "ann-hot", TOKEN)
+    w.stake("dan", "ann-hot", TOKEN + 1)
+    w.ok("dan", MoveStake(pub("ann-hot"), pub("ben-hot"), TOKEN + 1))
 
 
 def test_payouts_of_one_block_are_bounded_and_none_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from davy.protocol.limits import DAY_MS
 from davy.protocol.order import Global, GroupKey, Halt
 from davy.protocol.signing import Domain, sign
 from davy.protocol.transaction import BrakeOrder, SignedTx, Transfer, TxBody
-from davy.protocol.words import KeyRole, key_text
+from davy.protocol.words import TOKEN, KeyRole, key_text
 from tests.ledger.driver.cometbft.engines import PATIENCE_S, Producers, engine, reach, until
 from tests.twins.keyholders import Keyholders
 
@@ -78,7 +78,7 @@ class Junk:
 
     async def _send(self, public: bytes, secret: bytes) -> None:
         for nonce in count():
-            body = encode(TxBody(1, self._ledger.chain, public, nonce, Transfer(TO, 1)))
+            body = encode(TxBody(1, self._ledger.chain, public, nonce, Transfer(TO, TOKEN // 1_000)))
             raw = encode(SignedTx(1, body, sign(secret, Domain.TX, body)))
             while await self._is_turned_down(raw):  # noqa: ASYNC110  # of other processes, which set no event here
                 await anyio.sleep(0.1)

@@ -20,7 +20,7 @@ from davy.protocol.encoding import decode, encode
 from davy.protocol.limits import MAX_RESULT_BYTES
 from davy.protocol.signing import Domain, sign
 from davy.protocol.transaction import Action, SignedTx, Transfer, TxBody
-from davy.protocol.words import KeyRole, key_text
+from davy.protocol.words import TOKEN, KeyRole, key_text
 from tests.ledger.driver.cometbft.engines import PATIENCE_S, Producers, engine, reach
 from tests.ledger.driver.cometbft.newcomers import (
     AGAINST_ALL,
@@ -69,7 +69,7 @@ async def sent(ledger: RpcLedger, action: Action) -> None:
 async def test_a_fifth_fetches_the_state_votes_and_loses_all_for_two_votes(producers: Producers) -> None:
     async with RpcLedger(f"http://127.0.0.1:{producers.ports[0]}", producers.chain) as first:
         await reach(first, 22)
-        await sent(first, Transfer(bytes(31) + b"\1", 5))
+        await sent(first, Transfer(bytes(31) + b"\1", TOKEN))
         n = producers.join(1)
         producers.start(n, before=SMALL_CHUNKS, options=KEPT)
         async with RpcLedger(f"http://127.0.0.1:{producers.ports[n - 1]}", producers.chain) as fifth:

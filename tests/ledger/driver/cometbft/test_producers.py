@@ -25,7 +25,7 @@ from davy.protocol.limits import DAY_MS
 from davy.protocol.order import Global, GroupKey, Halt
 from davy.protocol.signing import Domain, sign
 from davy.protocol.transaction import BrakeOrder, SignedTx, Transfer, TxBody, tx_hash
-from davy.protocol.words import KeyRole, key_text
+from davy.protocol.words import TOKEN, KeyRole, key_text
 from tests.ledger.driver.cometbft.engines import PATIENCE_S, Producers, engine, reach, until
 from tests.twins.keyholders import Keyholders
 
@@ -82,7 +82,7 @@ class Sender:
         self.acknowledged: dict[bytes, TxResult] = {}
 
     def next(self) -> bytes:
-        body = encode(TxBody(1, self._chain, PUBLIC, self._nonce, Transfer(TO, 1 + self._nonce)))
+        body = encode(TxBody(1, self._chain, PUBLIC, self._nonce, Transfer(TO, TOKEN // 1_000 + self._nonce)))
         self._nonce += 1
         return encode(SignedTx(1, body, sign(SECRET, Domain.TX, body)))
 

@@ -10,8 +10,9 @@ from davy.ledger.rules import door
 from davy.ledger.rules.machine import Machine
 from davy.protocol.errors import TxCode
 from davy.protocol.transaction import Transfer
+from davy.protocol.words import TOKEN
 from tests.ledger.rules.test_coldkeys import swapped
-from tests.ledger.rules.world import market, pub
+from tests.ledger.rules.world import FAST, market, pub
 
 ROOM = 10**6
 
@@ -20,7 +21,7 @@ ROOM = 10**6
 def test_who_signs_for_a_swapped_coldkey_gets_into_blocks(funded: bool) -> None:
     w = market()
     if funded:
-        w.ok("eve", Transfer(pub("new"), 5))
+        w.ok("eve", Transfer(pub("new"), TOKEN))
     swapped(w, "ann", "new")
     first = w.tx("new", Transfer(pub("eve"), 1))
     waits = Door()
@@ -38,7 +39,7 @@ def test_a_producer_votes_for_what_its_own_door_has_no_room_for(monkeypatch: pyt
     monkeypatch.setattr(door, "UNBACKED_A_BLOCK", 3)
     w = market()
     dust = [f"dust{i}" for i in range(6)]
-    w.ok("eve", *[Transfer(pub(d), 1_000) for d in dust])
+    w.ok("eve", *[Transfer(pub(d), 2 * FAST.minimum_stake) for d in dust])
     one, other = w.machine, Machine.restore(w.genesis, list(w.machine.rows()), w.machine.height, w.machine.time)
     txs = [w.tx(d, Transfer(pub("eve"), 1), nonce=0) for d in dust]
     assert {one.check_tx(raw).code for raw in txs[:3]} == {other.check_tx(raw).code for raw in txs[3:]} == {TxCode.OK}
