@@ -48,6 +48,7 @@ FROZEN = {
     "upgrades.PRODUCERS_SINCE": 3,
     "upgrades.RAISED_ARE_PRUNED_SINCE": 5,
     "upgrades.REPLACED_WHEN_RECORDED": 4,
+    "upgrades.SERVED_COUNTS_SINCE": 8,
     "upgrades.SERVING_IS_WORK_SINCE": 7,
     "upgrades.SKIPPED_COUNT_SINCE": 6,
 }
