@@ -44,6 +44,7 @@ FROZEN = {
     "upgrades.LEASES_APART_SINCE": 6,
     "upgrades.MIDDLE_TIME_SINCE": 5,
     "upgrades.NEWEST": 8,
+    "upgrades.OWN_CLASS_SINCE": 8,
     "upgrades.PLACES_COST_SINCE": 8,
     "upgrades.PRODUCERS_SINCE": 3,
     "upgrades.RAISED_ARE_PRUNED_SINCE": 5,
