@@ -74,6 +74,8 @@ SERVED_COUNTS_SINCE: Final = 8
 """The edition from which on a key that was replaced convicts of what the ledger said it served only."""
 OWN_CLASS_SINCE: Final = 8
 """The edition from which on a model keeps no class that a registrant of before gave it."""
+TAKES_HOLD_SINCE: Final = 8
+"""The edition from which on a child's take is paid from its parent's."""
 
 CHAINS: Final[Mapping[ChainId, tuple[int, ...]]] = MappingProxyType({})
 """Of chains that began under an older edition: the heights at which editions 1, 2, … begin; others never do."""

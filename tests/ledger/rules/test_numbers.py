@@ -52,6 +52,7 @@ FROZEN = {
     "upgrades.SERVED_COUNTS_SINCE": 8,
     "upgrades.SERVING_IS_WORK_SINCE": 7,
     "upgrades.SKIPPED_COUNT_SINCE": 6,
+    "upgrades.TAKES_HOLD_SINCE": 8,
 }
 
 

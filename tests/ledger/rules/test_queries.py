@@ -147,9 +147,11 @@ def test_rows_that_are_too_many_for_one_answer_are_told_in_pages(monkeypatch: py
         while True:
             after = data + (told[-1].uid + 1 if told else 0).to_bytes(2, "big")
             assert len(w.machine.query(path, after)) <= MAX_RESULT_BYTES // 4
-            page = w.query(path, after, RowsInForce if path == "/weights" else EpochRecord)
-            told += page.rows if isinstance(page, RowsInForce) else page.weights
-            if isinstance(page, EpochRecord):
+            if path == "/weights":
+                in_force += w.query(path, after, RowsInForce).rows
+            else:
+                page = w.query(path, after, EpochRecord)
+                voted += page.weights
                 assert (page.height, page.minted, page.owner, page.miners) == (7, 6, 5, (0,) * MAX_UIDS)
             if after[len(data) :] == (VOTERS[-1] + 1).to_bytes(2, "big"):
                 break
