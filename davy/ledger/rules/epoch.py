@@ -213,14 +213,16 @@ def write_record(
 
 def drop_oldest(s: State, netuid: int, newest: int) -> None:
     """Keep the records of the last KEPT_EPOCHS epochs, and of these no more than KEPT_EPOCH_BYTES hold."""
-    size = 0
-    for epoch in range(newest, max(newest - KEPT_EPOCHS, -1), -1):
-        record = s.get(PAID, epoch_key(netuid, epoch))
-        if record is None:
-            continue
-        size += len(record.miners) + len(record.validators) + sum(map(len, record.weights))
-        if size > KEPT_EPOCH_BYTES and epoch < newest:
-            s.delete(PAID, epoch_key(netuid, epoch))
+    found = (
+        (epoch, s.get(PAID, epoch_key(netuid, epoch))) for epoch in range(newest, max(newest - KEPT_EPOCHS, -1), -1)
+    )
+    records = [(epoch, record) for epoch, record in found if record is not None]
+    if sum(len(r.miners) * (2 + len(r.voters)) for _, r in records) > KEPT_EPOCH_BYTES:  # they may be: it is looked at
+        size = 0
+        for epoch, r in records:
+            size += len(r.miners) + len(r.validators) + sum(map(len, r.weights))
+            if size > KEPT_EPOCH_BYTES and epoch < newest:
+                s.delete(PAID, epoch_key(netuid, epoch))
     if newest >= KEPT_EPOCHS:
         s.delete(PAID, epoch_key(netuid, newest - KEPT_EPOCHS))
 

@@ -103,20 +103,21 @@ def test_records_of_epochs_are_kept_while_they_are_not_too_large_together(editio
     w.register("cat", "cat-hot")
     w.block(19)
     m = Machine.restore(w.genesis, w.rows.items(), w.machine.height, w.machine.time, begins(edition))
-    rows = (bytes(4 * 1_024),) * 1_024
+    paid, voters, rows = bytes(8 * 1_024), tuple(range(1_024)), (bytes(4 * 1_024),) * 1_024
     for key in [key for key in w.rows if key[:1] == PAID.tag]:
-        m.state.records[key] = replace(m.state.need(PAID, key[1:], ""), weights=rows)
-    before = m.state.need(RUNNING, subnet_key(1), "").epoch
-    while m.state.need(RUNNING, subnet_key(1), "").epoch == before:
+        before = m.state.need(PAID, key[1:], "")
+        m.state.records[key] = replace(before, miners=paid, validators=paid, voters=voters, weights=rows)
+    ended = m.state.need(RUNNING, subnet_key(1), "").epoch
+    while m.state.need(RUNNING, subnet_key(1), "").epoch == ended:
         m.apply_block(m.height + 1, m.time + 250, [])
-    told = [epoch for epoch in range(before + 1) if m.state.get(PAID, epoch_key(1, epoch))]
-    assert told == list(range(before + 1 - kept, before + 1))
+    told = [epoch for epoch in range(ended + 1) if m.state.get(PAID, epoch_key(1, epoch))]
+    assert told == list(range(ended + 1 - kept, ended + 1))
 
 
 def test_the_newest_record_of_an_epoch_is_kept_however_large_it_is() -> None:
     w = World()
     s = w.machine.state
-    large = PaidRecord(7, 6, 5, b"", b"", (0,), (bytes(KEPT_EPOCH_BYTES),))
+    large = PaidRecord(7, 6, 5, bytes(KEPT_EPOCH_BYTES), bytes(KEPT_EPOCH_BYTES), (), ())
     for epoch in range(3):
         s.records[PAID.tag + epoch_key(1, epoch)] = large
     drop_oldest(s, 1, 2)
