@@ -106,7 +106,7 @@ def voting_stake(stake: Int64, f: Families) -> Int64:
 
 
 def family_dividends(
-    dividends: Int64, stake: Int64, takes: Int64, f: Families, *, burn: int = 0
+    dividends: Int64, stake: Int64, takes: Int64, f: Families, *, burn: int = 0, grants: Int64 | None = None
 ) -> tuple[Int64, Int64]:
     """What each key has of the dividends after the children paid their parents, [..., n], and what is burned, [...].
 
@@ -120,6 +120,7 @@ def family_dividends(
     stake : int64 [..., n], what the keys hold themselves
     takes : int64 [n], u16
     burn : u16, subtensor's `CKBurn`, 0 there too
+    grants : int64 [n], u16, the most that a child keeps of each parent's part; without it nothing bounds its take
 
     Raises
     ------
@@ -128,8 +129,9 @@ def family_dividends(
     """
     paid = integers("dividends", dividends, 0, MAX_AMOUNT).copy()
     rates = integers("takes", takes, 0, U16 - whole("burn", burn, 0, U16))
+    bounds = np.full(f.n, U16) if grants is None else integers("grants", grants, 0, U16)
     moved = lent(stake, f)
-    if paid.shape != stake.shape or rates.shape != (f.n,):
+    if paid.shape != stake.shape or rates.shape != (f.n,) or bounds.shape != (f.n,):
         raise BadInput(f"dividends have shape {paid.shape}, stake {stake.shape}, takes {rates.shape}, of {f.n} keys")
     burned = np.zeros(paid.shape[:-1], dtype=np.int64)
     for child in np.unique(f.children).tolist():
@@ -138,7 +140,7 @@ def family_dividends(
         parts = apportion(paid[..., child], claims)[..., 1:]
         strangers = np.where(f.related[loans], 0, parts)
         of_burn = cut(strangers, burn)
-        reach_parents = parts - cut(strangers, int(rates[child])) - of_burn
+        reach_parents = parts - cut(strangers, np.minimum(rates[child], bounds[f.parents[loans]])) - of_burn
         paid[..., child] -= (reach_parents + of_burn).sum(axis=-1)
         burned += of_burn.sum(axis=-1)
         paid += _sums(reach_parents, f.parents[loans], f.n)

@@ -44,7 +44,7 @@ class Emission:
         return self.incentive + self.dividends
 
 
-def cut(amount: Int64, part: int) -> Int64:
+def cut(amount: Int64, part: int | Int64) -> Int64:
     """floor(amount · part / 65535), part a u16, without the product of 76 bits (as in `consensus.minority`)."""
     quotient, rest = np.divmod(amount, U16)
     return quotient * part + rest * part // U16

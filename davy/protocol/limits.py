@@ -61,6 +61,8 @@ MAX_PROMPT_TOKENS: Final = 2_048
 MAX_COMPLETION_TOKENS: Final = 1_024
 MAX_LOGPROBS: Final = 64
 MAX_UIDS: Final = 4_096
+MAX_ROW_WEIGHTS: Final = 3_840
+"""Weights that fit into a transaction of MAX_TX_BYTES, whatever they are: with more a row might never be revealed."""
 MAX_SUBNETS: Final = 1_024
 MAX_KEYHOLDERS: Final = 255
 """Members of one roster, and of each of its group keys."""

@@ -190,7 +190,7 @@ class RegisterModel(Wire, tag="register_model"):
 
 
 class RaiseClass(Wire, tag="raise_class"):
-    """By a model's registrant: it becomes systemic, for good."""
+    """By a model's registrant: it becomes systemic, for as long as it is that registrant's."""
 
     model_id: ModelId
 

@@ -8,6 +8,7 @@ apart, so that an operator is told of weights that are lost, and of no others.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Annotated, Final, NamedTuple
 
@@ -17,11 +18,12 @@ from davy.ledger.submit import send
 from davy.protocol.chain import Metagraph, TxResult
 from davy.protocol.encoding import Wire, decode, encode
 from davy.protocol.errors import TxCode
-from davy.protocol.limits import MAX_RESULT_BYTES, MAX_UIDS
+from davy.protocol.limits import MAX_RESULT_BYTES, MAX_ROW_WEIGHTS, MAX_UIDS
 from davy.protocol.ports import Entropy, KeyStore, LedgerClient, Store
 from davy.protocol.transaction import CommitWeights, RevealWeights, SetWeights, Weight, weights_commitment
 from davy.protocol.words import Digest, Height, KeyRole, Netuid
 
+_log: Final = logging.getLogger(__name__)
 _LATER: Final = (TxCode.WRONG_TIME, TxCode.HALTED)
 """What turns a reveal down for now: the ledger stands in an earlier epoch yet, or still while the subnet is halted."""
 
@@ -68,13 +70,14 @@ class Committer:
     async def put_forward(self, m: Metagraph, weights: tuple[Weight, ...]) -> TxResult:
         """Commit a row for the running epoch, or set it openly where the subnet switched commit–reveal off.
 
-        A second call in one epoch replaces the first row.
+        A second call in one epoch replaces the first row. Of more than MAX_ROW_WEIGHTS the lightest are left out.
 
         Raises
         ------
         TxFailed, Unreachable, StoreFailed
             Nothing was acknowledged; calling again is safe.
         """
+        weights = self._heaviest(weights)
         if not m.subnet.hyperparameters.commit_reveal:
             return await send(self._ledger, self._keys, KeyRole.HOTKEY, SetWeights(self._netuid, weights))
         own = self._keys.public(KeyRole.HOTKEY)
@@ -87,6 +90,18 @@ class Committer:
         )
         action = CommitWeights(self._netuid, sealed.epoch, commitment)
         return await send(self._ledger, self._keys, KeyRole.HOTKEY, action)
+
+    def _heaviest(self, weights: tuple[Weight, ...]) -> tuple[Weight, ...]:
+        """What can be revealed, by UID; of equal ones the lower UIDs."""
+        over = len(weights) - MAX_ROW_WEIGHTS
+        if over <= 0:
+            return weights
+        _log.warning(
+            "subnet %d: the %d lightest of %d weights are left out; a row holds %d at most",
+            self._netuid, over, len(weights), MAX_ROW_WEIGHTS,
+        )  # fmt: skip
+        kept = sorted(weights, key=lambda w: (-w.value, w.uid))[:MAX_ROW_WEIGHTS]
+        return tuple(sorted(kept, key=lambda w: w.uid))
 
     async def reveal_due(self, m: Metagraph) -> list[Lost]:
         """Reveal the rows whose epoch has come; what is revealed, or lost, is forgotten. Returns what is lost.

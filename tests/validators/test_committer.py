@@ -10,10 +10,11 @@ import pytest
 from davy.protocol.chain import EpochRecord, Head, Metagraph, RowsInForce, TxResult
 from davy.protocol.encoding import encode
 from davy.protocol.errors import TxCode, TxFailed
+from davy.protocol.limits import MAX_ROW_WEIGHTS, MAX_TX_BYTES, MAX_UIDS
 from davy.protocol.order import Subnet
 from davy.protocol.signing import Domain, sign
-from davy.protocol.transaction import Weight, tx_hash
-from davy.protocol.words import KeyRole
+from davy.protocol.transaction import RevealWeights, SetWeights, SignedTx, TxBody, Weight, tx_hash
+from davy.protocol.words import INT63, KeyRole
 from davy.validators.committer import Committer, Sealed, SealedRows
 from tests.ledger.rules.world import World, keys, market, pub
 from tests.twins import MemoryStore, SeededEntropy, SeededKeys
@@ -117,6 +118,27 @@ async def test_a_row_is_revealed_in_its_epoch_and_forgotten() -> None:
     assert await p.reveal() == []
     assert await p.in_force() == [(2, 2), (3, 1)]
     assert await p.committer().sealed() == ()
+
+
+async def test_a_row_that_could_not_be_revealed_is_put_forward_without_its_lightest(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    p = Place()
+    weights = tuple(Weight(uid, bytes(8), 1 + (7 * uid) % 65_535) for uid in range(MAX_UIDS))
+    assert (await p.committer().put_forward(p.w.metagraph(), weights)).code == TxCode.OK
+    (sealed,) = await p.committer().sealed()
+    assert len(sealed.weights) == MAX_ROW_WEIGHTS
+    assert set(sealed.weights) == set(sorted(weights, key=lambda w: w.value)[-MAX_ROW_WEIGHTS:])
+    assert [w.uid for w in sealed.weights] == sorted(w.uid for w in sealed.weights)
+    assert "the 256 lightest of 4096 weights are left out" in caplog.text
+
+
+@pytest.mark.parametrize("action", [RevealWeights, SetWeights])
+def test_the_longest_row_fits_into_a_transaction(action: type[RevealWeights | SetWeights]) -> None:
+    row = tuple(Weight(MAX_UIDS - 1, bytes(8), 65_535) for _ in range(MAX_ROW_WEIGHTS))
+    x = SetWeights(65_535, row) if action is SetWeights else RevealWeights(65_535, INT63, row, bytes(32))
+    body = encode(TxBody(1, bytes(32), pub("ann-hot"), INT63, x))
+    assert len(encode(SignedTx(1, body, bytes(64)))) <= MAX_TX_BYTES
 
 
 @pytest.mark.parametrize("epochs_later", [0, 1])

@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TypeVar
 
+from msgspec.structs import replace
+
 from davy.protocol.chain import (
     Account,
     ComingHyperparameters,
@@ -13,13 +15,15 @@ from davy.protocol.chain import (
     HotkeyInfo,
     Issuance,
     Metagraph,
+    RevealedRow,
+    RowInForce,
     RowsInForce,
     SubnetInfo,
     SubnetList,
 )
 from davy.protocol.encoding import decode
 from davy.protocol.errors import Malformed, NotEnabled, TxCode, TxFailed
-from davy.protocol.limits import MAX_ACCESSES_ASKED, MAX_RESULT_BYTES
+from davy.protocol.limits import MAX_ACCESSES_ASKED, MAX_RESULT_BYTES, MAX_UIDS
 from davy.protocol.order import OrderId
 from davy.protocol.recorded import AccessList, AccessRecord, AttestationPage, Attested
 from davy.protocol.words import Height, Hotkey, ModelId, Netuid, PublicKey
@@ -63,17 +67,39 @@ class Views(ABC):
         return m
 
     async def rows(self, netuid: Netuid) -> RowsInForce:
-        """Return the weights of a subnet that everybody can see now."""
-        return await self._view("/weights", netuid.to_bytes(2, "big"), RowsInForce)
+        """Return the weights of a subnet that everybody can see now.
+
+        So many that they come in pages are those of several blocks; `height` is that of the last page.
+        """
+        subnet = netuid.to_bytes(2, "big")
+        try:
+            return await self._view("/weights", subnet, RowsInForce)
+        except TxFailed as e:
+            if e.code is not TxCode.OUT_OF_RANGE:
+                raise
+        told: list[RowInForce] = []
+        while True:
+            page = await self._view("/weights", subnet + _next(told), RowsInForce)
+            if _ends(told, page.rows):
+                return RowsInForce(netuid, page.height, tuple(told))
+            told += page.rows
 
     async def epoch(self, netuid: Netuid, epoch: Height) -> EpochRecord | None:
         """Return what an epoch paid; None before its end, and when it is too long ago."""
+        which = netuid.to_bytes(2, "big") + epoch.to_bytes(8, "big")
         try:
-            return await self._view("/epoch", netuid.to_bytes(2, "big") + epoch.to_bytes(8, "big"), EpochRecord)
+            return await self._view("/epoch", which, EpochRecord)
         except TxFailed as e:
             if e.code is TxCode.NOT_FOUND:
                 return None
-            raise
+            if e.code is not TxCode.OUT_OF_RANGE:
+                raise
+        told: list[RevealedRow] = []
+        while True:
+            page = await self._view("/epoch", which + _next(told), EpochRecord)
+            if _ends(told, page.weights):
+                return replace(page, weights=tuple(told))
+            told += page.weights
 
     async def subnets(self) -> tuple[SubnetInfo, ...]:
         return (await self._view("/subnets", b"", SubnetList)).subnets
@@ -125,3 +151,22 @@ class Views(ABC):
 
     async def _view(self, path: str, data: bytes, kind: type[T]) -> T:
         return decode(await self.query(path, data), kind, limit=MAX_RESULT_BYTES)
+
+
+def _next(told: Sequence[RowInForce | RevealedRow]) -> bytes:
+    """The UID from which on the next page is wanted."""
+    return (told[-1].uid + 1 if told else 0).to_bytes(2, "big")
+
+
+def _ends(told: Sequence[RowInForce | RevealedRow], page: Sequence[RowInForce | RevealedRow]) -> bool:
+    """Whether no row is left.
+
+    Raises
+    ------
+    Malformed
+        The page does not go on after what was told.
+    """
+    uids = [row.uid for row in (*told[-1:], *page)]
+    if uids != sorted(set(uids)) or (page and page[-1].uid >= MAX_UIDS):
+        raise Malformed("the ledger's pages of rows do not follow one another; ask another ledger")
+    return not page

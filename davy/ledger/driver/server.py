@@ -97,7 +97,11 @@ class RpcServer:
         if not 0 < len(calls) <= MAX_RPC_BATCH:
             said = f"a batch holds 1 to {MAX_RPC_BATCH} calls, not {len(calls)}"
             return _failure(None, RpcCode.INVALID_REQUEST, said)
-        return [await self._call(one) for one in calls]
+        answers: list[Json] = []
+        for one in calls:
+            answers.append(await self._call(one))
+            await asyncio.sleep(0)  # others' calls, and blocks, come in between
+        return answers
 
     async def _call(self, asked: object) -> Json:
         try:

@@ -15,7 +15,7 @@ pays; the transactions; the epochs that end with this block. So a commit in an e
 `block`                what a block does besides its transactions: payouts and accrual before, epochs after them
 `upgrades`             from which height on which rules hold
 `door`                 how many transactions of a sender may wait for a block
-`queries`              answers, from the state after the last block
+`queries`, `kept`      answers, from the state after the last block; those that are given again
 
 `records`              every record's type and key; `packed` is the arrays of all UIDs as bytes
 `state`, `trie`        records with a journal and savepoints; the authenticated map over their encodings

@@ -37,8 +37,9 @@ def set_children(s: State, at: Moment, sender: bytes, x: SetChildren) -> None:
     """Keep to whom a hotkey lends from the next epoch on; a second change in one epoch takes the first one's place.
 
     The child votes with what it is lent, and pays of its dividends what that earned, less its take
-    (`davy.incentive.children`). Both have a UID on the subnet; whoever loses it has no loans any more. A child's owner
-    leaves by handing in the parent's children as they are to be, without its own.
+    (`davy.incentive.children`), which is no more than the lender's and paid from that. Both have a UID on the subnet;
+    whoever loses it has no loans any more. A child's owner leaves by handing in the parent's children as they are to
+    be, without its own.
 
     Raises
     ------

@@ -65,7 +65,8 @@ def convict_served_after_halt(s: State, at: Moment, sender: bytes, x: ConvictSer
     Raises
     ------
     TxFailed
-        MALFORMED; BAD_SIGNATURE; WRONG_CHAIN; NOT_FOUND: no such order or miner here; EXISTS: it is barred already;
+        MALFORMED; BAD_SIGNATURE; WRONG_CHAIN; NOT_FOUND: no such order or miner here, or its key was replaced and did
+        not serve this by the ledger (`answerable`); EXISTS: it is barred already;
         MISMATCH: nothing was served, or the HALT does not name it outright, or is not surely in force since it was
         recorded; WRONG_TIME: the anchor is before the grace has passed, longer ago than `evidence_window`, or ahead.
     """
@@ -79,7 +80,7 @@ def convict_served_after_halt(s: State, at: Moment, sender: bytes, x: ConvictSer
     if receipt.chain != s.chain:
         raise TxFailed(TxCode.WRONG_CHAIN, "the receipt is of another chain; take it there")
     s.need(HOTKEYS, receipt.miner, "the ledger does not know this miner; it never registered")
-    miner = answerable(s, receipt.miner, anchor.height)
+    miner = answerable(s, receipt.miner, receipt.model_id, anchor.height)
     hotkey = s.need(HOTKEYS, miner, "the ledger does not know this miner; it never registered")
     if barred(s, miner):
         raise TxFailed(TxCode.EXISTS, "this miner is convicted")

@@ -43,12 +43,15 @@ from davy.ledger.rules.records import (
 from davy.ledger.rules.seats import Seats, take_seats
 from davy.ledger.rules.state import State
 from davy.ledger.rules.subnets import SURGE, epoch_end, registration_price, taken, turnover
+from davy.ledger.rules.upgrades import PLACES_COST_SINCE
 from davy.ledger.rules.weights import expire
 from davy.protocol.limits import Hyperparameters
 from davy.protocol.words import Moment
 
 KEPT_EPOCHS: Final = 64
 """Records of epochs that stay in the state, a subnet."""
+KEPT_EPOCH_BYTES: Final = 1 << 25
+"""Of these records together; the newest stays whatever its size."""
 
 _UNKNOWN: Final = "there is no subnet of this netuid"
 
@@ -190,7 +193,7 @@ def write_outcome(
 def write_record(
     s: State, at: Moment, netuid: int, running: RunningRecord, seats: Seats, x: EpochInputs, paid: Paid
 ) -> None:
-    """Write what was paid and the rows that voted, and drop the record of KEPT_EPOCHS epochs ago."""
+    """Write what was paid and the rows that voted, and drop the record of KEPT_EPOCHS epochs ago, or `drop_oldest`."""
     voted = np.flatnonzero(x.permits & (x.stake > 0) & x.weights.any(axis=1))
     record = PaidRecord(
         height=at.height,
@@ -202,8 +205,26 @@ def write_record(
         weights=packed.pack_pairs(x.weights[voted]),
     )
     s.put(PAID, epoch_key(netuid, running.epoch), record)
-    if running.epoch >= KEPT_EPOCHS:
+    if s.edition >= PLACES_COST_SINCE:
+        drop_oldest(s, netuid, running.epoch)
+    elif running.epoch >= KEPT_EPOCHS:
         s.delete(PAID, epoch_key(netuid, running.epoch - KEPT_EPOCHS))
+
+
+def drop_oldest(s: State, netuid: int, newest: int) -> None:
+    """Keep the records of the last KEPT_EPOCHS epochs, and of these no more than KEPT_EPOCH_BYTES hold."""
+    found = (
+        (epoch, s.get(PAID, epoch_key(netuid, epoch))) for epoch in range(newest, max(newest - KEPT_EPOCHS, -1), -1)
+    )
+    records = [(epoch, record) for epoch, record in found if record is not None]
+    if sum(len(r.miners) * (2 + len(r.voters)) for _, r in records) > KEPT_EPOCH_BYTES:  # they may be: it is looked at
+        size = 0
+        for epoch, r in records:
+            size += len(r.miners) + len(r.validators) + sum(map(len, r.weights))
+            if size > KEPT_EPOCH_BYTES and epoch < newest:
+                s.delete(PAID, epoch_key(netuid, epoch))
+    if newest >= KEPT_EPOCHS:
+        s.delete(PAID, epoch_key(netuid, newest - KEPT_EPOCHS))
 
 
 def begin_next(s: State, at: Moment, netuid: int, running: RunningRecord) -> None:

@@ -23,6 +23,7 @@ from davy.ledger.rules.records import (
     RetiredRecord,
 )
 from davy.ledger.rules.state import State
+from davy.ledger.rules.upgrades import OWN_CLASS_SINCE
 from davy.protocol.chain import ModelRecord
 from davy.protocol.errors import TxCode, TxFailed
 from davy.protocol.limits import MAX_LINEAGE, MAX_MODELS_A_REGISTRANT, MAX_NAMED_CALLERS
@@ -55,11 +56,14 @@ def register_model(s: State, at: Moment, sender: bytes, x: RegisterModel) -> Non
     before, left = s.get(MODELS, key), s.get(RETIRED, key)
     if before is not None and not (left and left.paid):
         raise TxFailed(TxCode.EXISTS, "this model is registered; serve it under its id")
-    lineage, model_class = _descent(s, x, before)
+    lineage, model_class = _descent(s, sender, x, before)
     permitted_from = at.height + s.parameters.model_review
     record = ModelRecord(m, sender, at.height, permitted_from, lineage, model_class, at.height)
     spend_kin(s, sender, len(lineage))
-    require_running(s, at, new_model_subject(s, sender, record), "registering this model", lease=False)
+    asked = record
+    if before is not None and before.model.model_class is ModelClass.SYSTEMIC:  # a HALT of it as such still stands
+        asked = replace(record, model_class=ModelClass.SYSTEMIC)
+    require_running(s, at, new_model_subject(s, sender, asked), "registering this model", lease=False)
     bond = s.parameters.model_bond
     debit(s, sender, bond)
     s.delete(RETIRED, key)
@@ -73,17 +77,21 @@ def register_model(s: State, at: Moment, sender: bytes, x: RegisterModel) -> Non
     s.put(REGISTRANTS, sender, RegistrantRecord(tuple(models)))
 
 
-def _descent(s: State, x: RegisterModel, before: RegisteredModel | None) -> tuple[tuple[bytes, ...], ModelClass]:
+def _descent(
+    s: State, sender: bytes, x: RegisterModel, before: RegisteredModel | None
+) -> tuple[tuple[bytes, ...], ModelClass]:
     """All that a model descends from, sorted, and the highest class of it and of its ancestors.
 
-    What was said of it when it was registered before still holds.
+    What was said of it when it was registered before still holds. Of its class only what `sender` said itself does, or
+    anybody could spoil a model for good by registering it first. What keyholders raised is systemic by their order.
     """
     if any(a >= b for a, b in pairwise(x.ancestors)):
         raise TxFailed(TxCode.MALFORMED, "ancestors are named by rising id, each once; sort them")
     lineage, classes = set(x.ancestors), {x.model_class}
     if before is not None:
         lineage.update(before.model.ancestors)
-        classes.add(before.model.model_class)
+        if s.edition < OWN_CLASS_SINCE or before.model.registrant == sender:
+            classes.add(before.model.model_class)
     for i in x.ancestors:
         ancestor = s.need(MODELS, i, f"the ancestor {i.hex()} is not registered; register it first").model
         lineage.update(ancestor.ancestors)
@@ -94,7 +102,7 @@ def _descent(s: State, x: RegisterModel, before: RegisteredModel | None) -> tupl
 
 
 def raise_class(s: State, at: Moment, sender: bytes, x: RaiseClass) -> None:
-    """Make a model systemic, for good; only an order of the LIFT key lowers a class.
+    """Make a model systemic, for as long as its registrant has it; only an order of the LIFT key lowers a class.
 
     Raises
     ------
@@ -162,7 +170,7 @@ def retire_model(s: State, at: Moment, sender: bytes, x: RetireModel) -> None:
 
     From the announcement on nobody begins to serve it, and from when it has left no weight counts for who does. What
     is known of it stays: orders may name it and others descend from it. Anybody may register it again then; it keeps
-    its class and its lineage.
+    its lineage, and its class for the same registrant.
 
     Raises
     ------

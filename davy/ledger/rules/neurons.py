@@ -49,6 +49,7 @@ from davy.ledger.rules.records import (
     neuron_key,
     subnet_key,
 )
+from davy.ledger.rules.rotation import note_left
 from davy.ledger.rules.stake import require_current
 from davy.ledger.rules.state import State
 from davy.ledger.rules.subnets import SURGE, taken, turnover
@@ -303,6 +304,8 @@ def _serve_on(s: State, at: Moment, netuid: int, hotkey: bytes, m: Served | None
     before = [(b.model_id, b.identity) for b in neuron.model]
     if before == ([] if m is None else [(m.model_id, m.identity)]):
         return
+    if m is None or [b.model_id for b in neuron.model] != [m.model_id]:
+        note_left(s, at, neuron)
     model = () if m is None else (ServedModel(m.model_id, m.identity, at.height),)
     subject = weight_subject(hotkey, neuron.registered_at, b"" if m is None else m.model_id)
     s.put(NEURONS, neuron_key(netuid, uid), replace(neuron, model=model, subject=subject))

@@ -91,7 +91,13 @@ def row_values(rows: Sequence[bytes], subjects: NDArray[np.uint64]) -> Int64:
 
 def row_pairs(row: bytes) -> tuple[tuple[int, int], ...]:
     """(uid, value) of each weight of a row, whatever it is bound to."""
-    return tuple((int(w["uid"]), int(w["value"])) for w in np.frombuffer(row, dtype=_WEIGHTS))
+    weights = np.frombuffer(row, dtype=_WEIGHTS)
+    return tuple(zip(weights["uid"].tolist(), weights["value"].tolist(), strict=True))
+
+
+def row_length(row: bytes) -> int:
+    """How many weights a row has."""
+    return len(row) // _WEIGHTS.itemsize
 
 
 def pack_pairs(values: Weights) -> tuple[bytes, ...]:
@@ -106,7 +112,13 @@ def pack_pairs(values: Weights) -> tuple[bytes, ...]:
 
 def pairs(data: bytes) -> tuple[tuple[int, int], ...]:
     """Inverse of `pack_pairs`."""
-    return tuple((int(uid), int(value)) for uid, value in np.frombuffer(data, dtype=_PAIRS))
+    given = np.frombuffer(data, dtype=_PAIRS)
+    return tuple(zip(given["uid"].tolist(), given["value"].tolist(), strict=True))
+
+
+def pairs_length(data: bytes) -> int:
+    """How many weights were packed."""
+    return len(data) // _PAIRS.itemsize
 
 
 def _grown(values: NDArray[np.generic], n: int) -> Int64:

@@ -22,6 +22,7 @@ from davy.ledger.rules.records import HOTKEYS, NEURONS, RUNNING, SUBNETS, Neuron
 from davy.ledger.rules.seats import Seats
 from davy.ledger.rules.stake import change_position, counted_stake, running_epochs
 from davy.ledger.rules.state import State
+from davy.ledger.rules.upgrades import TAKES_HOLD_SINCE
 from davy.protocol.words import U16
 
 
@@ -53,13 +54,13 @@ def pay(s: State, netuid: int, seats: Seats, e: Emission, halted: Bool, *, withh
     validators[seats.rows] = e.dividends
     burned = 0 if withheld else left
     burned += charge_unrevealed(s, netuid, seats, validators, subnet.hyperparameters.unrevealed_penalty)
-    validators, lost = between_families(s, seats, validators, halted)
+    validators, fees, lost = between_families(s, seats, validators, halted)
     paid = Paid(int(e.owner), e.incentive.copy(), validators, (left if withheld else 0) + lost)
-    for_mining, for_validating = paid.miners.tolist(), paid.validators.tolist()
+    for_mining, for_validating, for_children = paid.miners.tolist(), paid.validators.tolist(), fees.tolist()
     for uid in np.flatnonzero(paid.miners + paid.validators).tolist():
         neuron = seats.neurons[uid]
         counted = counted_stake(s, netuid, neuron, running) if for_validating[uid] else ()
-        shares = dividend_shares(s, neuron, for_validating[uid], counted)
+        shares = dividend_shares(s, neuron, for_validating[uid], counted, for_children[uid])
         shares[neuron.coldkey] = shares.get(neuron.coldkey, 0) + for_mining[uid]
         epochs = running_epochs(s, s.need(HOTKEYS, neuron.hotkey, "a neuron without a hotkey"))
         for coldkey in sorted(shares):
@@ -84,19 +85,26 @@ def charge_unrevealed(s: State, netuid: int, seats: Seats, dividends: Int64, pen
     return burned
 
 
-def between_families(s: State, seats: Seats, dividends: Int64, halted: Bool) -> tuple[Int64, int]:
-    """What each UID has of the dividends once children have paid their parents, and what halted parents would have had.
+def between_families(s: State, seats: Seats, dividends: Int64, halted: Bool) -> tuple[Int64, Int64, int]:
+    """What each UID has of the dividends once children paid their parents, what they kept, what halted parents miss.
 
-    That is not minted: neither the child nor anybody else gains by a halt.
+    They keep no larger a part than the parent's own take. What is missed is not minted: neither the child nor anybody
+    else gains by a halt.
     """
+    none = np.zeros(len(dividends), dtype=np.int64)
     if seats.families is None:
-        return dividends, 0
+        return dividends, none, 0
     missing = "a neuron without a hotkey"
     takes = np.array([s.need(HOTKEYS, n.hotkey, missing).take for n in seats.neurons], dtype=np.int64)
-    divided, _ = family_dividends(dividends, seats.own, takes, seats.families)
+    if s.edition < TAKES_HOLD_SINCE:
+        divided, kept = family_dividends(dividends, seats.own, takes, seats.families)[0], none
+    else:
+        divided, _ = family_dividends(dividends, seats.own, takes, seats.families, grants=takes)
+        whole, _ = family_dividends(dividends, seats.own, none, seats.families)
+        kept = np.maximum(whole - divided, 0)
     lost = int(divided[halted].sum())
     divided[halted] = 0
-    return divided, lost
+    return divided, kept, lost
 
 
 def unrevealed_cost(neuron: NeuronRecord, dividends: int, penalty: int) -> int:
@@ -105,15 +113,20 @@ def unrevealed_cost(neuron: NeuronRecord, dividends: int, penalty: int) -> int:
 
 
 def dividend_shares(
-    s: State, neuron: NeuronRecord, dividends: int, counted: tuple[tuple[bytes, int], ...]
+    s: State, neuron: NeuronRecord, dividends: int, counted: tuple[tuple[bytes, int], ...], kept: int = 0
 ) -> dict[bytes, int]:
-    """Dividends by coldkey: the hotkey's take to its owner, the rest pro rata of `counted`, largest remainder first."""
+    """Dividends by coldkey: the hotkey's take to its owner, the rest pro rata of `counted`, largest remainder first.
+
+    What children kept is paid from the take: so its delegators lose no more than that, whomever it lends to.
+    """
     if not dividends:
         return {}
     if all(coldkey == neuron.coldkey for coldkey, _ in counted):
         return {neuron.coldkey: dividends}
     take = s.need(HOTKEYS, neuron.hotkey, "a neuron without a hotkey").take
-    taken, parts = delegate(dividends, take, np.array([amount for _, amount in counted], dtype=np.int64))
+    own = (dividends + kept) * take // U16 - kept if kept else 0  # not below 0: no child kept more than this take
+    amounts = np.array([amount for _, amount in counted], dtype=np.int64)
+    taken, parts = delegate(dividends - own, 0 if kept else take, amounts)
     shares = {coldkey: part for (coldkey, _), part in zip(counted, parts.tolist(), strict=True)}
-    shares[neuron.coldkey] = shares.get(neuron.coldkey, 0) + int(taken)
+    shares[neuron.coldkey] = shares.get(neuron.coldkey, 0) + int(taken) + own
     return shares

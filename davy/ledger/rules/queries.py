@@ -6,7 +6,7 @@ Indexes that only queries need (a coldkey's positions) are derived from the rows
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Final
 
@@ -16,6 +16,7 @@ from davy.ledger.rules.coldkeys import owner_by
 from davy.ledger.rules.facts import keys_read, neuron_of, subject_facts
 from davy.ledger.rules.families import children_of, in_force, parents_of
 from davy.ledger.rules.frozen import counted_blocks
+from davy.ledger.rules.kept import Kept
 from davy.ledger.rules.models import access_of
 from davy.ledger.rules.producers import producer_record, producing
 from davy.ledger.rules.records import (
@@ -71,7 +72,7 @@ from davy.protocol.chain import (
 from davy.protocol.encoding import Wire, encode
 from davy.protocol.errors import Malformed, TxCode, TxFailed
 from davy.protocol.genesis import Genesis
-from davy.protocol.limits import MAX_ACCESSES_ASKED, MAX_BRAKE_PAGE
+from davy.protocol.limits import MAX_ACCESSES_ASKED, MAX_BRAKE_PAGE, MAX_RESULT_BYTES
 from davy.protocol.recorded import (
     AccessList,
     AttestationPage,
@@ -83,9 +84,12 @@ from davy.protocol.recorded import (
     SubjectRows,
 )
 
-_KEPT_PATHS: Final = frozenset({"/metagraph", "/weights", "/subnets"})
-"""What every node asks for once a block, and costs most."""
-_KEPT_ANSWERS: Final = 64
+_PAGE_BYTES: Final = MAX_RESULT_BYTES // 4
+"""Of rows: what is made at one go, or the ledger would do nothing else for long."""
+_WEIGHT_BYTES: Final = 7
+_ROW_BYTES: Final = 18
+_AMOUNT_BYTES: Final = 9
+"""The most that the encoding takes for them."""
 
 
 class Queries:
@@ -98,8 +102,7 @@ class Queries:
     def __init__(self, g: Genesis, s: State, prove: Callable[[bytes], tuple[bytes | None, Proof]]) -> None:
         self._genesis, self._state, self._prove = g, s, prove
         self._positions: dict[bytes, set[bytes]] = {}
-        self._kept: dict[tuple[str, bytes], bytes] = {}
-        """Answers since the last block: nothing else changes the state."""
+        self._kept = Kept()
         self._orders: dict[bytes, int] = {}
         """Keys of orders and drills, and their numbers."""
         self._answers: dict[bytes, list[bytes]] = {}
@@ -136,19 +139,27 @@ class Queries:
         }
 
     def answer(self, path: str, data: bytes, height: int) -> bytes:
-        kept = self._kept.get((path, data))
+        """Answer a query.
+
+        Raises
+        ------
+        TxFailed, Malformed
+            See `Machine.query`.
+        """
+        kept = self._kept.get(path, data)
         if kept is not None:
             return kept
         if path not in self._paths:
             raise TxFailed(TxCode.NOT_FOUND, f"there is no query of this name; the names are: {', '.join(self._paths)}")
         raw = encode(self._paths[path](data, height))
-        if path in _KEPT_PATHS and len(self._kept) < _KEPT_ANSWERS:
-            self._kept[path, data] = raw
+        if len(raw) > MAX_RESULT_BYTES:
+            raise TxFailed(TxCode.OUT_OF_RANGE, f"the answer has {len(raw)} bytes, and at most {MAX_RESULT_BYTES} go")
+        self._kept.note(path, data, raw)
         return raw
 
     def follow(self, changes: Changes) -> None:
         """Bring the indexes up to a block."""
-        self._kept.clear()
+        self._kept.follow(changes.puts.keys() | changes.deletes)
         for key in changes.deletes:
             self._index(key, stands=False)
         for key in changes.puts:
@@ -189,15 +200,20 @@ class Queries:
         return Metagraph(height, info, tuple(neurons(self._state, netuid, height)))
 
     def _weights(self, data: bytes, height: int) -> RowsInForce:
-        netuid = int.from_bytes(_exactly(data, 2), "big")
-        neurons = self._state.need(RUNNING, data, "there is no subnet of this netuid; ask /subnets").neurons
-        found = ((uid, self._state.get(WEIGHTS, neuron_key(netuid, uid))) for uid in range(neurons))
-        rows = tuple(RowInForce(uid, w.height, packed.row_pairs(w.row)) for uid, w in found if w is not None)
-        return RowsInForce(netuid, height, rows)
+        """Of a subnet (2 bytes); or a page of them, from a UID on (2 more)."""
+        subnet, first = _paged(data, 2)
+        netuid = int.from_bytes(subnet, "big")
+        n = self._state.need(RUNNING, subnet, "there is no subnet of this netuid; ask /subnets").neurons
+        found = ((uid, self._state.get(WEIGHTS, neuron_key(netuid, uid))) for uid in range(first or 0, n))
+        rows = [(uid, w) for uid, w in found if w is not None]
+        taken = _taken([packed.row_length(w.row) for _, w in rows], 0, page=first is not None)
+        told = (RowInForce(uid, w.height, packed.row_pairs(w.row)) for uid, w in rows[:taken])
+        return RowsInForce(netuid, height, tuple(told))
 
     def _epoch(self, data: bytes, height: int) -> EpochRecord:
-        netuid, epoch = int.from_bytes(_exactly(data, 10)[:2], "big"), int.from_bytes(data[2:], "big")
-        return epoch_record(self._state, netuid, epoch)
+        """Of a subnet, by number (10 bytes); or with a page of its rows, from a UID on (2 more)."""
+        which, first = _paged(data, 10)
+        return epoch_record(self._state, int.from_bytes(which[:2], "big"), int.from_bytes(which[2:], "big"), first)
 
     def _subnets(self, data: bytes, height: int) -> SubnetList:
         _exactly(data, 0)
@@ -356,18 +372,21 @@ def _found(outcome: OutcomeRecord, n: int) -> dict[str, list[int]]:
     return {field: [int(v) for v in kinds.get(field, packed.shares)(getattr(outcome, field), n)] for field in FOUND}
 
 
-def epoch_record(s: State, netuid: int, epoch: int) -> EpochRecord:
-    """What an epoch paid.
+def epoch_record(s: State, netuid: int, epoch: int, first: int | None = None) -> EpochRecord:
+    """What an epoch paid, and which rows voted; or a page of these, from UID `first` on.
 
     Raises
     ------
     TxFailed
-        NOT_FOUND: it has not ended, was skipped, paid nobody, or is older than the records kept.
+        NOT_FOUND: it has not ended, was skipped, paid nobody, or is older than the records kept. OUT_OF_RANGE: it is
+        told in pages only.
     """
     paid = s.need(
         PAID, epoch_key(netuid, epoch), f"there is no record of epoch {epoch}; see the subnet's running epoch"
     )
     n = len(paid.miners) // 8
+    rows = [(uid, row) for uid, row in zip(paid.voters, paid.weights, strict=True) if uid >= (first or 0)]
+    taken = _taken([packed.pairs_length(row) for _, row in rows], n, page=first is not None)
     return EpochRecord(
         netuid,
         epoch,
@@ -376,8 +395,34 @@ def epoch_record(s: State, netuid: int, epoch: int) -> EpochRecord:
         paid.owner,
         tuple(packed.amounts(paid.miners, n).tolist()),
         tuple(packed.amounts(paid.validators, n).tolist()),
-        tuple(RevealedRow(u, packed.pairs(row)) for u, row in zip(paid.voters, paid.weights, strict=True)),
+        tuple(RevealedRow(uid, packed.pairs(row)) for uid, row in rows[:taken]),
     )
+
+
+def _taken(rows: Sequence[int], paid: int, *, page: bool) -> int:
+    """How many of these rows, by the weights they hold, are told: at least one in a page, else all.
+
+    Raises
+    ------
+    TxFailed
+        OUT_OF_RANGE: all would be too many; nothing was made of them.
+    """
+    size, most = 128 + 2 * paid * _AMOUNT_BYTES, _PAGE_BYTES if page else MAX_RESULT_BYTES
+    for i, weights in enumerate(rows):
+        size += _ROW_BYTES + weights * _WEIGHT_BYTES
+        if size > most and not page:
+            said = "add the UID, in two bytes, from which on you want the next rows; go on until there are none"
+            raise TxFailed(TxCode.OUT_OF_RANGE, f"these rows are told in pages only: {said}")
+        if size > most and i:
+            return i
+    return len(rows)
+
+
+def _paged(data: bytes, width: int) -> tuple[bytes, int | None]:
+    """What a query asks about, and the UID from which on it wants a page (None: everything)."""
+    if len(data) == width + 2:
+        return data[:width], int.from_bytes(data[width:], "big")
+    return _exactly(data, width), None
 
 
 def _place(data: bytes) -> tuple[int, bytes, bytes | None]:

@@ -348,6 +348,12 @@ class RotationRecord(Wire):
     until: Height
 
 
+class LeftRecord(Wire):
+    """Until when the ledger said that a hotkey served a model which a HALT named when it ceased to say so."""
+
+    until: Height
+
+
 class SwapRecord(Wire):
     """What a coldkey announced, and when it may be done."""
 
@@ -433,6 +439,7 @@ CHILDREN: Final = Table(b"C", 34, ChildrenRecord)
 PARENTS: Final = Table(b"P", 34, ParentsRecord)
 RETIRED: Final = Table(b"R", 32, RetiredRecord)
 ROTATIONS: Final = Table(b"T", 32, RotationRecord)
+LEFT: Final = Table(b"L", 64, LeftRecord)
 SIGNERS: Final = Table(b"g", 32, SignerRecord)
 SIGNED_FOR: Final = Table(b"l", 32, OwnedRecord)
 SWAPS: Final = Table(b"W", 32, SwapRecord)
@@ -461,7 +468,7 @@ TABLES: Final = {
         RUNNING, STAKES, SUBNETS, UIDS, UNBONDINGS, WEIGHTS, ANSWER_QUEUE, DRILL_LIST, BRAKE, ORDERS, DRILLS, ROSTERS,
         HALTED, ATTESTATIONS, ANSWERS, CONVICTIONS, REGISTRANTS, COMING, MOVES, BUDGETS, CHILDREN, PARENTS, RETIRED,
         ROTATIONS, SIGNERS, SIGNED_FOR, SWAPS,
-        PRODUCING, PRODUCERS, ABSENCES, SEATING, ACCESS, TAKEN,
+        PRODUCING, PRODUCERS, ABSENCES, SEATING, ACCESS, TAKEN, LEFT,
     )
 }  # fmt: skip
 

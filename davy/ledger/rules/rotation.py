@@ -1,6 +1,8 @@
 """A hotkey's place taken by a new key: one that was stolen, lost or is too old goes, and what it had stays.
 
 What the old key signed before answers on the new one's stake (`answerable`), so nobody rotates away from a conviction.
+When it signed nobody can know, and a thief can sign today for an anchor of before. So of an old key only that counts
+which the ledger said it served, and a model that it left while a HALT named it is noted (`note_left`).
 One rotation an unbonding time: evidence is younger than that, so there is one step back and one forth to look at.
 """
 
@@ -11,20 +13,24 @@ from typing import Final
 from msgspec.structs import replace
 
 from davy.killswitch.scope import Subject
+from davy.ledger.rules.brake import brake_of
 from davy.ledger.rules.coldkeys import require_fresh
 from davy.ledger.rules.facts import neuron_of
 from davy.ledger.rules.families import rename_family
-from davy.ledger.rules.halts import require_not_barred, require_running
+from davy.ledger.rules.halts import facts_of, require_not_barred, require_running
 from davy.ledger.rules.records import (
     COMMITS,
     HOTKEYS,
+    LEFT,
     MOVES,
     NEURONS,
     ROTATIONS,
     STAKES,
     UIDS,
     HotkeyRecord,
+    LeftRecord,
     MovesRecord,
+    NeuronRecord,
     Pledge,
     RotationRecord,
     neuron_key,
@@ -32,7 +38,7 @@ from davy.ledger.rules.records import (
 )
 from davy.ledger.rules.stake import require_current
 from davy.ledger.rules.state import State
-from davy.ledger.rules.upgrades import ALL_WORK_COUNTS_SINCE
+from davy.ledger.rules.upgrades import ALL_WORK_COUNTS_SINCE, SERVED_COUNTS_SINCE
 from davy.protocol.errors import BadSignature, TxCode, TxFailed
 from davy.protocol.signing import Domain, verify
 from davy.protocol.transaction import RotateHotkey, consent_bytes, weight_subject
@@ -82,7 +88,7 @@ def rotate_hotkey(s: State, at: Moment, sender: bytes, x: RotateHotkey) -> None:
     s.spend(_WORK_A_SUBNET * (1 + len(h.netuids)) + WORK_A_DELEGATOR * delegators, sender, keys=True)
     s.put(HOTKEYS, x.successor, h)
     for netuid in h.netuids:
-        _take_seat(s, netuid, x.hotkey, x.successor)
+        _take_seat(s, at, netuid, x.hotkey, x.successor)
         rename_family(s, netuid, x.hotkey, x.successor)
     for coldkey in h.delegators:
         position = s.need(STAKES, x.hotkey + coldkey, "a delegator without a position")
@@ -94,19 +100,34 @@ def rotate_hotkey(s: State, at: Moment, sender: bytes, x: RotateHotkey) -> None:
     s.put(ROTATIONS, x.successor, RotationRecord(x.hotkey, at.height, b"", 0))
 
 
-def answerable(s: State, hotkey: bytes, anchor: int) -> bytes:
-    """Whose stake answers for what a hotkey signed after block `anchor`.
+def note_left(s: State, at: Moment, neuron: NeuronRecord) -> None:
+    """Before a hotkey ceases to serve its model: remember it if a HALT names that, for when the key is replaced."""
+    if s.edition < SERVED_COUNTS_SINCE or not neuron.model:
+        return
+    model = neuron.model[0].model_id
+    facts = facts_of(s, model, "a neuron serves a model that is not registered")
+    if brake_of(s).naming.halts(Subject(hotkey=neuron.hotkey, model=facts)):
+        s.put(LEFT, neuron.hotkey + model, LeftRecord(at.height))
+
+
+def answerable(s: State, hotkey: bytes, model: bytes, anchor: int) -> bytes:
+    """Whose stake answers for what a hotkey signed about a model after block `anchor`.
 
     Raises
     ------
     TxFailed
-        NOT_FOUND: it was replaced before that block, so what it signs is nobody's any more.
+        NOT_FOUND: it was replaced before that block, so what it signs is nobody's any more; or it was replaced later,
+        and the ledger did not say at that block that it served this model.
     """
     rotation = rotation_of(s, hotkey)
     if not rotation.after:
         return hotkey
     if anchor > rotation.until:
         raise TxFailed(TxCode.NOT_FOUND, f"this key was replaced at height {rotation.until}; what it signs is nobody's")
+    left = s.get(LEFT, hotkey + model)
+    if s.edition >= SERVED_COUNTS_SINCE and (left is None or anchor > left.until):
+        said = f"this key was replaced at height {rotation.until}, and served another model at height {anchor}"
+        raise TxFailed(TxCode.NOT_FOUND, said)
     return rotation.after
 
 
@@ -117,8 +138,9 @@ def one_with(s: State, at: Moment, hotkey: bytes) -> tuple[bytes, ...]:
     return (hotkey, rotation.before) if recent else (hotkey,)
 
 
-def _take_seat(s: State, netuid: int, hotkey: bytes, successor: bytes) -> None:
+def _take_seat(s: State, at: Moment, netuid: int, hotkey: bytes, successor: bytes) -> None:
     uid, neuron = neuron_of(s, netuid, hotkey)
+    note_left(s, at, neuron)
     key = neuron_key(netuid, uid)
     model = neuron.model[0].model_id if neuron.model else b""
     committed = s.get(COMMITS, key) is not None

@@ -72,6 +72,12 @@ PLACES_COST_SINCE: Final = 8
 """The edition from which on an account, a place in a queue and another's place cost something."""
 CHILDREN_LEAVE_SINCE: Final = 8
 """The edition from which on a child's owner takes it from its parent, which needs its consent to lend to it again."""
+SERVED_COUNTS_SINCE: Final = 8
+"""The edition from which on a key that was replaced convicts of what the ledger said it served only."""
+OWN_CLASS_SINCE: Final = 8
+"""The edition from which on a model keeps no class that a registrant of before gave it."""
+TAKES_HOLD_SINCE: Final = 8
+"""The edition from which on a child's take is paid from its parent's."""
 
 CHAINS: Final[Mapping[ChainId, tuple[int, ...]]] = MappingProxyType({})
 """Of chains that began under an older edition: the heights at which editions 1, 2, … begin; others never do."""

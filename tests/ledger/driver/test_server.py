@@ -236,6 +236,19 @@ async def test_malformed_calls_are_answered_in_words(front: Front, body: bytes, 
     assert len(json.dumps(answer)) < 2_000
 
 
+async def test_others_have_their_turn_between_the_calls_of_a_batch(producer: Producer) -> None:
+    done: list[str] = []
+
+    async def other() -> None:
+        done.append("another's call")
+
+    waiting = asyncio.create_task(other())
+    await RpcServer(producer).answer(json.dumps([{"method": "health"}] * 2).encode())
+    done.append("the batch")
+    await waiting
+    assert done == ["another's call", "the batch"]
+
+
 async def test_batches_are_bounded_and_answered_one_by_one(front: Front) -> None:
     one = {"jsonrpc": "2.0", "method": "health", "params": {}}
     answers = await front.post([{**one, "id": 1}, {"id": 2}, {**one, "id": "three"}])

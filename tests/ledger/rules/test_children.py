@@ -11,7 +11,7 @@ from davy.ledger.rules.records import CHILDREN, OUTCOMES, PARENTS, subnet_key
 from davy.protocol.chain import Family
 from davy.protocol.consents import child_consent
 from davy.protocol.errors import TxCode
-from davy.protocol.limits import MAX_PARENTS, chain_parameters, hyperparameters
+from davy.protocol.limits import MAX_PARENTS, MAX_TAKE, chain_parameters, hyperparameters
 from davy.protocol.order import Miner
 from davy.protocol.signing import Domain, sign
 from davy.protocol.transaction import AddStake, Child, RemoveStake, SetChildren, SetTake
@@ -78,6 +78,33 @@ def test_the_dividends_of_lent_stake_come_back_less_the_childs_take() -> None:
     assert abs(got["ann-hot"] - (earned - earned * 6_553 // U16)) <= 1
     assert w.neuron("ann-hot").stake == ann + got["ann-hot"]
     assert w.neuron("ben-hot").stake == ben + got["ben-hot"]
+
+
+@pytest.mark.parametrize("edition", [7, 8])
+@pytest.mark.parametrize(("take", "childs"), [(0, MAX_TAKE), (MAX_TAKE, MAX_TAKE), (6_553, 655), (6_553, 0)])
+def test_a_child_costs_a_parents_delegators_no_more_than_the_parents_take(edition: int, take: int, childs: int) -> None:
+    """Cat, who is nobody's, has stake with ann, who lends it to ben."""
+
+    def told(part: int) -> tuple[int, int]:
+        w = market()
+        w.machine = Machine.restore(w.genesis, w.rows.items(), w.machine.height, w.machine.time, begins(edition))
+        for name, wants in (("ann", take), ("ben", childs)):
+            if wants < MAX_TAKE:
+                w.ok(name, SetTake(pub(f"{name}-hot"), wants))
+        w.ok("cat", AddStake(pub("ann-hot"), 300 * TOKEN))
+        if part:
+            w.ok("ann", lending(w, "ann-hot", {"ben-hot": part}))
+        w.end_epoch()
+        vote(w, *(("ben-hot",) if part else ("ann-hot", "ben-hot")))
+        w.end_epoch()
+        cat, ann = (dict(w.account(name).stakes)[pub("ann-hot")] for name in ("cat", "ann"))
+        w.end_epoch()
+        return dict(w.account("cat").stakes)[pub("ann-hot")] - cat, dict(w.account("ann").stakes)[pub("ann-hot")] - ann
+
+    (alone, _), (lent, ann) = told(0), told(U16)
+    lost = abs(lent - alone) / alone
+    assert (lost < 0.001) is (edition == 8 or childs == 0)
+    assert ann > 0
 
 
 def test_a_halted_parent_gets_nothing_and_the_child_gains_nothing_by_it() -> None:

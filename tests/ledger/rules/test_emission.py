@@ -1,17 +1,18 @@
 """What is minted is the schedule, and what is paid is what was minted, to the last unit."""
 
 import pytest
+from msgspec.structs import replace
 
 from davy.ledger.rules.emission import reward_at, scheduled_issuance
-from davy.ledger.rules.epoch import KEPT_EPOCHS
+from davy.ledger.rules.epoch import KEPT_EPOCH_BYTES, KEPT_EPOCHS, drop_oldest
 from davy.ledger.rules.machine import Machine
-from davy.ledger.rules.records import PAID
+from davy.ledger.rules.records import PAID, RUNNING, PaidRecord, epoch_key, subnet_key
 from davy.protocol.chain import Issuance
 from davy.protocol.encoding import decode
 from davy.protocol.genesis import Allocation, Genesis, GenesisSubnet
 from davy.protocol.limits import chain_parameters, hyperparameters
 from davy.protocol.words import MAX_SUPPLY, TOKEN
-from tests.ledger.rules.world import FAST, SMALL, World, genesis, market, pub
+from tests.ledger.rules.world import FAST, SMALL, World, begins, genesis, market, pub
 
 
 def test_the_reward_halves_by_interval() -> None:
@@ -93,3 +94,31 @@ def test_records_of_epochs_are_kept_and_the_oldest_goes() -> None:
     last = w.subnet().epoch - 1
     assert w.record(last).epoch == last
     assert w.record(last - KEPT_EPOCHS + 1).epoch == last - KEPT_EPOCHS + 1
+
+
+@pytest.mark.parametrize(("edition", "kept"), [(7, 11), (8, 8)])
+def test_records_of_epochs_are_kept_while_they_are_not_too_large_together(edition: int, kept: int) -> None:
+    """Those of before as large as of 1,024 rows with as many weights; the new one is small."""
+    w = World(genesis(hyperparameters(tempo=2, max_uids=8, max_validators=4)))
+    w.register("cat", "cat-hot")
+    w.block(19)
+    m = Machine.restore(w.genesis, w.rows.items(), w.machine.height, w.machine.time, begins(edition))
+    paid, voters, rows = bytes(8 * 1_024), tuple(range(1_024)), (bytes(4 * 1_024),) * 1_024
+    for key in [key for key in w.rows if key[:1] == PAID.tag]:
+        before = m.state.need(PAID, key[1:], "")
+        m.state.records[key] = replace(before, miners=paid, validators=paid, voters=voters, weights=rows)
+    ended = m.state.need(RUNNING, subnet_key(1), "").epoch
+    while m.state.need(RUNNING, subnet_key(1), "").epoch == ended:
+        m.apply_block(m.height + 1, m.time + 250, [])
+    told = [epoch for epoch in range(ended + 1) if m.state.get(PAID, epoch_key(1, epoch))]
+    assert told == list(range(ended + 1 - kept, ended + 1))
+
+
+def test_the_newest_record_of_an_epoch_is_kept_however_large_it_is() -> None:
+    w = World()
+    s = w.machine.state
+    large = PaidRecord(7, 6, 5, bytes(KEPT_EPOCH_BYTES), bytes(KEPT_EPOCH_BYTES), (), ())
+    for epoch in range(3):
+        s.records[PAID.tag + epoch_key(1, epoch)] = large
+    drop_oldest(s, 1, 2)
+    assert [s.get(PAID, epoch_key(1, epoch)) for epoch in range(3)] == [None, None, large]

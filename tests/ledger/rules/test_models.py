@@ -1,13 +1,16 @@
 """Models: one id for one model, a bond, a review before it may be served, and a notice before it leaves."""
 
+import pytest
+
+from davy.ledger.rules.machine import Machine
 from davy.protocol.chain import ModelRecord, ModelState
 from davy.protocol.errors import TxCode
 from davy.protocol.limits import chain_parameters
 from davy.protocol.manifest import Manifest, ModelClass, ModelFile, model_id
-from davy.protocol.order import Models
-from davy.protocol.transaction import RegisterModel, RetireModel
+from davy.protocol.order import Lease, Models, Raise
+from davy.protocol.transaction import RaiseClass, RegisterModel, RetireModel
 from davy.protocol.words import TOKEN
-from tests.ledger.rules.world import World, genesis, manifest, market, pub
+from tests.ledger.rules.world import World, begins, genesis, manifest, market, pub
 
 
 def test_a_registered_model_holds_a_bond_and_can_be_looked_up(world: World) -> None:
@@ -100,22 +103,66 @@ def test_no_weight_counts_for_a_model_that_has_left() -> None:
     assert w.neuron("cat-hot").model[0].model_id == model_id(manifest("three"))
 
 
-def test_a_model_that_left_can_be_registered_again_and_keeps_its_class_and_lineage() -> None:
+@pytest.mark.parametrize(("edition", "other"), [(7, ModelClass.SYSTEMIC), (8, ModelClass.ORDINARY)])
+@pytest.mark.parametrize("again", ["cat", "dan"])
+def test_a_model_that_left_can_be_registered_again_and_keeps_its_lineage_and_for_its_registrant_its_class(
+    edition: int, other: ModelClass, again: str
+) -> None:
     w = World(genesis(p=chain_parameters(unbonding=2)))
+    w.machine = Machine.from_genesis(w.genesis, begins(edition))
     w.ok("cat", RegisterModel(manifest("base"), (), ModelClass.ORDINARY))
     w.ok("cat", RegisterModel(manifest("one"), (model_id(manifest("base")),), ModelClass.SYSTEMIC))
     w.ok("cat", retiring("one"))
     w.block(1)
     w.ok("cat", retiring("one"))
-    w.ok("dan", RegisterModel(manifest("one"), (), ModelClass.ORDINARY))
+    w.ok(again, RegisterModel(manifest("one"), (), ModelClass.ORDINARY))
     model = state(w, "one").model
-    assert (model.registrant, model.ancestors, model.model_class) == (
-        pub("dan"), (model_id(manifest("base")),), ModelClass.SYSTEMIC,
-    )  # fmt: skip
+    assert (model.registrant, model.ancestors) == (pub(again), (model_id(manifest("base")),))
+    assert model.model_class is (ModelClass.SYSTEMIC if again == "cat" else other)
     assert state(w, "one").leaves == 0
-    w.refused(TxCode.NOT_OWNER, "cat", retiring("one"))
-    w.register("dan", "dan-hot")
-    w.ok("dan", retiring("one"))
+    w.refused(TxCode.NOT_OWNER, "eve", retiring("one"))
+    w.ok(again, retiring("one"))
+
+
+def test_nobody_spoils_a_model_for_others_by_registering_it_first() -> None:
+    w = World(genesis(p=chain_parameters(unbonding=2)))
+    w.register("cat", "cat-hot")
+    one = model_id(manifest("one"))
+    w.ok("eve", RegisterModel(manifest("one"), (), ModelClass.ORDINARY), RaiseClass(one))
+    w.ok("eve", retiring("one"))
+    w.block(1)
+    w.ok("eve", retiring("one"))
+    w.ok("cat", RegisterModel(manifest("one"), (), ModelClass.ORDINARY))
+    w.ok("cat-hot", w.serving("one"))
+
+
+def test_a_halt_of_what_was_systemic_stops_who_registers_it_as_something_else() -> None:
+    """It ends for an ordinary model, and not for a systemic one."""
+    w = World(genesis(p=chain_parameters(unbonding=2)))
+    for name, model_class in (("one", ModelClass.SYSTEMIC), ("two", ModelClass.ORDINARY)):
+        w.ok("eve", RegisterModel(manifest(name), (), model_class))
+        w.ok("eve", retiring(name))
+    w.block(1)
+    w.ok("eve", retiring("one"), retiring("two"))
+    w.halt(Models(tuple(sorted(model_id(manifest(name)) for name in ("one", "two"))), (), ()), 2_000)
+    w.block(20)
+    w.ok("cat", RegisterModel(manifest("two"), (), ModelClass.ORDINARY))
+    w.refused(TxCode.HALTED, "cat", RegisterModel(manifest("one"), (), ModelClass.ORDINARY))
+
+
+def test_what_keyholders_raised_is_systemic_for_whoever_registers_it_again() -> None:
+    w = World(genesis(p=chain_parameters(unbonding=2)))
+    w.register("cat", "cat-hot")
+    one = model_id(manifest("one"))
+    w.ok("eve", RegisterModel(manifest("one"), (), ModelClass.ORDINARY))
+    w.command(Raise(Models((one,), (), ())))
+    w.ok("eve", retiring("one"))
+    w.block(1)
+    w.ok("eve", retiring("one"))
+    w.ok("cat", RegisterModel(manifest("one"), (), ModelClass.ORDINARY))
+    w.refused(TxCode.HALTED, "cat-hot", w.serving("one"))
+    w.command(Lease((one,)))
+    w.ok("cat-hot", w.serving("one"))
 
 
 def test_a_halted_model_and_its_siblings_do_not_retire() -> None:

@@ -25,6 +25,7 @@ FROZEN = {
     "door.ROOM_A_TOKEN": 8,
     "door.UNBACKED_A_BLOCK": 500,
     "epoch.KEPT_EPOCHS": 64,
+    "epoch.KEPT_EPOCH_BYTES": 33_554_432,
     "hyperparameters.RENEWAL": 3,
     "records.MAX_RECORD_BYTES": 67_108_864,
     "neurons.KIN_A_HOTKEY": 3_088,
@@ -54,12 +55,15 @@ FROZEN = {
     "upgrades.LEASES_APART_SINCE": 6,
     "upgrades.MIDDLE_TIME_SINCE": 5,
     "upgrades.NEWEST": 8,
+    "upgrades.OWN_CLASS_SINCE": 8,
     "upgrades.PLACES_COST_SINCE": 8,
     "upgrades.PRODUCERS_SINCE": 3,
     "upgrades.RAISED_ARE_PRUNED_SINCE": 5,
     "upgrades.REPLACED_WHEN_RECORDED": 4,
+    "upgrades.SERVED_COUNTS_SINCE": 8,
     "upgrades.SERVING_IS_WORK_SINCE": 7,
     "upgrades.SKIPPED_COUNT_SINCE": 6,
+    "upgrades.TAKES_HOLD_SINCE": 8,
 }
 
 

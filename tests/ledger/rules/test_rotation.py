@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from davy.ledger.rules.records import CONVICTIONS, MOVES, NEURONS, STAKES, neuron_key
+from davy.ledger.rules.machine import Machine
+from davy.ledger.rules.records import CONVICTIONS, LEFT, MOVES, NEURONS, STAKES, neuron_key
 from davy.protocol.chain import Family, HotkeyInfo
 from davy.protocol.errors import TxCode
 from davy.protocol.limits import CONVICTION_GRACE, chain_parameters
 from davy.protocol.order import Global, Miner, Models, OrderId
-from davy.protocol.transaction import AddStake, CommitWeights, MoveStake, RemoveStake, RotateHotkey, SetTake
+from davy.protocol.transaction import AddStake, CommitWeights, MoveStake, RemoveStake, RotateHotkey, Serve, SetTake
 from davy.protocol.words import TOKEN
 from tests.ledger.rules.stand import ONE, Stand
-from tests.ledger.rules.world import FAST, World, genesis, market, pub
+from tests.ledger.rules.world import FAST, World, begins, genesis, market, pub
 
 
 def test_what_a_hotkey_had_is_the_successors() -> None:
@@ -165,6 +166,52 @@ def test_what_a_thief_signs_with_the_old_key_afterwards_convicts_nobody() -> Non
     w.block(2)
     w.refused(TxCode.NOT_FOUND, "ben", w.evidence(halt, "cat-hot", w.machine.height))
     assert w.neuron("fresh").stake > 0
+
+
+@pytest.mark.parametrize(("edition", "code"), [(7, TxCode.OK), (8, TxCode.NOT_FOUND)])
+def test_a_thief_convicts_nobody_of_what_the_ledger_never_said_it_served(edition: int, code: TxCode) -> None:
+    """With the old key, for a request from before: of a validator, and of a miner whose model no HALT names."""
+    for name in ("ann", "dan"):
+        w, halt = halted_model()
+        w.machine = Machine.restore(w.genesis, w.rows.items(), w.machine.height, w.machine.time, begins(edition))
+        w.ok(name, w.rotation(name, f"{name}-hot", "fresh"))
+        anchor = w.machine.height
+        w.block(3)
+        w.send("ben", w.evidence(halt, f"{name}-hot", anchor))
+        assert w.block() == [code]
+        assert (w.neuron("fresh").stake > 0) is (code is TxCode.NOT_FOUND)
+
+
+def test_who_said_it_served_something_else_before_it_was_replaced_answers_up_to_then() -> None:
+    w, halt = halted_model()
+    w.ok("cat-hot", Serve(w.serving("one").endpoint, ()))
+    left = w.machine.height
+    w.block(2)
+    w.ok("cat", w.rotation("cat", "cat-hot", "fresh"))
+    w.block(2)
+    w.refused(TxCode.NOT_FOUND, "ben", w.evidence(halt, "cat-hot", left + 1))
+    w.ok("ben", w.evidence(halt, "cat-hot", left))
+    assert w.neuron("fresh").stake == 0
+
+
+def test_what_the_successor_serves_changes_nothing_about_the_old_key() -> None:
+    w, halt = halted_model()
+    w.ok("cat", w.rotation("cat", "cat-hot", "fresh"))
+    rotated = w.machine.height
+    w.ok("fresh", Serve(w.serving("one").endpoint, ()))
+    w.block(2)
+    w.ok("ben", w.evidence(halt, "cat-hot", rotated))
+    assert w.neuron("fresh").stake == 0
+
+
+def test_who_left_a_model_before_it_was_halted_is_asked_nothing_once_it_is_replaced() -> None:
+    w = Stand()
+    w.ok("cat-hot", Serve(w.serving("one").endpoint, ()))
+    halt = w.halt(Models((ONE,), (), ()))
+    w.block(1 + CONVICTION_GRACE)
+    w.ok("cat", w.rotation("cat", "cat-hot", "fresh"))
+    w.refused(TxCode.NOT_FOUND, "ben", w.evidence(halt, "cat-hot", w.machine.height - 1))
+    assert w.machine.state.get(LEFT, pub("cat-hot") + ONE) is None
 
 
 def test_moved_stake_answers_for_the_successor_and_knows_it() -> None:
