@@ -169,8 +169,9 @@ def _looked_up(s: State, netuid: int, running: RunningRecord) -> int:
     for uid in range(running.neurons):
         neuron = s.need(NEURONS, neuron_key(netuid, uid), "a UID without a neuron")
         hotkey = s.need(HOTKEYS, neuron.hotkey, "a neuron without a hotkey")
-        paid = PAID_WORK + PAID_SUBNET_WORK * len(hotkey.netuids) if running.pending else 0
-        units += len(hotkey.delegators) * (POSITION_WORK + paid)
+        if hotkey.delegators:
+            paid = PAID_WORK + PAID_SUBNET_WORK * len(hotkey.netuids) if running.pending else 0
+            units += len(hotkey.delegators) * (POSITION_WORK + paid)
         if asked and neuron.model:
             kin.add((neuron.coldkey, neuron.model[0].model_id))
     return units + KIN_WORK * sum(kin_asked(s, coldkey, model) for coldkey, model in kin)

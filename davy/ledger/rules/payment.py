@@ -62,7 +62,9 @@ def pay(s: State, netuid: int, seats: Seats, e: Emission, halted: Bool, *, withh
         counted = counted_stake(s, netuid, neuron, running) if for_validating[uid] else ()
         shares = dividend_shares(s, neuron, for_validating[uid], counted, for_children[uid])
         shares[neuron.coldkey] = shares.get(neuron.coldkey, 0) + for_mining[uid]
-        epochs = running_epochs(s, s.need(HOTKEYS, neuron.hotkey, "a neuron without a hotkey"))
+        epochs = None
+        if len(shares) > 1:
+            epochs = running_epochs(s, s.need(HOTKEYS, neuron.hotkey, "a neuron without a hotkey"))
         for coldkey in sorted(shares):
             if shares[coldkey]:
                 change_position(s, neuron.hotkey, coldkey, shares[coldkey], epochs)

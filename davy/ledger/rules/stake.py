@@ -77,6 +77,10 @@ def counted_total(s: State, netuid: int, neuron: NeuronRecord, running: RunningR
     """The sum of `counted_stake`; from the second time on without a look at positions that did not change since."""
     if neuron.registered_at > running.began:
         return 0
+    delegators = s.need(HOTKEYS, neuron.hotkey, "the neuron's hotkey is unknown").delegators
+    if len(delegators) < 2:  # one position is looked at as fast as what is kept
+        position = s.get(STAKES, neuron.hotkey + delegators[0]) if delegators else None
+        return 0 if position is None else least_held(position, netuid, running.epoch)
     if neuron.hotkey not in s.held:
         s.keep_held(neuron.hotkey, None)
         return sum([amount for _, amount in counted_stake(s, netuid, neuron, running)])

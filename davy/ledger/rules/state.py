@@ -98,7 +98,7 @@ class State:
         self.journal.append((full, self.records.get(full)))
         self.records[full] = record
         if table is STAKES:
-            self.held.pop(full[_HOTKEY], None)
+            self.held.pop(key[:_KEY_BYTES], None)
 
     def delete(self, table: Table[R], key: bytes) -> None:
         full = table.tag + key
