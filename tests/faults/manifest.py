@@ -46,3 +46,9 @@ def read(name: str) -> Manifest:
 def names() -> list[str]:
     """Of all manifests, sorted."""
     return sorted(p.stem for p in FOLDER.glob("*.toml"))
+
+
+def nightly_turn() -> list[str]:
+    """The manifests of one nightly turn, in the order of play: each comes once before any comes again."""
+    nightly = {name: read(name).nightly for name in names()}
+    return [name for nth in range(max(nightly.values())) for name in names() if nth < nightly[name]]
