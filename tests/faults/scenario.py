@@ -20,7 +20,7 @@ from tests.faults.kinds import KINDS
 from tests.faults.manifest import Manifest, Step
 from tests.faults.market import NETUID, pays_miners, running_epoch
 from tests.faults.net import COUNT, Net, Orders, running
-from tests.faults.nodes import SERVES, STOPPED
+from tests.faults.nodes import HOTKEYS, SERVES, STOPPED
 from tests.ledger.driver.cometbft.engines import reach
 
 AWAY_S = 3.0
@@ -73,13 +73,13 @@ async def perturb(net: Net, step: Step) -> None:
 
 
 async def stands_still(net: Net, ledger: RpcLedger, orders: Orders) -> int:
-    """No block comes, but for what was decided when the two went; nodes are told of a halt, and stop.
+    """No block comes, but for what was decided when the two went; nodes are told of a halt, one by others, and stop.
 
     Returns the height at which it stands.
     """
     stands = (await ledger.head()).height
     await net.nodes.until_all(SERVES)
-    await net.nodes.bring(orders.nodes)
+    await net.nodes.bring(orders.nodes, but=net.drawn.victims.randint(1, len(HOTKEYS)))
     await net.nodes.until_all(STOPPED)
     await anyio.sleep(AWAY_S)
     height = (await ledger.head()).height
