@@ -17,7 +17,7 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     fault: Literal[
         "kill", "kill-engine", "pause", "restart", "replay", "resync", "cut-off", "split",
-        "skew", "skew-most", "slow", "late", "lie", "wrong-chunks", "diverge", "vote-twice",
+        "skew", "skew-most", "slow", "late", "lie", "wrong-chunks", "diverge", "vote-twice", "kill-node", "kill-pair",
     ]  # fmt: skip
     whom: Annotated[int, Meta(ge=1, le=3)] = 1
     blocks: Annotated[int, Meta(ge=0, le=100)] = 3

@@ -181,6 +181,13 @@ class Net:
             await hand_in(by, order, patience=5 * PATIENCE_S)
             self.orders += 1
 
+    async def recorded(self, n: int) -> None:
+        """Wait until a producer's ledger has the order that halts the nodes' model."""
+        await _comes(lambda: self._is_recorded(self.client(n)))
+
+    async def _is_recorded(self, ledger: RpcLedger) -> bool:
+        return self._stands in {o.order for o in (await ledger.brake()).orders}
+
     async def obeyed(self) -> None:
         """Every node refuses and has its word on every ledger; then the halt is lifted, and every node serves."""
         if self._stands is None:

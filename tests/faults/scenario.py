@@ -16,11 +16,12 @@ from msgspec.structs import astuple
 from davy.ledger.client import RpcLedger
 from davy.protocol.chain import Head, Issuance
 from tests.faults.hostile import HOSTILE
+from tests.faults.killed_nodes import KILLED_NODES
 from tests.faults.kinds import KINDS
 from tests.faults.manifest import Manifest, Step
 from tests.faults.market import NETUID, pays_miners, running_epoch
 from tests.faults.net import COUNT, Net, Orders, running
-from tests.faults.nodes import HOTKEYS, SERVES, STOPPED
+from tests.faults.nodes import HOTKEYS, SERVES, STOPPED, ledger_of
 from tests.ledger.driver.cometbft.engines import reach
 
 AWAY_S = 3.0
@@ -49,8 +50,10 @@ async def play(folder: Path, program: Path, manifest: Manifest, seed: int, *, ro
 
 async def perturb(net: Net, step: Step) -> None:
     """Let a fault begin and end, with transactions and orders meanwhile."""
-    whom = net.drawn.victims.sample(range(1, COUNT + 1), step.whom)
-    others = [n for n in range(1, COUNT + 1) if n not in whom]
+    of_nodes = step.fault in KILLED_NODES
+    whom = net.drawn.victims.sample(range(1, (len(HOTKEYS) if of_nodes else COUNT) + 1), step.whom)
+    struck = {ledger_of(n) for n in whom} if of_nodes else whom
+    others = [n for n in range(1, COUNT + 1) if n not in struck]
     most = step.fault == "skew-most"  # then it is the others who take no part
     at = net.client(net.drawn.victims.choice(whom if most else others))
     whole = anyio.Event()

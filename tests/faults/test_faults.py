@@ -45,7 +45,7 @@ async def test_everything_holds_after_each(name: str, tmp_path: Path) -> None:
 def test_a_manifest_takes_away_what_the_others_can_bear(name: str) -> None:
     manifest = read(name)
     for step in manifest.steps:
-        borne = step.whom == 1 or step.fault in ("late", "skew-most", "wrong-chunks")  # one votes, or all of them
+        borne = step.whom == 1 or step.fault in ("late", "skew-most", "wrong-chunks", "kill-node")  # enough vote
         assert borne is (step.blocks > 0), "one away: blocks go on; two: none comes"
         assert manifest.namespaces or step.fault not in ("cut-off", "split")
         assert manifest.skewed or step.fault not in ("skew", "skew-most", "slow", "late")
