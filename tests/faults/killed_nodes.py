@@ -31,6 +31,7 @@ async def kill_pair(net: Net, whom: Sequence[int]) -> Heal:
 
     async def heal() -> None:
         await net.nodes.until(one, STOPPED)
+        await net.bring()  # what it obeyed is on its disk, too, once it attests it
         net.nodes.kill(one)
         net.producers.forget_state(ledger_of(one))
         net.producers.forget_blocks(ledger_of(one))

@@ -181,6 +181,11 @@ class Net:
             await hand_in(by, order, patience=5 * PATIENCE_S)
             self.orders += 1
 
+    async def bring(self, *, but: int = 0) -> None:
+        """Bring the order that halts the nodes' model to all of them but one, and to no ledger; see `Nodes.bring`."""
+        assert self._stands is not None
+        await self.nodes.bring(self._stands, but=but)
+
     async def recorded(self, n: int) -> None:
         """Wait until a producer's ledger has the order that halts the nodes' model."""
         await _comes(lambda: self._is_recorded(self.client(n)))

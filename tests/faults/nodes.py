@@ -163,7 +163,7 @@ class Nodes:
         await self.until(n, STOPPED, never=SERVES)
 
     async def bring(self, order: bytes, *, but: int) -> None:
-        """Bring a signed order to all but one, and to no ledger; each attests that it obeys."""
+        """Bring a signed order to all but one, and to no ledger; each attests that it obeys, and has it on disk."""
         told = [node.address for n, node in enumerate(self._nodes, 1) if n != but]
         file, book = self._folder / "order", self._folder / "book"
         file.write_bytes(order)

@@ -20,7 +20,7 @@ from tests.faults.killed_nodes import KILLED_NODES
 from tests.faults.kinds import KINDS
 from tests.faults.manifest import Manifest, Step
 from tests.faults.market import NETUID, pays_miners, running_epoch
-from tests.faults.net import COUNT, Net, Orders, running
+from tests.faults.net import COUNT, Net, running
 from tests.faults.nodes import HOTKEYS, SERVES, STOPPED, ledger_of
 from tests.ledger.driver.cometbft.engines import reach
 
@@ -62,12 +62,11 @@ async def perturb(net: Net, step: Step) -> None:
         before = (await at.head()).height
         # Two go one after the other, and so they come back.
         heals = [await KINDS[step.fault](net, some) for some in ([whom] if step.blocks else [[n] for n in whom])]
-        orders = net.sign_orders()
-        tasks.start_soon(net.hand_in, at, *orders)
+        tasks.start_soon(net.hand_in, at, *net.sign_orders())
         if step.blocks:
             await reach(at, before + step.blocks)
         else:
-            before = await stands_still(net, at, orders)
+            before = await stands_still(net, at)
         for heal in heals:
             await heal()
             if not step.blocks:
@@ -75,14 +74,14 @@ async def perturb(net: Net, step: Step) -> None:
         whole.set()
 
 
-async def stands_still(net: Net, ledger: RpcLedger, orders: Orders) -> int:
+async def stands_still(net: Net, ledger: RpcLedger) -> int:
     """No block comes, but for what was decided when the two went; nodes are told of a halt, one by others, and stop.
 
     Returns the height at which it stands.
     """
     stands = (await ledger.head()).height
     await net.nodes.until_all(SERVES)
-    await net.nodes.bring(orders.nodes, but=net.drawn.victims.randint(1, len(HOTKEYS)))
+    await net.bring(but=net.drawn.victims.randint(1, len(HOTKEYS)))
     await net.nodes.until_all(STOPPED)
     await anyio.sleep(AWAY_S)
     height = (await ledger.head()).height
