@@ -3,7 +3,7 @@
 After each: every producer goes on, all tell one history and one state, no base unit was made or lost, no acknowledged
 transaction is missing anywhere, the last epoch paid miners and all tell alike how much, every halt that was ordered
 meanwhile is proved by every ledger, and every node obeys it. With two of four away no block is made, and nodes obey
-what is brought to them; with one of the two back, blocks are made again.
+what is brought to them, one though it is killed then; with one of the two back, blocks are made again.
 """
 
 from __future__ import annotations
@@ -67,6 +67,9 @@ async def perturb(net: Net, step: Step) -> None:
             await reach(at, before + step.blocks)
         else:
             before = await stands_still(net, at)
+            one = net.drawn.victims.randint(1, len(HOTKEYS))
+            net.nodes.kill(one)
+            tasks.start_soon(net.nodes.come_back, one)  # it obeyed what no ledger has yet
         for heal in heals:
             await heal()
             if not step.blocks:
