@@ -17,7 +17,7 @@ from pathlib import Path
 import anyio
 
 from davy.ledger.driver.cometbft.install import is_engine
-from tests.faults.manifest import names, read
+from tests.faults.manifest import names, nightly_turn, read
 from tests.faults.networks import available
 from tests.faults.scenario import play
 from tests.faults.skewed_engine import SKEWED
@@ -38,7 +38,7 @@ def main() -> int:
     if program is None:
         print("there is no engine: `make engine` builds it, and needs Go", file=sys.stderr)
         return 2
-    turn = [chosen.only] if chosen.only else [n for n in names() for _ in range(read(n).nightly)]
+    turn = [chosen.only] if chosen.only else nightly_turn()
     if not is_engine(SKEWED):
         turn = [n for n in turn if not read(n).skewed]
         print("no engine with another clock: `make engine-skewed` builds it", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""What can befall producers, and how it ends: each fault returns what heals it."""
+"""What can befall producers and nodes, and how it ends: each fault returns what heals it."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from davy.protocol.errors import DavyError, Refused, Unreachable
 from davy.protocol.limits import MAX_COMMITTED_HEADER_BYTES
 from davy.protocol.recorded import BRAKE_KEY
 from tests.faults.hostile import diverge, vote_twice, wrong_chunks
+from tests.faults.killed_nodes import KILLED_NODES
 from tests.faults.liar import lying
 from tests.faults.net import COUNT, Heal, Net
 from tests.faults.skewed_engine import SKEWED
@@ -274,4 +275,5 @@ KINDS: dict[str, Callable[[Net, Sequence[int]], Awaitable[Heal]]] = {
     "wrong-chunks": wrong_chunks,
     "diverge": diverge,
     "vote-twice": vote_twice,
+    **KILLED_NODES,
 }

@@ -17,7 +17,7 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     fault: Literal[
         "kill", "kill-engine", "pause", "restart", "replay", "resync", "cut-off", "split",
-        "skew", "skew-most", "slow", "late", "lie", "wrong-chunks", "diverge", "vote-twice",
+        "skew", "skew-most", "slow", "late", "lie", "wrong-chunks", "diverge", "vote-twice", "kill-node", "kill-pair",
     ]  # fmt: skip
     whom: Annotated[int, Meta(ge=1, le=3)] = 1
     blocks: Annotated[int, Meta(ge=0, le=100)] = 3
@@ -46,3 +46,9 @@ def read(name: str) -> Manifest:
 def names() -> list[str]:
     """Of all manifests, sorted."""
     return sorted(p.stem for p in FOLDER.glob("*.toml"))
+
+
+def nightly_turn() -> list[str]:
+    """The manifests of one nightly turn, in the order of play: each comes once before any comes again."""
+    nightly = {name: read(name).nightly for name in names()}
+    return [name for nth in range(max(nightly.values())) for name in names() if nth < nightly[name]]

@@ -40,7 +40,7 @@ from tests.faults.market import (
     weights,
 )
 from tests.faults.networks import Networks
-from tests.faults.nodes import HOTKEYS, OWNER, SERVES, STOPPED, Nodes
+from tests.faults.nodes import GATEWAY, HOTKEYS, OWNER, SERVES, STOPPED, Nodes, ledger_of
 from tests.ledger.driver.cometbft.engines import PATIENCE_S, Producers, until
 from tests.twins.keyholders import Keyholders
 
@@ -95,8 +95,8 @@ class Net:
         self.nonces: dict[bytes, int] = {}
         """By sender: how many transactions of it were acknowledged."""
         self._acting = anyio.Lock()
-        self._stands: OrderId | None = None
-        """The order that halts the nodes' model."""
+        self._stands: bytes | None = None
+        """The signed order that halts the nodes' model."""
 
     def client(self, n: int) -> RpcLedger:
         return self.clients[n - 1]
@@ -120,8 +120,9 @@ class Net:
         await self.done(COLDKEY, Transfer(owner, 10_000 * TOKEN))
         for hotkey in HOTKEYS:
             await self.done(OWNER, registration(self.producers.chain, owner, hotkey))
+        await self.done(OWNER, AddStake(HOTKEYS[GATEWAY - 1][0], 10 * TOKEN))  # miners ask a caller for some
         await self.done(OWNER, RegisterModel(self.nodes.manifest(), (), ModelClass.ORDINARY))
-        await self.nodes.start(self.producers)
+        await self.nodes.start([self.producers.home(ledger_of(n)) / "network.json" for n in range(1, GATEWAY + 1)])
 
     async def _is_paid(self, ledger: RpcLedger) -> bool:
         return pays_miners(await ledger.epoch(NETUID, await running_epoch(ledger) - 1))
@@ -164,7 +165,7 @@ class Net:
         model = hashlib.sha256(f"model {len(self.halts)}".encode()).digest()
         self.halts.append(model_name(model))
         unheard, nodes = (self._halt(m) for m in (model, model_id(self.nodes.manifest())))
-        self._stands = order_id(open_order(nodes)[0].order)
+        self._stands = nodes
         return Orders(unheard, nodes)
 
     def _halt(self, model: bytes) -> bytes:
@@ -180,14 +181,27 @@ class Net:
             await hand_in(by, order, patience=5 * PATIENCE_S)
             self.orders += 1
 
+    async def bring(self, *, but: int = 0) -> None:
+        """Bring the order that halts the nodes' model to all of them but one, and to no ledger; see `Nodes.bring`."""
+        assert self._stands is not None
+        await self.nodes.bring(self._stands, but=but)
+
+    async def recorded(self, n: int) -> None:
+        """Wait until a producer's ledger has the order that halts the nodes' model."""
+        await _comes(lambda: self._is_recorded(self.client(n)))
+
+    async def _is_recorded(self, ledger: RpcLedger) -> bool:
+        return self._stands in {o.order for o in (await ledger.brake()).orders}
+
     async def obeyed(self) -> None:
         """Every node refuses and has its word on every ledger; then the halt is lifted, and every node serves."""
         if self._stands is None:
             return
-        halted, self._stands = self._stands, None
+        halted, self._stands = order_id(open_order(self._stands)[0].order), None
         await self.nodes.until_all(STOPPED)
         for ledger in self.clients:
             await _comes(lambda ledger=ledger: self._is_attested(ledger, halted))
+        await self.nodes.refuse()
         await self.hand_in(self.drawn.load.choice(self.clients), self._sign(Lift((halted,)), 0))
         await self.nodes.until_all(SERVES)
 

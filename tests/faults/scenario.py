@@ -3,7 +3,7 @@
 After each: every producer goes on, all tell one history and one state, no base unit was made or lost, no acknowledged
 transaction is missing anywhere, the last epoch paid miners and all tell alike how much, every halt that was ordered
 meanwhile is proved by every ledger, and every node obeys it. With two of four away no block is made, and nodes obey
-what is brought to them; with one of the two back, blocks are made again.
+what is brought to them, one though it is killed then; with one of the two back, blocks are made again.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from msgspec.structs import astuple
 from davy.ledger.client import RpcLedger
 from davy.protocol.chain import Head, Issuance
 from tests.faults.hostile import HOSTILE
+from tests.faults.killed_nodes import KILLED_NODES
 from tests.faults.kinds import KINDS
 from tests.faults.manifest import Manifest, Step
 from tests.faults.market import NETUID, pays_miners, running_epoch
-from tests.faults.net import COUNT, Net, Orders, running
-from tests.faults.nodes import SERVES, STOPPED
+from tests.faults.net import COUNT, Net, running
+from tests.faults.nodes import HOTKEYS, SERVES, STOPPED, ledger_of
 from tests.ledger.driver.cometbft.engines import reach
 
 AWAY_S = 3.0
@@ -49,8 +50,10 @@ async def play(folder: Path, program: Path, manifest: Manifest, seed: int, *, ro
 
 async def perturb(net: Net, step: Step) -> None:
     """Let a fault begin and end, with transactions and orders meanwhile."""
-    whom = net.drawn.victims.sample(range(1, COUNT + 1), step.whom)
-    others = [n for n in range(1, COUNT + 1) if n not in whom]
+    of_nodes = step.fault in KILLED_NODES
+    whom = net.drawn.victims.sample(range(1, (len(HOTKEYS) if of_nodes else COUNT) + 1), step.whom)
+    struck = {ledger_of(n) for n in whom} if of_nodes else whom
+    others = [n for n in range(1, COUNT + 1) if n not in struck]
     most = step.fault == "skew-most"  # then it is the others who take no part
     at = net.client(net.drawn.victims.choice(whom if most else others))
     whole = anyio.Event()
@@ -59,12 +62,14 @@ async def perturb(net: Net, step: Step) -> None:
         before = (await at.head()).height
         # Two go one after the other, and so they come back.
         heals = [await KINDS[step.fault](net, some) for some in ([whom] if step.blocks else [[n] for n in whom])]
-        orders = net.sign_orders()
-        tasks.start_soon(net.hand_in, at, *orders)
+        tasks.start_soon(net.hand_in, at, *net.sign_orders())
         if step.blocks:
             await reach(at, before + step.blocks)
         else:
-            before = await stands_still(net, at, orders)
+            before = await stands_still(net, at)
+            one = net.drawn.victims.randint(1, len(HOTKEYS))
+            net.nodes.kill(one)
+            tasks.start_soon(net.nodes.come_back, one)  # it obeyed what no ledger has yet
         for heal in heals:
             await heal()
             if not step.blocks:
@@ -72,14 +77,14 @@ async def perturb(net: Net, step: Step) -> None:
         whole.set()
 
 
-async def stands_still(net: Net, ledger: RpcLedger, orders: Orders) -> int:
-    """No block comes, but for what was decided when the two went; nodes are told of a halt, and stop.
+async def stands_still(net: Net, ledger: RpcLedger) -> int:
+    """No block comes, but for what was decided when the two went; nodes are told of a halt, one by others, and stop.
 
     Returns the height at which it stands.
     """
     stands = (await ledger.head()).height
     await net.nodes.until_all(SERVES)
-    await net.nodes.bring(orders.nodes)
+    await net.bring(but=net.drawn.victims.randint(1, len(HOTKEYS)))
     await net.nodes.until_all(STOPPED)
     await anyio.sleep(AWAY_S)
     height = (await ledger.head()).height
