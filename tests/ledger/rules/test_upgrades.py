@@ -30,7 +30,7 @@ from tests.ledger.rules.recording import GOLDEN, Chain, kept_back_install, read
 from tests.ledger.rules.world import World, begins, genesis, pub
 from tests.twins.keyholders import Keyholders
 
-EDITIONS = {"first": 1, "second": 2, "third": 3, "fourth": 4, "fifth": 5, "sixth": 6, "seventh": 7}
+EDITIONS = {"first": 1, "second": 2, "third": 3, "fourth": 4, "fifth": 5, "sixth": 6, "seventh": 7, "eighth": 8}
 """Recorded chains, and the edition that was the newest when they were."""
 NEVER_DONE = {Propose, Vote, Execute}
 """Places that are kept: no block has done any of these."""
