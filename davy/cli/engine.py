@@ -21,6 +21,7 @@ from davy.cli.output import show
 from davy.host.entropy import OsEntropy
 from davy.host.files import make_private_folder, read_bounded, whole_path
 from davy.host.home import Home
+from davy.host.open_files import allow_many_open_files
 from davy.ledger.driver.service import DEFAULT_PORT
 from davy.protocol.errors import Misconfigured
 from davy.protocol.genesis import chain_id
@@ -139,6 +140,7 @@ def start(
         raise Misconfigured(f"at least {LEAST_KEPT} blocks are kept, for those that catch up; or all, with --keep 0")
     kept = {"snapshots": snapshots, "keep": keep}
     made = partial(_run, opened, network, program, as_json=as_json, host=host, port=port, kept=kept)
+    allow_many_open_files()
     run(until_told, made, STOPPED)
 
 
