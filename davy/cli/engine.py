@@ -13,7 +13,7 @@ from anyio.abc import TaskStatus
 
 from davy.cli.ending import until_told
 from davy.cli.genesis import REVIEWED, Wanted, chain_options, draft, with_keys
-from davy.cli.join import place_of, renewed, write_producer
+from davy.cli.join import check_engine_files, place_of, renewed, write_producer
 from davy.cli.loop import run
 from davy.cli.network import Network, network_option, write_network
 from davy.cli.options import Host, Place, home_option, json_option
@@ -133,6 +133,7 @@ def start(
     opened = Home.open(home)
     if not opened.has_genesis() or not opened.engine.is_dir():
         raise Misconfigured(f"{opened.root} is not a producer's home; make some with `davy ledger init-net`")
+    check_engine_files(opened)
     program = whole_path(engine or ENGINES / NAME)
     if not is_engine(program):
         raise Misconfigured(f"{program} is no CometBFT {VERSION}; build it with `davy ledger install-engine`")

@@ -88,6 +88,8 @@ def serve(home: Path, network: Path, as_json: bool, host: str, port: int, block_
     opened = Home.open(home)
     if not opened.has_genesis():
         raise Misconfigured(f"{opened.root} has no chain; make one with `davy ledger init`, or try `davy up`")
+    if opened.engine.is_dir():
+        raise Misconfigured(f"{opened.root} is the home of a producer with an engine; run it with `davy ledger start`")
     keys = FileKeyStore(opened.keys)
     keys.unlock(KeyRole.PRODUCER, password(KeyRole.PRODUCER))
     made = partial(run_ledger, opened, keys, network, as_json=as_json, host=host, port=port, block_time=block_time)
