@@ -13,7 +13,7 @@ from anyio.abc import TaskStatus
 
 from davy.cli.ending import until_told
 from davy.cli.genesis import REVIEWED, Wanted, chain_options, draft, with_keys
-from davy.cli.join import place_of, renewed, write_producer
+from davy.cli.join import check_engine_files, place_of, renewed, write_producer
 from davy.cli.loop import run
 from davy.cli.network import Network, network_option, write_network
 from davy.cli.options import Host, Place, home_option, json_option
@@ -21,6 +21,7 @@ from davy.cli.output import show
 from davy.host.entropy import OsEntropy
 from davy.host.files import make_private_folder, read_bounded, whole_path
 from davy.host.home import Home
+from davy.host.open_files import allow_many_open_files
 from davy.ledger.driver.service import DEFAULT_PORT
 from davy.protocol.errors import Misconfigured
 from davy.protocol.genesis import chain_id
@@ -132,6 +133,7 @@ def start(
     opened = Home.open(home)
     if not opened.has_genesis() or not opened.engine.is_dir():
         raise Misconfigured(f"{opened.root} is not a producer's home; make some with `davy ledger init-net`")
+    check_engine_files(opened)
     program = whole_path(engine or ENGINES / NAME)
     if not is_engine(program):
         raise Misconfigured(f"{program} is no CometBFT {VERSION}; build it with `davy ledger install-engine`")
@@ -139,6 +141,7 @@ def start(
         raise Misconfigured(f"at least {LEAST_KEPT} blocks are kept, for those that catch up; or all, with --keep 0")
     kept = {"snapshots": snapshots, "keep": keep}
     made = partial(_run, opened, network, program, as_json=as_json, host=host, port=port, kept=kept)
+    allow_many_open_files()
     run(until_told, made, STOPPED)
 
 

@@ -18,11 +18,13 @@ from davy.host.home import Home
 from davy.ledger.client import RpcLedger
 from davy.ledger.driver.cometbft.configuration import (
     SETTINGS,
+    VOTED,
     Peer,
     Secrets,
     Sync,
     asked_for_state,
     believing,
+    check_voted,
     files,
     public_of,
 )
@@ -33,6 +35,7 @@ from davy.protocol.words import KeyRole, key_text
 
 _log: Final = logging.getLogger(__name__)
 _MAX_SETTINGS_BYTES: Final = 64 * 1024
+_MAX_VOTED_BYTES: Final = 16 * 1024
 
 
 def place_of(text: str) -> tuple[str, int]:
@@ -124,7 +127,25 @@ def _peer(text: str) -> Peer:
 async def _trusted(network: Network) -> tuple[Genesis, Head]:
     """The genesis, and a block not long ago whose producers were followed from there."""
     async with ledger_of(network) as ledger:
-        return await ledger.genesis(), await _head(ledger)
+        genesis, head = await ledger.genesis(), await _head(ledger)
+        if not ledger.has_engine:
+            raise Misconfigured(
+                "one process makes this chain's blocks, which no engine can join; a chain of several producers begins "
+                "with `davy ledger init-net`"
+            )
+        return genesis, head
+
+
+def check_engine_files(home: Home) -> None:
+    """Check what the engine reads at each start, and would end for without saying so in davy's words.
+
+    Raises
+    ------
+    Misconfigured
+    """
+    asked_for_state(read_bounded(home.engine / SETTINGS, _MAX_SETTINGS_BYTES))
+    voted = home.engine / VOTED
+    check_voted(read_bounded(voted, _MAX_VOTED_BYTES) if voted.exists() else b"")
 
 
 async def renewed(home: Home) -> None:
@@ -133,7 +154,7 @@ async def renewed(home: Home) -> None:
     Where no ledger answers, what it was told before stands.
     """
     settings = home.engine / SETTINGS
-    text = read_bounded(settings, _MAX_SETTINGS_BYTES).decode()
+    text = read_bounded(settings, _MAX_SETTINGS_BYTES)
     for url in asked_for_state(text):
         try:
             async with RpcLedger(url, chain_id(home.genesis())) as ledger:
@@ -141,7 +162,7 @@ async def renewed(home: Home) -> None:
         except (Refused, Unreachable) as e:
             _log.warning("the state cannot be fetched from %s yet: %s", url, e)
             continue
-        write_over(settings, believing(text, Sync((), head.height, head.hash)).encode())
+        write_over(settings, believing(text.decode(), Sync((), head.height, head.hash)).encode())
         return
 
 

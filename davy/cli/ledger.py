@@ -24,6 +24,7 @@ from davy.host.clock import SystemClock
 from davy.host.entropy import OsEntropy
 from davy.host.home import Home
 from davy.host.keys import MODERATE, Cost, FileKeyStore, key_path, write_key
+from davy.host.open_files import allow_many_open_files
 from davy.ledger.driver.service import DEFAULT_PORT, serve_embedded
 from davy.protocol.errors import Misconfigured
 from davy.protocol.genesis import chain_id
@@ -87,9 +88,12 @@ def serve(home: Path, network: Path, as_json: bool, host: str, port: int, block_
     opened = Home.open(home)
     if not opened.has_genesis():
         raise Misconfigured(f"{opened.root} has no chain; make one with `davy ledger init`, or try `davy up`")
+    if opened.engine.is_dir():
+        raise Misconfigured(f"{opened.root} is the home of a producer with an engine; run it with `davy ledger start`")
     keys = FileKeyStore(opened.keys)
     keys.unlock(KeyRole.PRODUCER, password(KeyRole.PRODUCER))
     made = partial(run_ledger, opened, keys, network, as_json=as_json, host=host, port=port, block_time=block_time)
+    allow_many_open_files()
     run(until_told, made, STOPPED)
 
 

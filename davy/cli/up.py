@@ -27,6 +27,7 @@ from davy.host.entropy import OsEntropy
 from davy.host.files import make_private_folder, whole_path
 from davy.host.home import Home
 from davy.host.keys import QUICK, FileKeyStore, key_path, write_key
+from davy.host.open_files import allow_many_open_files
 from davy.ledger.driver.service import DEFAULT_PORT
 from davy.network.http_server import serve
 from davy.protocol.errors import DavyError, Malformed, Misconfigured, TooLarge
@@ -83,6 +84,7 @@ def up_command(
     keys = FileKeyStore(place.keys)
     for role in (KeyRole.COLDKEY, KeyRole.PRODUCER):
         keys.unlock(role, _PASSWORD)
+    allow_many_open_files()
     run(until_told, partial(_run, place, keys, network, as_json, host, port, block_time), STOPPED)
 
 

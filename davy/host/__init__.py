@@ -8,6 +8,7 @@ needs, which is why a whole network runs in virtual time.
 `home`                 the folder where one node keeps all that is its own
 `store`                small durable state, in SQLite
 `files`                files that are either whole or not there
+`open_files`           how many of them may be open
 `keys`, `recovery`     encrypted keys, and the 24 words that bring them back
 `shares`, `journal`    a keyholder's shares, and the orders it signed
 =====================  =======================================================================

@@ -23,9 +23,12 @@ from davy.protocol.words import ChainId, Digest, Height, PublicKey
 _NONE_OR_HASH: Final = Meta(max_length=32)
 _COMMITTED: Final = 2
 _PRECOMMIT: Final = 2
-MAX_SECONDS: Final = 253_402_300_799
-"""Since 1970, of the last moment that RFC 3339 can say."""
-_SECONDS: Final = Meta(ge=0, le=MAX_SECONDS)
+_FIRST_SECOND: Final = -62_135_596_800
+_LAST_SECOND: Final = 253_402_300_799
+"""Since 1970, of the years 1 to 9999: what a protobuf Timestamp can be."""
+_SECONDS: Final = Meta(ge=0, le=_LAST_SECOND)
+_VOTE_SECONDS: Final = Meta(ge=_FIRST_SECOND, le=_LAST_SECOND)
+"""The engine bounds no vote's time further. What counts there has to count here: else blocks may lack votes here."""
 _NANOS: Final = Meta(ge=0, le=999_999_999)
 _PARTS: Final = Meta(ge=0, le=1 << 16)
 
@@ -62,7 +65,7 @@ class Vote(Wire):
     """A producer's word on the block, in the order of `in_order`. `flag` 2: for it; otherwise there is no signature."""
 
     flag: Annotated[int, Meta(ge=1, le=3)]
-    seconds: Annotated[int, _SECONDS]
+    seconds: Annotated[int, _VOTE_SECONDS]
     nanos: Annotated[int, _NANOS]
     signature: Annotated[bytes, Meta(max_length=64)]
 
@@ -203,7 +206,8 @@ def _moment(seconds: int, nanos: int) -> bytes:
 
 
 def _number(field: int, value: int) -> bytes:
-    return bytes([field << 3]) + _varint(value) if value else b""
+    """A negative one as protobuf writes it: in two's complement of 64 bits."""
+    return bytes([field << 3]) + _varint(value & (1 << 64) - 1) if value else b""
 
 
 def _field(field: int, data: bytes) -> bytes:

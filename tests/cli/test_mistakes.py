@@ -53,6 +53,9 @@ MISTAKES = {
     # producers
     "a peer that is none": Mistake("ledger join --home new --peer somewhere", ("not a peer", "40 hex digits")),
     "a place that is none": Mistake(f"ledger join --home new --at here --peer {'ab' * 20}@h:1", ("not a place",)),
+    "an engine beside a chain of one process": Mistake(
+        f"ledger join --home new --peer {'ab' * 20}@h:1", ("one process", "no engine can join", "init-net")
+    ),
     "a producer by a name that is none": Mistake("producer retire first", ("prod_",)),
     "a bond for no producer": Mistake("producer register --producer member 500", ("priv_validator_key.json",)),
     # the demo
@@ -363,6 +366,44 @@ def test_a_mistake_is_told_in_one_sentence_and_changes_nothing(
     said = say(*shlex.split(words(mistake.typed)), **mistake.environment)
     check_sentence(said, list(map(words, mistake.told)))
     assert contents(place) == before
+
+
+VOTED, SETTINGS = "data/priv_validator_state.json", "config/config.toml"
+
+
+@pytest.mark.parametrize(
+    ("command", "file", "data", "told"),
+    [
+        ("serve", VOTED, b"{}", ("an engine", "davy ledger start")),
+        ("start", VOTED, None, (VOTED, "what this producer voted for", "restore it", "docs/engine.md")),
+        ("start", VOTED, b"", (VOTED, "restore it", "docs/engine.md")),
+        ("start", VOTED, b'{"height": 7, "round": 0, "step": 0}', (VOTED, "restore it")),
+        ("start", SETTINGS, b"moniker = davy", (SETTINGS, "line 1", "mend it")),
+        ("start", SETTINGS, b"\xff", (SETTINGS, "mend it")),
+        ("start", SETTINGS, b"statesync = 1", (SETTINGS, "mend it")),
+        ("start", SETTINGS, b"[statesync]\nenable = true\n", (SETTINGS, "rpc_servers", "mend it")),
+        ("start", SETTINGS, b"[statesync]\nenable = true\nrpc_servers = 1\n", (SETTINGS, "mend it")),
+    ],
+)
+def test_what_is_wrong_with_a_producer_s_home_is_told_in_one_sentence(
+    command: str, file: str, data: bytes | None, told: tuple[str, ...], place: Path, say: Say
+) -> None:
+    assert say("ledger", "init-net", "--home", "net", "--owner", OWNER, "--producers", "1").code == 0
+    broken = place / "net/producer-1/engine" / file
+    broken.unlink()
+    if data is not None:
+        broken.write_bytes(data)
+    before = contents(place)
+    check_sentence(say("ledger", command, "--home", "net/producer-1", DAVY_ENGINE="nowhere"), list(told))
+    assert contents(place) == before
+
+
+def test_a_producer_s_home_lacks_an_engine_and_no_more(place: Path, say: Say) -> None:
+    """What was told above is wrong there and nowhere else."""
+    assert say("ledger", "init-net", "--home", "net", "--owner", OWNER, "--producers", "1").code == 0
+    voted = place / "net/producer-1/engine" / VOTED
+    voted.write_bytes(b'{"height": "71", "round": 0, "step": 3, "signature": "AA==", "signbytes": "AA"}')
+    check_sentence(say("ledger", "start", "--home", "net/producer-1", DAVY_ENGINE="nowhere"), ["install-engine"])
 
 
 def test_keys_whose_words_nobody_saw_are_not_kept(tmp_path: Path) -> None:

@@ -118,6 +118,11 @@ class RpcLedger(Views):
             self._genesis = genesis
         return self._genesis
 
+    @property
+    def has_engine(self) -> bool:
+        """Whether several producers' votes, not one's signature, vouch for the newest block that was asked for."""
+        return self._newest is not None and self._newest.committed
+
     async def head(self) -> Head:
         """Return the newest block's head.
 

@@ -14,6 +14,7 @@ never lost.
 `recovery`       opens that file again
 `node`           the seam: what the front door asks of either driver
 `server`         the front door: JSON-RPC over HTTP and WebSocket
+`guests`         its connections: how many, and who is hung up on
 `methods`        its methods; `shapes` is how CometBFT writes values into JSON
 `news`           what is told of a block beside its header; `subscribers` who hears of it
 `cometbft`       the other driver: its own room

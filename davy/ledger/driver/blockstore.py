@@ -21,6 +21,7 @@ from davy.protocol.transaction import tx_hash
 
 _FORMAT: Final = b"davy ledger 2"
 _BASE: Final = "begun after"
+_DAMAGED: Final = "it holds other values than were written"
 _INDEX_BITS: Final = 13
 """A transaction's position is height · 2^13 + index: rows are appended, never inserted between."""
 
@@ -83,7 +84,7 @@ class BlockStore:
             self._writer.executescript(_SCHEMA)
             self._reader = _connect(path)
             self._reader.execute("PRAGMA query_only=ON")
-        except sqlite3.Error as e:
+        except (sqlite3.Error, UnicodeDecodeError) as e:
             self._held.close()
             raise Misconfigured(f"cannot use {path} as a ledger ({e}); restore a backup or name another file") from None
 
@@ -97,9 +98,9 @@ class BlockStore:
         with self._reading():
             row = self._reader.execute("SELECT value FROM facts WHERE name = 'genesis'").fetchone()
             known = self._reader.execute("SELECT value FROM facts WHERE name = 'format'").fetchone()
-        if row is not None and (known is None or bytes(known[0]) != _FORMAT):
-            raise Misconfigured(f"{self.path} was written by another version of davy; open it with that one")
-        return None if row is None else bytes(row[0])
+            if row is not None and (known is None or _blob(known[0]) != _FORMAT):
+                raise Misconfigured(f"{self.path} was written by another version of davy; open it with that one")
+            return None if row is None else _blob(row[0])
 
     def begin(self, genesis: bytes, rows: Iterable[tuple[bytes, bytes]]) -> None:
         """Write the state before the first block, once.
@@ -175,7 +176,7 @@ class BlockStore:
         """Return what the last block, or the beginning, left under a name."""
         with self._reading():
             row = self._reader.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
-        return None if row is None else bytes(row[0])
+            return None if row is None else _blob(row[0])
 
     def base(self) -> int:
         """The height after which this file began with a state that others made; 0: with the genesis."""
@@ -191,19 +192,19 @@ class BlockStore:
         """The names between two and what stands under them, by name."""
         query = "SELECT name, value FROM facts WHERE name > ? AND name < ? ORDER BY name"
         with self._reading():
-            return [(name, bytes(value)) for name, value in self._reader.execute(query, (after, before))]
+            return [(name, _blob(value)) for name, value in self._reader.execute(query, (after, before))]
 
     def facts(self, after: str, before: str, count: int) -> list[bytes]:
         """What stands under the first names between two, by name."""
         query = "SELECT value FROM facts WHERE name > ? AND name < ? ORDER BY name LIMIT ?"
         with self._reading():
-            return [bytes(row[0]) for row in self._reader.execute(query, (after, before, count))]
+            return [_blob(row[0]) for row in self._reader.execute(query, (after, before, count))]
 
     def app_hash(self, height: int) -> bytes | None:
         """Return the state's app hash after a block."""
         with self._reading():
             row = self._reader.execute("SELECT app_hash FROM blocks WHERE height = ?", (height,)).fetchone()
-        return None if row is None else bytes(row[0])
+            return None if row is None else _blob(row[0])
 
     def told(self) -> int:
         """The last block up to which every header is known."""
@@ -219,13 +220,14 @@ class BlockStore:
         """
         with self._reading(), closing(_connect(self.path)) as apart:
             for key, value in apart.execute("SELECT key, value FROM state ORDER BY key"):
-                yield bytes(key), bytes(value)
+                yield _blob(key), _blob(value)
 
     def headers(self, first: int, last: int) -> Iterator[tuple[int, bytes, bytes]]:
         """(height, signed header, app hash after it) of the blocks from `first` to `last`, rising."""
         query = "SELECT height, header, app_hash FROM blocks WHERE height BETWEEN ? AND ? ORDER BY height"
         with self._reading():
-            yield from self._reader.execute(query, (first, last))
+            for height, header, app_hash in self._reader.execute(query, (first, last)):
+                yield height, _blob(header), _blob(app_hash)
 
     def height(self) -> int:
         """The last block's height; 0 before the first."""
@@ -237,28 +239,28 @@ class BlockStore:
         """Return a block's signed header."""
         with self._reading():
             row = self._reader.execute("SELECT header FROM blocks WHERE height = ?", (height,)).fetchone()
-        return None if row is None else bytes(row[0])
+            return None if row is None else _blob(row[0])
 
     def txs(self, height: int) -> list[StoredTx]:
         """A block's transactions, in order."""
         query = "SELECT position, raw, code, log FROM txs WHERE position BETWEEN ? AND ? ORDER BY position"
         with self._reading():
             rows = self._reader.execute(query, (height << _INDEX_BITS, ((height + 1) << _INDEX_BITS) - 1)).fetchall()
-        return [_stored(*row) for row in rows]
+            return [_stored(*row) for row in rows]
 
     def tx(self, h: bytes) -> StoredTx | None:
         """Return the committed transaction of a hash."""
         query = "SELECT position, raw, code, log FROM txs WHERE hash = ? ORDER BY position LIMIT 1"
         with self._reading():
             row = self._reader.execute(query, (h,)).fetchone()
-        return None if row is None else _stored(*row)
+            return None if row is None else _stored(*row)
 
     def tx_hashes(self, height: int) -> list[bytes]:
         """The hashes of a block's transactions, in order: `txs_digest` of them stands in its header."""
         query = "SELECT hash FROM txs WHERE position BETWEEN ? AND ? ORDER BY position"
         with self._reading():
             rows = self._reader.execute(query, (height << _INDEX_BITS, ((height + 1) << _INDEX_BITS) - 1)).fetchall()
-        return [bytes(row[0]) for row in rows]
+            return [_blob(row[0]) for row in rows]
 
     def holds_txs(self, height: int, digest: bytes) -> bool:
         """Whether a block's stored transactions are those its header names."""
@@ -285,12 +287,22 @@ class BlockStore:
     def _reading(self) -> Generator[None]:
         try:
             yield
-        except sqlite3.Error as e:
+        except (sqlite3.Error, ValueError) as e:
             raise StoreFailed(f"{self.path} cannot be read ({e}); restore a backup of the ledger") from None
 
 
-def _stored(position: int, raw: bytes, code: int, log: str) -> StoredTx:
-    return StoredTx(raw, TxResult(position >> _INDEX_BITS, position & ((1 << _INDEX_BITS) - 1), code, log))
+def _stored(position: int, raw: object, code: object, log: object) -> StoredTx:
+    """Raises ValueError where it is no transaction."""
+    if not isinstance(code, int) or not isinstance(log, str):
+        raise ValueError(_DAMAGED)
+    return StoredTx(_blob(raw), TxResult(position >> _INDEX_BITS, position & ((1 << _INDEX_BITS) - 1), code, log))
+
+
+def _blob(value: object) -> bytes:
+    """In a damaged file a column may hold anything: a number would become so many zeros. Raises ValueError."""
+    if not isinstance(value, bytes):
+        raise ValueError(_DAMAGED)
+    return value
 
 
 def _connect(path: Path) -> sqlite3.Connection:

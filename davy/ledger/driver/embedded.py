@@ -152,7 +152,10 @@ class Producer:
                 self._arrival = anyio.Event()
                 await self._arrival.wait()
             if not self._mempool.fills(MAX_BLOCK_TXS, MAX_BLOCK_BYTES):
-                await self._clock.sleep_until(due)
+                # The clock may have been set back, and may be while this waits.
+                due = min(due, self._clock.now() + self._block_time)
+                with anyio.move_on_after(self._block_time / 1_000):
+                    await self._clock.sleep_until(due)
             due = max(due + self._block_time, self._clock.now())
             await self.make_block()
 

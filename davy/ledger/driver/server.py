@@ -20,6 +20,7 @@ from aiohttp import WSMsgType, web
 from aiohttp.http_exceptions import HttpProcessingError
 from msgspec import Meta
 
+from davy.ledger.driver.guests import Guests, room
 from davy.ledger.driver.methods import Methods, RpcCode, RpcFailed
 from davy.ledger.driver.node import Node
 from davy.ledger.driver.shapes import Json
@@ -30,6 +31,8 @@ from davy.protocol.limits import MAX_RPC_BATCH, MAX_RPC_BODY_BYTES
 
 _PATIENCE_S: Final = 10.0
 """For a body to arrive, and for a subscriber to answer a ping."""
+_UNREAD_S: Final = 15.0
+"""Within which whoever is sent something has to take some of it."""
 _EVENTS: Final = {"tm.event='NewBlock'": "NewBlock", "tm.event='NewBlockHeader'": "NewBlockHeader"}
 _MESSAGES: Final = {
     RpcCode.PARSE: "Parse error. Invalid JSON",
@@ -196,8 +199,13 @@ class RpcServer:
 
 
 @asynccontextmanager
-async def listening(app: web.Application, host: str, port: int) -> AsyncGenerator[str]:
+async def listening(app: web.Application, host: str, port: int, *, places: int = 0) -> AsyncGenerator[str]:
     """Serve an application on a port (0: any free one) and give its address.
+
+    Parameters
+    ----------
+    places
+        For how many connections; 0: for as many as this process has room for (`guests`).
 
     Raises
     ------
@@ -208,15 +216,27 @@ async def listening(app: web.Application, host: str, port: int) -> AsyncGenerato
         app, access_log=None, logger=_log, auto_decompress=False, shutdown_timeout=1.0, keepalive_timeout=75
     )
     await runner.setup()
+    guests = Guests(runner.server, places or room())
     try:
         try:
-            await web.TCPSite(runner, host, port).start()
+            listener = await asyncio.get_running_loop().create_server(guests.protocol, host, port)
         except (OSError, UnicodeError) as e:
             raise Misconfigured(_why_not(e, host, port)) from None
-        bound: int = runner.addresses[0][1]
-        yield f"http://{f'[{host}]' if ':' in host else host}:{bound}"
+        looking = asyncio.create_task(_drop_idle_readers(guests))
+        try:
+            bound: int = listener.sockets[0].getsockname()[1]
+            yield f"http://{f'[{host}]' if ':' in host else host}:{bound}"
+        finally:
+            looking.cancel()
+            listener.close()
     finally:
         await runner.cleanup()
+
+
+async def _drop_idle_readers(guests: Guests) -> None:
+    while True:
+        await asyncio.sleep(_UNREAD_S)
+        guests.drop_idle_readers()
 
 
 def _why_not(e: OSError | UnicodeError, host: str, port: int) -> str:

@@ -141,6 +141,13 @@ async def test_a_halt_and_that_there_is_none_are_proved_from_the_genesis_on(ledg
             check_saved(encode(saved), bytes(32))
 
 
+async def test_votes_show_that_a_chain_has_engines(ledger: Ledger) -> None:
+    asked = client(ledger)
+    assert not asked.has_engine, "not known yet"
+    await asked.head()
+    assert asked.has_engine
+
+
 async def test_a_kept_proof_needs_every_change_in_its_turn(ledger: Ledger) -> None:
     saved = await client(ledger).saved_proof(HALTED)
     first, second = saved.changes

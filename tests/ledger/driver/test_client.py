@@ -45,6 +45,7 @@ async def test_head_before_and_after_the_first_block(client: RpcLedger, served: 
     assert (await client.head()).height == 0
     made = await served.producer.make_block()
     assert await client.head() == made == await client.head()
+    assert not client.has_engine
 
 
 async def test_a_first_block_made_between_two_calls_is_the_head(

@@ -211,6 +211,33 @@ async def test_blocks_come_at_their_pace_and_at_once_while_full(
     assert [b - a for a, b in pairwise(times[3:])] == [100, 100]
 
 
+@pytest.mark.parametrize("asleep", [True, False])
+async def test_a_clock_that_is_set_back_an_hour_stops_no_block(
+    asleep: bool, chain: Any, store: BlockStore, clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it is set while a block is waited for, or while one is made."""
+
+    async def wait(t: int) -> None:
+        if asleep and clock.time == start:
+            clock.time -= 3_600_000
+        while clock.time < t:
+            clock.time += 10
+            await anyio.sleep(0.01)
+
+    monkeypatch.setattr(clock, "sleep_until", wait)
+    producer, start = Producer(chain.genesis, store, chain.producer, clock, block_time=50), clock.time
+    async with anyio.create_task_group() as tasks:
+        with producer.subscribed() as subscriber, anyio.fail_after(30):
+            tasks.start_soon(producer.run)
+            assert await subscriber.heights.receive() == 1
+            if not asleep:
+                clock.time -= 3_600_000
+            assert [await subscriber.heights.receive() for _ in range(3)] == [2, 3, 4]
+        tasks.cancel_scope.cancel()
+    times = [open_header(raw, Authority.of(chain.genesis)).header.time for _, raw, _ in store.headers(1, 4)]
+    assert all(a < b for a, b in pairwise(times))
+
+
 async def test_without_empty_blocks_nothing_happens_until_something_waits(
     chain: Any, store: BlockStore, clock: Any
 ) -> None:

@@ -117,6 +117,18 @@ DAMAGES = {
     "a genesis bit": flip("facts", "value", "name = 'genesis'"),
     "another format": statement("UPDATE facts SET value = x'00' WHERE name = 'format'"),
     "no format": statement("DELETE FROM facts WHERE name = 'format'"),
+    "a header that is a number": statement("UPDATE blocks SET header = 7000000000 WHERE height = 3"),
+    "the last header a text": statement("UPDATE blocks SET header = 'text' WHERE height = 6"),
+    "an app hash that is a number": statement("UPDATE blocks SET app_hash = 1.5 WHERE height = 2"),
+    "a state row that is a text": statement("UPDATE state SET value = 'text' WHERE key = (SELECT max(key) FROM state)"),
+    "a transaction that is a text": statement(
+        "UPDATE txs SET raw = 'text' WHERE position = (SELECT max(position) FROM txs)"
+    ),
+    "a result that is none": statement("UPDATE txs SET code = x'00' WHERE position = (SELECT max(position) FROM txs)"),
+    "a genesis that is a text": statement("UPDATE facts SET value = 'text' WHERE name = 'genesis'"),
+    "a text that is none": statement(
+        "UPDATE txs SET log = CAST(x'ff' AS TEXT) WHERE position = (SELECT max(position) FROM txs)"
+    ),
 }
 
 
@@ -136,6 +148,15 @@ async def test_a_damaged_file_is_refused(chain: Any, grown: Path, clock: Any, da
             Producer(chain.genesis, store, chain.producer, clock)
         assert str(grown) in str(refused.value)
         assert "\n" not in str(refused.value)
+
+
+async def test_a_file_whose_tables_have_no_readable_names_is_refused(grown: Path) -> None:
+    with closing(sqlite3.connect(grown)) as db:
+        db.execute("PRAGMA writable_schema=ON")
+        db.execute("UPDATE sqlite_master SET sql = CAST(x'ff' AS TEXT), name = CAST(x'fe' AS TEXT) WHERE name = 'txs'")
+        db.commit()
+    with pytest.raises(Misconfigured, match="restore a backup"):
+        BlockStore(grown)
 
 
 def torn_copies(whole: Path) -> Iterator[Path]:

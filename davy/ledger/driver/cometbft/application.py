@@ -283,7 +283,7 @@ class Application:
                 self.store.prune(first, _PRUNED_AT_ONCE)
             # Of a block that it is told to drop earlier the engine keeps header and votes, and never looks again.
             return max(min(first, height - self._shown), 0)
-        except Misconfigured as e:  # the block is kept, and that is what counts
+        except (Misconfigured, OSError) as e:  # the block is kept, and that is what counts
             _log.error("after block %d: %s", height, e)
             return 0
 

@@ -27,6 +27,7 @@ from davy.protocol.words import PublicKey
 
 SETTINGS: Final = "config/config.toml"
 PRODUCER_KEY: Final = "config/priv_validator_key.json"
+VOTED: Final = "data/priv_validator_state.json"
 _ALL_OF_THIS_MACHINE: Final = "0.0.0.0"  # noqa: S104  # other producers must reach it
 _TRUST_HOURS: Final = 168
 _TRUSTED: Final = re.compile(r'trust_height = \d+\ntrust_hash = "[0-9a-f]*"')
@@ -80,6 +81,12 @@ class _SecretKey(msgspec.Struct, frozen=True):
     value: Annotated[str, Meta(max_length=128)]
 
 
+class _Voted(msgspec.Struct, frozen=True):
+    height: Annotated[str, Meta(pattern="^[0-9]{1,19}$")]
+    round: int
+    step: int
+
+
 class _KeyFile(msgspec.Struct, frozen=True):
     pub_key: _PublicKey
     priv_key: _SecretKey
@@ -100,7 +107,7 @@ def files(
         "config/node_key.json": _json({"priv_key": _secret_key(mine.node)["priv_key"]}),
         "config/genesis.json": _json(genesis_document(g)),
         SETTINGS: (_settings(here, others, block_time) + (_syncing(sync) if sync else "")).encode(),
-        "data/priv_validator_state.json": _json({"height": "0", "round": 0, "step": 0}),
+        VOTED: _json({"height": "0", "round": 0, "step": 0}),
     }
 
 
@@ -133,6 +140,22 @@ def secret_of(key_file: bytes) -> tuple[PublicKey, bytes]:
     if len(secret) != 64 or secret[32:] != public:
         raise Misconfigured(f"{PRODUCER_KEY} holds two keys that do not belong together; restore it")
     return public, secret
+
+
+def check_voted(file: bytes) -> None:
+    """Check that the engine can read what its producer has voted for; without, it ends at each start.
+
+    Raises
+    ------
+    Misconfigured
+    """
+    try:
+        msgspec.json.decode(file, type=_Voted)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise Misconfigured(
+            f"engine/{VOTED}, which says what this producer voted for, is missing or broken; restore it, or write what "
+            "docs/engine.md says, or it may vote twice"
+        ) from None
 
 
 def genesis_document(g: Genesis) -> dict[str, Any]:
@@ -227,10 +250,20 @@ def believing(settings: str, s: Sync) -> str:
     return _TRUSTED.sub(f'trust_height = {s.height}\ntrust_hash = "{s.hash.hex()}"', settings)
 
 
-def asked_for_state(settings: str) -> tuple[str, ...]:
-    """The ledgers that these settings name to fetch the state from; none where all blocks are fetched."""
-    told = tomllib.loads(settings).get("statesync", {})
-    return tuple(dict.fromkeys(told["rpc_servers"].split(","))) if told.get("enable") else ()
+def asked_for_state(settings: bytes) -> tuple[str, ...]:
+    """The ledgers that these settings name to fetch the state from; none where all blocks are fetched.
+
+    Raises
+    ------
+    Misconfigured
+        They are not such settings.
+    """
+    try:
+        told = tomllib.loads(settings.decode()).get("statesync", {})
+        return tuple(dict.fromkeys(told["rpc_servers"].split(","))) if told.get("enable") else ()
+    except (ValueError, KeyError, AttributeError) as e:
+        wrong = "no UTF-8" if isinstance(e, UnicodeDecodeError) else e
+        raise Misconfigured(f"engine/{SETTINGS} is not what the engine reads ({wrong}); mend it") from None
 
 
 def _secret_key(seed: bytes) -> dict[str, Any]:

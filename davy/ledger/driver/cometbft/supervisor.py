@@ -4,13 +4,15 @@ An engine whose application goes away ends by itself, with exit code 0, so what 
 was about to begin, it stays half dead and keeps its files locked. So it is killed when davy is, and when it has hung
 up. One that finds its state to differ from the others' logs CONSENSUS FAILURE and goes on answering with its height
 frozen: that ends the pair with a sentence, because starting it again repeats it. So does one whose clock is slow by a
-minute or more, since it takes the others' blocks for wrong.
+minute or more, since it takes the others' blocks for wrong, and one whose disk is full, which may also cut off what it
+logs of that. Where this process has no file left to open, it looks again later.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ctypes
+import errno
 import logging
 import os
 import re
@@ -39,6 +41,17 @@ _FAILURE: Final = re.compile(rb"E\[[0-9|:.-]{10,32}\] CONSENSUS FAILURE!!!")
 """How a line begins with which the engine's own consensus gives up. What peers send stands in quotes, further on."""
 _LATE: Final = re.compile(rb".*block time [0-9:. +-]{19,40} UTC is too far in the future")
 """What such a line says where the engine's clock is a minute or more behind the block's time."""
+_NO_ROOM: Final = b"no space left on device"
+_MAKE_ROOM: Final = "The disk is full: make room, leave its files as they are, and start again"
+_LEAST_FREE_BYTES: Final = 1024 * 1024
+_LOOKS: Final = 3
+"""After so many a line that has not ended will not."""
+_CAUSE: Final = re.compile(rb"panic: |ERROR|Error|E\[")
+"""How a line begins that may say why the engine ended."""
+_LAST_BYTES: Final = 16 * 1024
+_LAST_CHARS: Final = 300
+_PASSING: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT})
+"""What is no fault of a program or a folder, and may be over in a moment."""
 _LIBC: Final = ctypes.CDLL(None)
 _SET_PARENT_DEATH_SIGNAL: Final = 1
 
@@ -105,19 +118,48 @@ async def supervise(
     while True:
         if prepared is not None:
             await prepared()
-        place.rpc.unlink(missing_ok=True)
-        with place.log.open("ab") as log:
-            seen = log.tell()
-            # Shielded: what is started is known, and ended below.
-            process = await _shielded(_started(binary, place, log))
-            try:
-                code = await _Watch(process, place, log, height, connections).until_end(seen)
-            finally:
-                await _shielded(_end(process))
+        try:
+            code, last = await _life(binary, place, height, connections)
+            _log.warning(
+                "the engine ended with code %s at block %d; it said last: %s; it is started again (%s)",
+                *(code, height(), last or "nothing", place.log),
+            )
+        except OSError as e:
+            if e.errno not in _PASSING:
+                raise Misconfigured(f"cannot write in {place.root} ({e.strerror}); let this user write there") from None
+            _log.warning("the engine cannot be started now (%s); it is tried again", e.strerror)
         pause = _SHORTEST_PAUSE_S if height() > before else min(2 * pause, _LONGEST_PAUSE_S)
         before = height()
-        _log.warning("the engine ended with code %s at block %d; it is started again (%s)", code, before, place.log)
         await anyio.sleep(pause)
+
+
+async def _life(
+    binary: Path, place: EnginePlace, height: Callable[[], int], connections: Callable[[], int]
+) -> tuple[int | None, str]:
+    """From a start to the end: what it returned, and what it said last."""
+    place.rpc.unlink(missing_ok=True)
+    with place.log.open("ab") as log:
+        seen = log.tell()
+        # Shielded: what is started is known, and ended below.
+        process = await _shielded(_started(binary, place, log))
+        try:
+            code = await _Watch(process, place, log, height, connections).until_end(seen)
+        finally:
+            await _shielded(_end(process))
+    return code, _said_last(place.log, seen)
+
+
+def _said_last(log: Path, since: int) -> str:
+    """The last line that may say why it ended, or the last of all."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(since, file.seek(0, os.SEEK_END) - _LAST_BYTES))
+            lines = [line for line in file.read().splitlines() if line.strip()]
+    except OSError:
+        return ""
+    last = next((line for line in reversed(lines) if _CAUSE.match(line)), lines[-1] if lines else b"")
+    text = last.decode(errors="replace")[:_LAST_CHARS].strip()
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 async def _shielded(work: Coroutine[Any, Any, T]) -> T:
@@ -143,6 +185,8 @@ async def _started(binary: Path, place: EnginePlace, log: IO[bytes]) -> asyncio.
             preexec_fn=_die_with_davy,
         )
     except OSError as e:
+        if e.errno in _PASSING:
+            raise
         raise Misconfigured(f"cannot start {binary} ({e.strerror}); run `davy ledger install-engine`") from None
 
 
@@ -157,16 +201,16 @@ class _Watch(NamedTuple):
 
     async def until_end(self, seen: int) -> int | None:
         """Wait until it ends, or has hung up for good: None. Look at its height and at its logs, from `seen` on."""
-        votes = VoteLog(self.place.votes)
+        votes, lines = VoteLog(self.place.votes), _Lines(self.place, seen)
         stands, since, spoke, silent = self.height(), anyio.current_time(), False, anyio.current_time()
         while True:
             with anyio.move_on_after(_LOOK_S):
                 return await self.process.wait()
             now, height = anyio.current_time(), self.height()
-            seen = _read_on(self.place, seen, height)
-            if seen > _MAX_LOG_BYTES:
+            lines.judge(height)
+            if lines.seen > _MAX_LOG_BYTES:
                 self.log.truncate(0)
-                seen = 0
+                lines.seen = 0
             if self.place.rpc.exists():  # an engine opens it when it has read its log
                 votes.tidy(self.height)
             if self.connections():
@@ -176,6 +220,8 @@ class _Watch(NamedTuple):
             if height != stands:
                 stands, since = height, now
             elif now - since >= _STALLED_S:
+                if _is_full(self.place.root):
+                    raise Misconfigured(f"this producer keeps no block after {height}. {_MAKE_ROOM}")
                 _log.warning(
                     "no block since %d for %d s: too few producers run, this is cut off, or clocks are wrong",
                     stands,
@@ -184,26 +230,58 @@ class _Watch(NamedTuple):
                 since = now
 
 
-def _read_on(place: EnginePlace, seen: int, height: int) -> int:
-    """Look for a failure in the lines that were logged since; return how far they were read."""
-    with place.log.open("rb") as file:
-        file.seek(seen)
-        logged = file.read()
+class _Lines:
+    """What the engine logs, line by line; `seen`: how far it was read."""
+
+    def __init__(self, place: EnginePlace, seen: int) -> None:
+        self._place, self.seen = place, seen
+        self._begun, self._looks = b"", 0
+
+    def judge(self, height: int) -> None:
+        """Look for a failure in the lines since, and in the last one too when it has stood without an end.
+
+        Raises
+        ------
+        Misconfigured
+            The engine says that it failed.
+        """
+        try:
+            with self._place.log.open("rb") as file:
+                file.seek(self.seen)
+                logged = file.read()
+        except OSError:
+            return  # the next look is soon
         whole = logged.rfind(b"\n") + 1
-        failures = list(filter(_FAILURE.match, logged[:whole].splitlines()))
+        self.seen += whole
+        begun = logged[whole:]
+        self._begun, self._looks = begun, self._looks + 1 if begun == self._begun else 1
+        lines = logged[:whole].splitlines() + ([begun] if self._looks >= _LOOKS else [])
+        failures = list(filter(_FAILURE.match, lines))
         if failures:
-            advice = (
+            raise Misconfigured(
+                f"this producer's engine failed after block {height} and takes no part any more: see "
+                f"{self._place.log}. {self._advice(failures)}"
+            )
+
+    def _advice(self, failures: list[bytes]) -> str:
+        if any(_NO_ROOM in line for line in failures) or _is_full(self._place.root):
+            return _MAKE_ROOM
+        if any(map(_LATE.match, failures)):
+            return (
                 "The others' blocks are a minute or more ahead of its clock: set this machine's clock right, and start "
                 "again"
-                if any(map(_LATE.match, failures))
-                else "If the others go on, its state differs from theirs: set ledger.db aside, and all of engine/data "
-                "but priv_validator_state.json, and start again, which gets every block from them"
             )
-            raise Misconfigured(
-                f"this producer's engine failed after block {height} and takes no part any more: see {place.log}. "
-                f"{advice}"
-            )
-        return seen + whole
+        return (
+            "If the others go on, its state differs from theirs: set ledger.db aside, and all of engine/data "
+            "but priv_validator_state.json, and start again, which gets every block from them"
+        )
+
+
+def _is_full(folder: Path) -> bool:
+    try:
+        return shutil.disk_usage(folder)[2] < _LEAST_FREE_BYTES
+    except OSError:
+        return False
 
 
 def _die_with_davy() -> None:

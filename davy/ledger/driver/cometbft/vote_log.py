@@ -28,7 +28,10 @@ class VoteLog:
 
     def tidy(self, height: Callable[[], int]) -> None:
         """Remove what is not needed; `height` is that of the newest block that is kept, and is asked after looking."""
-        full = [path for path in self._folder.glob("wal.*") if path.suffix[1:].isdecimal()]
+        try:
+            full = [path for path in self._folder.glob("wal.*") if path.suffix[1:].isdecimal()]
+        except OSError:
+            return  # the next look is soon
         kept = height()
         self._full = {path: self._full.get(path, kept) for path in full}
         for path in [path for path, seen in self._full.items() if kept >= seen + 2]:

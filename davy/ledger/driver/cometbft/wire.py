@@ -184,7 +184,10 @@ class Conversation:
         return abci.Response(offer_snapshot=abci.OfferSnapshotResult(result=result))
 
     async def _apply_snapshot_chunk(self, r: abci.Request) -> abci.Response:
-        """A wrong chunk is asked for again, of others: whoever sent it sends no more."""
+        """A wrong chunk is asked for again, of others: whoever sent it sends no more.
+
+        Nor does who sent the last chunk of a wrong snapshot, for only those who offered it are asked for its chunks.
+        """
         kinds = abci.ApplySnapshotChunkResult.Result
         c, fetched = r.apply_snapshot_chunk, self._app.fetched()
         if fetched is None:
@@ -196,8 +199,8 @@ class Conversation:
             try:
                 await self._app.restore()
             except Refused as e:
-                _log.warning("a snapshot was turned down: %s", e)
-                return _applied(kinds.REJECT_SNAPSHOT)
+                _log.warning("a snapshot was turned down: %s; %s sends no more", e, c.sender)
+                return _applied(kinds.REJECT_SNAPSHOT, banned=[c.sender])
         return _applied(kinds.ACCEPT)
 
 

@@ -20,7 +20,7 @@ from davy.ledger.driver.cometbft.wire import Conversation, listen, take_message,
 from davy.ledger.rules.machine import Machine
 from davy.protocol.chain import Account
 from davy.protocol.encoding import decode, encode
-from davy.protocol.errors import Malformed, Misconfigured, Refused, TxCode
+from davy.protocol.errors import Malformed, Misconfigured, Refused, StoreFailed, TxCode
 from davy.protocol.transaction import BrakeOrder, Transfer
 from davy.protocol.words import KeyRole
 
@@ -44,6 +44,22 @@ def ask(app: Application) -> Ask:
         return getattr(said, str(kind))
 
     return one
+
+
+@pytest.mark.parametrize("why", [OSError(24, "Too many open files"), StoreFailed("no such thing")])
+async def test_a_block_is_kept_also_where_nothing_can_be_tidied(
+    why: Exception, app: Application, ask: Ask, chain: Any, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    """An engine that is told of an error stops."""
+
+    def due(_: int) -> bool:
+        raise why
+
+    monkeypatch.setattr(app.snapshots, "due", due)
+    await decided(ask, 1, keep=False)
+    assert (await ask(commit=abci.Empty())).retain_height == 0
+    assert app.store.height() == 1
+    assert f"after block 1: {why}" in caplog.text
 
 
 async def decided(ask: Ask, height: int, *txs: bytes, keep: bool = True) -> Any:

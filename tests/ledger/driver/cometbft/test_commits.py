@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 from msgspec.structs import replace
 from nacl import bindings
 
@@ -310,21 +311,72 @@ def _encoded(p: tuple[int, int, int, int]) -> bytes:
     return (y | (x & 1) << 255).to_bytes(32, "little")
 
 
-@pytest.mark.parametrize(
-    ("timestamp", "flag"),
-    [
-        ("2026-11-26T02:11:33.123456789Z", 2),
-        ("1970-01-01T00:00:00Z", 2),
-        ("1900-01-01T00:00:00Z", 1),
-        ("0001-01-01T00:00:00Z", 1),
-        ("10000-01-01T00:00:00Z", 1),
-        ("yesterday", 1),
-    ],
-)
-def test_a_vote_with_a_time_that_no_header_has_is_void_and_spoils_no_other(timestamp: str, flag: int) -> None:
-    read = engine._vote(engine._Signature(2, timestamp, base64.b64encode(bytes(64)).decode()))
-    assert read.flag == flag
+FIRST, LAST = -62_135_596_800, 253_402_300_799
+TIMES = {
+    "0001-01-01T00:00:00Z": (FIRST, 0),  # Go's zero time, which the engine also writes where there is no vote
+    "1900-01-01T00:00:00.5Z": (-2_208_988_800, 500_000_000),
+    "1969-12-31T23:59:59.999999999Z": (-1, 999_999_999),
+    "1970-01-01T00:00:00Z": (0, 0),
+    "2026-11-26T02:11:33.123456789Z": (1_795_659_093, 123_456_789),
+    "9999-12-31T23:59:59.999999999Z": (LAST, 999_999_999),
+}
+
+
+def told(v: Vote, timestamp: str) -> Vote:
+    """As it is read from the engine, which writes the times of votes as Go does."""
+    return engine._vote(engine._Signature(2, timestamp, base64.b64encode(v.signature).decode()))
+
+
+@pytest.mark.parametrize("timestamp", TIMES)
+def test_a_vote_counts_whatever_time_it_bears(timestamp: str) -> None:
+    """The engine bounds no vote's time: were this one void, one producer in four could freeze every client."""
+    seconds, nanos = TIMES[timestamp]
+    c, secrets = made(3), {public(s): s for s in SECRETS[:4]}
+    odd = Vote(2, seconds, nanos, b"")
+    here = BlockId(commits.committed_hash(c.header, CHAIN), 1, b"\11" * 32)
+    message = commits.vote_bytes(here, 7, 1, odd, CHAIN)
+    assert commits._field(5, Timestamp(seconds=seconds, nanos=nanos).SerializeToString()) in message
+    signature = bindings.crypto_sign(message, secrets[commits.in_order(secrets)[0]])[:64]
+    read = told(replace(odd, signature=signature), timestamp)
+    assert read == replace(odd, flag=2, signature=signature)
+    raw = encode(replace(c, votes=(read, *c.votes[1:])))
+    assert open_header(raw, authority()).header.height == 7
+    for other in (FIRST, 0, seconds - 1, seconds + 1):
+        if FIRST <= other <= LAST and other != seconds:
+            with pytest.raises(BadSignature, match="by 2 producers of 3 needed"):
+                open_header(encode(replace(c, votes=(replace(read, seconds=other), *c.votes[1:]))), authority())
+
+
+SIGNED_BY_GO = {
+    (-62_135_596_800, 0): "6e 2a0b088092b8c398feffffff01",
+    (-2_208_988_800, 500_000_000): "74 2a11088083d6e2f7ffffffff011080cab5ee01",
+    (-1, 999_999_999): "74 2a1108ffffffffffffffffff0110ff93ebdc03",
+    (0, 0): "63 2a00",
+    (253_402_300_799, 999_999_999): "70 2a0d08ff82d1ffaf0710ff93ebdc03",
+}
+"""Length and time of what `types.VoteSignBytes` of CometBFT 0.38.26 makes of `DECIDED` and these moments."""
+DECIDED = f"080211070000000000000019010000000000000022480a20{'07' * 32}122408011220{'09' * 32}"
+
+
+@pytest.mark.parametrize("moment", SIGNED_BY_GO)
+def test_what_is_signed_is_what_the_engine_signs(moment: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commits, "engine_chain_id", lambda _: "a")
+    length, time = SIGNED_BY_GO[moment].split()
+    block = BlockId(b"\7" * 32, 1, b"\11" * 32)
+    assert commits.vote_bytes(block, 7, 1, Vote(2, *moment, b""), CHAIN).hex() == f"{length}{DECIDED}{time}320161"
+
+
+@pytest.mark.parametrize("timestamp", ["0000-12-31T23:59:59Z", "10000-01-01T00:00:00Z", "-001-01-01T00:00:00Z", "now"])
+def test_a_time_that_no_engine_can_sign_makes_its_vote_void_and_spoils_no_other(timestamp: str) -> None:
+    read = told(made(1).votes[0], timestamp)
+    assert read == Vote(1, 0, 0, b"")
     assert decode(encode(read), Vote, limit=1_000) == read
+
+
+def test_no_block_is_of_before_1970() -> None:
+    c = made(3)
+    with pytest.raises(Malformed):
+        open_header(encode(replace(c, header=replace(c.header, seconds=-1))), authority())
 
 
 def changed(voters: int, to: int = 5) -> Succession:

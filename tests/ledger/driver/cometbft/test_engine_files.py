@@ -1,7 +1,11 @@
 """What the engine is given to read, how it is built and watched: with programs that stand in for Go and for it."""
 
+import asyncio
+import errno
 import json
 import os
+import re
+import shutil
 import signal
 import stat
 import sys
@@ -14,6 +18,7 @@ import pytest
 
 from davy.ledger.commits import address, engine_chain_id, in_order
 from davy.ledger.driver.cometbft import install as building
+from davy.ledger.driver.cometbft import supervisor
 from davy.ledger.driver.cometbft.configuration import Peer, Secrets, files, genesis_document, producer_of, public_of
 from davy.ledger.driver.cometbft.install import MODULE_SUM, NAME, VERSION, check_sum, install, is_engine
 from davy.ledger.driver.cometbft.supervisor import EnginePlace, supervise
@@ -180,6 +185,9 @@ LATE = (
 )
 
 
+LATE_LINE = f"E[2026-11-26|02:11:33.123] CONSENSUS FAILURE!!!    module=consensus err={LATE}"
+
+
 @pytest.mark.parametrize(
     ("why", "advice"),
     [("wrong", "set ledger.db aside"), (LATE, "set this machine's clock right"), ("'too far in the future'", "aside")],
@@ -191,6 +199,101 @@ async def test_a_failed_engine_ends_the_pair_with_a_sentence(why: str, advice: s
     with anyio.fail_after(60):
         with pytest.raises(Misconfigured, match=f"failed after block 41 and takes no part any more.*{advice}"):
             await supervise(engine, EnginePlace(tmp_path), lambda: 41, lambda: 0)
+
+
+FULL = "failed to write message to consensus WAL due to write wal: no space left on device"
+
+
+@pytest.mark.parametrize("end", ["\\n", ""])
+async def test_a_full_disk_is_told_and_nothing_is_thrown_away(
+    end: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The line that says so has no end where it met the disk's."""
+    monkeypatch.setattr(supervisor, "_LOOK_S", 0.05)
+    line = f"E[2026-11-26|02:11:33.123] CONSENSUS FAILURE!!!    module=consensus err='{FULL}'"
+    engine = program(tmp_path / "engine", f'printf "{line}{end}"; exec sleep 999')
+    with anyio.fail_after(60):
+        with pytest.raises(Misconfigured, match="The disk is full: make room") as failed:
+            await supervise(engine, EnginePlace(tmp_path), lambda: 41, lambda: 0)
+    assert "aside" not in str(failed.value)
+
+
+@pytest.mark.parametrize("begun", ["E[2026-11-26|02:11:33.123] CONSENSUS FAILURE!!!    module=cons", ""])
+async def test_a_disk_too_full_for_the_line_is_looked_at(
+    begun: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "_LOOK_S", 0.05)
+    monkeypatch.setattr(supervisor, "_STALLED_S", 0.2)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: (10**9, 10**9, 4_096))
+    engine = program(tmp_path / "engine", f'printf "{begun}"; exec sleep 999')
+    with anyio.fail_after(60):
+        with pytest.raises(Misconfigured, match="The disk is full: make room"):
+            await supervise(engine, EnginePlace(tmp_path), lambda: 41, lambda: 0)
+
+
+async def test_a_log_that_cannot_be_read_is_looked_at_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As where all the files that the process may have open are taken."""
+    monkeypatch.setattr(supervisor, "_LOOK_S", 0.05)
+    opened, failures = Path.open, ["rb", "rb", "ab"]
+
+    def refuse(path: Path, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
+        if path.name == "engine.log" and failures[-1:] == [mode]:
+            failures.pop()
+            raise OSError(errno.EMFILE, "Too many open files", str(path))
+        return opened(path, mode, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    engine = program(tmp_path / "engine", f'echo "{LATE_LINE}"; exec sleep 999')
+    with anyio.fail_after(60):
+        with pytest.raises(Misconfigured, match="set this machine's clock right"):
+            await supervise(engine, EnginePlace(tmp_path), lambda: 41, lambda: 0)
+    assert failures == []
+    assert "the engine cannot be started now (Too many open files)" in caplog.text
+
+
+async def test_an_engine_that_cannot_be_started_for_lack_of_files_is_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, failures = asyncio.create_subprocess_exec, iter([errno.EMFILE, errno.ENFILE])
+
+    async def refuse(*args: Any, **kwargs: Any) -> Any:
+        number = next(failures, 0)
+        if number:
+            raise OSError(number, os.strerror(number))
+        return await start(*args, **kwargs)
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", refuse)
+    monkeypatch.setattr(supervisor, "_LOOK_S", 0.05)
+    engine = program(tmp_path / "engine", f'echo "{LATE_LINE}"; exec sleep 999')
+    with anyio.fail_after(60):
+        with pytest.raises(Misconfigured, match="set this machine's clock right"):
+            await supervise(engine, EnginePlace(tmp_path), lambda: 41, lambda: 0)
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("echo starting; printf 'ERROR: no such file\\033[2J here\\n\\n'", r"ERROR: no such file.\[2J here"),
+        ("echo 'panic: that'; echo; echo 'goroutine 1:'; printf '\\tmain.go:7 +0x1\\n'", "panic: that"),
+        ("true", "nothing"),
+    ],
+)
+async def test_what_an_engine_said_last_is_told_when_it_ends(
+    said: str, told: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    EnginePlace(tmp_path).log.write_text("panic: of a life before\n")
+    engine = program(tmp_path / "engine", f"{said}; exit 1")
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(supervise, engine, EnginePlace(tmp_path), lambda: 7, lambda: 0)
+        with anyio.fail_after(60):
+            while "the engine ended" not in caplog.text:  # noqa: ASYNC110
+                await anyio.sleep(0.05)
+        tasks.cancel_scope.cancel()
+    ended = next(r.getMessage() for r in caplog.records if "the engine ended" in r.getMessage())
+    assert re.search(rf"with code 1 at block 7; it said last: {told}; it is started again", ended), ended
+    assert "life before" not in ended
 
 
 async def test_what_a_peer_brings_into_the_log_is_no_failure(tmp_path: Path) -> None:

@@ -105,7 +105,8 @@ async def test_a_chunk_that_is_too_long_is_not_kept_though_it_is_the_one_that_wa
 ) -> None:
     said = await offered(place("new"), bytes(501))
     assert (said.result, list(said.reject_senders)) == (APPLIED.RETRY, ["liar"])
-    assert (await offered(place("other"), bytes(500))).result == APPLIED.REJECT_SNAPSHOT
+    whole = await offered(place("other"), bytes(500))
+    assert (whole.result, list(whole.reject_senders)) == (APPLIED.REJECT_SNAPSHOT, ["liar"]), "nor another of theirs"
 
 
 def framed(*frames: bytes) -> bytes:
