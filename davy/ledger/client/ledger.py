@@ -29,6 +29,7 @@ from davy.ledger.client.answers import (
 )
 from davy.ledger.client.believed import Believed
 from davy.ledger.client.braking import are_all, gather
+from davy.ledger.client.fates import holding_block, next_nonce
 from davy.ledger.client.following import Heads
 from davy.ledger.client.news import ToldRecord
 from davy.ledger.client.rpc import RpcCaller, RpcRefused, to_bytes
@@ -39,6 +40,7 @@ from davy.protocol.encoding import decode, encode
 from davy.protocol.errors import Busy, Expired, Misdirected, Refused, TxCode, TxFailed, Unreachable
 from davy.protocol.genesis import Genesis, chain_id
 from davy.protocol.limits import MAX_GENESIS_BYTES, MAX_RESULT_BYTES
+from davy.protocol.order import OrderId
 from davy.protocol.proof import check_proof
 from davy.protocol.recorded import (
     BRAKE_KEY,
@@ -48,10 +50,12 @@ from davy.protocol.recorded import (
     HaltedRecord,
     RecordedBrake,
     SubjectFacts,
+    account_key,
     conviction_key,
     halted_key,
+    order_keys,
 )
-from davy.protocol.transaction import tx_hash
+from davy.protocol.transaction import open_tx, tx_hash
 from davy.protocol.words import ChainId, Digest, Height, Hotkey, ModelId, Netuid, TxHash
 
 T = TypeVar("T")
@@ -187,6 +191,25 @@ class RpcLedger(Views):
                 await (anyio.sleep_forever() if heads is None else heads.ahead(height))
             pause = min(pause * 1.5, _LONGEST_PAUSE_S)
 
+    async def fate(self, raw: bytes, *, after: Height) -> TxResult | None:
+        """See `davy.protocol.ports.LedgerClient`: the nonce is proved used, and then all blocks up to there are read.
+
+        Raises
+        ------
+        Expired, Refused, Unreachable
+        """
+        h, (_, body) = tx_hash(raw), open_tx(raw)
+        height, stored = await self._proved(account_key(body.sender))
+        if next_nonce(stored) <= body.nonce:
+            raise Expired(f"nonce {body.nonce} is not used up, so transaction {h.hex()} can still be included")
+        holding = await holding_block(self._rpc, self._believed, h, after + 1, height)
+        if holding is None:
+            return None
+        result = await self._included(h)
+        if isinstance(result, TxResult):
+            return result
+        raise Refused(f"block {holding} holds it, and the ledger does not show its result")
+
     async def query(self, path: str, data: bytes = b"") -> bytes:
         return to_bytes((await self._query(path, data)).value)
 
@@ -257,6 +280,19 @@ class RpcLedger(Views):
             See `proved`.
         """
         return await self._record(conviction_key(hotkey), ConvictionRecord)
+
+    async def is_recorded(self, order: OrderId) -> bool:
+        """See `davy.protocol.ports.LedgerClient`.
+
+        Raises
+        ------
+        Refused, Unreachable
+            See `proved`.
+        """
+        for key in order_keys(order):
+            if await self.proved(key) is not None:
+                return True
+        return False
 
     async def subject(self, netuid: Netuid, hotkey: Hotkey, model: ModelId | None = None) -> SubjectFacts:
         """Return what a brake is asked about, proved as of the newest block there was or a later one, after one more.
