@@ -17,6 +17,7 @@ from davy.protocol.chain import TxResult
 from davy.protocol.encoding import Wire, decode, encode
 from davy.protocol.errors import Busy, Expired, Refused, TxCode, TxFailed, Unreachable
 from davy.protocol.limits import MAX_TX_BYTES
+from davy.protocol.order import open_order, order_id
 from davy.protocol.ports import KeyStore, LedgerClient, Store
 from davy.protocol.signing import Domain
 from davy.protocol.transaction import Action, BrakeOrder, SignedTx, TxBody, open_tx, tx_hash
@@ -150,7 +151,7 @@ async def _become(ledger: LedgerClient, raw: bytes, after: Height) -> TxResult |
 
 
 async def hand_in(ledger: LedgerClient, order: bytes, *, patience: float = PATIENCE_S) -> None:
-    """Hand in a signed order until it stands on the ledger, whoever handed it in first.
+    """Hand in a signed order until it is proved to stand on the ledger, whoever handed it in first.
 
     Raises
     ------
@@ -160,18 +161,29 @@ async def hand_in(ledger: LedgerClient, order: bytes, *, patience: float = PATIE
         It is not known whether it is, or will be, recorded. Repeating it is always safe.
     """
     raw, pause = encode(BrakeOrder(order)), _SHORTEST_PAUSE_S
+    i = order_id(open_order(order)[0].order)
+    looks = 0
     with anyio.move_on_after(patience):
         while True:
             try:
                 until = (await ledger.head()).height + _BLOCKS_A_TRY
-                await ledger.outcome(await ledger.submit(raw), until=until)  # recorded, or we look once more
-            except TxFailed as e:
-                if e.code is TxCode.EXISTS:
+                try:
+                    await ledger.outcome(await ledger.submit(raw), until=until)  # recorded, or we look once more
+                    continue
+                except TxFailed as e:
+                    if e.code is not TxCode.EXISTS:
+                        raise
+                    turned = str(e)
+                if await ledger.is_recorded(i):
                     return
-                raise
+                looks += 1  # twice, since what turned it down may be a block ahead of what is proved
+                if looks == 2:
+                    said = f"the ledger turns the order down ({turned}), and its state holds no such order"
+                    raise TxFailed(TxCode.EXISTS, said)
             except (Unreachable, Busy, Expired):
-                await anyio.sleep(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE_S)
+                pass
+            await anyio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_S)
     raise Unreachable(f"the ledger recorded nothing in {patience:.0f} s; hand the order in again")
 
 

@@ -9,10 +9,12 @@ import anyio
 import pytest
 
 from davy.ledger.client import RpcLedger
-from davy.ledger.submit import send
+from davy.ledger.rules.machine import Verdict
+from davy.ledger.submit import hand_in, send
 from davy.protocol.chain import Account
 from davy.protocol.encoding import decode, encode
-from davy.protocol.errors import Expired, Refused, TxCode, Unreachable
+from davy.protocol.errors import Expired, Refused, TxCode, TxFailed, Unreachable
+from davy.protocol.order import Drill, Global, open_order, order_id
 from davy.protocol.transaction import Transfer, open_tx, tx_hash
 from davy.protocol.words import KeyRole
 from tests.ledger.driver.conftest import Ledger
@@ -146,3 +148,24 @@ async def test_too_long_a_range_is_not_read(client: RpcLedger, served: Ledger, m
         await client.outcome(tx_hash(served.chain.tx(0, 0)), until=10**6)
         with pytest.raises(Refused, match="too many to read"):
             await client.fate(served.chain.tx(0, 0), after=0)
+
+
+async def test_an_order_or_a_drill_is_recorded_by_proof(client: RpcLedger, served: Ledger) -> None:
+    halt, drill = served.chain.order(), served.chain.order(Drill(Global()))
+    async with making_blocks(served):
+        for order in (halt, drill):
+            assert not await client.is_recorded(order_id(open_order(order)[0].order))
+            await hand_in(client, order)
+            assert await client.is_recorded(order_id(open_order(order)[0].order))
+
+
+async def test_a_ledger_that_calls_every_order_recorded_is_not_believed(
+    client: RpcLedger, served: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def takes_nothing(raw: bytes) -> Verdict:
+        return Verdict(TxCode.EXISTS, "this order is recorded", b"", 0, tx_hash(raw))
+
+    monkeypatch.setattr(served.producer, "hand_in", takes_nothing)
+    async with making_blocks(served):
+        with pytest.raises(TxFailed, match="its state holds no such order"):
+            await hand_in(client, served.chain.order())

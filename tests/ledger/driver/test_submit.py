@@ -14,7 +14,7 @@ from davy.ledger.submit import deliver, hand_in, send
 from davy.protocol.chain import Account, Head, TxResult
 from davy.protocol.encoding import decode, encode
 from davy.protocol.errors import Busy, Expired, Refused, TxCode, TxFailed, Unreachable
-from davy.protocol.order import Heartbeat, open_order, order_id
+from davy.protocol.order import Drill, Global, Heartbeat, open_order, order_id
 from davy.protocol.recorded import BrakePage
 from davy.protocol.transaction import BrakeOrder, Transfer, is_brake_order, open_tx, tx_hash
 from davy.protocol.words import KeyRole
@@ -399,3 +399,21 @@ async def test_an_order_that_the_ledger_turns_down_says_so(chain: Any) -> None:
     with pytest.raises(TxFailed, match="heartbeat") as refused:
         await hand_in(LossyLedger(chain, iter([])), chain.order(Heartbeat(bytes(32))))
     assert refused.value.code is TxCode.NOT_ENABLED
+
+
+async def test_an_order_is_recorded_when_that_is_proved(chain: Any) -> None:
+    """A ledger that says so of every order had keyholders told "recorded in a block"."""
+    ledger = LossyLedger(chain, iter(()))
+
+    async def denied(raw: bytes) -> bytes:
+        raise TxFailed(TxCode.EXISTS, "this order is recorded")
+
+    ledger.submit = denied  # type: ignore[method-assign]
+    with pytest.raises(TxFailed, match="its state holds no such order"):
+        await hand_in(ledger, chain.order())
+
+
+async def test_a_drill_is_proved_as_an_order_is(chain: Any) -> None:
+    ledger, drill = LossyLedger(chain, iter(())), chain.order(Drill(Global()))
+    await hand_in(ledger, drill)
+    assert ledger.included() == [encode(BrakeOrder(drill))]
