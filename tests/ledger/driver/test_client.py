@@ -463,7 +463,7 @@ async def test_an_old_proof_is_not_taken_for_now(
     for _ in range(2):
         await served.producer.make_block()
     for again in (client.proved(key), client.saved_proof(key), client.halted(GLOBAL_NAME)):
-        with pytest.raises(Unreachable, match="state after block [0-9]+, and block [0-9]+ is known"):
+        with pytest.raises(Unreachable, match=r"state after block [0-9]+, and block [0-9]+ is known"):
             await again
     served.bend = lambda call, answer: answer
     async with anyio.create_task_group() as tasks:
