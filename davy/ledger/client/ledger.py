@@ -352,7 +352,7 @@ class RpcLedger(Views):
         return (await self._proof_of(key, newest))[:2]
 
     async def _proof_of(self, key: bytes, newest: Height | None = None) -> tuple[Height, bytes | None, Proof]:
-        """As of what header `newest`, the newest there was when this was called, or a later one names.
+        """As of what header `newest`, else the newest there was when this was called, or a later one names.
 
         A proof of long ago is as true as ever, so it must not be taken for one of now. That header names the state
         after the block before it.
@@ -381,7 +381,7 @@ class RpcLedger(Views):
         if told is not None and told.height >= newest:
             told.check(await self._app_hash(told.height))
             return told.height, told.record
-        height, stored = await self._proved(BRAKE_KEY, newest)
+        height, stored = await self._proved(BRAKE_KEY, 0)
         if stored is None or height < newest:
             raise Refused(f"the ledger shows no brake of block {newest} or later; ask another one")
         return height, decode(stored, BrakeRecord, limit=MAX_RESULT_BYTES)
