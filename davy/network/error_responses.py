@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from davy.network.failures import printable
 from davy.network.freshness import RetryFresh
 from davy.network.openai import ErrorBody, error_body
 from davy.protocol.errors import (
@@ -142,7 +143,7 @@ def response_error(response: Response) -> DavyError:
         return BadAnswer(f"the node answered with status {response.status} and no error that can be read")
     headers = dict(response.headers)
     row = next((r for r in TABLE if (r.status, r.code) == (response.status, detail.code)), None)
-    message = printable(detail.message[:500])
+    message = printable(detail.message)
     if row is None or row.error in (DavyError, Misconfigured, TxFailed):
         return BadAnswer(f"the node answered with status {response.status}: {message}")
     if row.error is ModelHalted:
@@ -151,11 +152,6 @@ def response_error(response: Response) -> DavyError:
         wait = headers.get("retry-after-ms", "0")
         return RetryFresh(message, min(int(wait), _MAX_WAIT_MS) if wait.isdecimal() and len(wait) < 10 else 0)
     return row.error(message)
-
-
-def printable(text: str) -> str:
-    """Another's words for a terminal or a log: what moves a cursor or begins a line is a space."""
-    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def order_of(text: str) -> bytes:

@@ -1,4 +1,7 @@
-"""Why a connection failed, in words for the person who reads them: no library's class, no number of an errno."""
+"""Why a connection failed, in words for the person who reads them: no library's class, no number of an errno.
+
+And others' words, as far as they may be shown.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import socket
 import ssl
 from typing import Final, cast
 
+_MOST_LETTERS: Final = 500
 _WORDS: Final = {
     errno.ECONNREFUSED: "nothing listens there",
     errno.EHOSTUNREACH: "there is no way to that address",
@@ -36,6 +40,11 @@ def told(e: BaseException) -> str:
             return "what answers there speaks another protocol"
         case _:
             return "the connection broke off"
+
+
+def printable(text: str) -> str:
+    """Another's words for a terminal or a log, 500 letters at most: what moves a cursor or begins a line is a space."""
+    return "".join(c if c.isprintable() else " " for c in text[:_MOST_LETTERS])
 
 
 def _first(e: BaseException) -> BaseException:

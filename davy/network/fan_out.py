@@ -12,7 +12,8 @@ from typing import Final, NamedTuple
 
 import anyio
 
-from davy.network.error_responses import printable, response_error
+from davy.network.error_responses import response_error
+from davy.network.failures import printable
 from davy.protocol.attestation import Attestation, open_attestation
 from davy.protocol.brake_messages import BrakeReply, OrderSet, RefusedOrder
 from davy.protocol.encoding import decode, encode

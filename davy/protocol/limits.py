@@ -39,6 +39,8 @@ MAX_RPC_PAGE: Final = 20
 """Headers in one answer of `blockchain`."""
 MAX_SUBSCRIBERS: Final = 256
 """WebSockets a ledger feeds; one that does not read in time is dropped."""
+MAX_SUBSCRIBERS_AN_ADDRESS: Final = 32
+"""Of them; any number from this machine, where a proxy may stand."""
 MAX_NEWS_SUBNETS: Final = 256
 """Named by the news of one block; where more changed it says that all may have."""
 MAX_REQUEST_BYTES: Final = 64 * 1024

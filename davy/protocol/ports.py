@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple, Protocol
 
 from davy.protocol.chain import EpochRecord, Head, Metagraph, RowsInForce, TxResult
+from davy.protocol.order import OrderId
 from davy.protocol.recorded import AccessRecord, RecordedBrake, SubjectFacts
 from davy.protocol.signing import Domain
 from davy.protocol.transaction import Endpoint
@@ -107,6 +108,33 @@ class LedgerClient(Protocol):
         ...
 
     async def nonce(self, key: PublicKey) -> int: ...
+
+    async def fate(self, raw: bytes, *, after: Height) -> TxResult | None:
+        """Prove what became of a signed transaction whose nonce is used up; None: no block holds it, or ever will.
+
+        Parameters
+        ----------
+        after
+            A block that was made before it was signed.
+
+        Raises
+        ------
+        Expired
+            Its nonce is not used up: it can still be included.
+        Refused
+            The ledger does not prove it.
+        Unreachable
+        """
+        ...
+
+    async def is_recorded(self, order: OrderId) -> bool:
+        """Prove whether the ledger's state holds an order or a drill.
+
+        Raises
+        ------
+        Refused, Unreachable
+        """
+        ...
 
     async def metagraph(self, netuid: Netuid, at: Height | None = None) -> Metagraph: ...
 

@@ -10,6 +10,7 @@ key                      record
 ``H`` ‖ name             `HaltedRecord`: a HALT names this; no record, no HALT (`target_names` makes names)
 ``A`` ‖ order id ‖ node  `AttestationRecord`: this node answered
 ``X`` ‖ hotkey           `ConvictionRecord`: this hotkey served after a halt
+``a`` ‖ key              `AccountRecord`: the nonce and the balance of a key
 ``E`` ‖ model id         `AccessRecord`: whom its registrant lets ask for it; no record, whom a miner answers
 =======================  ==========================================================================================
 """
@@ -27,9 +28,17 @@ from davy.protocol.limits import MAX_ACCESSES_ASKED, MAX_NAMED_CALLERS, MAX_SIGN
 from davy.protocol.manifest import Access
 from davy.protocol.order import Global, Miner, Models, OrderId, Subnet, Target
 from davy.protocol.signing import Domain, digest
-from davy.protocol.words import Amount, Coldkey, Digest, Height, Hotkey, ModelId, Netuid, UnixMillis
+from davy.protocol.words import Amount, Coldkey, Digest, Height, Hotkey, ModelId, Netuid, PublicKey, UnixMillis
 
 BRAKE_KEY: Final = b"B"
+
+
+class AccountRecord(Wire):
+    """A key's nonce; a coldkey's free balance and what is on its way back from stake."""
+
+    nonce: Height
+    free: Amount
+    unbonding: Amount
 
 
 class OrderRecord(Wire):
@@ -174,6 +183,16 @@ class SubjectRows(Wire):
 
     height: Height
     rows: Annotated[tuple[ProvedRow, ...], Meta(max_length=MAX_SUBJECT_ROWS)]
+
+
+def account_key(key: PublicKey) -> bytes:
+    """Key of an account; its absence proves that nothing was ever signed or received with it."""
+    return b"a" + key
+
+
+def order_keys(order: OrderId) -> tuple[bytes, bytes]:
+    """Where an order is recorded, and where a drill is."""
+    return b"O" + order, b"D" + order
 
 
 def halted_key(name: bytes) -> bytes:

@@ -122,6 +122,12 @@ class Ledger:
         self._up()
         return self._nonces.get(key, 0)
 
+    async def fate(self, raw: bytes, *, after: int) -> TxResult | None:
+        raise AssertionError("nobody shares this key")
+
+    async def is_recorded(self, order: bytes) -> bool:
+        raise AssertionError("nobody can halt this chain")
+
     def unchanged(self, netuid: int, since: int) -> bool:
         return False  # it says nothing
 

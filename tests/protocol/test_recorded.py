@@ -2,7 +2,7 @@
 
 import pytest
 
-from davy.ledger.rules.records import BRAKE, CONVICTIONS, HALTED, TABLES
+from davy.ledger.rules.records import ACCOUNTS, BRAKE, CONVICTIONS, DRILLS, HALTED, ORDERS, TABLES
 from davy.protocol import recorded
 from davy.protocol.errors import Malformed
 from davy.protocol.order import Global, Miner, Models, Subnet
@@ -17,6 +17,9 @@ def test_the_keys_that_a_client_proves_are_those_of_the_ledger_s_tables() -> Non
         BRAKE.tag: recorded.BRAKE_KEY,
         HALTED.tag: recorded.halted_key(recorded.GLOBAL_NAME),
         CONVICTIONS.tag: recorded.conviction_key(A),
+        ACCOUNTS.tag: recorded.account_key(A),
+        ORDERS.tag: recorded.order_keys(A)[0],
+        DRILLS.tag: recorded.order_keys(A)[1],
     }
     for tag, key in keys.items():
         assert key[:1] == tag

@@ -27,9 +27,10 @@ from davy.protocol.encoding import decode, encode
 from davy.protocol.errors import Expired, TxCode, TxFailed
 from davy.protocol.genesis import Genesis, chain_id
 from davy.protocol.limits import MAX_RESULT_BYTES
+from davy.protocol.order import open_order, order_id
 from davy.protocol.ports import Clock
 from davy.protocol.recorded import AccessList, AccessRecord, BrakePage, OrderRecord, RecordedBrake, SubjectFacts
-from davy.protocol.transaction import is_brake_order, tx_hash
+from davy.protocol.transaction import is_brake_order, open_tx, tx_hash
 
 
 class SimulatedLedger:
@@ -129,6 +130,16 @@ class SimulatedClient:
 
     async def nonce(self, key: bytes) -> int:
         return decode(await self.query("/nonce", key), Account, limit=MAX_RESULT_BYTES).nonce
+
+    async def fate(self, raw: bytes, *, after: int) -> TxResult | None:
+        body = open_tx(raw)[1]
+        if await self.nonce(body.sender) <= body.nonce:
+            raise Expired("its nonce is not used up")
+        await self._ledger.next_block()
+        return self._ledger.result(tx_hash(raw))
+
+    async def is_recorded(self, order: bytes) -> bool:
+        return any(order == order_id(open_order(row.order)[0].order) for row in (await self.brake()).orders)
 
     async def metagraph(self, netuid: int, at: int | None = None) -> Metagraph:
         return _read(await self.query("/metagraph", netuid.to_bytes(2, "big")), Metagraph)

@@ -11,6 +11,7 @@ as it can be.
 `following`     every head after a height, in order, through lost connections
 `believed`      whose signatures a header needs
 `news`          what comes with a header, so that nobody has to ask after every block
+`fates`         whether a block of a range holds a transaction
 `braking`       whether the orders that were told are all there are
 `subjects`      what orders can know of a model, by the ledger's own rule from proved rows
 `saved`         a proof that was kept, checked without a ledger

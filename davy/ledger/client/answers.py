@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from davy.protocol.errors import TxCode
-from davy.protocol.limits import MAX_NEWS_SUBNETS, MAX_RPC_PAGE
+from davy.protocol.limits import MAX_BLOCK_TXS, MAX_NEWS_SUBNETS, MAX_RPC_PAGE
 from davy.protocol.words import U16
 
 HeightText: TypeAlias = Annotated[str, Meta(pattern=r"^[0-9]{1,18}\Z")]
@@ -41,6 +41,18 @@ class HeaderAnswer(msgspec.Struct, frozen=True):
 class Headers(msgspec.Struct, frozen=True):
     last_height: HeightText
     block_metas: list[HeaderAnswer]
+
+
+class BlockData(msgspec.Struct, frozen=True):
+    txs: Annotated[list[str], Meta(max_length=MAX_BLOCK_TXS)]
+
+
+class Block(msgspec.Struct, frozen=True):
+    data: BlockData
+
+
+class BlockAnswer(msgspec.Struct, frozen=True):
+    block: Block
 
 
 class Successions(msgspec.Struct, frozen=True):

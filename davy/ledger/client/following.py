@@ -1,13 +1,16 @@
 """Every head after a height, in order, through lost connections and restarts of the ledger; none is left out unread.
 
 A subscription only brings news early. What it brings is delivered when it is the very next header; whatever is missing
-is read in pages, so a lost or doubled event changes nothing.
+is read in pages, so a lost or doubled event changes nothing. Where the ledger takes no subscription (it has too many,
+or a proxy before it knows none) all is read in pages, every two seconds.
 
 Whoever waits for a block while it is followed reads ahead here, instead of asking the ledger again and again.
 """
 
 from __future__ import annotations
 
+import logging
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final, Self
@@ -30,8 +33,13 @@ from davy.protocol.words import Height
 _NEW_HEADER: Final = "tm.event='NewBlockHeader'"
 _PATIENCE_S: Final = 2.0
 """Without news for so long the ledger is asked: a subscription may have died unnoticed."""
+_POLL_S: Final = 2.0
+_SUBSCRIBE_AGAIN_S: Final = 30.0
 _SHORTEST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 1.0
+_TRIES_BEFORE_WORDS: Final = 6
+
+_log = logging.getLogger(__name__)
 
 
 class Heads:
@@ -55,7 +63,10 @@ class Heads:
         """The newest verified head; every next one must follow it."""
         self._ready: deque[Head] = deque()
         self._socket: Subscription | None = None
+        self._subscribe_at = -math.inf
+        """By the event loop's clock: the ledger took none before."""
         self._pause = _SHORTEST_PAUSE_S
+        self._failed = 0
         self._behind = True
         self._reading = anyio.Lock()
         self.heard = Heard()
@@ -102,9 +113,12 @@ class Heads:
     async def _read(self) -> None:
         try:
             await self._look()
-            self._pause = _SHORTEST_PAUSE_S
-        except Unreachable:
-            self._behind = True
+            self._pause, self._failed = _SHORTEST_PAUSE_S, 0
+        except Unreachable as e:
+            self._behind, self._subscribe_at = True, -math.inf
+            self._failed += 1
+            if self._failed == _TRIES_BEFORE_WORDS:
+                _log.warning("the ledger cannot be followed: %s; still trying", e)
             await self.aclose()
             await anyio.sleep(self._pause)
             self._pause = min(2 * self._pause, _LONGEST_PAUSE_S)
@@ -118,10 +132,12 @@ class Heads:
         if self._last is None and self._after == 0:
             self._last = origin(await self._genesis())
         if self._socket is None:
-            self._socket = await self._rpc.subscribe(_NEW_HEADER)
+            await self._subscribe()
         if not self._behind:
-            await self._hear(self._socket)
-            return
+            if self._socket is not None:
+                await self._hear(self._socket)
+                return
+            await anyio.sleep(_POLL_S)
         # The block `after` itself is read too, unless it is the origin: what follows must continue it.
         first = self._after if self._last is None else self._last.height + 1
         page = await self._rpc.call(
@@ -133,6 +149,14 @@ class Heads:
         self._behind = bool(page.block_metas)
         if not self._behind and int(page.last_height) >= first:
             raise Refused(f"the ledger has dropped block {first}, which should come next; follow it from its newest on")
+
+    async def _subscribe(self) -> None:
+        if anyio.current_time() < self._subscribe_at:
+            return
+        try:
+            self._socket = await self._rpc.subscribe(_NEW_HEADER)
+        except Unreachable:
+            self._subscribe_at = anyio.current_time() + _SUBSCRIBE_AGAIN_S
 
     async def _hear(self, socket: Subscription) -> None:
         self._behind = True

@@ -29,16 +29,19 @@ from davy.ledger.client.answers import (
 )
 from davy.ledger.client.believed import Believed
 from davy.ledger.client.braking import are_all, gather
+from davy.ledger.client.fates import holding_block, next_nonce
 from davy.ledger.client.following import Heads
 from davy.ledger.client.news import ToldRecord
 from davy.ledger.client.rpc import RpcCaller, RpcRefused, to_bytes
 from davy.ledger.client.views import Views
 from davy.ledger.headers import OpenedHeader, origin
+from davy.network.failures import printable
 from davy.protocol.chain import Head, Proof, SavedProof, TxResult
 from davy.protocol.encoding import decode, encode
 from davy.protocol.errors import Busy, Expired, Misdirected, Refused, TxCode, TxFailed, Unreachable
 from davy.protocol.genesis import Genesis, chain_id
 from davy.protocol.limits import MAX_GENESIS_BYTES, MAX_RESULT_BYTES
+from davy.protocol.order import OrderId
 from davy.protocol.proof import check_proof
 from davy.protocol.recorded import (
     BRAKE_KEY,
@@ -48,10 +51,12 @@ from davy.protocol.recorded import (
     HaltedRecord,
     RecordedBrake,
     SubjectFacts,
+    account_key,
     conviction_key,
     halted_key,
+    order_keys,
 )
-from davy.protocol.transaction import tx_hash
+from davy.protocol.transaction import open_tx, tx_hash
 from davy.protocol.words import ChainId, Digest, Height, Hotkey, ModelId, Netuid, TxHash
 
 T = TypeVar("T")
@@ -60,6 +65,8 @@ _SHORTEST_PAUSE_S: Final = 0.02
 _LONGEST_PAUSE_S: Final = 1.0
 _NEXT_BLOCK_PATIENCE_S: Final = 30.0
 _TRIES_FOR_A_BRAKE: Final = 5
+_TRIES_WHILE_BEHIND: Final = 10
+"""Of a ledger whose state is older than a header it has shown: another one behind the same address, for a moment."""
 _MOST_BYTES: Final = 512 * 1024 * 1024
 """What all orders may take here, with `_BESIDE` for each: more than all possible rosters sign in small ones."""
 _BESIDE: Final = 256
@@ -166,7 +173,7 @@ class RpcLedger(Views):
                 return tx_hash(raw)
             raise (Busy(str(e)) if "mempool is full" in str(e) else e) from None
         if said.code:
-            raise TxFailed(code_of(said), said.log)
+            raise TxFailed(code_of(said), printable(said.log))
         return tx_hash(raw)
 
     async def outcome(self, h: TxHash, *, until: Height) -> TxResult:
@@ -191,6 +198,25 @@ class RpcLedger(Views):
             with anyio.move_on_after(pause if heads is None else _LONGEST_PAUSE_S):
                 await (anyio.sleep_forever() if heads is None else heads.ahead(height))
             pause = min(pause * 1.5, _LONGEST_PAUSE_S)
+
+    async def fate(self, raw: bytes, *, after: Height) -> TxResult | None:
+        """See `davy.protocol.ports.LedgerClient`: the nonce is proved used, and then all blocks up to there are read.
+
+        Raises
+        ------
+        Expired, Refused, Unreachable
+        """
+        h, (_, body) = tx_hash(raw), open_tx(raw)
+        height, stored = await self._proved(account_key(body.sender))
+        if next_nonce(stored) <= body.nonce:
+            raise Expired(f"nonce {body.nonce} is not used up, so transaction {h.hex()} can still be included")
+        holding = await holding_block(self._rpc, self._believed, h, after + 1, height)
+        if holding is None:
+            return None
+        result = await self._included(h)
+        if isinstance(result, TxResult):
+            return result
+        raise Refused(f"block {holding} holds it, and the ledger does not show its result")
 
     async def query(self, path: str, data: bytes = b"") -> bytes:
         return to_bytes((await self._query(path, data)).value)
@@ -263,6 +289,19 @@ class RpcLedger(Views):
         """
         return await self._record(conviction_key(hotkey), ConvictionRecord)
 
+    async def is_recorded(self, order: OrderId) -> bool:
+        """See `davy.protocol.ports.LedgerClient`.
+
+        Raises
+        ------
+        Refused, Unreachable
+            See `proved`.
+        """
+        for key in order_keys(order):
+            if await self.proved(key) is not None:
+                return True
+        return False
+
     async def subject(self, netuid: Netuid, hotkey: Hotkey, model: ModelId | None = None) -> SubjectFacts:
         """Return what a brake is asked about, proved as of the newest block there was or a later one, after one more.
 
@@ -292,7 +331,7 @@ class RpcLedger(Views):
         Refused
             The proof does not hold.
         Unreachable
-            No block follows in time.
+            No block follows in time, or what the ledger shows is older than a header that it has shown before.
         """
         return (await self._proved(key))[1]
 
@@ -313,25 +352,41 @@ class RpcLedger(Views):
         value = await self.proved(key)
         return None if value is None else decode(value, kind, limit=MAX_RESULT_BYTES)
 
-    async def _proved(self, key: bytes) -> tuple[Height, bytes | None]:
+    async def _proved(self, key: bytes, newest: Height | None = None) -> tuple[Height, bytes | None]:
         """What the state after a block holds at a key, and the block's height."""
-        return (await self._proof_of(key))[:2]
+        return (await self._proof_of(key, newest))[:2]
 
-    async def _proof_of(self, key: bytes) -> tuple[Height, bytes | None, Proof]:
+    async def _proof_of(self, key: bytes, newest: Height | None = None) -> tuple[Height, bytes | None, Proof]:
+        """As of what header `newest`, else the newest there was when this was called, or a later one names.
+
+        A proof of long ago is as true as ever, so it must not be taken for one of now. That header names the state
+        after the block before it.
+        """
+        newest, pause, height = await self._height() if newest is None else newest, _SHORTEST_PAUSE_S, 0
+        for _ in range(_TRIES_WHILE_BEHIND):
+            height, value, proof = await self._shown_proof(key)
+            if height + 1 >= newest:
+                check_proof(await self._app_hash(height), key, value, proof)
+                return height, value, proof
+            await anyio.sleep(pause)
+            pause = min(1.5 * pause, _LONGEST_PAUSE_S)
+        raise Unreachable(
+            f"the ledger shows the state after block {height}, and block {newest} is known; ask again or another one"
+        )
+
+    async def _shown_proof(self, key: bytes) -> tuple[Height, bytes | None, Proof]:
         said = await self._query("/store", key, prove=True, may_miss=True)
         if said.proof_ops is None or len(said.proof_ops.ops) != 1:
             raise Refused("the ledger gives no proof; ask another one")
         proof = decode(to_bytes(said.proof_ops.ops[0].data), Proof, limit=MAX_RESULT_BYTES)
-        value = None if said.code else to_bytes(said.value)
-        check_proof(await self._app_hash(int(said.height)), key, value, proof)
-        return int(said.height), value, proof
+        return int(said.height), None if said.code else to_bytes(said.value), proof
 
     async def _proved_brake(self, told: ToldRecord | None, newest: Height) -> tuple[Height, BrakeRecord]:
         """The brake's record after block `newest` or a later one, as it was told or else as it is asked for."""
         if told is not None and told.height >= newest:
             told.check(await self._app_hash(told.height))
             return told.height, told.record
-        height, stored = await self._proved(BRAKE_KEY)
+        height, stored = await self._proved(BRAKE_KEY, 0)
         if stored is None or height < newest:
             raise Refused(f"the ledger shows no brake of block {newest} or later; ask another one")
         return height, decode(stored, BrakeRecord, limit=MAX_RESULT_BYTES)
@@ -357,7 +412,7 @@ class RpcLedger(Views):
     async def _query(self, path: str, data: bytes, *, prove: bool = False, may_miss: bool = False) -> QueryResponse:
         said = (await self._rpc.call("abci_query", QueryAnswer, path=path, data=data.hex(), prove=prove)).response
         if said.code and not (may_miss and said.code == TxCode.NOT_FOUND):
-            raise TxFailed(code_of(said), said.log)
+            raise TxFailed(code_of(said), printable(said.log))
         return said
 
     async def _included(self, h: TxHash) -> TxResult | _Absence:
@@ -373,7 +428,7 @@ class RpcLedger(Views):
         opened = await self._header(height)
         if not 0 <= index < len(hashes) or hashes[index] != h or not opened.names(hashes):
             raise Refused(f"header {height} does not name transaction {h.hex()}: this ledger cannot be believed")
-        return TxResult(height, index, found.tx_result.code, found.tx_result.log[:1_000])
+        return TxResult(height, index, found.tx_result.code, printable(found.tx_result.log))
 
     async def _header(self, height: int) -> OpenedHeader:
         if self._newest is not None and self._newest.header.height == height:

@@ -14,7 +14,7 @@ import msgspec
 
 from davy.ledger.client.connections import Address, Connections
 from davy.ledger.client.subscription import Subscription
-from davy.network.failures import told
+from davy.network.failures import printable, told
 from davy.protocol.errors import Malformed, Refused, Unreachable
 from davy.protocol.limits import MAX_RESULT_BYTES
 
@@ -93,7 +93,7 @@ class RpcCaller:
         if answer.error is None and bytes(answer.result):
             return self._decoded(bytes(answer.result), kind)
         said = answer.error.data or answer.error.message if answer.error else "an answer without a result"
-        raise RpcRefused(said[:500])
+        raise RpcRefused(printable(said))
 
     async def subscribe(self, query: str) -> Subscription:
         """Open a subscription; the caller closes it.

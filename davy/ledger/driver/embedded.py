@@ -197,7 +197,7 @@ class Producer:
             value, proof = self._machine.prove(key)
             return Proved(self._machine.height, value, proof)
 
-    def subscribed(self) -> AbstractContextManager[Subscriber]:
+    def subscribed(self, address: str = "") -> AbstractContextManager[Subscriber]:
         """Hear of every height from now on.
 
         Raises
@@ -205,7 +205,7 @@ class Producer:
         Busy
             Too many listen already.
         """
-        return self._subscribers.subscribed()
+        return self._subscribers.subscribed(address)
 
     async def _extend(self, txs: list[bytes]) -> None:
         made = self._signed_header(txs)

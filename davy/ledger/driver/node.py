@@ -87,7 +87,7 @@ class Node(Protocol):
         """How many transactions wait, and their bytes."""
         ...
 
-    def subscribed(self) -> AbstractContextManager[Subscriber]:
+    def subscribed(self, address: str = "") -> AbstractContextManager[Subscriber]:
         """Hear of every height from now on.
 
         Raises

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import ipaddress
 import logging
 import socket
 from collections.abc import AsyncGenerator
@@ -33,6 +34,8 @@ _PATIENCE_S: Final = 10.0
 """For a body to arrive, and for a subscriber to answer a ping."""
 _UNREAD_S: Final = 15.0
 """Within which whoever is sent something has to take some of it."""
+_IDLE_S: Final = 10.0
+"""Until a WebSocket has subscribed to something."""
 _EVENTS: Final = {"tm.event='NewBlock'": "NewBlock", "tm.event='NewBlockHeader'": "NewBlockHeader"}
 _MESSAGES: Final = {
     RpcCode.PARSE: "Parse error. Invalid JSON",
@@ -128,7 +131,7 @@ class RpcServer:
     async def _websocket(self, request: web.Request) -> web.StreamResponse:
         socket_ = web.WebSocketResponse(max_msg_size=MAX_RPC_BODY_BYTES, heartbeat=_PATIENCE_S)
         try:
-            with self._node.subscribed() as subscriber:
+            with self._node.subscribed(_whose(request.remote)) as subscriber:
                 await socket_.prepare(request)
                 self._conversations.add(subscriber.scope)
                 try:
@@ -151,6 +154,7 @@ class RpcServer:
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._tell, socket_, subscriber, events)
+                tasks.start_soon(_end_the_idle, subscriber, events)
                 async for message in socket_:
                     if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
                         break
@@ -247,6 +251,26 @@ def _why_not(e: OSError | UnicodeError, host: str, port: int) -> str:
     if e.errno == errno.EACCES:
         return f"port {port} needs more rights than this user has; choose one above 1023 with --port"
     return f"cannot listen on {host}:{port} ({e.strerror}); name an address of this machine"
+
+
+async def _end_the_idle(subscriber: Subscriber, events: dict[str, _Call]) -> None:
+    """Hang up on who has subscribed to nothing for a while: it holds a place that others want."""
+    while True:
+        await anyio.sleep(_IDLE_S)
+        if not events:
+            subscriber.scope.cancel()
+
+
+def _whose(remote: str | None) -> str:
+    """Whose share of the places a caller takes: its address, of IPv6 the network's; nobody's on this machine."""
+    try:
+        address = ipaddress.ip_address((remote or "").partition("%")[0])
+    except ValueError:
+        return ""
+    address = getattr(address, "ipv4_mapped", None) or address
+    if address.is_loopback:
+        return ""
+    return str(ipaddress.ip_network(f"{address}/64", strict=False) if address.version == 6 else address)
 
 
 def _query_of(call: _Call) -> str:

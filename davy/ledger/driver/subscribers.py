@@ -9,7 +9,7 @@ from typing import Final
 import anyio
 
 from davy.protocol.errors import Busy
-from davy.protocol.limits import MAX_SUBSCRIBERS
+from davy.protocol.limits import MAX_SUBSCRIBERS, MAX_SUBSCRIBERS_AN_ADDRESS
 
 _HEARD_AT_MOST: Final = 64
 """Heads that wait for a subscriber before it is dropped."""
@@ -18,7 +18,8 @@ _HEARD_AT_MOST: Final = 64
 class Subscriber:
     """Hears of every new height. `scope` is cancelled when it falls behind: whoever reads for it must run inside."""
 
-    def __init__(self) -> None:
+    def __init__(self, address: str = "") -> None:
+        self.address = address
         self.scope = anyio.CancelScope()
         self._send, self.heights = anyio.create_memory_object_stream[int](_HEARD_AT_MOST)
 
@@ -49,8 +50,13 @@ class Subscribers:
             subscriber.tell(height)
 
     @contextmanager
-    def subscribed(self) -> Generator[Subscriber]:
+    def subscribed(self, address: str = "") -> Generator[Subscriber]:
         """Hear of every height from now on.
+
+        Parameters
+        ----------
+        address
+            Whose share of the places this takes; empty: nobody's.
 
         Raises
         ------
@@ -59,7 +65,9 @@ class Subscribers:
         """
         if len(self._all) >= MAX_SUBSCRIBERS:
             raise Busy(f"{MAX_SUBSCRIBERS} subscribers listen already; poll instead, or try again later")
-        subscriber = Subscriber()
+        if address and sum(s.address == address for s in self._all) >= MAX_SUBSCRIBERS_AN_ADDRESS:
+            raise Busy(f"{MAX_SUBSCRIBERS_AN_ADDRESS} subscribers of this address listen already; poll instead")
+        subscriber = Subscriber(address)
         self._all.add(subscriber)
         try:
             yield subscriber

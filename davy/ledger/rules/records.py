@@ -27,6 +27,7 @@ from davy.protocol.order import OrderId
 from davy.protocol.recorded import (
     BRAKE_KEY,
     AccessRecord,
+    AccountRecord,
     AttestationRecord,
     BrakeRecord,
     ConvictionRecord,
@@ -62,14 +63,6 @@ class Table(NamedTuple, Generic[R]):
     tag: bytes
     width: int
     kind: type[R]
-
-
-class AccountRecord(Wire):
-    """A key's nonce; a coldkey's free balance and what is on its way back from stake."""
-
-    nonce: Height
-    free: Amount
-    unbonding: Amount
 
 
 class SupplyRecord(Wire):

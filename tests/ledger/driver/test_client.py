@@ -430,3 +430,23 @@ async def test_a_forged_event_is_refused(client: RpcLedger, served: Ledger, monk
         await served.producer.make_block()
         with pytest.raises(Refused):
             await anext(heads)
+
+
+async def test_a_ledger_s_words_do_not_move_the_cursor(client: RpcLedger, served: Ledger) -> None:
+    """One wrote "to cold_x, amount 10, height 4711" over the line that said what had failed."""
+    raw = served.chain.tx(0, 0)
+    said, shown = "\x1b[2K\rto\ncold_x\u202e" + "!" * 2_000, " [2K to cold_x " + "!" * 485
+    served.producer.submit(raw)
+    await served.producer.make_block()
+    served.bend = answers("tx", lambda r: r["tx_result"].update(log=said))
+    assert (await client.outcome(tx_hash(raw), until=1)).log == shown
+    served.bend = answers("broadcast_tx_sync", lambda r: r.update(code=5, log=said))
+    with pytest.raises(TxFailed) as turned_down:
+        await client.submit(raw)
+    served.bend = answers("abci_query", lambda r: r["response"].update(code=5, log=said))
+    with pytest.raises(TxFailed) as unanswered:
+        await client.nonce(bytes(32))
+    served.bend = lambda call, answer: {"id": call["id"], "error": {"code": -1, "message": "", "data": said}}
+    with pytest.raises(Refused) as refused:
+        await client.submit(raw)
+    assert [str(turned_down.value), str(unanswered.value), str(refused.value)] == [shown] * 3

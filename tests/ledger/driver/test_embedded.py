@@ -15,7 +15,7 @@ from davy.ledger.headers import Authority, check_follows, open_header, origin
 from davy.protocol.chain import Account, Issuance, txs_digest
 from davy.protocol.encoding import decode
 from davy.protocol.errors import Busy, Misconfigured, Replayed, StoreFailed, TxCode
-from davy.protocol.limits import MAX_SUBSCRIBERS
+from davy.protocol.limits import MAX_SUBSCRIBERS, MAX_SUBSCRIBERS_AN_ADDRESS
 from davy.protocol.proof import verify_absence, verify_presence
 from davy.protocol.transaction import Transfer, tx_hash
 
@@ -280,6 +280,19 @@ async def test_subscribers_are_bounded_and_leave_room(producer: Producer) -> Non
         with pytest.raises(Busy, match="poll instead"):
             stack.enter_context(producer.subscribed())
     with producer.subscribed():
+        await producer.make_block()
+
+
+async def test_one_address_does_not_take_all_places(producer: Producer) -> None:
+    with ExitStack() as stack:
+        for _ in range(MAX_SUBSCRIBERS_AN_ADDRESS):
+            stack.enter_context(producer.subscribed("192.0.2.1"))
+        with pytest.raises(Busy, match="of this address"):
+            stack.enter_context(producer.subscribed("192.0.2.1"))
+        stack.enter_context(producer.subscribed("192.0.2.2"))
+        for _ in range(MAX_SUBSCRIBERS_AN_ADDRESS + 1):
+            stack.enter_context(producer.subscribed())
+    with producer.subscribed("192.0.2.1"):
         await producer.make_block()
 
 

@@ -6,15 +6,18 @@ the rules (`tests.ledger.rules.world.World.apply`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import anyio
 import pytest
+from aiohttp import web
 
 from davy.ledger.client import RpcLedger
 from davy.ledger.client.answers import NewsAnswer
 from davy.ledger.client.following import Heads
 from davy.ledger.client.news import Heard, ToldRecord
+from davy.ledger.driver.server import RpcServer, listening
 from davy.ledger.rules.records import ISSUANCE
 from davy.network.graphs import Graphs
 from davy.protocol.chain import Head
@@ -253,3 +256,68 @@ async def test_metagraphs_are_read_again_when_something_changed() -> None:
     await graphs.look(block)
     await graphs.look(block)
     assert asked == [4, 4, 4, 4, 3, 3, 4, 4]
+
+
+class Unsubscribed:
+    """A ledger's methods without its WebSockets, as behind a proxy that takes POSTs only."""
+
+    def __init__(self, served: Ledger) -> None:
+        self.app = web.Application()
+        self.asked = 0
+        self.is_up = True
+        self._server = RpcServer(served.producer)
+        self.app.router.add_post("/", self._post)
+        self.app.router.add_get("/websocket", self._refuse)
+
+    async def _post(self, request: web.Request) -> web.Response:
+        if not self.is_up and request.transport is not None:
+            request.transport.abort()
+        return web.json_response(await self._server.answer(await request.read()))
+
+    async def _refuse(self, request: web.Request) -> web.Response:
+        self.asked += 1
+        return web.Response(status=503)
+
+
+async def test_who_may_not_subscribe_reads_pages(served: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """256 idle WebSockets made every node deaf that came after them, and nobody said so."""
+    monkeypatch.setattr("davy.ledger.client.following._POLL_S", 0.01)
+    there = Unsubscribed(served)
+    async with (
+        listening(there.app, "127.0.0.1", 0) as url,
+        RpcLedger(url, served.chain.id) as client,
+        client.blocks(0) as heads,
+    ):
+        for height in range(1, 30):
+            await served.producer.make_block()
+            assert (await anext(heads)).height == height
+        assert there.asked == 1, "and does not ask each time"
+        assert not client.unchanged(1, 0)
+
+
+async def test_it_is_said_when_a_ledger_can_be_followed_in_no_way(
+    served: Ledger, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("_POLL_S", "_LONGEST_PAUSE_S"):
+        monkeypatch.setattr(f"davy.ledger.client.following.{name}", 0.001)
+    there = Unsubscribed(served)
+    await served.producer.make_block()
+    async with (
+        listening(there.app, "127.0.0.1", 0) as url,
+        RpcLedger(url, served.chain.id) as client,
+        client.blocks(0) as heads,
+    ):
+        assert (await anext(heads)).height == 1
+        there.is_up = False
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(heads.__anext__)
+            await eventually(lambda: there.asked > 10)
+            there.is_up = True
+            await served.producer.make_block()
+    assert [r for r in caplog.messages if "the ledger cannot be followed" in r] != []
+    assert len(caplog.messages) == 1
+
+
+async def eventually(holds: Callable[[], bool]) -> None:
+    while not holds():  # noqa: ASYNC110 - what is waited for happens behind a socket
+        await anyio.sleep(0.002)

@@ -13,8 +13,9 @@ from davy.ledger.rules.machine import Machine
 from davy.ledger.submit import deliver, hand_in, send
 from davy.protocol.chain import Account, Head, TxResult
 from davy.protocol.encoding import decode, encode
-from davy.protocol.errors import Busy, Expired, TxCode, TxFailed, Unreachable
-from davy.protocol.order import Heartbeat
+from davy.protocol.errors import Busy, Expired, Refused, TxCode, TxFailed, Unreachable
+from davy.protocol.order import Drill, Global, Heartbeat, open_order, order_id
+from davy.protocol.recorded import BrakePage
 from davy.protocol.transaction import BrakeOrder, Transfer, is_brake_order, open_tx, tx_hash
 from davy.protocol.words import KeyRole
 
@@ -36,6 +37,8 @@ class LossyLedger:
         self.faults = faults
         self.handed_in: list[bytes] = []
         self.made: list[list[bytes]] = []
+        self.forgotten = 0
+        """The newest block whose transactions are dropped."""
         self._pool: dict[bytes, bytes] = {}
         self._results: dict[bytes, TxResult] = {}
 
@@ -75,6 +78,24 @@ class LossyLedger:
     async def nonce(self, key: bytes) -> int:
         with self._fault():
             return decode(self.machine.query("/nonce", key), Account, limit=10**6).nonce
+
+    async def fate(self, raw: bytes, *, after: int) -> TxResult | None:
+        with self._fault():
+            body = open_tx(raw)[1]
+            if decode(self.machine.query("/nonce", body.sender), Account, limit=10**6).nonce <= body.nonce:
+                raise Expired("its nonce is not used yet")
+            if self.forgotten > after:
+                raise Refused(f"block {after + 1} is dropped")
+            return self._results.get(tx_hash(raw))
+
+    async def is_recorded(self, order: bytes) -> bool:
+        with self._fault():
+            self.make_block()  # whose header names the state before it
+            return any(order == order_id(open_order(row)[0].order) for row in self._orders())
+
+    def _orders(self) -> list[bytes]:
+        page = decode(self.machine.query("/brake", bytes(8)), BrakePage, limit=10**7)
+        return [row.order for row in page.orders]
 
     def make_block(self) -> None:
         txs = list(self._pool.values())
@@ -210,7 +231,7 @@ async def test_senders_of_one_key_do_not_push_each_other_out(chain: Any, seed: i
 
 async def test_the_same_bytes_are_handed_in_until_their_nonce_is_used(chain: Any) -> None:
     """A second signature of the same intent would be a second transfer waiting to happen."""
-    ledger = LossyLedger(chain, iter(["", "", "lost", "", "unanswered", "", "", "crash"]))
+    ledger = LossyLedger(chain, iter(["", "", "", "lost", "", "unanswered", "", "", "crash"]))
     await send(ledger, chain.people[0], COLD, transfer(chain))
     assert len(ledger.handed_in) > 1
     assert len(set(ledger.handed_in)) == 1
@@ -250,6 +271,77 @@ async def test_delivering_included_bytes_again_gives_their_result(chain: Any) ->
     with pytest.raises(TxFailed) as refused:
         await deliver(ledger, chain.tx(0, 0, Transfer(bytes(32), 1)))
     assert refused.value.code is TxCode.WRONG_NONCE
+
+
+async def test_a_ledger_that_denies_what_it_took_gets_one_signature(chain: Any) -> None:
+    """The same intent signed again with the next nonce, as often as it is asked for, was paid as often."""
+    ledger = LossyLedger(chain, iter(()))
+    take, count, counted = ledger.submit, ledger.nonce, 0
+
+    async def denied(raw: bytes) -> bytes:
+        nonlocal counted
+        await take(raw)
+        ledger.make_block()
+        counted += 1
+        raise TxFailed(TxCode.WRONG_NONCE, "sign again")
+
+    async def told(key: bytes) -> int:
+        return max(counted, await count(key))
+
+    async def nowhere(h: bytes, *, until: int) -> TxResult:
+        raise Expired("not found")
+
+    ledger.submit, ledger.nonce, ledger.outcome = denied, told, nowhere  # type: ignore[method-assign]
+    assert (await send(ledger, chain.people[0], COLD, transfer(chain))).code == 0, "its fate is proved"
+    assert len(ledger.included()) == 1
+    assert free(ledger, chain.people[1].public()) == 10**12 + 5
+
+
+async def test_a_nonce_that_only_the_ledger_calls_used_is_not_passed_over(chain: Any) -> None:
+    """The signed bytes could be handed in later; a second signature would be a second transfer."""
+    ledger = LossyLedger(chain, iter(()))
+    count, asked = ledger.nonce, 0
+
+    async def told(key: bytes) -> int:
+        nonlocal asked
+        asked += 1
+        return await count(key) + asked - 1
+
+    async def denied(raw: bytes) -> bytes:
+        ledger.handed_in.append(raw)
+        raise TxFailed(TxCode.WRONG_NONCE, "sign again")
+
+    ledger.nonce, ledger.submit = told, denied  # type: ignore[method-assign]
+    with pytest.raises(Unreachable, match="nonce 0"):
+        await send(ledger, chain.people[0], COLD, transfer(chain), patience=0.2)
+    assert len(set(ledger.handed_in)) == 1
+
+
+async def test_a_refusal_of_another_call_is_no_word_about_the_transaction(chain: Any) -> None:
+    ledger, store = LossyLedger(chain, iter(())), MemoryStore()
+    place = (store, b"payment 1")
+    await send(ledger, chain.people[0], COLD, transfer(chain), kept=place)
+    ledger._results.clear()
+
+    async def refuses(raw: bytes, *, after: int) -> TxResult | None:
+        raise TxFailed(TxCode.WRONG_NONCE, "sign again")
+
+    ledger.fate = refuses  # type: ignore[method-assign]
+    with pytest.raises(Unreachable):
+        await send(ledger, chain.people[0], COLD, transfer(chain), kept=place)
+    assert len(ledger.included()) == 1
+
+
+async def test_what_cannot_be_known_is_not_signed_again(chain: Any) -> None:
+    """A ledger that dropped the blocks, or began with a snapshot, does not find what was included long ago."""
+    ledger, store = LossyLedger(chain, iter(())), MemoryStore()
+    place = (store, b"payment 1")
+    await send(ledger, chain.people[0], COLD, transfer(chain), kept=place)
+    ledger.forgotten = ledger.machine.height
+    ledger._results.clear()
+    with pytest.raises(Unreachable, match=r"block [0-9]+ is dropped.*look whether it was included"):
+        await send(ledger, chain.people[0], COLD, transfer(chain), kept=place)
+    assert len(ledger.included()) == 1
 
 
 class Killed(Exception):
@@ -307,3 +399,21 @@ async def test_an_order_that_the_ledger_turns_down_says_so(chain: Any) -> None:
     with pytest.raises(TxFailed, match="heartbeat") as refused:
         await hand_in(LossyLedger(chain, iter([])), chain.order(Heartbeat(bytes(32))))
     assert refused.value.code is TxCode.NOT_ENABLED
+
+
+async def test_an_order_is_recorded_when_that_is_proved(chain: Any) -> None:
+    """A ledger that says so of every order had keyholders told "recorded in a block"."""
+    ledger = LossyLedger(chain, iter(()))
+
+    async def denied(raw: bytes) -> bytes:
+        raise TxFailed(TxCode.EXISTS, "this order is recorded")
+
+    ledger.submit = denied  # type: ignore[method-assign]
+    with pytest.raises(TxFailed, match="its state holds no such order"):
+        await hand_in(ledger, chain.order())
+
+
+async def test_a_drill_is_proved_as_an_order_is(chain: Any) -> None:
+    ledger, drill = LossyLedger(chain, iter(())), chain.order(Drill(Global()))
+    await hand_in(ledger, drill)
+    assert ledger.included() == [encode(BrakeOrder(drill))]

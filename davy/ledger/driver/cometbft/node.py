@@ -118,7 +118,7 @@ class EngineNode:
         """How many transactions wait here, and their bytes."""
         return self._app.door.waiting()
 
-    def subscribed(self) -> AbstractContextManager[Subscriber]:
+    def subscribed(self, address: str = "") -> AbstractContextManager[Subscriber]:
         """Hear of every height from now on.
 
         Raises
@@ -126,7 +126,7 @@ class EngineNode:
         Busy
             Too many listen already.
         """
-        return self._subscribers.subscribed()
+        return self._subscribers.subscribed(address)
 
     async def follow(self) -> None:
         """Learn the headers of kept blocks, until cancelled."""
