@@ -309,8 +309,12 @@ async def test_it_is_said_when_a_ledger_can_be_followed_in_no_way(
     ):
         assert (await anext(heads)).height == 1
         there.is_up = False
+
+        async def one_more() -> None:
+            assert (await anext(heads)).height == 2
+
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(heads.__anext__)
+            tasks.start_soon(one_more)
             await eventually(lambda: there.asked > 10)
             there.is_up = True
             await served.producer.make_block()
