@@ -54,12 +54,14 @@ def newcomer(place: Path, say: Say, monkeypatch: pytest.MonkeyPatch) -> dict[str
 def test_stake_is_lent_to_a_child(place: Path, newcomer: dict[str, str], say: Say) -> None:
     child = say("key", "show", "--home", "member", "--json").json["hotkey"]
     reader = Reader(say, HOT_LENDER=newcomer["HOT_OWN"], HOT_CHILD=child)
-    consent, lend, children, back = lines("stake.md")
+    consent, lend, children, back, leave = lines("stake.md")
     reader.known["CONSENT"] = str(reader.type(consent, DAVY_HOME="member")["consent"])
     assert reader.type(lend)["will_lend"] == {child: "50.00%"}
     assert reader.type(children)["will_lend"] == {child: "50.00%"}
     assert reader.type(back)["will_lend"] == {}
     assert say("stake", "children", "--hotkey", child, "--json").json["is_lent_by"] == {}
+    assert reader.type(lend)["will_lend"] == {child: "50.00%"}
+    assert reader.type(leave, DAVY_HOME="member")["will_lend"] == {}
 
 
 def test_a_key_is_replaced(place: Path, newcomer: dict[str, str], say: Say) -> None:

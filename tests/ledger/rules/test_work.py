@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from davy.ledger.rules import block, state
+from davy.ledger.rules import block, neurons, state
 from davy.ledger.rules.block import (
     KEY_WORK_A_BLOCK,
     KIN_WORK,
@@ -102,6 +102,7 @@ def full(w: World, *netuids: int) -> World:
 
 @pytest.mark.parametrize(("edition", "code"), [(7, TxCode.OK), (8, TxCode.TOO_EXPENSIVE)])
 def test_no_coldkey_spends_more_than_its_part(edition: int, code: TxCode, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neurons, "turnover", int)
     monkeypatch.setattr(state, "WORK_A_COLDKEY", 2 * SMALL.max_uids)
     w = under(full(owned("owner", "owner"), 1, 2), edition)
     w.send("eve", *(w.registration("eve", f"eve-{n}") for n in range(2)), w.registration("eve", "eve-2", netuid=2))
@@ -114,6 +115,7 @@ def test_no_coldkey_spends_more_than_its_part(edition: int, code: TxCode, monkey
 @pytest.mark.parametrize(("edition", "code"), [(7, TxCode.OK), (8, TxCode.TOO_EXPENSIVE)])
 def test_no_subnet_spends_more_than_its_part(edition: int, code: TxCode, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many coldkeys register there."""
+    monkeypatch.setattr(neurons, "turnover", int)
     monkeypatch.setattr(state, "WORK_A_SUBNET", 2 * SMALL.max_uids)
     w = under(full(owned("owner", "owner"), 1, 2), edition)
     for who in PEOPLE[:3]:
