@@ -104,7 +104,7 @@ demo-engine: engine ## the demo on four producers of that engine; three to six m
 	DAVY_ENGINE=$$(ls build/engine/cometbft-*[0-9]) $(BIN)/davy demo --engine cometbft --fast
 
 .PHONY: faults
-faults: $(VENV)/dev.stamp ## PERTURBATIONS (200) of real producers by SEED (1), with all that must hold after each; hours
+faults: $(VENV)/dev.stamp ## PERTURBATIONS (200) of real producers by SEED (1), with all that must hold after each; more than an hour
 	$(BIN)/python -m tests.faults --perturbations $(PERTURBATIONS) --seed $(SEED)
 
 .PHONY: messages
