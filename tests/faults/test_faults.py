@@ -29,7 +29,7 @@ def anyio_backend() -> str:
 
 @pytest.mark.slow
 @pytest.mark.engine
-@pytest.mark.parametrize("name", ["selection", "partition", "clock", "hostile"])
+@pytest.mark.parametrize("name", ["selection", "partition", "clock", "hostile", "nodes"])
 async def test_everything_holds_after_each(name: str, tmp_path: Path) -> None:
     manifest, program = read(name), engine()
     if program is None:

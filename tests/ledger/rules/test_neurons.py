@@ -10,13 +10,15 @@ from davy.ledger.rules.records import BONDS, COMMITS, HOTKEYS, NEURONS, TAKEN, U
 from davy.ledger.rules.stake import stake_of
 from davy.ledger.rules.subnets import SURGE
 from davy.protocol.chain import Neuron
+from davy.protocol.encoding import encode
 from davy.protocol.errors import TxCode
 from davy.protocol.genesis import Genesis, GenesisSubnet
 from davy.protocol.limits import hyperparameters
 from davy.protocol.manifest import Identity, ModelClass, model_id
-from davy.protocol.order import Models, Subnet
+from davy.protocol.order import GroupKey, Halt, Miner, Models, Subnet
 from davy.protocol.transaction import (
     AddStake,
+    BrakeOrder,
     CommitWeights,
     Endpoint,
     Register,
@@ -27,7 +29,7 @@ from davy.protocol.transaction import (
     Transfer,
 )
 from davy.protocol.words import TOKEN
-from tests.ledger.rules.world import FAST, SMALL, World, begins, genesis, manifest, market, pub
+from tests.ledger.rules.world import FAST, SMALL, World, begins, genesis, id_of, manifest, market, pub
 
 
 def test_a_registration_burns_the_price_and_gives_the_next_uid(world: World) -> None:
@@ -219,6 +221,21 @@ def test_who_has_the_uid_of_one_that_earned_has_earned_nothing_and_goes_first(mo
     w.block(2)
     w.register("ben", "ben-2")
     assert w.neuron("ben-2").uid == 1
+
+
+def test_who_was_halted_in_the_block_it_came_in_keeps_its_place_too() -> None:
+    """That block ended an epoch, in which it could not earn."""
+    w = World(genesis(hyperparameters(tempo=10, immunity=0, max_uids=4, max_validators=2, registrations_an_epoch=8)))
+    w.block(w.subnet().next_epoch_at - w.machine.height - 1)
+    halt = w.order(Halt(Miner(pub("ann-hot")), GroupKey.HALT))
+    w.apply([w.tx("ann", w.registration("ann", "ann-hot"), nonce=0), encode(BrakeOrder(halt))])
+    w.nonces.clear()
+    w.lift(id_of(halt))
+    for who in ("ben", "cat", "dan"):
+        w.register(who, f"{who}-hot")
+    w.register("eve", "eve-hot")
+    assert w.neuron("ann-hot").uid == 0
+    assert w.neuron("eve-hot").uid == 1
 
 
 def test_a_deregistered_uid_leaves_nothing_but_stake() -> None:
