@@ -7,7 +7,8 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -368,6 +369,13 @@ def test_a_mistake_is_told_in_one_sentence_and_changes_nothing(
     assert contents(place) == before
 
 
+@pytest.fixture
+def near() -> Iterator[Path]:
+    """A folder whose path leaves room for the name of a socket."""
+    with tempfile.TemporaryDirectory(prefix="dv-") as folder:
+        yield Path(folder)
+
+
 VOTED, SETTINGS = "data/priv_validator_state.json", "config/config.toml"
 
 
@@ -386,24 +394,25 @@ VOTED, SETTINGS = "data/priv_validator_state.json", "config/config.toml"
     ],
 )
 def test_what_is_wrong_with_a_producer_s_home_is_told_in_one_sentence(
-    command: str, file: str, data: bytes | None, told: tuple[str, ...], place: Path, say: Say
+    command: str, file: str, data: bytes | None, told: tuple[str, ...], near: Path, say: Say
 ) -> None:
-    assert say("ledger", "init-net", "--home", "net", "--owner", OWNER, "--producers", "1").code == 0
-    broken = place / "net/producer-1/engine" / file
+    assert say("ledger", "init-net", "--home", str(near / "n"), "--owner", OWNER, "--producers", "1").code == 0
+    broken = near / "n/producer-1/engine" / file
     broken.unlink()
     if data is not None:
         broken.write_bytes(data)
-    before = contents(place)
-    check_sentence(say("ledger", command, "--home", "net/producer-1", DAVY_ENGINE="nowhere"), list(told))
-    assert contents(place) == before
+    before = contents(near)
+    check_sentence(say("ledger", command, "--home", str(near / "n/producer-1"), DAVY_ENGINE="nowhere"), list(told))
+    assert contents(near) == before
 
 
-def test_a_producer_s_home_lacks_an_engine_and_no_more(place: Path, say: Say) -> None:
+def test_a_producer_s_home_lacks_an_engine_and_no_more(near: Path, say: Say) -> None:
     """What was told above is wrong there and nowhere else."""
-    assert say("ledger", "init-net", "--home", "net", "--owner", OWNER, "--producers", "1").code == 0
-    voted = place / "net/producer-1/engine" / VOTED
+    assert say("ledger", "init-net", "--home", str(near / "n"), "--owner", OWNER, "--producers", "1").code == 0
+    voted = near / "n/producer-1/engine" / VOTED
     voted.write_bytes(b'{"height": "71", "round": 0, "step": 3, "signature": "AA==", "signbytes": "AA"}')
-    check_sentence(say("ledger", "start", "--home", "net/producer-1", DAVY_ENGINE="nowhere"), ["install-engine"])
+    started = say("ledger", "start", "--home", str(near / "n/producer-1"), DAVY_ENGINE="nowhere")
+    check_sentence(started, ["install-engine"])
 
 
 def test_keys_whose_words_nobody_saw_are_not_kept(tmp_path: Path) -> None:
