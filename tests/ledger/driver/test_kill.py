@@ -111,7 +111,7 @@ async def watch(client: RpcLedger, heads: list[Head]) -> None:
             heads.append(head)  # noqa: PERF401 - each is to be seen as it comes
 
 
-@pytest.mark.timeout(1_200)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", [1])
 async def test_a_hundred_kills_lose_nothing_acknowledged(
     chain: Any, database: Path, seed: int, monkeypatch: pytest.MonkeyPatch
