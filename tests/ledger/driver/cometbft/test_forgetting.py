@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import anyio
@@ -14,6 +14,7 @@ from nacl import bindings
 from davy.ledger.client import RpcLedger
 from davy.ledger.driver.cometbft.engine import Engine
 from davy.ledger.driver.cometbft.supervisor import EnginePlace
+from davy.protocol.errors import Unreachable
 from davy.protocol.words import KeyRole, key_text
 from tests.ledger.driver.cometbft.engines import PATIENCE_S, Producers, engine, reach, until
 
@@ -28,10 +29,13 @@ def anyio_backend() -> str:
 
 
 async def first_of(place: EnginePlace) -> int:
-    """The first block that an engine has."""
-    async with Engine(place.rpc) as asked:
-        said = msgspec.json.decode(await asked.relay("status", {}))
-    return int(said["sync_info"]["earliest_block_height"])
+    """The first block that an engine has, once it answers: davy tells of blocks while its engine starts."""
+    while True:
+        with suppress(Unreachable):
+            async with Engine(place.rpc) as asked:
+                said = msgspec.json.decode(await asked.relay("status", {}))
+            return int(said["sync_info"]["earliest_block_height"])
+        await anyio.sleep(0.1)
 
 
 SLOW = """
