@@ -166,17 +166,17 @@ async def hand_in(ledger: LedgerClient, order: bytes, *, patience: float = PATIE
     with anyio.move_on_after(patience):
         while True:
             try:
-                until = (await ledger.head()).height + _BLOCKS_A_TRY
+                until, turned = (await ledger.head()).height + _BLOCKS_A_TRY, None
                 try:
-                    await ledger.outcome(await ledger.submit(raw), until=until)  # recorded, or we look once more
-                    continue
+                    await ledger.outcome(await ledger.submit(raw), until=until)
                 except TxFailed as e:
                     if e.code is not TxCode.EXISTS:
                         raise
-                    turned = str(e)
+                    turned = e
                 if await ledger.is_recorded(i):
                     return
-                looks += 1  # twice, since what turned it down may be a block ahead of what is proved
+                if turned is not None:
+                    looks += 1  # twice, since what turned it down may be a block ahead of what is proved
                 if looks == 2:
                     said = f"the ledger turns the order down ({turned}), and its state holds no such order"
                     raise TxFailed(TxCode.EXISTS, said)

@@ -87,10 +87,8 @@ def _require_kept(s: State, sender: bytes, to: bytes, amount: int) -> None:
         )
     free = account(s, sender).free
     if 0 <= free - amount < least:
-        raise TxFailed(
-            TxCode.INSUFFICIENT,
-            f"an account keeps {tokens(least)} tokens at a transfer; send {tokens(max(free - least, 0))} at most",
-        )
+        may = f"send {tokens(free - least)} at most" if free > least else "this one holds no more, so it sends nothing"
+        raise TxFailed(TxCode.INSUFFICIENT, f"an account keeps {tokens(least)} tokens at a transfer; {may}")
 
 
 def positive(amount: int) -> None:

@@ -38,8 +38,7 @@ def set_children(s: State, at: Moment, sender: bytes, x: SetChildren) -> None:
 
     The child votes with what it is lent, and pays of its dividends what that earned, less its take
     (`davy.incentive.children`), which is no more than the lender's and paid from that. Both have a UID on the subnet;
-    whoever loses it has no loans any more. A child's owner leaves by handing in the parent's children as they are to
-    be, without its own.
+    whoever loses it has no loans any more. A child's owner leaves by handing in the parent's children without its own.
 
     Raises
     ------
@@ -55,9 +54,10 @@ def set_children(s: State, at: Moment, sender: bytes, x: SetChildren) -> None:
     before = children_of(s, x.netuid, x.hotkey)
     now = in_force(before, running.epoch)
     if h.owner != sender:
-        if s.edition < CHILDREN_LEAVE_SINCE or not _leaves(s, sender, x, before.coming):
+        left = _left(s, sender, x, before.coming)
+        if s.edition < CHILDREN_LEAVE_SINCE or left == before.coming:
             raise TxFailed(TxCode.NOT_OWNER, "only a hotkey's owner lends its stake, and only a child's lets it leave")
-        _keep(s, x, before, ChildrenRecord(now, running.epoch, _loans(x)))
+        _keep(s, x, before, ChildrenRecord(now, running.epoch, left))
         return
     require_not_barred(s, x.hotkey)
     neuron_of(s, x.netuid, x.hotkey)
@@ -74,12 +74,14 @@ def set_children(s: State, at: Moment, sender: bytes, x: SetChildren) -> None:
     _keep(s, x, before, ChildrenRecord(now, running.epoch, loans))
 
 
-def _leaves(s: State, sender: bytes, x: SetChildren, coming: tuple[Loan, ...]) -> bool:
-    """Whether all that changes is that hotkeys of the sender's are lent to no more."""
-    loans = _loans(x)
-    gone = [loan for loan in coming if loan not in loans]
-    owners = {s.need(HOTKEYS, loan.hotkey, "a loan to no hotkey").owner for loan in gone}
-    return owners == {sender} and loans == tuple(loan for loan in coming if loan in loans)
+def _left(s: State, sender: bytes, x: SetChildren, coming: tuple[Loan, ...]) -> tuple[Loan, ...]:
+    """What is lent on once hotkeys of the sender's that are not named any more have left.
+
+    Nothing else that is handed in counts: a parent could keep a child by changing another loan in every block.
+    """
+    named = {loan.hotkey for loan in _loans(x)}
+    owners = {loan.hotkey: s.need(HOTKEYS, loan.hotkey, "a loan to no hotkey").owner for loan in coming}
+    return tuple(loan for loan in coming if loan.hotkey in named or owners[loan.hotkey] != sender)
 
 
 def _keep(s: State, x: SetChildren, before: ChildrenRecord, after: ChildrenRecord) -> None:

@@ -136,16 +136,23 @@ class Verdicts:
         self._naming = brake_of(s).naming
         self._shared: dict[tuple[bytes, bytes], Verdict] = {}
 
+    def known(self, neuron: NeuronRecord) -> Verdict | None:
+        """The verdict, if one that shares it was asked about before."""
+        return None if self._naming.halts_miner(neuron.hotkey) else self._shared.get(_kin(neuron))
+
     def of(self, neuron: NeuronRecord) -> Verdict:
         """The verdict of `ask`."""
-        kin = neuron.model[0].model_id if neuron.model else b"", neuron.coldkey
-        shared = not self._naming.halts_miner(neuron.hotkey)
-        if shared and kin in self._shared:
-            return self._shared[kin]
+        known = self.known(neuron)
+        if known is not None:
+            return known
         said = ask(self._s, self._at, neuron_subject(self._s, self._netuid, neuron))
-        if shared:
-            self._shared[kin] = said
+        if not self._naming.halts_miner(neuron.hotkey):
+            self._shared[_kin(neuron)] = said
         return said
+
+
+def _kin(neuron: NeuronRecord) -> tuple[bytes, bytes]:
+    return neuron.model[0].model_id if neuron.model else b"", neuron.coldkey
 
 
 def earning(s: State, at: Moment, netuid: int, neurons: Sequence[NeuronRecord]) -> list[bool]:

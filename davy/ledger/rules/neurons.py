@@ -217,7 +217,7 @@ def least_deserving(s: State, at: Moment, netuid: int, wants: Hyperparameters, r
     for uid in line:
         if score[uid] == n:
             break
-        if s.edition >= ALL_WORK_COUNTS_SINCE and neurons[uid].model:
+        if s.edition >= ALL_WORK_COUNTS_SINCE and neurons[uid].model and said.known(neurons[uid]) is None:
             s.spend(kin_asked(s, neurons[uid].coldkey, neurons[uid].model[0].model_id), subnet_key(netuid))
         if isinstance(said.of(neurons[uid]), (Permitted, Lapsed) if raised[uid] else Permitted):
             return uid

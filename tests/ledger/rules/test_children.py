@@ -171,14 +171,26 @@ def test_a_childs_owner_leaves_a_parent_and_nobody_lends_to_it_again_without_its
 def test_who_leaves_changes_nothing_else_of_what_a_parent_lends() -> None:
     w = market()
     w.ok("ann", lending(w, "ann-hot", {"ben-hot": 100, "dan-hot": 200}))
-    (other,) = without(w, "ann-hot", "ben-hot").children
-    more = Child(other.hotkey, 201, b"")
-    for children in ((more,), without(w, "ann-hot").children, without(w, "ann-hot", "dan-hot").children, ()):
+    for children in (without(w, "ann-hot").children, without(w, "ann-hot", "dan-hot").children):
         w.refused(TxCode.NOT_OWNER, "ben", SetChildren(1, pub("ann-hot"), children))
     w.refused(TxCode.NOT_OWNER, "eve", without(w, "ann-hot", "ben-hot"))
     w.refused(TxCode.NOT_OWNER, "ben-hot", without(w, "ann-hot", "ben-hot"))
-    w.ok("ben", without(w, "ann-hot", "ben-hot"))
+    w.ok("ben", SetChildren(1, pub("ann-hot"), (Child(pub("cat-hot"), 7, b""),)))
+    assert [(c.hotkey, c.proportion) for c in family(w, "ann-hot").coming] == [(pub("dan-hot"), 200)]
     w.refused(TxCode.NOT_OWNER, "ben", without(w, "ann-hot", "ben-hot"))
+
+
+def test_a_parent_keeps_no_child_by_changing_what_it_lends_to_others() -> None:
+    """The parent's change comes first in the block, and the child saw what was lent before it."""
+    w = market()
+    w.ok("ann", lending(w, "ann-hot", {"ben-hot": 100, "dan-hot": 200}))
+    seen = without(w, "ann-hot", "ben-hot")
+    changed = Child(pub("dan-hot"), 300, b"")
+    stays = Child(pub("ben-hot"), 100, b"")
+    w.send("ann", SetChildren(1, pub("ann-hot"), tuple(sorted((stays, changed), key=lambda c: c.hotkey))))
+    w.send("ben", seen)
+    assert w.block() == [TxCode.OK, TxCode.OK]
+    assert [(c.hotkey, c.proportion) for c in family(w, "ann-hot").coming] == [(pub("dan-hot"), 300)]
 
 
 def test_no_child_left_before_its_edition() -> None:

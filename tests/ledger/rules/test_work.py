@@ -21,7 +21,7 @@ from davy.ledger.rules.records import RUNNING, subnet_key
 from davy.protocol.errors import TxCode
 from davy.protocol.genesis import GenesisSubnet
 from davy.protocol.manifest import Access, ModelClass, model_id
-from davy.protocol.order import Models, Subnet
+from davy.protocol.order import Miner, Models, Subnet
 from davy.protocol.transaction import AddStake, RegisterModel, RetireModel, SetAccess, SetHyperparameters
 from davy.protocol.words import TOKEN
 from tests.ledger.rules.world import FAST, PEOPLE, SMALL, World, begins, genesis, manifest, market, pub
@@ -200,6 +200,20 @@ def test_who_is_asked_about_for_a_seat_counts_too(edition: int, units: int) -> N
     w.register("eve", "eve-hot")
     assert w.neuron("eve-hot").uid == 3, "dan's hotkey has lost it"
     assert WORK_A_BLOCK - w.machine.state.work == units
+
+
+def test_those_who_share_a_verdict_are_asked_about_once_for_a_seat() -> None:
+    """Else a few hundred halted ones would use up a subnet's part of the work, and nobody could register."""
+    w = kin()
+    w.ok("cat-hot", w.serving("child"))
+    w.register("cat", *(f"cat-{n}" for n in range(4)))
+    w.ok("cat-0", w.serving("child"))
+    w.end_epoch()
+    w.halt(Models((model_id(manifest("child")),), (), ()))
+    w.halt(Miner(pub("dan-hot")))
+    w.register("eve", "eve-hot")
+    assert w.neuron("eve-hot").uid == 5, "cat-1 has lost it"
+    assert WORK_A_BLOCK - w.machine.state.work == SMALL.max_uids + 1 + (1 + 1 + 2 + 1)
 
 
 def unit_costs(w: World, edition: int) -> int:
