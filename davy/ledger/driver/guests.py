@@ -67,13 +67,15 @@ class Guests:
             guest.unread = unread
 
     def _come(self, transport: asyncio.Transport) -> None:
-        present, origin = self._present(), _origin(transport)
-        beside = sum(guest.origin == origin for guest in present.values()) if origin else 0
+        present = self._present()
+        peer: tuple[str, ...] | str | None = transport.get_extra_info("peername")
+        whose = origin(peer[0] if isinstance(peer, tuple) else None)
+        beside = sum(guest.origin == whose for guest in present.values()) if whose else 0
         if len(present) >= self._places or beside >= max(self._places // _A_QUARTER, 1):
             transport.abort()
             return
         protocol = self._server()
-        present[protocol] = _Guest(transport, origin)
+        present[protocol] = _Guest(transport, whose)
         transport.set_protocol(protocol)
         protocol.connection_made(transport)
 
@@ -91,12 +93,11 @@ class _AtTheDoor(asyncio.Protocol):
         self._come(cast("asyncio.Transport", transport))
 
 
-def _origin(transport: asyncio.Transport) -> str:
-    """Where it comes from, as far as one may have to oneself; empty: this machine, or unknown."""
-    peer = transport.get_extra_info("peername")
+def origin(host: str | None) -> str:
+    """Whose share of the places a caller takes: its address, of IPv6 its network; empty for this machine, or nobody."""
     try:
-        address = ipaddress.ip_address(peer[0].partition("%")[0])
-    except (TypeError, IndexError, ValueError):
+        address = ipaddress.ip_address((host or "").partition("%")[0])
+    except ValueError:
         return ""
     if isinstance(address, ipaddress.IPv6Address):
         address = address.ipv4_mapped or address

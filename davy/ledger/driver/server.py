@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import ipaddress
 import logging
 import socket
 from collections.abc import AsyncGenerator
@@ -21,7 +20,7 @@ from aiohttp import WSMsgType, web
 from aiohttp.http_exceptions import HttpProcessingError
 from msgspec import Meta
 
-from davy.ledger.driver.guests import Guests, room
+from davy.ledger.driver.guests import Guests, origin, room
 from davy.ledger.driver.methods import Methods, RpcCode, RpcFailed
 from davy.ledger.driver.node import Node
 from davy.ledger.driver.shapes import Json
@@ -131,7 +130,7 @@ class RpcServer:
     async def _websocket(self, request: web.Request) -> web.StreamResponse:
         socket_ = web.WebSocketResponse(max_msg_size=MAX_RPC_BODY_BYTES, heartbeat=_PATIENCE_S)
         try:
-            with self._node.subscribed(_whose(request.remote)) as subscriber:
+            with self._node.subscribed(origin(request.remote)) as subscriber:
                 await socket_.prepare(request)
                 self._conversations.add(subscriber.scope)
                 try:
@@ -259,18 +258,6 @@ async def _end_the_idle(subscriber: Subscriber, events: dict[str, _Call]) -> Non
         await anyio.sleep(_IDLE_S)
         if not events:
             subscriber.scope.cancel()
-
-
-def _whose(remote: str | None) -> str:
-    """Whose share of the places a caller takes: its address, of IPv6 the network's; nobody's on this machine."""
-    try:
-        address = ipaddress.ip_address((remote or "").partition("%")[0])
-    except ValueError:
-        return ""
-    address = getattr(address, "ipv4_mapped", None) or address
-    if address.is_loopback:
-        return ""
-    return str(ipaddress.ip_network(f"{address}/64", strict=False) if address.version == 6 else address)
 
 
 def _query_of(call: _Call) -> str:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from davy.ledger.driver.blockstore import Block, BlockStore
 from davy.ledger.driver.embedded import Producer
-from davy.ledger.driver.server import RpcServer, _whose, listening
+from davy.ledger.driver.server import RpcServer, listening
 from davy.ledger.headers import Authority, open_header
 from davy.ledger.rules.records import ACCOUNTS
 from davy.protocol.chain import Account, Proof, txs_digest
@@ -455,24 +455,6 @@ async def test_a_websocket_that_subscribes_to_nothing_is_closed(front: Front, mo
         assert len(front.producer._subscribers) == 1
         await front.producer.make_block()
         assert (await listening_one.receive()).type is aiohttp.WSMsgType.TEXT
-
-
-@pytest.mark.parametrize(
-    ("remote", "whose"),
-    [
-        ("192.0.2.7", "192.0.2.7"),
-        ("::ffff:192.0.2.7", "192.0.2.7"),
-        ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
-        ("fe80::1%eth0", "fe80::/64"),
-        ("127.0.0.9", ""),
-        ("::1", ""),
-        ("::ffff:127.0.0.1", ""),
-        (None, ""),
-        ("a socket", ""),
-    ],
-)
-def test_whose_share_of_the_places_a_caller_takes(remote: str | None, whose: str) -> None:
-    assert _whose(remote) == whose
 
 
 async def test_a_busy_port_is_one_sentence(front: Front) -> None:
